@@ -1,0 +1,161 @@
+//! `smalti bench CONFIG [CHECKPOINT]`: how long each stage takes.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+use smalti::data::Picture;
+use smalti::{Predictor, Stage};
+
+use super::config::ReadOptions;
+use super::{DeviceArg, model};
+
+/// Arguments of `smalti bench`.
+#[derive(Args)]
+#[command(
+    after_help = "Times are milliseconds for one batch: median, and the range from the fastest to the slowest run. The device is waited for after each stage."
+)]
+pub struct BenchArgs {
+    /// MMDetection config
+    config: String,
+    /// Checkpoint; without one the weights are initial values, which costs the same
+    checkpoint: Option<String>,
+    /// Size of the picture that goes into the test pipeline
+    #[arg(long, value_name = "WxH", default_value = "1333x800")]
+    size: String,
+    /// A picture file instead of a made-up one
+    #[arg(long, value_name = "FILE", conflicts_with = "size")]
+    picture: Option<std::path::PathBuf>,
+    /// Pictures that run together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    batch: u32,
+    /// Timed runs
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    runs: u32,
+    /// Runs before the timed ones
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    warmup: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceArg,
+    #[command(flatten)]
+    read: ReadOptions,
+}
+
+/// Runs the command.
+pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
+    let start = Instant::now();
+    let config = args.read.load(&args.config)?;
+    let chosen = args.device.choose()?;
+    let mut builder = Predictor::builder(&config).device(&chosen.device);
+    if let Some(name) = &args.checkpoint {
+        builder = builder.checkpoint(model::open_checkpoint(name)?);
+    }
+    let predictor = builder.build().map_err(|e| e.to_string())?;
+    let picture = match &args.picture {
+        None => made_up(&args.size)?,
+        Some(path) => {
+            let name = path.display().to_string();
+            let bytes = std::fs::read(path).map_err(|e| format!("{name}: {e}"))?;
+            predictor.decode(&name, &bytes).map_err(|e| e.to_string())?
+        }
+    };
+    let ready = start.elapsed();
+    let size = format!("{}x{}", picture.width(), picture.height());
+    let pictures = vec![picture; args.batch as usize];
+
+    let mut first = None;
+    let mut runs: Vec<[f64; 6]> = Vec::new();
+    for i in 0..args.warmup + args.runs {
+        let mut times = [0.0; 6];
+        let begin = Instant::now();
+        let mut last = begin;
+        let mut watch = |stage: Stage| {
+            let now = Instant::now();
+            times[stage as usize] = (now - last).as_secs_f64() * 1e3;
+            last = now;
+        };
+        let found = predictor.detect_watched(&pictures, &mut watch);
+        pollster::block_on(found).map_err(|e| e.to_string())?;
+        times[5] = begin.elapsed().as_secs_f64() * 1e3;
+        first.get_or_insert(start.elapsed());
+        if i >= args.warmup {
+            runs.push(times);
+        }
+    }
+    let names = Stage::ALL.map(Stage::name).into_iter().chain(["total"]);
+    let rows: Vec<_> = names
+        .enumerate()
+        .map(|(i, name)| (name, spread(&runs, i)))
+        .collect();
+    let first = first.unwrap_or_default();
+    let memory = peak_memory_mib();
+    if args.json {
+        let stages: serde_json::Map<_, _> = rows
+            .iter()
+            .map(|(name, [median, least, most])| {
+                let row = json!({"median_ms": median, "min_ms": least, "max_ms": most});
+                (name.to_string(), row)
+            })
+            .collect();
+        let all = json!({
+            "config": args.config, "device": chosen.name, "picture": size, "batch": args.batch, "runs": args.runs,
+            "ready_ms": ready.as_secs_f64() * 1e3, "first_detection_ms": first.as_secs_f64() * 1e3,
+            "peak_memory_mib": memory, "stages": stages,
+        });
+        println!("{all:#}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{}, picture {size}, batch {}, {} runs, on {}",
+        args.config, args.batch, args.runs, chosen.name
+    );
+    for (name, [median, least, most]) in rows {
+        println!("  {name:<12} {median:>9.2} ms   ({least:.2} to {most:.2})");
+    }
+    println!(
+        "  config, weights and device ready after {:.0} ms, first detections after {:.0} ms",
+        ready.as_secs_f64() * 1e3,
+        first.as_secs_f64() * 1e3
+    );
+    if let Some(mib) = memory {
+        println!("  peak memory of the process {mib:.0} MiB");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Median, least and most of one column.
+fn spread(runs: &[[f64; 6]], column: usize) -> [f64; 3] {
+    let mut values: Vec<_> = runs.iter().map(|r| r[column]).collect();
+    values.sort_by(f64::total_cmp);
+    [
+        values[values.len() / 2],
+        values[0],
+        values[values.len() - 1],
+    ]
+}
+
+/// A picture of smooth colours.
+fn made_up(size: &str) -> Result<Picture, String> {
+    let parse = |s: &str| s.parse::<usize>().ok().filter(|v| (1..=20_000).contains(v));
+    let (w, h) = size
+        .split_once('x')
+        .and_then(|(w, h)| parse(w).zip(parse(h)))
+        .ok_or_else(|| format!("--size is `{size}`; write WIDTHxHEIGHT, for example 1333x800"))?;
+    let pixels = (0..w * h * 3).map(|i| {
+        let (x, y, c) = (i / 3 % w, i / 3 / w, i % 3);
+        (127.0 + 100.0 * ((x * (c + 1)) as f32 * 0.02).sin() * (y as f32 * 0.03).cos()) as u8
+    });
+    Picture::new(w, h, 3, pixels.collect()).ok_or_else(|| "--size is too large".to_string())
+}
+
+/// The most memory that this process has held, where the system tells.
+fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024.0)
+}

@@ -1,0 +1,168 @@
+//! `smalti channels`: what a backbone gives, without being told anything else.
+
+use std::process::ExitCode;
+
+use burn::tensor::{Device, Tensor};
+use clap::Args;
+use smalti::config::{self, ConfigErrors, Node};
+use smalti::layers::{Mode, Params};
+use smalti::necks;
+use smalti::registry::{Build, DEFAULT_SCOPE, Registry};
+
+use super::config::ReadOptions;
+
+/// Arguments of `smalti channels`.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  smalti channels \"ResNet(depth=18)\" --input 1x3x32x32\n  \
+    smalti channels \"mmpretrain.MobileNetV3(arch='small', out_indices=(3, 8, 11))\"\n  \
+    smalti channels configs/how_to/retinanet_timm-efficientnet-b1_fpn.py"
+)]
+pub struct ChannelsArgs {
+    /// A backbone as its type and arguments, or a config file
+    #[arg(value_name = "BACKBONE|CONFIG")]
+    what: String,
+    /// Input shape; the channels are the backbone's own if 3 is not right
+    #[arg(long, value_name = "NxCxHxW", default_value = "1x3x224x224")]
+    input: String,
+    #[command(flatten)]
+    read: ReadOptions,
+}
+
+/// Runs the command.
+pub fn run(args: &ChannelsArgs) -> Result<ExitCode, String> {
+    let input = parse_shape(&args.input)?;
+    let is_file = args.what.contains(['/', '\\'])
+        || [".py", ".json", ".yaml", ".yml"]
+            .iter()
+            .any(|e| args.what.ends_with(e));
+    let config = match is_file {
+        true => Some(args.read.load(&args.what)?),
+        false => None,
+    };
+    let (node, neck, scope) = match &config {
+        None => (parse_expression(&args.what)?, None, DEFAULT_SCOPE),
+        Some(config) => {
+            let model = config.get("model").unwrap_or(&config.root);
+            let Some(backbone) = model.get("backbone") else {
+                return Err(format!("{}: there is no `model.backbone` in it", args.what));
+            };
+            let neck = model.get("neck").filter(|n| !n.is_none());
+            let scope = config.get("default_scope").and_then(|s| s.as_str());
+            (backbone.clone(), neck, scope.unwrap_or(DEFAULT_SCOPE))
+        }
+    };
+    let render = |problems| match &config {
+        Some(config) => config.errors(problems).to_string(),
+        None => ConfigErrors::from(problems).to_string(),
+    };
+
+    let device = Device::flex();
+    let registry = Registry::standard();
+    let params = Params::new(&device, Mode::Plan, None);
+    let build = Build::new(&registry, params, scope, None);
+    let backbone = build.backbone("backbone", &node).map_err(render)?;
+    if backbone.channels_in() != input[1] {
+        return Err(format!(
+            "the backbone takes {} channels, --input has {}",
+            backbone.channels_in(),
+            input[1]
+        ));
+    }
+    let features = backbone.features();
+    let maps = backbone.forward(Tensor::zeros(input, &device));
+    let name = node
+        .get("type")
+        .and_then(|t| t.as_type())
+        .unwrap_or_default();
+    println!("backbone {name}, input {}", shape_text(&input));
+    print_rows(&features, &maps);
+    let channels: Vec<_> = features.iter().map(|f| f.channels).collect();
+    println!("in_channels={channels:?}");
+
+    if let Some(neck_node) = neck {
+        let inputs = necks::Inputs {
+            features: &features,
+            backbone: &name,
+            origin: &node.origin,
+        };
+        let neck = build.neck("neck", neck_node, inputs).map_err(render)?;
+        let name = neck_node
+            .get("type")
+            .and_then(|t| t.as_type())
+            .unwrap_or_default();
+        println!("\nneck {name}");
+        print_rows(&neck.features(), &neck.forward(maps));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_rows(features: &[smalti::backbones::Feature], maps: &[Tensor<4>]) {
+    println!("  output  channels  stride  shape");
+    for (i, (feature, map)) in features.iter().zip(maps).enumerate() {
+        let shape = shape_text(&map.dims());
+        println!(
+            "  {i:<6}  {:<8}  {:<6}  {shape}",
+            feature.channels, feature.stride
+        );
+    }
+}
+
+/// As Python prints it: (1, 64, 8, 8).
+fn shape_text(shape: &[usize; 4]) -> String {
+    let parts: Vec<_> = shape.iter().map(usize::to_string).collect();
+    format!("({})", parts.join(", "))
+}
+
+fn parse_shape(text: &str) -> Result<[usize; 4], String> {
+    let parts: Option<Vec<usize>> = text
+        .split(['x', 'X', ','])
+        .map(|p| p.trim().parse().ok())
+        .collect();
+    parts
+        .and_then(|p| <[usize; 4]>::try_from(p).ok())
+        .filter(|p| p.iter().all(|v| (1..=1 << 16).contains(v)) && p.iter().product::<usize>() <= 1 << 28)
+        .ok_or_else(|| format!("--input is `{text}`; write batch x channels x height x width, for example 1x3x224x224"))
+}
+
+/// `Type(key=value, ...)` as `dict(type='Type', key=value, ...)`.
+fn parse_expression(text: &str) -> Result<Node, String> {
+    let (name, arguments) = match text.split_once('(') {
+        Some((name, rest)) => (name.trim(), rest.strip_suffix(')').unwrap_or(rest)),
+        None => (text.trim(), ""),
+    };
+    if name.is_empty()
+        || !name
+            .chars()
+            .all(|c| c.is_alphanumeric() || c == '_' || c == '.')
+    {
+        return Err(format!(
+            "`{text}` is neither a config file nor a backbone such as ResNet(depth=18)"
+        ));
+    }
+    config::parse_value(&format!("dict(type='{name}', {arguments})")).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes() {
+        assert_eq!(parse_shape("1x3x32x48"), Ok([1, 3, 32, 48]));
+        for bad in [
+            "",
+            "1x3x32",
+            "1x3x0x4",
+            "axb",
+            "1x3x99999x99999",
+            "1x3x65536x65536",
+        ] {
+            assert!(
+                parse_shape(bad).unwrap_err().contains("1x3x224x224"),
+                "{bad}"
+            );
+        }
+        assert_eq!(shape_text(&[1, 64, 8, 8]), "(1, 64, 8, 8)");
+    }
+}

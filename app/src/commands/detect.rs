@@ -1,0 +1,464 @@
+//! `smalti detect CONFIG CHECKPOINT INPUT...`: objects in pictures, drawn and as JSON.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use smalti::data::coco::Ids;
+use smalti::data::{Picture, PictureError, Problem};
+use smalti::draw::{Canvas, Marked, caption};
+use smalti::host::files::AtomicFile;
+use smalti::ops::Detections;
+use smalti::results::{Naming, ResultWriter};
+use smalti::{Predictor, Stage};
+
+use super::config::ReadOptions;
+use super::{DeviceArg, model};
+
+/// Arguments of `smalti detect`.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  smalti detect config.py epoch_12.pth street.jpg --out drawn/\n  \
+    smalti detect config.py epoch_12.pth photos/ 'more/*.png' --json found.json --batch 4\n  \
+    smalti detect config.py torchvision.pth a.jpg --cfg-options model.test_cfg.score_thr=0.3\n\n\
+    Exit code: 1 if the config, the checkpoint or any picture was bad; good pictures are done all the same."
+)]
+pub struct DetectArgs {
+    /// MMDetection config
+    config: String,
+    /// Checkpoint: a path, an http(s) address, torchvision://..., open-mmlab://...
+    checkpoint: String,
+    /// Pictures, folders (their pictures, not folders in them), and globs in quotes
+    #[arg(required = true)]
+    input: Vec<String>,
+    /// Draw each picture's boxes into this folder
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Write all detections to this file, in COCO's result form
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Lowest score: to draw and print (0.3 if not given), and, if given, to write
+    #[arg(long, value_name = "T")]
+    score_thr: Option<f32>,
+    /// COCO annotation file that gives `image_id` (by file name) and `category_id` (by class name) for --json
+    #[arg(long, value_name = "FILE")]
+    ann: Option<PathBuf>,
+    /// Pictures that run together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    batch: u32,
+    #[command(flatten)]
+    device: DeviceArg,
+    #[command(flatten)]
+    read: ReadOptions,
+}
+
+/// Lowest score that is drawn and printed.
+pub const DRAWN_SCORE: f32 = 0.3;
+
+/// Runs the command.
+pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
+    let paths = find_pictures(&args.input)?;
+    let ids = match &args.ann {
+        None => None,
+        Some(path) => {
+            let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            Some(Ids::read(&bytes).map_err(|e| format!("{}: {e}", path.display()))?)
+        }
+    };
+    let config = args.read.load(&args.config)?;
+    let checkpoint = model::open_checkpoint(&args.checkpoint)?;
+    let chosen = args.device.choose()?;
+    let predictor = Predictor::builder(&config)
+        .checkpoint(checkpoint)
+        .device(&chosen.device)
+        .build()
+        .map_err(|e| e.to_string())?;
+    if let Some(report) = predictor.report().filter(|r| !r.is_complete()) {
+        crate::style::note(&format!(
+            "the checkpoint lacks parts of the model\n{report}"
+        ));
+    }
+    let mut output = Output::new(args, &predictor, ids)?;
+    let bar = ProgressBar::new(paths.len() as u64);
+    let style = "{pos}/{len} [{bar:30}] {per_sec} {eta} {msg}";
+    bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+
+    let mut times = Times::default();
+    let mut bad = 0;
+    let batch_size = args.batch as usize;
+    // The next pictures are decoded while the device works.
+    std::thread::scope(|scope| -> Result<(), String> {
+        let (send, receive) = sync_channel(2 * batch_size);
+        let (paths, predictor) = (&paths, &predictor);
+        scope.spawn(move || {
+            for path in paths {
+                let start = Instant::now();
+                let picture = read(predictor, path);
+                if send.send((path, picture, start.elapsed())).is_err() {
+                    break;
+                }
+            }
+        });
+        loop {
+            let mut batch: Vec<(&PathBuf, Picture)> = Vec::new();
+            let mut received = 0;
+            for (path, picture, time) in receive.iter().take(batch_size) {
+                received += 1;
+                times.decode += time;
+                match picture {
+                    Ok(picture) => batch.push((path, picture)),
+                    Err(e) => {
+                        bad += 1;
+                        bar.suspend(|| crate::style::error(&e.to_string()));
+                    }
+                }
+            }
+            if received == 0 {
+                return Ok(());
+            }
+            let (names, pictures): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let (found, failed) = detect(predictor, pictures, &mut times);
+            for (name, error) in failed.iter().map(|(i, e)| (names[*i], e)) {
+                bad += 1;
+                bar.suspend(|| crate::style::error(&format!("{}: {error}", name.display())));
+            }
+            for (i, picture, found) in found {
+                let start = Instant::now();
+                let line = output.picture(names[i], &picture, &found)?;
+                times.output += start.elapsed();
+                times.pictures += 1;
+                bar.suspend(|| println!("{line}"));
+            }
+            bar.inc(received);
+        }
+    })?;
+    bar.finish_and_clear();
+    output.finish()?;
+    eprintln!("{}", times.line(&chosen.name, batch_size));
+    if bad > 0 {
+        crate::style::error(&format!(
+            "{bad} of {} pictures could not be used",
+            paths.len()
+        ));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(predictor: &Predictor, path: &Path) -> Result<Picture, PictureError> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path)
+        .map_err(|e| PictureError::new(&name, Problem::Unreadable(e.to_string())))?;
+    predictor.decode(&name, &bytes)
+}
+
+/// What a batch gave: position, picture, detections; and position and message of those that failed.
+type Ran = (Vec<(usize, Picture, Detections)>, Vec<(usize, String)>);
+
+/// Runs a batch; if it fails, its pictures one by one, so that one cannot spoil the others.
+fn detect(predictor: &Predictor, pictures: Vec<Picture>, times: &mut Times) -> Ran {
+    let whole = pollster::block_on(predictor.detect_watched(&pictures, &mut times.watch()));
+    match whole {
+        Ok(found) => {
+            let rows = pictures.into_iter().zip(found).enumerate();
+            (
+                rows.map(|(i, (picture, found))| (i, picture, found))
+                    .collect(),
+                Vec::new(),
+            )
+        }
+        Err(e) if pictures.len() == 1 => (Vec::new(), vec![(0, e.to_string())]),
+        Err(_) => {
+            let (mut good, mut bad) = (Vec::new(), Vec::new());
+            for (i, picture) in pictures.into_iter().enumerate() {
+                let (found, failed) = detect(predictor, vec![picture], times);
+                good.extend(
+                    found
+                        .into_iter()
+                        .map(|(_, picture, found)| (i, picture, found)),
+                );
+                bad.extend(failed.into_iter().map(|(_, e)| (i, e)));
+            }
+            (good, bad)
+        }
+    }
+}
+
+/// Sums of time by stage.
+#[derive(Default)]
+struct Times {
+    pictures: u32,
+    decode: Duration,
+    stages: [Duration; 5],
+    output: Duration,
+}
+
+impl Times {
+    fn watch(&mut self) -> impl FnMut(Stage) + '_ {
+        let mut last = Instant::now();
+        move |stage| {
+            let now = Instant::now();
+            self.stages[stage as usize] += now - last;
+            last = now;
+        }
+    }
+
+    fn line(&self, device: &str, batch: usize) -> String {
+        let n = f64::from(self.pictures.max(1));
+        let ms = |d: Duration| d.as_secs_f64() * 1e3 / n;
+        let stages = Stage::ALL
+            .iter()
+            .map(|s| format!("{} {:.1}", s.name(), ms(self.stages[*s as usize])));
+        let stages: Vec<_> = stages.collect();
+        format!(
+            "{} pictures on {device}, {batch} at a time; ms a picture: decode {:.1}, {}, output {:.1}",
+            self.pictures,
+            ms(self.decode),
+            stages.join(", "),
+            ms(self.output)
+        )
+    }
+}
+
+/// Where detections go.
+struct Output<'a> {
+    args: &'a DetectArgs,
+    classes: &'a [String],
+    json: Option<(Naming, ResultWriter<AtomicFile>)>,
+    drawn: std::collections::HashSet<PathBuf>,
+}
+
+impl<'a> Output<'a> {
+    fn new(
+        args: &'a DetectArgs,
+        predictor: &'a Predictor,
+        ids: Option<Ids>,
+    ) -> Result<Self, String> {
+        let json = match &args.json {
+            None => None,
+            Some(path) => {
+                let naming = Naming::new(predictor.classes(), ids)?;
+                let missing = naming.missing(predictor.classes());
+                if !missing.is_empty() {
+                    let names = missing.join(", ");
+                    crate::style::note(&format!(
+                        "the annotation file lacks these classes, their detections are not written: {names}"
+                    ));
+                }
+                let file =
+                    AtomicFile::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
+                let writer =
+                    ResultWriter::new(file).map_err(|e| format!("{}: {e}", path.display()))?;
+                Some((naming, writer))
+            }
+        };
+        if let Some(dir) = &args.out {
+            std::fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        }
+        Ok(Self {
+            args,
+            classes: predictor.classes(),
+            json,
+            drawn: Default::default(),
+        })
+    }
+
+    /// Writes one picture's detections; gives a line about them.
+    fn picture(
+        &mut self,
+        path: &Path,
+        picture: &Picture,
+        found: &Detections,
+    ) -> Result<String, String> {
+        let name = path.display().to_string();
+        if let Some((naming, writer)) = &mut self.json {
+            let lowest = self.args.score_thr.unwrap_or(0.0);
+            let count = found.scores.iter().take_while(|s| **s >= lowest).count();
+            writer
+                .picture(
+                    naming,
+                    &name,
+                    &found.boxes[..count],
+                    &found.scores[..count],
+                    &found.labels[..count],
+                )
+                .map_err(|e| format!("--json: {e}"))?;
+        }
+        let lowest = self.args.score_thr.unwrap_or(DRAWN_SCORE);
+        let count = found.scores.iter().take_while(|s| **s >= lowest).count();
+        if let Some(dir) = &self.args.out {
+            let target = self.free_name(dir, path);
+            save(&target, picture, found, count, self.classes)?;
+        }
+        Ok(summary(&name, &found.labels[..count], self.classes))
+    }
+
+    /// `DIR/name.png`; a number is added where two folders hold pictures of one name.
+    fn free_name(&mut self, dir: &Path, path: &Path) -> PathBuf {
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let mut target = dir.join(format!("{stem}.png"));
+        let mut i = 1;
+        while !self.drawn.insert(target.clone()) {
+            i += 1;
+            target = dir.join(format!("{stem}-{i}.png"));
+        }
+        target
+    }
+
+    fn finish(self) -> Result<(), String> {
+        let Some((_, writer)) = self.json else {
+            return Ok(());
+        };
+        let done = writer.finish().and_then(AtomicFile::commit);
+        done.map_err(|e| format!("--json: {e}"))
+    }
+}
+
+/// Draws the best `count` detections and saves the picture as PNG.
+pub fn save(
+    target: &Path,
+    picture: &Picture,
+    found: &Detections,
+    count: usize,
+    classes: &[String],
+) -> Result<(), String> {
+    let marked: Vec<_> = (0..count)
+        .map(|i| Marked {
+            xyxy: found.boxes[i],
+            label: found.labels[i],
+            caption: caption(&classes[found.labels[i]], found.scores[i]),
+        })
+        .collect();
+    let (width, height) = (picture.width(), picture.height());
+    let mut canvas = Canvas::new(width, height, picture.to_rgb()).expect("a picture has pixels");
+    canvas.draw(&marked);
+    let png = canvas.png().map_err(|e| e.to_string())?;
+    let failed = |e: std::io::Error| format!("{}: {e}", target.display());
+    let mut file = AtomicFile::create(target).map_err(failed)?;
+    std::io::Write::write_all(&mut file, &png).map_err(failed)?;
+    file.commit().map_err(failed)
+}
+
+/// `a.jpg: 2 dog, 1 cat`, most frequent first.
+fn summary(name: &str, labels: &[usize], classes: &[String]) -> String {
+    let mut counts: Vec<(usize, usize)> = Vec::new();
+    for label in labels {
+        match counts.iter_mut().find(|(l, _)| l == label) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((*label, 1)),
+        }
+    }
+    counts.sort_by_key(|(label, n)| (std::cmp::Reverse(*n), *label));
+    let parts: Vec<_> = counts
+        .iter()
+        .map(|(l, n)| format!("{n} {}", classes[*l]))
+        .collect();
+    match parts.is_empty() {
+        true => format!("{name}: nothing"),
+        false => format!("{name}: {}", parts.join(", ")),
+    }
+}
+
+/// Endings of files that a folder is searched for.
+const ENDINGS: [&str; 12] = [
+    "jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "gif", "ppm", "pgm", "pbm", "jfif",
+];
+
+/// Pictures that the inputs name, each once, in order.
+fn find_pictures(inputs: &[String]) -> Result<Vec<PathBuf>, String> {
+    let mut paths = Vec::new();
+    for input in inputs {
+        let path = Path::new(input);
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).map_err(|e| format!("{input}: {e}"))?;
+            let mut found: Vec<_> = entries
+                .flatten()
+                .map(|e| e.path())
+                .filter(|p| is_picture(p))
+                .collect();
+            if found.is_empty() {
+                return Err(format!(
+                    "{input}: no pictures in this folder ({})",
+                    ENDINGS.join(", ")
+                ));
+            }
+            found.sort();
+            paths.append(&mut found);
+        } else if path.exists() {
+            paths.push(path.to_owned());
+        } else if input.contains(['*', '?', '[']) {
+            let found = glob::glob(input).map_err(|e| format!("{input}: {e}"))?;
+            let mut found: Vec<_> = found.flatten().filter(|p| p.is_file()).collect();
+            if found.is_empty() {
+                return Err(format!("{input}: no file matches"));
+            }
+            paths.append(&mut found);
+        } else {
+            return Err(format!("{input}: there is no such file or folder"));
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    paths.retain(|p| seen.insert(p.clone()));
+    Ok(paths)
+}
+
+fn is_picture(path: &Path) -> bool {
+    let ending = path
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    path.is_file() && ENDINGS.contains(&ending.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_count_classes() {
+        let classes = ["cat".to_string(), "dog".to_string()];
+        assert_eq!(summary("a", &[1, 0, 1], &classes), "a: 2 dog, 1 cat");
+        assert_eq!(summary("a", &[], &classes), "a: nothing");
+    }
+
+    #[test]
+    fn inputs_are_files_folders_and_globs() {
+        let dir = std::env::temp_dir().join(format!("smalti-inputs-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for name in ["b.JPG", "a.png", "notes.txt"] {
+            std::fs::write(dir.join(name), "").unwrap();
+        }
+        let text = |s: &str| dir.join(s).display().to_string();
+        let names = |inputs: &[String]| -> Vec<_> {
+            let found = find_pictures(inputs).unwrap();
+            found
+                .iter()
+                .map(|p| p.file_name().unwrap().to_string_lossy().into_owned())
+                .collect()
+        };
+        assert_eq!(names(&[text("")]), ["a.png", "b.JPG"]);
+        assert_eq!(
+            names(&[text("*.png"), text("a.png"), text("notes.txt")]),
+            ["a.png", "notes.txt"]
+        );
+        assert!(
+            find_pictures(&[text("*.gif")])
+                .unwrap_err()
+                .contains("no file matches")
+        );
+        assert!(
+            find_pictures(&[text("c.png")])
+                .unwrap_err()
+                .contains("no such file")
+        );
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,38 @@
+//! The commands, and what several of them share.
+
+pub mod bench;
+pub mod channels;
+pub mod config;
+pub mod demo;
+pub mod detect;
+pub mod devices;
+pub mod model;
+pub mod weights;
+
+use clap::Args;
+
+/// Where to run.
+#[derive(Args, Debug, Clone)]
+pub struct DeviceArg {
+    /// auto (a GPU if there is one, else the CPU), cpu, gpu, or part of an adapter's name (see `smalti devices`)
+    #[arg(
+        long,
+        short,
+        value_name = "D",
+        default_value = "auto",
+        env = "SMALTI_DEVICE"
+    )]
+    pub device: String,
+}
+
+impl DeviceArg {
+    /// The device, after saying on standard error what is noteworthy about it.
+    pub fn choose(&self) -> Result<smalti::device::Chosen, String> {
+        let chosen =
+            pollster::block_on(smalti::device::choose(&self.device)).map_err(|e| e.to_string())?;
+        for note in &chosen.notes {
+            crate::style::note(note);
+        }
+        Ok(chosen)
+    }
+}

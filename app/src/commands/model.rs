@@ -1,0 +1,38 @@
+//! What several commands ask about a config and its model.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use smalti::config::{Config, Diagnostic};
+use smalti::registry::Registry;
+use smalti::weights::Checkpoint;
+
+use super::config::ReadOptions;
+use super::weights::load_with_bar;
+
+/// What is wrong with a config's model, for `smalti config check`.
+pub fn check(config: &Config) -> Vec<Diagnostic> {
+    smalti::model::check(config, &Registry::standard())
+}
+
+/// Keys and shapes of the model that a config describes, for `smalti weights --config`.
+pub fn state_of(path: &Path, options: &[String]) -> Result<Vec<(String, Vec<usize>)>, String> {
+    let read = ReadOptions {
+        cfg_options: options.to_vec(),
+        ..ReadOptions::default()
+    };
+    let config = read.load(&path.to_string_lossy())?;
+    let state = smalti::model::state(&config, &Registry::standard());
+    let state = state.map_err(|problems| config.errors(problems).to_string())?;
+    Ok(state.into_iter().map(|e| (e.key, e.shape)).collect())
+}
+
+/// A checkpoint by path, address or name, with a progress bar while it is downloaded.
+pub fn open_checkpoint(name: &str) -> Result<Checkpoint, String> {
+    load_with_bar(name, None).map_err(|e| e.to_string())
+}
+
+/// [`open_checkpoint`] as the library asks for what `init_cfg` and `load_from` name.
+pub fn open_shared(name: &str) -> Result<Arc<Checkpoint>, String> {
+    open_checkpoint(name).map(Arc::new)
+}

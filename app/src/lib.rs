@@ -1,0 +1,74 @@
+//! The command line. One command, one file in [`commands`].
+//!
+//! How things fail: a command prints what is wrong and what to do next to standard error and ends with exit code 1; a wrong
+//! command line ends with 2. Results go to standard output, progress and remarks to standard error.
+
+pub mod commands;
+mod style;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The whole command line.
+#[derive(Parser)]
+#[command(
+    name = "smalti",
+    version,
+    about = "Object detection from MMDetection's configs and checkpoints, without Python",
+    long_about = "Reads MMDetection's own config files and checkpoints and runs the detectors they describe on any GPU that wgpu reaches \
+                  (Vulkan, Metal, DX12), or on the CPU.",
+    after_help = "Start here:\n  smalti demo                                   a trained detector on a picture, nothing needed\n  \
+                  smalti detect CONFIG.py CHECKPOINT.pth a.jpg  your own\n  smalti devices                                what it can run on",
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the built-in digit detector on a picture
+    Demo(commands::demo::DemoArgs),
+    /// Find objects in pictures with a config and a checkpoint
+    Detect(commands::detect::DetectArgs),
+    /// Show, check and compare config files
+    Config(commands::config::ConfigArgs),
+    /// List a checkpoint's tensors, or compare them with a config's model
+    Weights(commands::weights::WeightsArgs),
+    /// Print the channels, strides and shapes that a backbone gives
+    Channels(commands::channels::ChannelsArgs),
+    /// List the GPUs and what else detectors can run on
+    Devices {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Time each stage of a detector
+    Bench(commands::bench::BenchArgs),
+}
+
+/// Parses the command line and runs it.
+pub fn run() -> ExitCode {
+    style::end_quietly_on_a_closed_pipe();
+    let result = match Cli::parse().command {
+        Command::Demo(args) => commands::demo::run(&args),
+        Command::Detect(args) => commands::detect::run(&args),
+        Command::Config(args) => return commands::config::run(args, commands::model::check),
+        Command::Weights(args) => return commands::weights::run(&args, commands::model::state_of),
+        Command::Channels(args) => commands::channels::run(&args),
+        Command::Devices { json } => {
+            commands::devices::run(json);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(args) => commands::bench::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(message) => {
+            style::error(&message);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `cargo bench -p smalti`: the parts of inference on the CPU device, and on a GPU where there is one (`-- gpu`).
+//! `peer.py` beside this file times the same with PyTorch.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use criterion::{Criterion, criterion_group, criterion_main};
+use smalti::Predictor;
+use smalti::config::Config;
+use smalti::data::Picture;
+use smalti::host::{cache, config_files::ConfigFiles};
+use smalti::layers::{Mode, Params};
+use smalti::ops::{LevelOutput, PictureMeta, PostConfig, detect_blocking};
+use smalti::registry::Registry;
+use smalti_shaders::reference::decode::DeltaCoder;
+use smalti_shaders::reference::nms::NmsConfig;
+
+fn configs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs")
+}
+
+fn load(name: &str) -> Config {
+    Config::load(&configs().join(name).to_string_lossy(), &ConfigFiles::new()).unwrap()
+}
+
+const DIGITS: &str = "demo/retinanet_mobilenetv3-small_fpn_digits.py";
+const R50: &str = "_base_/retinanet_r50.py";
+
+fn reading(c: &mut Criterion) {
+    c.bench_function("config/retinanet_r50", |b| b.iter(|| load(R50)));
+    let path = configs().join("demo/digits.pth");
+    c.bench_function("checkpoint/digits.pth, every tensor", |b| {
+        b.iter(|| {
+            let checkpoint = cache::open(&path).unwrap();
+            let values = checkpoint.keys().map(|k| checkpoint.f32(k).unwrap().len());
+            values.sum::<usize>()
+        })
+    });
+    let config = load(R50);
+    c.bench_function("model/retinanet_r50, names and shapes", |b| {
+        b.iter(|| smalti::model::state(&config, &Registry::standard()).unwrap())
+    });
+}
+
+fn picture(w: usize, h: usize) -> Picture {
+    let pixels = (0..w * h * 3).map(|i| (i * 31 % 251) as u8).collect();
+    Picture::new(w, h, 3, pixels).unwrap()
+}
+
+fn devices() -> Vec<(&'static str, Device)> {
+    let mut devices = vec![("cpu", Device::flex())];
+    if let Ok(chosen) = pollster::block_on(smalti::device::choose("auto"))
+        && chosen.is_gpu
+    {
+        devices.push(("gpu", chosen.device));
+    }
+    devices
+}
+
+fn models(c: &mut Criterion) {
+    for (name, device) in devices() {
+        let config = load(DIGITS);
+        let checkpoint = cache::open(&configs().join("demo/digits.pth")).unwrap();
+        let digits = Predictor::builder(&config)
+            .checkpoint(checkpoint)
+            .device(&device)
+            .build()
+            .unwrap();
+        let pictures = [picture(320, 320)];
+        c.bench_function(&format!("{name}/digits 320x320, picture to boxes"), |b| {
+            b.iter(|| pollster::block_on(digits.detect(&pictures)).unwrap())
+        });
+
+        let params = Params::new(&device, Mode::Inference, None);
+        let r50 = smalti::model::build(&load(R50), &Registry::standard(), params, None).unwrap();
+        let batch = Tensor::<4>::zeros([1, 3, 800, 1344], &device);
+        let mut group = c.benchmark_group("slow");
+        group.sample_size(10);
+        group.bench_function(format!("{name}/retinanet_r50 800x1344, forward"), |b| {
+            b.iter(|| {
+                let maps = r50.extract(batch.clone());
+                let output = r50.head(&maps);
+                device.sync().unwrap();
+                output
+            })
+        });
+        group.finish();
+        operations(c, name, &device);
+    }
+}
+
+fn operations(c: &mut Criterion, name: &str, device: &Device) {
+    let values = |n: usize, low: f32, high: f32| -> Vec<f32> {
+        let unit = |i: usize| (i as f32 * 12.9898).sin().abs();
+        (0..n).map(|i| low + (high - low) * unit(i)).collect()
+    };
+    let level = |stride: usize| {
+        let (h, w) = (800 / stride, 1344 / stride);
+        let tensor = |channels: usize, low, high| {
+            let data = TensorData::new(values(channels * h * w, low, high), [1, channels, h, w]);
+            Tensor::<4>::from_data(data, device)
+        };
+        let size = 4.0 * stride as f32;
+        LevelOutput {
+            cls_logits: tensor(9 * 80, -12.0, 0.5),
+            deltas: tensor(9 * 4, -0.5, 0.5),
+            base_anchors: vec![[-size / 2.0, -size / 2.0, size / 2.0, size / 2.0]; 9],
+            stride: [stride; 2],
+        }
+    };
+    let levels: Vec<_> = [8, 16, 32, 64, 128].map(level).into();
+    let metas = [PictureMeta {
+        img_shape: [800, 1333],
+        scale_factor: [1.0; 2],
+        rescale: true,
+    }];
+    let config = PostConfig {
+        num_classes: 80,
+        use_sigmoid: true,
+        score_thr: 0.05,
+        nms_pre: 1000,
+        min_bbox_size: 0.0,
+        nms: NmsConfig::default(),
+        max_per_img: 100,
+        coder: DeltaCoder::default(),
+    };
+    c.bench_function(&format!("{name}/postprocess, 800x1344, 80 classes"), |b| {
+        b.iter(|| detect_blocking(&levels, &metas, &config).unwrap())
+    });
+}
+
+criterion_group!(benches, reading, models);
+criterion_main!(benches);

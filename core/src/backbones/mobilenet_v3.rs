@@ -1,0 +1,296 @@
+//! MobileNetV3 (Howard et al. 2019, arXiv 1905.02244) as MMPretrain 1.2.0 builds it: `layer0` is the stem, `layer1..` the
+//! inverted residual blocks, and the last layer a 1x1 convolution. `out_indices` counts all of them.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{Backbone, Feature};
+use crate::config::Node;
+use crate::layers::{
+    Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, NormConfig, Params,
+    SqueezeExcite, make_divisible,
+};
+use crate::registry::{Build, Problems, problem};
+
+/// The keys of `type='mmpretrain.MobileNetV3'`.
+#[derive(Debug, Deserialize)]
+struct MobileNetV3Config {
+    arch: Option<String>,
+    conv_cfg: Option<ConvLayerConfig>,
+    norm_cfg: Option<NormConfig>,
+    out_indices: Option<Vec<usize>>,
+    // Of training only.
+    #[serde(rename = "frozen_stages")]
+    _frozen_stages: Option<i64>,
+    #[serde(rename = "norm_eval")]
+    _norm_eval: Option<bool>,
+    #[serde(rename = "with_cp")]
+    _with_cp: Option<bool>,
+    #[serde(rename = "init_cfg")]
+    _init_cfg: Option<IgnoredAny>,
+}
+
+/// Filter size, inner channels, output channels, squeeze-and-excite, hard swish (else ReLU), stride.
+type BlockRow = (usize, usize, usize, bool, bool, usize);
+
+const SMALL: [BlockRow; 11] = [
+    (3, 16, 16, true, false, 2),
+    (3, 72, 24, false, false, 2),
+    (3, 88, 24, false, false, 1),
+    (5, 96, 40, true, true, 2),
+    (5, 240, 40, true, true, 1),
+    (5, 240, 40, true, true, 1),
+    (5, 120, 48, true, true, 1),
+    (5, 144, 48, true, true, 1),
+    (5, 288, 96, true, true, 2),
+    (5, 576, 96, true, true, 1),
+    (5, 576, 96, true, true, 1),
+];
+const SMALL_075: [BlockRow; 11] = [
+    (3, 16, 16, true, false, 2),
+    (3, 72, 24, false, false, 2),
+    (3, 88, 24, false, false, 1),
+    (5, 96, 32, true, true, 2),
+    (5, 192, 32, true, true, 1),
+    (5, 192, 32, true, true, 1),
+    (5, 96, 40, true, true, 1),
+    (5, 120, 40, true, true, 1),
+    (5, 240, 72, true, true, 2),
+    (5, 432, 72, true, true, 1),
+    (5, 432, 72, true, true, 1),
+];
+const SMALL_050: [BlockRow; 11] = [
+    (3, 16, 8, true, false, 2),
+    (3, 40, 16, false, false, 2),
+    (3, 56, 16, false, false, 1),
+    (5, 64, 24, true, true, 2),
+    (5, 144, 24, true, true, 1),
+    (5, 144, 24, true, true, 1),
+    (5, 72, 24, true, true, 1),
+    (5, 72, 24, true, true, 1),
+    (5, 144, 48, true, true, 2),
+    (5, 288, 48, true, true, 1),
+    (5, 288, 48, true, true, 1),
+];
+const LARGE: [BlockRow; 15] = [
+    (3, 16, 16, false, false, 1),
+    (3, 64, 24, false, false, 2),
+    (3, 72, 24, false, false, 1),
+    (5, 72, 40, true, false, 2),
+    (5, 120, 40, true, false, 1),
+    (5, 120, 40, true, false, 1),
+    (3, 240, 80, false, true, 2),
+    (3, 200, 80, false, true, 1),
+    (3, 184, 80, false, true, 1),
+    (3, 184, 80, false, true, 1),
+    (3, 480, 112, true, true, 1),
+    (3, 672, 112, true, true, 1),
+    (5, 672, 160, true, true, 2),
+    (5, 960, 160, true, true, 1),
+    (5, 960, 160, true, true, 1),
+];
+
+const STEM_CHANNELS: usize = 16;
+const HARD_SIGMOID: Activation = Activation::HSigmoid {
+    bias: 3.0,
+    divisor: 6.0,
+    min: 0.0,
+    max: 1.0,
+};
+
+pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Problems> {
+    Ok(Box::new(MobileNetV3::read(node, build)?))
+}
+
+/// MobileNetV3 small, large, and the narrower smalls.
+#[derive(Module, Debug)]
+pub struct MobileNetV3 {
+    stem: ConvNormAct,
+    blocks: Vec<InvertedResidual>,
+    last: ConvNormAct,
+    #[module(skip)]
+    features: Vec<Feature>,
+    #[module(skip)]
+    out_indices: Vec<usize>,
+}
+
+impl MobileNetV3 {
+    fn read(node: &Node, build: &Build) -> Result<Self, Problems> {
+        let config: MobileNetV3Config = node.read()?;
+        let arch = config.arch.as_deref().unwrap_or("small");
+        let rows: &[BlockRow] = match arch {
+            "small" => &SMALL,
+            "small_075" => &SMALL_075,
+            "small_050" => &SMALL_050,
+            "large" => &LARGE,
+            other => {
+                let message = format!("MobileNetV3 has no arch '{other}'");
+                let known = "known are 'small', 'small_075', 'small_050', 'large'";
+                return Err(problem(node, "arch", message, known));
+            }
+        };
+        let last_index = rows.len() + 1;
+        let out_indices = config.out_indices.unwrap_or_else(|| vec![last_index]);
+        if let Some(i) = out_indices.iter().find(|i| **i > last_index) {
+            let message =
+                format!("`out_indices` names layer {i}; '{arch}' has layers 0 to {last_index}");
+            return Err(problem(node, "out_indices", message, ""));
+        }
+        let norm = config.norm_cfg.unwrap_or_else(|| NormConfig::batch(1e-3));
+        let mut channels = vec![STEM_CHANNELS];
+        channels.extend(rows.iter().flat_map(|row| [row.1, row.2]));
+        if let Err(message) = norm.check(&channels) {
+            return Err(problem(node, "norm_cfg", message, ""));
+        }
+        let kind = match config.conv_cfg.map(|c| c.conv_kind()) {
+            None => ConvKind::Plain,
+            Some(Ok(kind)) => kind,
+            Some(Err(message)) => return Err(problem(node, "conv_cfg", message, "")),
+        };
+        let make = Make { norm, kind };
+
+        let params = &build.params;
+        let stem = ConvConfig::new(3, STEM_CHANNELS, 3).stride(2).pad(1);
+        let stem = make.layer(stem, Some(Activation::HSwish), &params.at("layer0"));
+        let mut channels = STEM_CHANNELS;
+        let mut maps = vec![Feature {
+            channels,
+            stride: 2,
+        }];
+        let mut blocks = Vec::new();
+        for (i, row) in rows.iter().enumerate() {
+            let at = params.at(format!("layer{}", i + 1));
+            blocks.push(InvertedResidual::new(channels, row, &make, &at));
+            channels = row.2;
+            let stride = maps[i].stride * row.5;
+            maps.push(Feature { channels, stride });
+        }
+        let wide = rows[rows.len() - 1].1;
+        let last = ConvConfig::new(channels, wide, 1);
+        let at = params.at(format!("layer{last_index}"));
+        let last = make.layer(last, Some(Activation::HSwish), &at);
+        maps.push(Feature {
+            channels: wide,
+            stride: maps[rows.len()].stride,
+        });
+        let features = (0..=last_index)
+            .filter(|i| out_indices.contains(i))
+            .map(|i| maps[i])
+            .collect();
+        Ok(Self {
+            stem,
+            blocks,
+            last,
+            features,
+            out_indices,
+        })
+    }
+}
+
+impl Backbone for MobileNetV3 {
+    fn forward(&self, x: Tensor<4>) -> Vec<Tensor<4>> {
+        let wanted = |i| self.out_indices.contains(&i);
+        let mut outputs = Vec::new();
+        let mut x = self.stem.forward(x);
+        if wanted(0) {
+            outputs.push(x.clone());
+        }
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(x);
+            if wanted(i + 1) {
+                outputs.push(x.clone());
+            }
+        }
+        if wanted(self.blocks.len() + 1) {
+            outputs.push(self.last.forward(x));
+        }
+        outputs
+    }
+
+    fn features(&self) -> Vec<Feature> {
+        self.features.clone()
+    }
+}
+
+/// What all layers share.
+struct Make {
+    norm: NormConfig,
+    kind: ConvKind,
+}
+
+impl Make {
+    fn layer(&self, conv: ConvConfig, act: Option<Activation>, at: &Params) -> ConvNormAct {
+        let norm_at = at.at(self.norm.abbreviation());
+        conv.kind(self.kind)
+            .act(act)
+            .init(&at.at("conv"), Some((&self.norm, &norm_at)))
+    }
+}
+
+/// Widen (1x1), filter each channel (depthwise), weigh the channels, narrow (1x1); added to the input where shapes allow.
+#[derive(Module, Debug)]
+struct InvertedResidual {
+    expand: Option<ConvNormAct>,
+    depthwise: ConvNormAct,
+    squeeze_excite: Option<SqueezeExcite>,
+    linear: ConvNormAct,
+    shortcut: bool,
+}
+
+impl InvertedResidual {
+    fn new(channels_in: usize, row: &BlockRow, make: &Make, at: &Params) -> Self {
+        let &(kernel, mid, out, with_se, hard_swish, stride) = row;
+        let act = Some(if hard_swish {
+            Activation::HSwish
+        } else {
+            Activation::Relu
+        });
+        let expand = (mid != channels_in).then(|| {
+            make.layer(
+                ConvConfig::new(channels_in, mid, 1),
+                act,
+                &at.at("expand_conv"),
+            )
+        });
+        let depthwise = ConvConfig::new(mid, mid, kernel)
+            .stride(stride)
+            .pad(kernel / 2)
+            .groups(mid);
+        let depthwise = make.layer(depthwise, act, &at.at("depthwise_conv"));
+        let squeeze_excite = with_se.then(|| {
+            let squeezed = make_divisible((mid / 4) as f64, 8);
+            let at = at.at("se");
+            let (reduce, expand) = (at.at("conv1").at("conv"), at.at("conv2").at("conv"));
+            SqueezeExcite::new(
+                mid,
+                squeezed,
+                [Activation::Relu, HARD_SIGMOID],
+                &reduce,
+                &expand,
+            )
+        });
+        let linear = make.layer(ConvConfig::new(mid, out, 1), None, &at.at("linear_conv"));
+        Self {
+            expand,
+            depthwise,
+            squeeze_excite,
+            linear,
+            shortcut: stride == 1 && channels_in == out,
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut y = match &self.expand {
+            Some(expand) => expand.forward(x.clone()),
+            None => x.clone(),
+        };
+        y = self.depthwise.forward(y);
+        if let Some(se) = &self.squeeze_excite {
+            y = se.forward(y);
+        }
+        y = self.linear.forward(y);
+        if self.shortcut { x + y } else { y }
+    }
+}

@@ -1,0 +1,577 @@
+//! timm's EfficientNet (Tan and Le 2019, arXiv 1905.11946) behind `mmpretrain.TIMMBackbone`, as timm 0.9.16 builds it:
+//! b0 to b8, lite0 to lite4, and the `tf_` variants, which pad as TensorFlow does and use an epsilon of 1e-3.
+//!
+//! With `features_only` the output i is the last map of the i-th resolution (strides 2, 4, 8, 16, 32); without, it is
+//! the single map after the 1x1 head convolution.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{Backbone, Feature};
+use crate::config::Node;
+use crate::layers::{
+    Activation, ConvConfig, ConvNormAct, NormConfig, Padding, Params, SqueezeExcite, make_divisible,
+};
+use crate::registry::{Build, Problems, problem};
+
+/// The keys of `type='mmpretrain.TIMMBackbone'`, and those of timm's EfficientNet that it passes on.
+#[derive(Debug, Deserialize)]
+struct TimmConfig {
+    model_name: String,
+    features_only: Option<bool>,
+    pretrained: Option<bool>,
+    checkpoint_path: Option<String>,
+    in_channels: Option<usize>,
+    out_indices: Option<Vec<i64>>,
+    output_stride: Option<usize>,
+    act_layer: Option<String>,
+    bn_eps: Option<f64>,
+    pad_type: Option<String>,
+    feature_location: Option<String>,
+    // Of training only.
+    #[serde(rename = "bn_momentum")]
+    _bn_momentum: Option<f64>,
+    #[serde(rename = "drop_rate")]
+    _drop_rate: Option<f64>,
+    #[serde(rename = "drop_path_rate")]
+    _drop_path_rate: Option<f64>,
+    #[serde(rename = "num_classes")]
+    _num_classes: Option<i64>,
+    #[serde(rename = "init_cfg")]
+    _init_cfg: Option<IgnoredAny>,
+}
+
+/// A member of the family.
+#[derive(Debug, PartialEq)]
+struct Variant {
+    width: f64,
+    depth: f64,
+    /// No squeeze-and-excite, ReLU6, first and last stage and the stem not scaled.
+    lite: bool,
+    tensorflow: bool,
+}
+
+/// Repeats, filter size, stride, expansion, channels.
+const STAGES: [(usize, usize, usize, usize, usize); 7] = [
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+];
+
+/// Width and depth of b0 to b8; lite0 to lite4 have those of b0 to b4.
+const SCALES: [(f64, f64); 9] = [
+    (1.0, 1.0),
+    (1.0, 1.1),
+    (1.1, 1.2),
+    (1.2, 1.4),
+    (1.4, 1.8),
+    (1.6, 2.2),
+    (1.8, 2.6),
+    (2.0, 3.1),
+    (2.2, 3.6),
+];
+
+/// Where timm's own weights lie, below [`WEIGHTS_AT`]; a name without a tag has the weights of timm's default tag.
+const WEIGHTS: [(&str, &str); 13] = [
+    ("efficientnet_b0", "efficientnet_b0_ra-3dd342df.pth"),
+    ("efficientnet_b1", "efficientnet_b1-533bc792.pth"),
+    ("efficientnet_b2", "efficientnet_b2_ra-bcdf34b7.pth"),
+    ("efficientnet_b3", "efficientnet_b3_ra2-cf984f9c.pth"),
+    ("efficientnet_b4", "efficientnet_b4_ra2_320-7eb33cd5.pth"),
+    ("tf_efficientnet_b0", "tf_efficientnet_b0_ns-c0e6a31c.pth"),
+    ("tf_efficientnet_b1", "tf_efficientnet_b1_ns-99dd0c41.pth"),
+    ("tf_efficientnet_b2", "tf_efficientnet_b2_ns-00306e48.pth"),
+    ("tf_efficientnet_b3", "tf_efficientnet_b3_ns-9d44bf68.pth"),
+    ("tf_efficientnet_b4", "tf_efficientnet_b4_ns-d6313a46.pth"),
+    ("tf_efficientnet_b5", "tf_efficientnet_b5_ns-6f26d0cf.pth"),
+    ("tf_efficientnet_b6", "tf_efficientnet_b6_ns-51548356.pth"),
+    ("tf_efficientnet_b7", "tf_efficientnet_b7_ns-1dbc32de.pth"),
+];
+const WEIGHTS_AT: &str =
+    "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/";
+
+impl Variant {
+    /// Reads a timm model name; a tag after a dot and the old suffixes `_ap`, `_ns`, `_aa` name weights only.
+    fn parse(name: &str) -> Option<Self> {
+        let name = name
+            .strip_prefix("timm")
+            .and_then(|n| n.strip_prefix(['/', ':']))
+            .unwrap_or(name);
+        let name = name.split('.').next()?;
+        let (tensorflow, name) = match name.strip_prefix("tf_") {
+            Some(rest) => (true, rest),
+            None => (false, name),
+        };
+        let name = name.strip_prefix("efficientnet_")?;
+        if matches!(name, "l2" | "l2_ns" | "l2_ns_475") && (tensorflow || name == "l2") {
+            return Some(Self {
+                width: 4.3,
+                depth: 5.3,
+                lite: false,
+                tensorflow,
+            });
+        }
+        let (lite, index) = match (name.strip_prefix("lite"), name.strip_prefix('b')) {
+            (Some(index), _) => (true, index),
+            (_, Some(index)) => (false, index),
+            _ => return None,
+        };
+        let index = if tensorflow && !lite {
+            ["_ap", "_ns", "_aa"]
+                .iter()
+                .find_map(|s| index.strip_suffix(s))
+                .unwrap_or(index)
+        } else {
+            // timm's aliases of b2 and b3
+            if matches!(index, "2a" | "3a") {
+                &index[..1]
+            } else {
+                index
+            }
+        };
+        let index: usize = index.parse().ok()?;
+        let limit = if lite { 5 } else { SCALES.len() };
+        let &(width, depth) = SCALES[..limit].get(index)?;
+        Some(Self {
+            width,
+            depth,
+            lite,
+            tensorflow,
+        })
+    }
+
+    fn channels(&self, base: usize) -> usize {
+        make_divisible(base as f64 * self.width, 8)
+    }
+
+    fn repeats(&self, stage: usize) -> usize {
+        let base = STAGES[stage].0;
+        if self.lite && (stage == 0 || stage == STAGES.len() - 1) {
+            return base;
+        }
+        (base as f64 * self.depth).ceil() as usize
+    }
+}
+
+fn activation(name: &str) -> Option<Activation> {
+    Some(match name {
+        "relu" => Activation::Relu,
+        "relu6" => Activation::Relu6,
+        "swish" | "silu" => Activation::Silu,
+        "hard_swish" => Activation::HSwish,
+        "leaky_relu" => Activation::LeakyRelu(0.01),
+        "elu" => Activation::Elu(1.0),
+        "gelu" => Activation::Gelu,
+        "mish" => Activation::Mish,
+        "sigmoid" => Activation::Sigmoid,
+        "tanh" => Activation::Tanh,
+        _ => return None,
+    })
+}
+
+pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Problems> {
+    Ok(Box::new(TimmEfficientNet::read(node, build)?))
+}
+
+/// How all layers of one network are made.
+struct Make {
+    norm: NormConfig,
+    act: Activation,
+    same: bool,
+}
+
+impl Make {
+    /// A convolution `name` and its norm `norm`, side by side.
+    fn layer(
+        &self,
+        conv: ConvConfig,
+        act: bool,
+        at: &Params,
+        name: &str,
+        norm: &str,
+    ) -> ConvNormAct {
+        conv.bias(false)
+            .act(act.then_some(self.act))
+            .init(&at.at(name), Some((&self.norm, &at.at(norm))))
+    }
+
+    /// timm's padding for a filter.
+    fn padding(&self, kernel: usize, stride: usize, dilation: usize) -> Padding {
+        if self.same {
+            Padding::Same
+        } else {
+            Padding::Even((stride - 1 + dilation * (kernel - 1)) / 2)
+        }
+    }
+}
+
+/// EfficientNet from timm.
+#[derive(Module, Debug)]
+pub struct TimmEfficientNet {
+    stem: ConvNormAct,
+    stages: Vec<Vec<Block>>,
+    head: Option<ConvNormAct>,
+    #[module(skip)]
+    features: Vec<Feature>,
+    /// Stages after which a map is given; none if the head's map is the output.
+    #[module(skip)]
+    out_stages: Vec<usize>,
+    /// Whether the maps are what the last block of a stage has before it narrows (`feature_location='expansion'`).
+    from_expansion: bool,
+    channels_in: usize,
+}
+
+impl TimmEfficientNet {
+    fn read(node: &Node, build: &Build) -> Result<Self, Problems> {
+        let config: TimmConfig = node.read()?;
+        let name = config.model_name.as_str();
+        let Some(variant) = Variant::parse(name) else {
+            let message = format!("the timm model '{name}' is not supported");
+            let help = "supported are efficientnet_b0 to b8 and l2, efficientnet_lite0 to lite4 and the same with tf_ before";
+            return Err(problem(node, "model_name", message, help));
+        };
+        let features_only = config.features_only.unwrap_or(false);
+        let default_act = if variant.lite { "relu6" } else { "swish" };
+        let act_name = config.act_layer.as_deref().unwrap_or(default_act);
+        let Some(act) = activation(act_name) else {
+            let message = format!("timm has no activation '{act_name}'");
+            return Err(problem(node, "act_layer", message, ""));
+        };
+        let same = match config.pad_type.as_deref() {
+            None => variant.tensorflow,
+            Some("same") => true,
+            Some("") => false,
+            Some(other) => {
+                let message = format!("`pad_type` is '{other}', must be '' or 'same'");
+                return Err(problem(node, "pad_type", message, ""));
+            }
+        };
+        let from_expansion = match config.feature_location.as_deref() {
+            None | Some("bottleneck" | "") => false,
+            Some("expansion" | "depthwise") => true,
+            Some(other) => {
+                let message =
+                    format!("`feature_location` is '{other}', must be 'bottleneck' or 'expansion'");
+                return Err(problem(node, "feature_location", message, ""));
+            }
+        };
+        let output_stride = config.output_stride.unwrap_or(32);
+        let eps = if variant.tensorflow { 1e-3 } else { 1e-5 };
+        let make = Make {
+            norm: NormConfig::batch(config.bn_eps.unwrap_or(eps)),
+            act,
+            same,
+        };
+        let channels_in = config.in_channels.unwrap_or(3);
+
+        let params = build.params.at("timm_model");
+        if build.wants_weights() {
+            if let Some(path) = config.checkpoint_path.as_deref().filter(|p| !p.is_empty()) {
+                build.pretrained(node, path, None, &params)?;
+            } else if config.pretrained == Some(true) {
+                match WEIGHTS.iter().find(|(known, _)| *known == name) {
+                    Some((_, file)) => {
+                        build.pretrained(node, &format!("{WEIGHTS_AT}{file}"), None, &params)?;
+                    }
+                    None => {
+                        let message = format!("no address is known for the weights of '{name}'");
+                        let help = "give them with checkpoint_path='...' or init_cfg=dict(type='Pretrained', checkpoint='...')";
+                        return Err(problem(node, "pretrained", message, help));
+                    }
+                }
+            }
+        }
+
+        let stem_channels = if variant.lite {
+            32
+        } else {
+            variant.channels(32)
+        };
+        let stem = ConvConfig::new(channels_in, stem_channels, 3)
+            .stride(2)
+            .padding(make.padding(3, 2, 1));
+        let stem = make.layer(stem, true, &params, "conv_stem", "bn1");
+
+        let (mut channels, mut stride, mut dilation) = (stem_channels, 2, 1);
+        let mut stages = Vec::new();
+        let mut maps = Vec::new(); // (stage, feature) of the last map at each resolution
+        for (i, &(_, kernel, stage_stride, expansion, base)) in STAGES.iter().enumerate() {
+            let out = variant.channels(base);
+            let mut stage = Vec::new();
+            let mut wide = channels;
+            // Past `output_stride` a stage does not stride; the blocks after the first one are dilated instead.
+            let (first_stride, next_dilation) = if stride * stage_stride > output_stride {
+                (1, dilation * stage_stride)
+            } else {
+                (stage_stride, dilation)
+            };
+            for j in 0..variant.repeats(i) {
+                let shape = BlockShape {
+                    channels_in: channels,
+                    channels_out: out,
+                    kernel,
+                    stride: if j == 0 { first_stride } else { 1 },
+                    dilation: if j == 0 { dilation } else { next_dilation },
+                    expansion,
+                    squeeze_excite: !variant.lite,
+                };
+                let at = params.at("blocks").at(i).at(j);
+                wide = shape.mid();
+                stage.push(Block::new(&shape, &make, &at));
+                channels = out;
+            }
+            stride *= first_stride;
+            dilation = next_dilation;
+            stages.push(stage);
+            if STAGES.get(i + 1).is_none_or(|next| next.2 > 1) {
+                let channels = if from_expansion { wide } else { channels };
+                maps.push((i, Feature { channels, stride }));
+            }
+        }
+
+        let mut out_stages = Vec::new();
+        let mut features = Vec::new();
+        let mut head = None;
+        if features_only {
+            let wanted = config.out_indices.unwrap_or_else(|| vec![0, 1, 2, 3, 4]);
+            let count = maps.len() as i64;
+            let mut indices = Vec::new();
+            for index in wanted {
+                if !(-count..count).contains(&index) {
+                    let message = format!(
+                        "`out_indices` names map {index}; '{name}' has maps 0 to {}",
+                        count - 1
+                    );
+                    let help = "their strides are 2, 4, 8, 16, 32";
+                    return Err(problem(node, "out_indices", message, help));
+                }
+                indices.push(index.rem_euclid(count) as usize);
+            }
+            for (i, (stage, feature)) in maps.iter().enumerate() {
+                if indices.contains(&i) {
+                    out_stages.push(*stage);
+                    features.push(*feature);
+                }
+            }
+        } else {
+            if config.out_indices.is_some() {
+                let message = "`out_indices` needs features_only=True".to_string();
+                return Err(problem(node, "out_indices", message, ""));
+            }
+            let wide = if variant.lite {
+                1280
+            } else {
+                variant.channels(1280)
+            };
+            let conv = ConvConfig::new(channels, wide, 1);
+            head = Some(make.layer(conv, true, &params, "conv_head", "bn2"));
+            features.push(Feature {
+                channels: wide,
+                stride,
+            });
+        }
+        Ok(Self {
+            stem,
+            stages,
+            head,
+            features,
+            out_stages,
+            from_expansion,
+            channels_in,
+        })
+    }
+}
+
+impl Backbone for TimmEfficientNet {
+    fn forward(&self, x: Tensor<4>) -> Vec<Tensor<4>> {
+        let mut x = self.stem.forward(x);
+        let mut outputs = Vec::new();
+        for (i, stage) in self.stages.iter().enumerate() {
+            if self.head.is_none() && self.out_stages.last().is_none_or(|last| i > *last) {
+                break; // nothing asks for what comes after
+            }
+            let wanted = self.out_stages.contains(&i);
+            for (j, block) in stage.iter().enumerate() {
+                let wide = block.widen(x.clone());
+                if wanted && self.from_expansion && j + 1 == stage.len() {
+                    outputs.push(wide.clone());
+                }
+                x = block.narrow(wide, x);
+            }
+            if wanted && !self.from_expansion {
+                outputs.push(x.clone());
+            }
+        }
+        if let Some(head) = &self.head {
+            outputs.push(head.forward(x));
+        }
+        outputs
+    }
+
+    fn features(&self) -> Vec<Feature> {
+        self.features.clone()
+    }
+
+    fn channels_in(&self) -> usize {
+        self.channels_in
+    }
+}
+
+struct BlockShape {
+    channels_in: usize,
+    channels_out: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    expansion: usize,
+    squeeze_excite: bool,
+}
+
+impl BlockShape {
+    /// Channels of the depthwise convolution.
+    fn mid(&self) -> usize {
+        match self.expansion {
+            1 => self.channels_in,
+            e => make_divisible((self.channels_in * e) as f64, 8),
+        }
+    }
+}
+
+/// Depthwise-separable block, with a widening convolution first where the expansion is above 1.
+#[derive(Module, Debug)]
+struct Block {
+    expand: Option<ConvNormAct>,
+    depthwise: ConvNormAct,
+    squeeze_excite: Option<SqueezeExcite>,
+    project: ConvNormAct,
+    shortcut: bool,
+}
+
+impl Block {
+    fn new(shape: &BlockShape, make: &Make, at: &Params) -> Self {
+        let &BlockShape {
+            channels_in,
+            channels_out,
+            kernel,
+            stride,
+            dilation,
+            expansion,
+            ..
+        } = shape;
+        // timm names the layers of a block without expansion conv_dw, bn1, conv_pw, bn2.
+        let expands = expansion > 1;
+        let mid = shape.mid();
+        let expand = expands.then(|| {
+            make.layer(
+                ConvConfig::new(channels_in, mid, 1),
+                true,
+                at,
+                "conv_pw",
+                "bn1",
+            )
+        });
+        let depthwise = ConvConfig::new(mid, mid, kernel)
+            .stride(stride)
+            .dilation(dilation)
+            .groups(mid)
+            .padding(make.padding(kernel, stride, dilation));
+        let norm = if expands { "bn2" } else { "bn1" };
+        let depthwise = make.layer(depthwise, true, at, "conv_dw", norm);
+        let squeeze_excite = shape.squeeze_excite.then(|| {
+            let squeezed = (mid as f64 * (0.25 / expansion as f64)).round_ties_even() as usize;
+            let acts = [make.act, Activation::Sigmoid];
+            let at = at.at("se");
+            SqueezeExcite::new(
+                mid,
+                squeezed,
+                acts,
+                &at.at("conv_reduce"),
+                &at.at("conv_expand"),
+            )
+        });
+        let (conv, norm) = if expands {
+            ("conv_pwl", "bn3")
+        } else {
+            ("conv_pw", "bn2")
+        };
+        let project = make.layer(ConvConfig::new(mid, channels_out, 1), false, at, conv, norm);
+        Self {
+            expand,
+            depthwise,
+            squeeze_excite,
+            project,
+            shortcut: stride == 1 && channels_in == channels_out,
+        }
+    }
+
+    /// Up to the input of the last convolution.
+    fn widen(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = match &self.expand {
+            Some(expand) => expand.forward(x),
+            None => x,
+        };
+        let x = self.depthwise.forward(x);
+        match &self.squeeze_excite {
+            Some(se) => se.forward(x),
+            None => x,
+        }
+    }
+
+    /// The last convolution, and the shortcut from the block's input.
+    fn narrow(&self, wide: Tensor<4>, input: Tensor<4>) -> Tensor<4> {
+        let y = self.project.forward(wide);
+        if self.shortcut { y + input } else { y }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let b1 = Variant::parse("efficientnet_b1").unwrap();
+        assert_eq!(
+            (b1.width, b1.depth, b1.lite, b1.tensorflow),
+            (1.0, 1.1, false, false)
+        );
+        assert_eq!(
+            Variant::parse("tf_efficientnet_b0_ap"),
+            Variant::parse("tf_efficientnet_b0.ap_in1k")
+        );
+        assert!(Variant::parse("tf_efficientnet_lite3").unwrap().lite);
+        assert_eq!(
+            Variant::parse("timm/efficientnet_b2a"),
+            Variant::parse("efficientnet_b2")
+        );
+        assert_eq!(Variant::parse("tf_efficientnet_l2_ns").unwrap().width, 4.3);
+        for unknown in [
+            "efficientnet_b9",
+            "efficientnet_b0_gn",
+            "resnet50",
+            "efficientnet_lite7",
+            "efficientnet_b",
+        ] {
+            assert_eq!(Variant::parse(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn scaling() {
+        let b7 = Variant::parse("efficientnet_b7").unwrap();
+        let repeats: Vec<_> = (0..7).map(|i| b7.repeats(i)).collect();
+        assert_eq!(repeats, [4, 7, 7, 10, 10, 13, 4]);
+        assert_eq!(b7.channels(32), 64);
+        let lite = Variant::parse("efficientnet_lite4").unwrap();
+        assert_eq!(
+            (lite.repeats(0), lite.repeats(1), lite.repeats(6)),
+            (1, 4, 1)
+        );
+    }
+}

@@ -1,0 +1,714 @@
+//! From a file's name to its resolved dict: bases, evaluation, merge. The order is MMEngine's.
+
+use super::diagnostic::{Diagnostic, Kind};
+use super::eval::{
+    Evaluator, Halt, Item, NESTING, NODES, Val, base_value, is_read_base, is_standard_module,
+    misplaced,
+};
+use super::loader::{LARGEST, LoadError, Loader, folder, join, relative};
+use super::merge::{merge, scoped};
+use super::python::ast::{ExprKind, Stmt, StmtKind};
+use super::python::parse;
+use super::source::{Origin, Source, SourceKind, Span};
+use super::substitute::{MARK, Text};
+use super::value::{Dict, Entry, Key, Node, Object, Value};
+use super::{json, yaml};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How long a chain of bases may be.
+const CHAIN: usize = 32;
+
+/// A file with its bases merged.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub dict: Dict,
+    /// Names that a lazy-style file imported; they are no part of the config.
+    pub imported: Vec<String>,
+    /// Warnings of this file and its bases.
+    pub notes: Vec<Diagnostic>,
+    /// Each base's path, with the entry that named it.
+    pub includes: Vec<(String, Origin)>,
+    /// Environment variables that were used.
+    pub env: Vec<(String, String)>,
+}
+
+pub(super) type Loads<T> = Result<T, Vec<Diagnostic>>;
+
+/// What the file that asks for a base expects it to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Style {
+    /// The first file of a chain decides.
+    Any,
+    Text,
+    Lazy,
+}
+
+/// Loads files, each only once.
+pub(crate) struct Resolver<'l> {
+    pub(super) loader: &'l dyn Loader,
+    done: HashMap<(String, Style), Loads<Arc<Loaded>>>,
+    /// The files being loaded, outermost first.
+    chain: Vec<String>,
+}
+
+impl<'l> Resolver<'l> {
+    pub(crate) fn new(loader: &'l dyn Loader) -> Self {
+        Self {
+            loader,
+            done: HashMap::new(),
+            chain: Vec::new(),
+        }
+    }
+
+    /// Loads the first file of a chain.
+    pub(crate) fn load(&mut self, path: &str) -> Loads<Arc<Loaded>> {
+        let path = join("", path);
+        match self.loader.read(&path) {
+            Ok(text) => self.file(&path, text, Style::Any),
+            Err(error) => {
+                let message = format!("the config `{path}` cannot be read: {error}");
+                let diagnostic = Diagnostic::error(message).kind(Kind::File);
+                let near = self.nearest_file(folder(&path), &path);
+                Err(vec![match near.filter(|_| error == LoadError::NotFound) {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => diagnostic,
+                }])
+            }
+        }
+    }
+
+    /// Loads a text as if it were the file `path`.
+    pub(crate) fn text(&mut self, path: &str, text: String) -> Loads<Arc<Loaded>> {
+        self.file(path, text, Style::Any)
+    }
+
+    /// Loads the base at `path`, which the entry at `by` names.
+    fn base(&mut self, path: &str, by: &Origin, style: Style) -> Loads<Arc<Loaded>> {
+        let result = match self.done.get(&(path.to_owned(), style)) {
+            Some(done) if !self.chain.iter().any(|p| p == path) => done.clone(),
+            _ => self.uncached_base(path, by, style),
+        };
+        result.map_err(|mut errors| {
+            // Errors of the entry itself have no chain; those within the base were reached by it.
+            let within =
+                |e: &&mut Diagnostic| e.labels.first().is_none_or(|(o, _)| !is_same(o, by));
+            errors
+                .iter_mut()
+                .filter(within)
+                .for_each(|e| e.chain.push(by.clone()));
+            errors
+        })
+    }
+
+    fn uncached_base(&mut self, path: &str, by: &Origin, style: Style) -> Loads<Arc<Loaded>> {
+        if let Some(at) = self.chain.iter().position(|p| p == path) {
+            let cycle = self.chain[at..].join(" -> ");
+            let message = format!("the bases load each other: {cycle} -> {path}");
+            return Err(vec![
+                Diagnostic::error(message).kind(Kind::Cycle).at(by, ""),
+            ]);
+        }
+        if self.chain.len() >= CHAIN {
+            let message = format!("a chain of more than {CHAIN} bases");
+            return Err(vec![
+                Diagnostic::error(message).kind(Kind::Limit).at(by, ""),
+            ]);
+        }
+        let text = self
+            .loader
+            .read(path)
+            .map_err(|error| vec![self.unreadable(path, by, &error)])?;
+        let result = self.file(path, text, style);
+        self.done.insert((path.to_owned(), style), result.clone());
+        result
+    }
+
+    fn unreadable(&self, path: &str, by: &Origin, error: &LoadError) -> Diagnostic {
+        let message = format!("the base `{path}` cannot be read: {error}");
+        let diagnostic = Diagnostic::error(message).kind(Kind::File).at(by, "");
+        let near = self.nearest_file(folder(by.file()), path);
+        match near.filter(|_| *error == LoadError::NotFound) {
+            Some(near) => {
+                let near = relative(folder(by.file()), &near);
+                diagnostic.help(format!("the nearest file is `{near}`"))
+            }
+            None => diagnostic,
+        }
+    }
+
+    fn file(&mut self, path: &str, text: String, style: Style) -> Loads<Arc<Loaded>> {
+        if text.len() > LARGEST {
+            let message = format!("`{path}` is larger than {LARGEST} bytes");
+            return Err(vec![Diagnostic::error(message).kind(Kind::Limit)]);
+        }
+        self.chain.push(path.to_owned());
+        let result = self.source(path, &Source::new(path, text, SourceKind::File), style);
+        self.chain.pop();
+        result.map(Arc::new)
+    }
+
+    fn source(&mut self, path: &str, source: &Arc<Source>, style: Style) -> Loads<Loaded> {
+        let loader = self.loader;
+        let env = |name: &str| loader.env(name);
+        let extension = path.rsplit_once('.').map_or("", |(_, e)| e);
+        if !matches!(extension, "py" | "json" | "yaml" | "yml") {
+            let message =
+                format!("`{path}` is no config: a config ends in .py, .json, .yaml or .yml");
+            return Err(vec![Diagnostic::error(message).kind(Kind::File)]);
+        }
+        let substituted = || {
+            let absolute = join("", &loader.absolute(path));
+            Text::of(source, &absolute, &env).map_err(|d| vec![d])
+        };
+        if extension != "py" {
+            if style == Style::Lazy {
+                let message = format!("`{path}` cannot be imported: it is no Python");
+                return Err(vec![Diagnostic::error(message).kind(Kind::Style)]);
+            }
+            return self.data(&substituted()?, source, extension);
+        }
+        // Lazy style has no `{{...}}`, so the text is taken as it is there.
+        if style != Style::Lazy {
+            let text = substituted()?;
+            let statements = parsed(source, &text)?;
+            let lazy = is_lazy(&statements);
+            let as_text = !lazy || style == Style::Text;
+            let evaluator = Evaluator::new(source, &text, &env, None, lazy);
+            if let Some(script) = evaluator.script(&statements) {
+                return Err(vec![script]);
+            }
+            if as_text {
+                if let Some(span) = lazy.then(|| lazy_statement(&statements)).flatten() {
+                    return Err(vec![mixed(
+                        &Origin::new(source, span),
+                        "this file is in lazy style, but a file in text style loads it",
+                    )]);
+                }
+                return self.text_style(&statements, source, &text);
+            }
+        }
+        let text = Text::plain(source);
+        let statements = parsed(source, &text)?;
+        self.lazy_style(&statements, source, &text)
+    }
+
+    // Text style.
+
+    fn text_style(
+        &mut self,
+        statements: &[Stmt<'_>],
+        source: &Arc<Source>,
+        text: &Text<'_>,
+    ) -> Loads<Loaded> {
+        let loader = self.loader;
+        let env = |name: &str| loader.env(name);
+        let names = base_names(statements, source, text, &env)?;
+        let mut loaded = Loaded::default();
+        let base = self.bases(&names, &mut loaded)?;
+        let mut evaluator = Evaluator::new(source, text, &env, Some(&base), false);
+        evaluator.run(statements);
+        let mut errors = std::mem::take(&mut evaluator.errors);
+        let base = match evaluator.freeze_base() {
+            Ok(base) => base,
+            Err(halt) => {
+                report(halt, &mut errors);
+                Dict::new()
+            }
+        };
+        let globals: Vec<_> = evaluator
+            .globals
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        let mut child = indexmap::IndexMap::new();
+        for (name, (item, key)) in globals {
+            // Functions and modules are dropped, as are private names.
+            let code = matches!(item.val, Val::Module(_) | Val::Builtin(_) | Val::Opaque(_));
+            if name.starts_with("__") || &*name == "_base_" || code {
+                continue;
+            }
+            match evaluator.freeze(&item, &base) {
+                Ok(node) => {
+                    child.insert(Key::Str(name), Entry { node, key });
+                }
+                Err(halt) => report(halt, &mut errors),
+            }
+        }
+        loaded.notes.append(&mut evaluator.notes);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        finish(child.into_iter().collect(), base, text, loaded)
+    }
+
+    /// Loads and joins the bases of a file in text style.
+    fn bases(&mut self, names: &[Node], loaded: &mut Loaded) -> Loads<Dict> {
+        let mut errors = Vec::new();
+        let mut left = NODES;
+        let mut joined = indexmap::IndexMap::<Key, (Entry, Origin)>::new();
+        for name in names {
+            let by = &name.origin;
+            let result = self.find_base(name).and_then(|(path, scope)| {
+                let base = self.base(&path, by, Style::Text)?;
+                Ok((path, scope, base))
+            });
+            let (path, scope, base) = match result {
+                Ok(found) => found,
+                Err(more) => {
+                    errors.extend(more);
+                    continue;
+                }
+            };
+            // Many bases may be large together though none is.
+            let count = Value::Dict(base.dict.clone()).count(left, NESTING + 1);
+            let Some(rest) = count.and_then(|count| left.checked_sub(count)) else {
+                let message = format!("these bases have more than {NODES} values together");
+                errors.push(Diagnostic::error(message).kind(Kind::Limit).at(by, ""));
+                break;
+            };
+            left = rest;
+            loaded.includes.push((path, by.clone()));
+            loaded.includes.extend(base.includes.iter().cloned());
+            loaded.notes.extend(base.notes.iter().cloned());
+            loaded.env.extend(base.env.iter().cloned());
+            let dict = match &scope {
+                Some(scope) => scoped(&base.dict, scope),
+                None => base.dict.clone(),
+            };
+            for (key, entry) in dict.iter() {
+                if let Some((first, first_by)) = joined.get(key) {
+                    let message = format!(
+                        "two bases both set `{key}`: {} and {}",
+                        first_by.text(),
+                        by.text()
+                    );
+                    errors.push(
+                        Diagnostic::error(message)
+                            .kind(Kind::Key)
+                            .at(by, "the second base")
+                            .at(&first.key, format!("`{key}` of the first"))
+                            .at(&entry.key, format!("`{key}` of the second"))
+                            .help("load one base from the other, so that one value wins"),
+                    );
+                    continue;
+                }
+                joined.insert(key.clone(), (entry.clone(), by.clone()));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(joined
+            .into_iter()
+            .map(|(key, (entry, _))| (key, entry))
+            .collect())
+    }
+
+    // Lazy style.
+
+    fn lazy_style(
+        &mut self,
+        statements: &[Stmt<'_>],
+        source: &Arc<Source>,
+        text: &Text<'_>,
+    ) -> Loads<Loaded> {
+        if let Some(base) = statements.iter().find(|s| is_base_assignment(s)) {
+            let origin = Origin::new(source, base.span);
+            return Err(vec![mixed(
+                &origin,
+                "this file is in text style, but its chain is in lazy style",
+            )]);
+        }
+        let loader = self.loader;
+        let env = |name: &str| loader.env(name);
+        let mut loaded = Loaded::default();
+        let mut evaluator = Evaluator::new(source, text, &env, None, true);
+        let mut errors = Vec::new();
+        for (module, span) in base_modules(statements) {
+            if evaluator.modules.contains_key(&module) {
+                continue;
+            }
+            let by = evaluator.origin(span);
+            let result = self.find_module(&module, &by).and_then(|path| {
+                let base = self.base(&path, &by, Style::Lazy)?;
+                Ok((path, base))
+            });
+            match result {
+                Ok((path, base)) => {
+                    loaded.includes.push((path, by));
+                    loaded.includes.extend(base.includes.iter().cloned());
+                    loaded.notes.extend(base.notes.iter().cloned());
+                    loaded.imported.extend(base.imported.iter().cloned());
+                    let dict = evaluator.thaw_dict(&base.dict);
+                    evaluator.modules.insert(module, dict);
+                }
+                Err(more) => errors.extend(more),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        evaluator.import_bases(statements);
+        evaluator.gather_imports(statements);
+        evaluator.run(statements);
+        let mut errors = std::mem::take(&mut evaluator.errors);
+        loaded.imported.append(&mut evaluator.imported);
+        let globals: Vec<_> = evaluator
+            .globals
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        let mut entries = indexmap::IndexMap::new();
+        for (name, (item, key)) in globals {
+            if name.starts_with("__") {
+                continue;
+            }
+            match evaluator.freeze(&named(item), &Dict::new()) {
+                Ok(node) => {
+                    entries.insert(Key::Str(name), Entry { node, key });
+                }
+                Err(halt) => report(halt, &mut errors),
+            }
+        }
+        loaded.notes.append(&mut evaluator.notes);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        loaded.dict = entries.into_iter().collect();
+        within_limits(loaded)
+    }
+
+    // JSON and YAML.
+
+    fn data(&mut self, text: &Text<'_>, source: &Arc<Source>, extension: &str) -> Loads<Loaded> {
+        let node = match extension {
+            "json" => json::parse_text(source, text),
+            _ => yaml::parse_text(source, text),
+        };
+        let node = node.map_err(|d| vec![d])?;
+        let Value::Dict(mut child) = node.value else {
+            let message = format!("a config is a dict, not a {}", node.type_name());
+            return Err(vec![
+                Diagnostic::error(message)
+                    .kind(Kind::Syntax)
+                    .at(&node.origin, ""),
+            ]);
+        };
+        let strange: Vec<_> = child.iter().filter(|(k, _)| k.as_str().is_none()).collect();
+        if let Some((key, entry)) = strange.first() {
+            let message = format!("the names of a config are strings; {key} is none");
+            return Err(vec![
+                Diagnostic::error(message)
+                    .kind(Kind::Key)
+                    .at(&entry.key, ""),
+            ]);
+        }
+        let mut loaded = Loaded::default();
+        let names = match child.remove("_base_") {
+            Some(entry) => base_list(entry.node)?,
+            None => Vec::new(),
+        };
+        let base = self.bases(&names, &mut loaded)?;
+        if text.has_base_values {
+            let mut errors = Vec::new();
+            child = with_base_values(&child, &base, &mut errors);
+            if !errors.is_empty() {
+                return Err(errors);
+            }
+        }
+        finish(child, base, text, loaded)
+    }
+}
+
+/// The last steps of text style: deprecation, merge, limits.
+fn finish(mut child: Dict, base: Dict, text: &Text<'_>, mut loaded: Loaded) -> Loads<Loaded> {
+    if let Some(entry) = child.remove("_deprecation_") {
+        let said = |key: &str| {
+            entry
+                .node
+                .get(key)
+                .and_then(Node::as_str)
+                .map(str::to_owned)
+        };
+        let mut note =
+            Diagnostic::warning(format!("the config {} is deprecated", entry.key.file()))
+                .at(&entry.key, "");
+        if let Some(expected) = said("expected") {
+            note = note.help(match said("reference") {
+                Some(reference) => format!("use {expected} instead; see {reference}"),
+                None => format!("use {expected} instead"),
+            });
+        }
+        loaded.notes.push(note);
+    }
+    let mut errors = Vec::new();
+    let mut dict = merge(&child, &base, false, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    dict.retain(|key| key.as_str().is_none_or(|k| !k.starts_with("__")));
+    loaded.env.extend(text.env.iter().cloned());
+    loaded.dict = dict;
+    within_limits(loaded)
+}
+
+/// Refuses a tree that is too large or deep: sharing keeps it small in memory, but not for who walks it.
+fn within_limits(loaded: Loaded) -> Loads<Loaded> {
+    let whole = Value::Dict(loaded.dict.clone());
+    if whole.count(NODES, NESTING + 1).is_some() {
+        return Ok(loaded);
+    }
+    let message =
+        format!("this config has more than {NODES} values, or is nested more than {NESTING} deep");
+    let mut diagnostic = Diagnostic::error(message).kind(Kind::Limit);
+    let largest = loaded
+        .dict
+        .iter()
+        .max_by_key(|(_, e)| e.node.value.count(NODES, NESTING).unwrap_or(usize::MAX));
+    if let Some((_, entry)) = largest {
+        diagnostic = diagnostic.at(&entry.node.origin, "the largest part");
+    }
+    Err(vec![diagnostic])
+}
+
+fn parsed<'t>(source: &Arc<Source>, text: &'t Text<'_>) -> Loads<Vec<Stmt<'t>>> {
+    parse(&text.text).map_err(|wrong| {
+        let span = Span {
+            start: text.original(wrong.span.start),
+            end: text.original(wrong.span.end),
+        };
+        let diagnostic = Diagnostic::error(wrong.message)
+            .kind(wrong.kind)
+            .at(&Origin::new(source, span), "");
+        vec![match wrong.help {
+            Some(help) => diagnostic.help(help),
+            None => diagnostic,
+        }]
+    })
+}
+
+fn report(halt: Halt, errors: &mut Vec<Diagnostic>) {
+    match halt {
+        Halt::Error(diagnostic) | Halt::Spent(diagnostic) => errors.push(*diagnostic),
+        Halt::Poisoned | Halt::Break | Halt::Continue => {}
+    }
+}
+
+/// Modules and functions as named objects, so that a file that imports them from its base can use them.
+fn named(item: Item) -> Item {
+    let object = |module: &str, name: Option<&str>| {
+        let name = name.map(Into::into);
+        Val::Lazy(Arc::new(Object {
+            module: module.into(),
+            name,
+        }))
+    };
+    let val = match &item.val {
+        Val::Module(module) => object(module, None),
+        Val::Builtin("read_base") => object("mmengine.config", Some("read_base")),
+        Val::Builtin(name) => {
+            let (module, name) = name.rsplit_once('.').unwrap_or(("builtins", name));
+            object(module, Some(name))
+        }
+        Val::Opaque(name) => {
+            let (module, name) = name.rsplit_once('.').unwrap_or(("builtins", name));
+            object(module, Some(name))
+        }
+        _ => return item,
+    };
+    let at = item.at;
+    Item { val, at }
+}
+
+fn mixed(origin: &Origin, message: &str) -> Diagnostic {
+    Diagnostic::error(message)
+        .kind(Kind::Style)
+        .at(origin, "")
+        .help("a chain has one style: `_base_ = ...` (text), or `with read_base():` and imports (lazy)")
+}
+
+fn is_same(a: &Origin, b: &Origin) -> bool {
+    a.file() == b.file() && a.line() == b.line() && a.column() == b.column()
+}
+
+fn is_base_assignment(statement: &Stmt<'_>) -> bool {
+    let StmtKind::Assign(targets, _) = &statement.kind else {
+        return false;
+    };
+    targets
+        .first()
+        .is_some_and(|t| matches!(t.kind, ExprKind::Name("_base_")))
+}
+
+/// The entries of the first `_base_ = ...` of a file.
+fn base_names(
+    statements: &[Stmt<'_>],
+    source: &Arc<Source>,
+    text: &Text<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Loads<Vec<Node>> {
+    let Some(statement) = statements.iter().find(|s| is_base_assignment(s)) else {
+        return Ok(Vec::new());
+    };
+    let StmtKind::Assign(_, value) = &statement.kind else {
+        return Ok(Vec::new());
+    };
+    // No name of the file is known yet.
+    let mut evaluator = Evaluator::new(source, text, env, None, false);
+    let node = evaluator
+        .placed(value)
+        .and_then(|item| evaluator.freeze(&item, &Dict::new()));
+    match node {
+        Ok(node) => base_list(node),
+        Err(halt) => {
+            let mut errors = Vec::new();
+            report(halt, &mut errors);
+            for error in &mut errors {
+                error.help.get_or_insert(
+                    "`_base_` is read before the file: it is a path, or a list of paths".into(),
+                );
+            }
+            Err(errors)
+        }
+    }
+}
+
+fn base_list(node: Node) -> Loads<Vec<Node>> {
+    match &node.value {
+        Value::Str(_) => Ok(vec![node]),
+        Value::List(items) => Ok(items.to_vec()),
+        _ => {
+            let message = format!(
+                "`_base_` is a path or a list of paths, not a {}",
+                node.type_name()
+            );
+            Err(vec![
+                Diagnostic::error(message)
+                    .kind(Kind::Key)
+                    .at(&node.origin, ""),
+            ])
+        }
+    }
+}
+
+/// Whether a file is in lazy style: the first that is found of `_base_ = ...` (no), `with` (yes) and an import of another
+/// package (yes), outer blocks before inner ones.
+fn is_lazy(statements: &[Stmt<'_>]) -> bool {
+    lazy_statement(statements).is_some()
+}
+
+fn lazy_statement(statements: &[Stmt<'_>]) -> Option<Span> {
+    let mut blocks: Vec<&[Stmt<'_>]> = vec![statements];
+    while !blocks.is_empty() {
+        let mut inner: Vec<&[Stmt<'_>]> = Vec::new();
+        for statement in blocks.into_iter().flatten() {
+            let lazy = match &statement.kind {
+                StmtKind::Assign(..) if is_base_assignment(statement) => return None,
+                StmtKind::With(items, _) => items.iter().any(is_read_base),
+                StmtKind::ImportFrom(from) => {
+                    from.level > 0 || !(is_standard_module(&from.module) || imports_config(from))
+                }
+                StmtKind::Import(names) => names.iter().any(|n| !is_standard_module(&n.name)),
+                StmtKind::If(_, a, b) | StmtKind::While(_, a, b) | StmtKind::For(_, a, b) => {
+                    inner.extend([a.as_slice(), b.as_slice()]);
+                    false
+                }
+                _ => false,
+            };
+            if lazy {
+                return Some(statement.span);
+            }
+        }
+        blocks = inner;
+    }
+    None
+}
+
+/// `from mmengine import Config` does not make a file lazy.
+fn imports_config(from: &super::python::ast::ImportFrom<'_>) -> bool {
+    let names = from.names.as_deref().unwrap_or_default();
+    from.module == "mmengine" && matches!(names, [only] if only.name == "Config")
+}
+
+/// The modules that a file in lazy style imports as its bases.
+fn base_modules(statements: &[Stmt<'_>]) -> Vec<(String, Span)> {
+    let mut modules = Vec::new();
+    for statement in statements {
+        let body = match &statement.kind {
+            StmtKind::With(items, body) if items.len() == 1 && is_read_base(&items[0]) => body,
+            StmtKind::If(test, body, _) if matches!(&test.kind, ExprKind::Str(s) if &**s == "_base_") => {
+                body
+            }
+            _ => continue,
+        };
+        for inner in body {
+            if let StmtKind::ImportFrom(from) = &inner.kind {
+                modules.push((from.dotted(), inner.span));
+            }
+        }
+    }
+    modules
+}
+
+/// `{{_base_.name}}` of a JSON or YAML text, replaced.
+fn with_base_values(child: &Dict, base: &Dict, errors: &mut Vec<Diagnostic>) -> Dict {
+    fn walk(node: &Node, base: &Dict, errors: &mut Vec<Diagnostic>) -> Node {
+        let items = |items: &[Node], errors: &mut Vec<Diagnostic>| {
+            Arc::new(items.iter().map(|n| walk(n, base, errors)).collect())
+        };
+        let value = match &node.value {
+            Value::Str(s) if s.contains(MARK) => {
+                let name = s.strip_prefix(MARK).and_then(|n| n.strip_suffix(MARK));
+                let found = match name.filter(|n| !n.contains(MARK)) {
+                    Some(name) => base_value(name, &node.origin, base),
+                    None => Err(misplaced(&node.origin)),
+                };
+                found.unwrap_or_else(|error| {
+                    errors.push(error);
+                    Value::None
+                })
+            }
+            Value::List(list) => Value::List(items(list, errors)),
+            Value::Tuple(list) => Value::Tuple(items(list, errors)),
+            Value::Dict(dict) => Value::Dict(with_base_values(dict, base, errors)),
+            other => other.clone(),
+        };
+        let origin = node.origin.clone();
+        Node { value, origin }
+    }
+    let walked = child.iter().map(|(key, entry)| {
+        let node = walk(&entry.node, base, errors);
+        let key_origin = entry.key.clone();
+        (
+            key.clone(),
+            Entry {
+                node,
+                key: key_origin,
+            },
+        )
+    });
+    walked.collect()
+}
+
+/// A single Python expression as a value.
+pub(crate) fn value(text: &str) -> Loads<Node> {
+    let source = Source::new("value", text, SourceKind::File);
+    let plain = Text::plain(&source);
+    let expression = super::python::parse_expression(text).map_err(|wrong| {
+        let origin = Origin::new(&source, wrong.span);
+        vec![
+            Diagnostic::error(wrong.message)
+                .kind(wrong.kind)
+                .at(&origin, ""),
+        ]
+    })?;
+    let mut evaluator = Evaluator::new(&source, &plain, &|_| None, None, false);
+    let item = evaluator.placed(&expression);
+    item.and_then(|item| evaluator.freeze(&item, &Dict::new()))
+        .map_err(|halt| {
+            let mut errors = Vec::new();
+            report(halt, &mut errors);
+            errors
+        })
+}

@@ -1,0 +1,378 @@
+//! Convolution, norm, activation: the one layer through which every convolution goes (mmcv's `ConvModule`, and the
+//! bare convolutions and norms of ResNet and timm). A norm with fixed statistics is folded into the weights when a model is
+//! built for inference, before anything reaches the device. A faster convolution of our own comes in here.
+//!
+//! Shapes: x `[N, C, H, W]`, weight `[C_out, C / groups, KH, KW]`, bias `[C_out]`.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use serde::Deserialize;
+
+use super::norm::NormValues;
+use super::{Activation, Init, Mode, Norm, NormConfig, Params};
+use crate::ops::launch::Gpu;
+
+/// A `conv_cfg` dict.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ConvLayerConfig {
+    /// Registered name: `Conv2d`, `Conv`, `ConvWS` or `Conv2dAdaptivePadding`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// What kind of convolution a `conv_cfg` asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConvKind {
+    /// Plain.
+    #[default]
+    Plain,
+    /// Weight standardisation (Qiao et al. 2019, arXiv 1903.10520): each filter gets mean 0 and deviation 1.
+    Standardised,
+    /// Padded so that the output is `ceil(input / stride)`.
+    SamePadding,
+}
+
+impl ConvLayerConfig {
+    /// What the name means; an error names those that are known.
+    pub fn conv_kind(&self) -> Result<ConvKind, String> {
+        match self.kind.rsplit('.').next().unwrap_or_default() {
+            "Conv2d" | "Conv" => Ok(ConvKind::Plain),
+            "ConvWS" => Ok(ConvKind::Standardised),
+            "Conv2dAdaptivePadding" => Ok(ConvKind::SamePadding),
+            other => Err(format!(
+                "unknown convolution `{other}`; known are Conv2d, Conv, ConvWS, Conv2dAdaptivePadding"
+            )),
+        }
+    }
+}
+
+/// Zeros around the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// So many on every side.
+    Even(usize),
+    /// As TensorFlow's `SAME`: as many as make the output `ceil(input / stride)`, the odd one at the end.
+    Same,
+}
+
+impl Padding {
+    /// Zeros before and after one axis of `size`.
+    fn sides(self, size: usize, kernel: usize, stride: usize, dilation: usize) -> (usize, usize) {
+        match self {
+            Padding::Even(p) => (p, p),
+            Padding::Same => {
+                let needed = (size.div_ceil(stride) - 1) * stride + dilation * (kernel - 1) + 1;
+                let total = needed.saturating_sub(size);
+                (total / 2, total - total / 2)
+            }
+        }
+    }
+}
+
+/// How to make a [`ConvNormAct`].
+#[derive(Clone, Debug)]
+pub struct ConvConfig {
+    channels_in: usize,
+    channels_out: usize,
+    kernel: usize,
+    stride: usize,
+    padding: Padding,
+    dilation: usize,
+    groups: usize,
+    bias: Option<bool>,
+    kind: ConvKind,
+    act: Option<Activation>,
+    init: Init,
+    bias_init: f32,
+}
+
+impl ConvConfig {
+    /// A square convolution of stride 1 without padding or activation.
+    pub fn new(channels_in: usize, channels_out: usize, kernel: usize) -> Self {
+        Self {
+            channels_in,
+            channels_out,
+            kernel,
+            stride: 1,
+            padding: Padding::Even(0),
+            dilation: 1,
+            groups: 1,
+            bias: None,
+            kind: ConvKind::Plain,
+            act: None,
+            init: Init::KaimingNormal,
+            bias_init: 0.0,
+        }
+    }
+
+    /// Step between outputs, in pixels.
+    pub fn stride(mut self, stride: usize) -> Self {
+        self.stride = stride;
+        self
+    }
+
+    /// Zeros around the input.
+    pub fn padding(mut self, padding: Padding) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// The same number of zeros on every side.
+    pub fn pad(self, padding: usize) -> Self {
+        self.padding(Padding::Even(padding))
+    }
+
+    /// Step between the filter's taps, in pixels.
+    pub fn dilation(mut self, dilation: usize) -> Self {
+        self.dilation = dilation;
+        self
+    }
+
+    /// Groups of channels that do not see each other.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// With or without a bias; if never said, a bias where there is no norm (mmcv's `bias='auto'`).
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = Some(bias);
+        self
+    }
+
+    /// What a `conv_cfg` asked for.
+    pub fn kind(mut self, kind: ConvKind) -> Self {
+        self.kind = kind;
+        if kind == ConvKind::SamePadding {
+            self.padding = Padding::Same;
+        }
+        self
+    }
+
+    /// What follows the norm.
+    pub fn act(mut self, act: Option<Activation>) -> Self {
+        self.act = act;
+        self
+    }
+
+    /// Values where no checkpoint gives any.
+    pub fn initial(mut self, weight: Init, bias: f32) -> Self {
+        self.init = weight;
+        self.bias_init = bias;
+        self
+    }
+
+    /// Builds the layer: the convolution's tensors below `conv`, the norm's below the other place.
+    ///
+    /// # Panics
+    /// If the norm config is not valid ([`NormConfig::norm_kind`]) or a size is zero.
+    pub fn init(&self, conv: &Params, norm: Option<(&NormConfig, &Params)>) -> ConvNormAct {
+        let shape = [
+            self.channels_out,
+            self.channels_in / self.groups,
+            self.kernel,
+            self.kernel,
+        ];
+        let mut weight = conv.values("weight", &shape, self.init);
+        if self.kind == ConvKind::Standardised {
+            standardise(&mut weight, self.channels_out);
+        }
+        let with_bias = self.bias.unwrap_or(norm.is_none());
+        let channels = self.channels_out;
+        let mut bias =
+            with_bias.then(|| conv.values("bias", &[channels], Init::Constant(self.bias_init)));
+
+        let fold = conv.mode() == Mode::Inference
+            && norm.is_some_and(|(config, _)| config.has_fixed_statistics());
+        let norm = match norm {
+            Some((config, at)) if fold => {
+                let values = NormValues::read(config, channels, at);
+                bias = Some(values.fold_into(&mut weight, bias, config.eps()));
+                None
+            }
+            Some((config, at)) => Some(config.init(channels, at)),
+            None => None,
+        };
+        let depthwise = self.groups > 1 && self.groups == channels;
+        ConvNormAct {
+            weight: conv.upload(weight, shape),
+            bias: bias.map(|b| conv.upload(b, [channels])),
+            norm,
+            // burn's fast depthwise kernel on wgpu takes no bias (burn 0.22.1).
+            separate_bias: depthwise && Gpu::of(&conv.device()).is_some(),
+            kernel: self.kernel,
+            stride: self.stride,
+            padding: self.padding,
+            dilation: self.dilation,
+            groups: self.groups,
+            act: self.act,
+        }
+    }
+}
+
+/// Gives each of `filters` filters mean 0 and deviation 1 (mmcv's `conv_ws_2d`, eps 1e-5 added to the deviation).
+fn standardise(weight: &mut [f32], filters: usize) {
+    if weight.is_empty() {
+        return;
+    }
+    let n = weight.len() / filters;
+    for filter in weight.chunks_mut(n) {
+        let mean = filter.iter().sum::<f32>() / n as f32;
+        let var = filter.iter().map(|w| (w - mean).powi(2)).sum::<f32>() / (n - 1) as f32;
+        let scale = 1.0 / (var.sqrt() + 1e-5);
+        filter.iter_mut().for_each(|w| *w = (*w - mean) * scale);
+    }
+}
+
+impl NormValues {
+    /// Scales the filters in place so that the norm after them vanishes, and gives the bias that remains.
+    fn fold_into(self, weight: &mut [f32], bias: Option<Vec<f32>>, eps: f64) -> Vec<f32> {
+        let (mean, var) = self.running.expect("only norms with fixed statistics fold");
+        let channels = mean.len();
+        let per_filter = weight.len() / channels.max(1);
+        let mut folded = Vec::with_capacity(channels);
+        for c in 0..channels {
+            let scale = f64::from(self.weight[c]) / (f64::from(var[c]) + eps).sqrt();
+            for w in &mut weight[c * per_filter..(c + 1) * per_filter] {
+                *w = (f64::from(*w) * scale) as f32;
+            }
+            let before = bias.as_ref().map_or(0.0, |b| b[c]);
+            let after = f64::from(before - mean[c]) * scale + f64::from(self.bias[c]);
+            folded.push(after as f32);
+        }
+        folded
+    }
+}
+
+/// A convolution, then a norm unless it is folded, then an activation.
+#[derive(Module, Debug)]
+pub struct ConvNormAct {
+    weight: Param<Tensor<4>>,
+    bias: Option<Param<Tensor<1>>>,
+    norm: Option<Norm>,
+    separate_bias: bool,
+    kernel: usize,
+    stride: usize,
+    #[module(skip)]
+    padding: Padding,
+    dilation: usize,
+    groups: usize,
+    #[module(skip)]
+    act: Option<Activation>,
+}
+
+impl ConvNormAct {
+    /// # Shapes
+    /// - input: `[N, C, H, W]`
+    /// - output: `[N, C_out, H', W']`, `H' = (H + padding - dilation * (kernel - 1) - 1) / stride + 1`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, _, h, w] = x.dims();
+        let sides = |size| {
+            self.padding
+                .sides(size, self.kernel, self.stride, self.dilation)
+        };
+        let options = ConvOptions::new_with_padding(
+            [self.stride; 2],
+            [sides(h), sides(w)],
+            [self.dilation; 2],
+            self.groups,
+        );
+        let bias = self.bias.as_ref().map(|b| b.val());
+        let x = if self.separate_bias {
+            let x = conv2d(x, self.weight.val(), None, options);
+            match bias {
+                Some(b) => {
+                    let channels = b.dims()[0];
+                    x + b.reshape([1, channels, 1, 1])
+                }
+                None => x,
+            }
+        } else {
+            conv2d(x, self.weight.val(), bias, options)
+        };
+        let x = match &self.norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        match self.act {
+            Some(act) => act.forward(x),
+            None => x,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{StateEntry, TensorSource};
+    use burn::tensor::Device;
+
+    /// Values that depend on the key and the position, variances positive.
+    struct Formula;
+    impl TensorSource for Formula {
+        fn tensor(&mut self, entry: &StateEntry) -> Option<Vec<f32>> {
+            let StateEntry { key, shape, .. } = entry;
+            let n = shape.iter().product::<usize>();
+            let k = key.len() as f32;
+            let values = (0..n).map(|i| ((i as f32 + k) * 1.7).sin() * 0.5);
+            Some(match key.ends_with("var") {
+                true => values.map(|v| 1.0 + v).collect(),
+                false => values.collect(),
+            })
+        }
+    }
+
+    fn run(mode: Mode, config: &ConvConfig, norm: Option<NormConfig>) -> (Vec<f32>, [usize; 4]) {
+        let device = Device::flex();
+        let params = Params::new(&device, mode, Some(Box::new(Formula)));
+        let at = params.at("bn");
+        let layer = config.init(&params.at("conv"), norm.as_ref().map(|n| (n, &at)));
+        let x: Vec<f32> = (0..4 * 7 * 5).map(|i| (i as f32 * 0.9).cos()).collect();
+        let x = Tensor::<1>::from_floats(x.as_slice(), &device).reshape([1, 4, 7, 5]);
+        let y = layer.forward(x);
+        let dims = y.dims();
+        (y.into_data().try_into_vec().unwrap(), dims)
+    }
+
+    #[test]
+    fn folding_changes_nothing() {
+        for groups in [1, 4] {
+            let config = ConvConfig::new(4, 8, 3)
+                .pad(1)
+                .stride(2)
+                .groups(groups)
+                .act(Some(Activation::Relu));
+            let (folded, dims) = run(Mode::Inference, &config, Some(NormConfig::batch(1e-3)));
+            let (plain, _) = run(Mode::Train, &config, Some(NormConfig::batch(1e-3)));
+            assert_eq!(dims, [1, 8, 4, 3]);
+            for (a, b) in folded.iter().zip(&plain) {
+                assert!((a - b).abs() < 1e-5, "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn same_padding_is_tensorflows() {
+        // 7 rows, stride 2: 4 outputs need 9 rows with a 3x3 filter, one zero on each side;
+        // 5 columns alike. An even size needs a single zero, at the end.
+        assert_eq!(Padding::Same.sides(7, 3, 2, 1), (1, 1));
+        assert_eq!(Padding::Same.sides(8, 3, 2, 1), (0, 1));
+        assert_eq!(Padding::Same.sides(8, 5, 1, 1), (2, 2));
+        assert_eq!(Padding::Same.sides(5, 1, 2, 1), (0, 0));
+        let config = ConvConfig::new(4, 2, 3).stride(2).padding(Padding::Same);
+        assert_eq!(run(Mode::Inference, &config, None).1, [1, 2, 4, 3]);
+    }
+
+    #[test]
+    fn standardised_filters_have_mean_zero_and_deviation_one() {
+        let mut w = vec![1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0];
+        standardise(&mut w, 2);
+        for filter in w.chunks(4) {
+            assert!(filter.iter().sum::<f32>().abs() < 1e-5);
+            let var = filter.iter().map(|x| x * x).sum::<f32>() / 3.0;
+            assert!((var - 1.0).abs() < 1e-4);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Object detection from MMDetection's own config files and checkpoints, on any GPU that wgpu reaches and on the CPU.
+//!
+//! The shortest way from a picture to boxes is [`Predictor`]; `examples/detect.rs` shows it. It walks through the modules in this order:
+//! [`config`] (text to a resolved tree) -> [`registry`] (names to builders) -> [`detectors`] (with [`backbones`], [`necks`], [`heads`], made of
+//! [`layers`]) -> [`weights`] (values) -> [`data`] (picture to batch) -> the model -> [`ops`] (logits to boxes) -> [`ops::Detections`].
+//!
+//! How things fail: bad input is an `Err` that says what was found, what was expected and what to do next. Config errors
+//! ([`config::Diagnostic`]) point at the text and are collected. A panic is a broken promise of this crate.
+//!
+//! What never happens: nothing in a config or a checkpoint is executed; files, clocks and the network are touched in [`host`] alone, so
+//! that everything else runs in a browser; a device is read back asynchronously.
+
+pub mod config;
+pub mod registry;
+
+pub mod backbones;
+pub mod box_coders;
+pub mod detectors;
+pub mod heads;
+pub mod layers;
+pub mod model;
+pub mod necks;
+pub mod priors;
+
+pub mod weights;
+
+pub mod data;
+pub mod device;
+pub mod ops;
+
+mod predict;
+pub use predict::{LoadError, PredictError, Predictor, PredictorBuilder, Stage};
+
+pub mod draw;
+pub mod host;
+pub mod results;

@@ -1,0 +1,279 @@
+//! The model that a config describes: building it, checking it, naming its classes.
+
+use burn::tensor::Device;
+
+use crate::config::{Config, Diagnostic, Kind, Node, Severity};
+use crate::detectors::Detector;
+use crate::layers::{Mode, Params, StateEntry};
+use crate::registry::{Build, DEFAULT_SCOPE, OpenCheckpoint, Problems, Registry};
+
+/// Builds a config's `model`; see [`Build::new`] for `open`.
+///
+/// # Errors
+/// There is no `model`, or something in it is wrong.
+pub fn build(
+    config: &Config,
+    registry: &Registry,
+    params: Params,
+    open: Option<&OpenCheckpoint>,
+) -> Result<Box<dyn Detector>, Problems> {
+    let Some(model) = config.root.get("model") else {
+        return Err(vec![
+            Diagnostic::error("this config has no `model`")
+                .help("give the config of a detector, not one of the files in _base_/datasets or _base_/schedules"),
+        ]);
+    };
+    let scope = config.root.get("default_scope").and_then(|s| s.as_str());
+    Build::new(registry, params, scope.unwrap_or(DEFAULT_SCOPE), open).detector(model)
+}
+
+/// The state dict of a config's model: names and shapes, without any values.
+///
+/// # Errors
+/// As [`build`].
+pub fn state(config: &Config, registry: &Registry) -> Result<Vec<StateEntry>, Problems> {
+    let params = Params::new(&Device::flex(), Mode::Plan, None);
+    build(config, registry, params.clone(), None)?;
+    Ok(params.state())
+}
+
+/// What is wrong with a config's model. A component of a kind that is not built here yet is a note: the config may be right.
+pub fn check(config: &Config, registry: &Registry) -> Problems {
+    if config.root.get("model").is_none() {
+        return Vec::new();
+    }
+    let mut problems = state(config, registry).err().unwrap_or_default();
+    for problem in &mut problems {
+        if problem.kind == Kind::Unsupported {
+            problem.severity = Severity::Note;
+        }
+    }
+    problems
+}
+
+/// Names of the classes: the checkpoint's if it says them, else the config's `metainfo`, else those of its data set's type, else numbers.
+pub fn class_names(
+    config: &Config,
+    from_checkpoint: Option<&[String]>,
+    count: usize,
+) -> Vec<String> {
+    let fits = |names: &Vec<String>| names.len() == count;
+    from_checkpoint
+        .map(<[String]>::to_vec)
+        .filter(fits)
+        .or_else(|| config_classes(config).filter(fits))
+        .unwrap_or_else(|| (0..count).map(|i| i.to_string()).collect())
+}
+
+fn config_classes(config: &Config) -> Option<Vec<String>> {
+    let datasets = ["test_dataloader", "val_dataloader", "train_dataloader"];
+    let nodes = datasets
+        .iter()
+        .filter_map(|d| innermost_dataset(config.root.get(d)?.get("dataset")?));
+    let from_metainfo = |metainfo: &Node| -> Option<Vec<String>> {
+        let classes = metainfo
+            .get("classes")
+            .or_else(|| metainfo.get("CLASSES"))?;
+        if let Some(name) = classes.as_str() {
+            return Some(vec![name.to_string()]); // `classes=('a')`, the comma forgotten
+        }
+        classes
+            .as_items()?
+            .iter()
+            .map(|c| c.as_str().map(String::from))
+            .collect()
+    };
+    let mut known = nodes
+        .clone()
+        .filter_map(|n| from_metainfo(n.get("metainfo")?));
+    known.next().or_else(|| {
+        let kind = nodes.clone().find_map(|n| n.get("type")?.as_type())?;
+        let names: &[&str] = match kind.rsplit('.').next()? {
+            "CocoDataset" => &COCO,
+            "VOCDataset" => &VOC,
+            "CityscapesDataset" => &CITYSCAPES,
+            _ => return None,
+        };
+        Some(names.iter().map(|n| n.to_string()).collect())
+    })
+}
+
+/// The data set inside wrappers such as `RepeatDataset`.
+fn innermost_dataset(mut node: &Node) -> Option<&Node> {
+    for _ in 0..8 {
+        match (
+            node.get("dataset"),
+            node.get("datasets").and_then(|d| d.as_items()),
+        ) {
+            (Some(inner), _) => node = inner,
+            (_, Some([first, ..])) => node = first,
+            _ => return Some(node),
+        }
+    }
+    None
+}
+
+/// The test pipeline of a config: the test loader's, else a top-level `test_pipeline`.
+pub fn test_pipeline(config: &Config) -> Option<&Node> {
+    let loaders = ["test_dataloader", "val_dataloader"];
+    let of =
+        |loader: &str| innermost_dataset(config.root.get(loader)?.get("dataset")?)?.get("pipeline");
+    loaders
+        .iter()
+        .find_map(|l| of(l))
+        .or_else(|| config.root.get("test_pipeline"))
+}
+
+/// COCO 2017's classes in MMDetection's order.
+pub const COCO: [&str; 80] = [
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "airplane",
+    "bus",
+    "train",
+    "truck",
+    "boat",
+    "traffic light",
+    "fire hydrant",
+    "stop sign",
+    "parking meter",
+    "bench",
+    "bird",
+    "cat",
+    "dog",
+    "horse",
+    "sheep",
+    "cow",
+    "elephant",
+    "bear",
+    "zebra",
+    "giraffe",
+    "backpack",
+    "umbrella",
+    "handbag",
+    "tie",
+    "suitcase",
+    "frisbee",
+    "skis",
+    "snowboard",
+    "sports ball",
+    "kite",
+    "baseball bat",
+    "baseball glove",
+    "skateboard",
+    "surfboard",
+    "tennis racket",
+    "bottle",
+    "wine glass",
+    "cup",
+    "fork",
+    "knife",
+    "spoon",
+    "bowl",
+    "banana",
+    "apple",
+    "sandwich",
+    "orange",
+    "broccoli",
+    "carrot",
+    "hot dog",
+    "pizza",
+    "donut",
+    "cake",
+    "chair",
+    "couch",
+    "potted plant",
+    "bed",
+    "dining table",
+    "toilet",
+    "tv",
+    "laptop",
+    "mouse",
+    "remote",
+    "keyboard",
+    "cell phone",
+    "microwave",
+    "oven",
+    "toaster",
+    "sink",
+    "refrigerator",
+    "book",
+    "clock",
+    "vase",
+    "scissors",
+    "teddy bear",
+    "hair drier",
+    "toothbrush",
+];
+/// Pascal VOC's classes.
+pub const VOC: [&str; 20] = [
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+];
+/// Cityscapes' object classes.
+pub const CITYSCAPES: [&str; 8] = [
+    "person",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "train",
+    "motorcycle",
+    "bicycle",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MapLoader;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, "test.py", &MapLoader::default()).unwrap()
+    }
+
+    #[test]
+    fn classes_come_from_the_nearest_source() {
+        let named = "test_dataloader=dict(dataset=dict(type='CocoDataset', metainfo=dict(classes=('a','b'))))";
+        let own = ["x".to_string(), "y".to_string()];
+        assert_eq!(class_names(&config(named), Some(&own), 2), own);
+        assert_eq!(class_names(&config(named), None, 2), ["a", "b"]);
+        assert_eq!(class_names(&config(named), None, 3), ["0", "1", "2"]);
+        let coco = config(
+            "test_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=dict(type='CocoDataset')))",
+        );
+        assert_eq!(class_names(&coco, None, 80)[79], "toothbrush");
+        let forgotten =
+            config("test_dataloader=dict(dataset=dict(metainfo=dict(classes=('cat'))))");
+        assert_eq!(class_names(&forgotten, None, 1), ["cat"]);
+    }
+
+    #[test]
+    fn the_test_pipeline_is_found_inside_wrappers() {
+        let inner = config(
+            "p=[dict(type='A')]\ntest_dataloader=dict(dataset=dict(type='W', dataset=dict(pipeline=p)))",
+        );
+        assert!(test_pipeline(&inner).unwrap().at("0.type").is_some());
+        assert!(test_pipeline(&config("test_pipeline=[]")).is_some());
+        assert!(test_pipeline(&config("x=1")).is_none());
+    }
+}

@@ -1,0 +1,39 @@
+//! Necks: feature maps in, feature maps of one width out. To add one, write a file and a row in [`ROWS`].
+
+mod fpn;
+
+pub use fpn::Fpn;
+
+use burn::tensor::Tensor;
+
+use crate::backbones::Feature;
+use crate::config::{Node, Origin};
+use crate::registry::{Build, Builder, Problems, Row};
+
+/// What comes into a neck, and where the config says so.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The backbone's outputs.
+    pub features: &'a [Feature],
+    /// The backbone's registered name.
+    pub backbone: &'a str,
+    /// Where the backbone's config is.
+    pub origin: &'a Origin,
+}
+
+/// Turns a backbone's maps into the pyramid that heads read.
+pub trait Neck: std::fmt::Debug + Send + Sync {
+    /// # Shapes
+    /// - inputs: one `[N, C_i, H_i, W_i]` for each backbone output
+    /// - outputs: one `[N, channels, H_j, W_j]` for each of [`Neck::features`]
+    fn forward(&self, inputs: Vec<Tensor<4>>) -> Vec<Tensor<4>>;
+
+    /// What [`Neck::forward`] gives.
+    fn features(&self) -> Vec<Feature>;
+}
+
+/// Builds a neck from its config.
+pub type BuildNeck = fn(&Node, Inputs, &Build) -> Result<Box<dyn Neck>, Problems>;
+
+/// The table: scope, name, builder.
+pub const ROWS: [Row; 1] = [Row::new("mmdet", "FPN", Builder::Neck(fpn::build))];

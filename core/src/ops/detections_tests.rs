@@ -1,0 +1,517 @@
+//! Tests of `detections.rs`: the kernels against their twins, and MMDetection's figures.
+
+use burn::tensor::{Device, Tensor};
+use smalti_shaders::reference::nms::{Decay, Soft};
+use smalti_shaders::reference::random::Random;
+
+use super::*;
+use crate::device::choose_blocking;
+
+/// A GPU, a software one too. Without any the test is skipped, except in CI, where one is promised.
+fn gpu() -> Option<Device> {
+    match choose_blocking("gpu") {
+        Ok(chosen) => Some(chosen.device),
+        Err(e) => {
+            let ci = std::env::var("CI").is_ok_and(|v| v == "true");
+            assert!(!ci, "CI promises an adapter: {e}");
+            eprintln!("skipped: {e}");
+            None
+        }
+    }
+}
+
+fn config(num_classes: usize) -> PostConfig {
+    PostConfig {
+        num_classes,
+        use_sigmoid: true,
+        score_thr: 0.05,
+        nms_pre: 1000,
+        min_bbox_size: 0.0,
+        nms: NmsConfig::default(),
+        max_per_img: 100,
+        coder: DeltaCoder::default(),
+    }
+}
+
+fn meta(h: usize, w: usize) -> PictureMeta {
+    PictureMeta {
+        img_shape: [h, w],
+        scale_factor: [1.0; 2],
+        rescale: false,
+    }
+}
+
+/// One level in host memory.
+#[derive(Clone)]
+struct Maps {
+    logits: Vec<f32>,
+    deltas: Vec<f32>,
+    n: usize,
+    channels: usize,
+    h: usize,
+    w: usize,
+    anchors: Vec<[f32; 4]>,
+    stride: usize,
+}
+
+impl Maps {
+    /// Normal logits and deltas. Logits in steps of 1/64: either far enough apart for a GPU's `exp`, or equal.
+    fn random(
+        random: &mut Random,
+        n: usize,
+        channels: usize,
+        size: [usize; 2],
+        stride: usize,
+        a: usize,
+    ) -> Self {
+        let [h, w] = size;
+        let s = stride as f32;
+        let anchors = (0..a)
+            .map(|i| {
+                let (x, y) = (s * (1.0 + i as f32 * 0.6), s * (1.6 - i as f32 * 0.25));
+                [-x, -y, x, y]
+            })
+            .collect();
+        Maps {
+            logits: (0..n * a * channels * h * w)
+                .map(|_| (random.normal() * 64.0).round() / 64.0 - 1.0)
+                .collect(),
+            deltas: (0..n * a * 4 * h * w)
+                .map(|_| random.normal() * 0.5)
+                .collect(),
+            n,
+            channels,
+            h,
+            w,
+            anchors,
+            stride,
+        }
+    }
+
+    fn on(&self, device: &Device, channels_last: bool) -> LevelOutput {
+        let a = self.anchors.len();
+        let tensor = |values: &[f32], c: usize| {
+            let (n, h, w) = (self.n, self.h, self.w);
+            if !channels_last {
+                return Tensor::<4>::from_data(
+                    TensorData::new(values.to_vec(), [n, c, h, w]),
+                    device,
+                );
+            }
+            let mut last = vec![0f32; values.len()];
+            for i in 0..n {
+                for k in 0..c {
+                    for cell in 0..h * w {
+                        last[(i * h * w + cell) * c + k] = values[(i * c + k) * h * w + cell];
+                    }
+                }
+            }
+            Tensor::<4>::from_data(TensorData::new(last, [n, h, w, c]), device)
+                .permute([0, 3, 1, 2])
+        };
+        LevelOutput {
+            cls_logits: tensor(&self.logits, a * self.channels),
+            deltas: tensor(&self.deltas, a * 4),
+            base_anchors: self.anchors.clone(),
+            stride: [self.stride; 2],
+        }
+    }
+}
+
+/// Scores within `exp`'s rounding, boxes within a hundredth of a pixel, order equal but for equal scores.
+fn assert_same(gpu: &[Detections], cpu: &[Detections], what: &str) {
+    assert_eq!(gpu.len(), cpu.len(), "{what}");
+    for (g, c) in gpu.iter().zip(cpu) {
+        assert_eq!(g.len(), c.len(), "{what}: number of detections");
+        for i in 0..g.len() {
+            let near = |k: usize| {
+                let far = (0..4)
+                    .map(|j| (g.boxes[i][j] - c.boxes[k][j]).abs())
+                    .fold(0.0, f32::max);
+                g.labels[i] == c.labels[k] && (g.scores[i] - c.scores[k]).abs() < 1e-5 && far < 1e-2
+            };
+            assert!(
+                (i.saturating_sub(2)..(i + 3).min(c.len())).any(near),
+                "{what}: detection {i} of {}: {:?} {} {}, the CPU has {:?} {} {}",
+                g.len(),
+                g.boxes[i],
+                g.scores[i],
+                g.labels[i],
+                c.boxes[i],
+                c.scores[i],
+                c.labels[i]
+            );
+        }
+    }
+}
+
+/// Runs both ways and compares; gives the CPU's result.
+fn compare(
+    maps: &[Maps],
+    metas: &[PictureMeta],
+    config: &PostConfig,
+    what: &str,
+) -> Vec<Detections> {
+    let cpu = Device::flex();
+    let on_cpu: Vec<LevelOutput> = maps.iter().map(|m| m.on(&cpu, false)).collect();
+    let expected = detect_blocking(&on_cpu, metas, config).unwrap();
+    if let Some(device) = gpu() {
+        for channels_last in [false, true] {
+            let levels: Vec<LevelOutput> =
+                maps.iter().map(|m| m.on(&device, channels_last)).collect();
+            let gpu = Gpu::of(&device).expect("the device runs WGSL");
+            let found = pollster::block_on(detections_gpu::detect(&gpu, &levels, metas, config))
+                .unwrap()
+                .expect("there is room for this batch");
+            assert_same(&found, &expected, what);
+        }
+    }
+    expected
+}
+
+#[test]
+fn one_box_by_hand() {
+    // 1 x 2 cells, one anchor of 8 x 8 around each cell's corner, stride 8, two classes
+    let maps = Maps {
+        logits: vec![-9.0, 0.0, -9.0, 2.0],
+        deltas: vec![0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        n: 1,
+        channels: 2,
+        h: 1,
+        w: 2,
+        anchors: vec![[-4.0, -4.0, 4.0, 4.0]],
+        stride: 8,
+    };
+    let mut config = config(2);
+    let found = &compare(
+        std::slice::from_ref(&maps),
+        &[meta(3, 100)],
+        &config,
+        "by hand",
+    )[0];
+    // centre (8, 0) moved by half a width: x 8 to 16, y -4 to 4, clipped to 0 and 3
+    assert_eq!(found.boxes, [[8.0, 0.0, 16.0, 3.0]; 2]);
+    assert_eq!(found.labels, [1, 0]);
+    assert!((found.scores[0] - 0.880_797).abs() < 1e-6 && found.scores[1] == 0.5);
+
+    config.nms.class_agnostic = true;
+    let mut meta = meta(3, 100);
+    meta.rescale = true;
+    meta.scale_factor = [2.0, 0.5];
+    let found = &compare(&[maps], &[meta], &config, "rescaled")[0];
+    assert_eq!(found.boxes, [[4.0, 0.0, 8.0, 6.0]]);
+}
+
+#[test]
+fn sizes_classes_and_batches() {
+    let mut random = Random::new(1);
+    for (i, [h, w]) in [[1, 1], [1, 63], [8, 8], [5, 13], [33, 31]]
+        .into_iter()
+        .enumerate()
+    {
+        for (channels, n) in [(1, 1), (3, 2), (20, 2)] {
+            let a = 1 + i % 3;
+            let maps = [
+                Maps::random(&mut random, n, channels, [h, w], 8, a),
+                Maps::random(
+                    &mut random,
+                    n,
+                    channels,
+                    [h.div_ceil(2), w.div_ceil(2)],
+                    16,
+                    a,
+                ),
+            ];
+            let metas = [
+                meta(h * 8, w * 8),
+                PictureMeta {
+                    rescale: true,
+                    scale_factor: [1.5, 1.25],
+                    ..meta(h * 6, w * 5)
+                },
+            ];
+            for nms_pre in [1, 64, 1000] {
+                let mut config = config(channels);
+                config.nms_pre = nms_pre;
+                config.coder.stds = [0.1, 0.1, 0.2, 0.2];
+                compare(
+                    &maps,
+                    &metas[..n],
+                    &config,
+                    &format!("{h}x{w} {channels} {n} {nms_pre}"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn options() {
+    let mut random = Random::new(2);
+    let maps = [
+        Maps::random(&mut random, 2, 4, [20, 30], 8, 3),
+        Maps::random(&mut random, 2, 4, [10, 15], 16, 3),
+    ];
+    let metas = [meta(150, 240), meta(160, 200)];
+    let base = config(4);
+    let all = compare(&maps, &metas, &base, "base");
+    assert_eq!(all[0].len(), 100);
+    let with = |change: &dyn Fn(&mut PostConfig), what: &str| {
+        let mut config = base.clone();
+        change(&mut config);
+        compare(&maps, &metas, &config, what)
+    };
+    assert_eq!(with(&|c| c.max_per_img = 7, "max_per_img")[1].len(), 7);
+    assert_eq!(with(&|c| c.nms.max_num = 5, "max_num")[1].len(), 5);
+    assert!(with(&|c| c.max_per_img = 0, "none wanted")[0].is_empty());
+    assert!(with(&|c| c.nms_pre = 0, "no candidates")[0].is_empty());
+    let many = with(&|c| c.max_per_img = -1, "slice")[0].len();
+    assert_eq!(with(&|c| c.max_per_img = -3, "slice")[0].len(), many - 2);
+    assert!(with(&|c| c.score_thr = 0.9999, "none pass")[0].is_empty());
+    assert!(with(&|c| c.min_bbox_size = 1e4, "all too small")[0].is_empty());
+    with(&|c| c.min_bbox_size = -1.0, "no size limit");
+    with(&|c| c.min_bbox_size = 12.0, "size limit");
+    with(&|c| c.nms_pre = -1, "no limit");
+    with(&|c| c.score_thr = 0.0, "no threshold");
+    with(&|c| c.nms.iou_threshold = 0.0, "no overlap at all");
+    with(&|c| c.nms.class_agnostic = true, "class agnostic");
+    with(&|c| c.nms.score_threshold = 0.7, "score threshold");
+    with(&|c| c.nms.offset = 1.0, "offset");
+    with(&|c| c.coder.clip_border = false, "no clip");
+    with(&|c| c.coder.add_ctr_clamp = true, "centre clamp");
+    with(&|c| c.coder.means = [0.1, -0.2, 0.3, -0.4], "means");
+    let split = |c: &mut PostConfig| {
+        c.nms.class_agnostic = true;
+        c.nms.split_thr = 10;
+    };
+    assert_eq!(with(&split, "split")[0], all[0]);
+    for decay in [Decay::Linear, Decay::Naive, Decay::Gaussian] {
+        let soft = |c: &mut PostConfig| {
+            c.nms.method = Method::Soft(Soft {
+                decay,
+                ..Soft::default()
+            });
+            c.max_per_img = 30;
+        };
+        with(&soft, "soft");
+    }
+    with(&|c| c.nms.method = Method::None, "none");
+}
+
+#[test]
+fn softmax() {
+    let mut random = Random::new(3);
+    let mut maps = Maps::random(&mut random, 2, 5, [17, 19], 8, 2);
+    maps.logits[7] = f32::NAN;
+    maps.logits[40] = f32::INFINITY;
+    maps.logits[99] = f32::NEG_INFINITY;
+    let mut config = config(4);
+    config.use_sigmoid = false;
+    for nms_pre in [65, 2000] {
+        config.nms_pre = nms_pre;
+        let found = compare(&[maps.clone()], &[meta(130, 150); 2], &config, "softmax");
+        assert!(!found[0].is_empty());
+    }
+}
+
+#[test]
+fn ties_and_broken_numbers() {
+    let mut random = Random::new(4);
+    let mut maps = Maps::random(&mut random, 1, 3, [40, 50], 8, 2);
+    for nms_pre in [1, 63, 500] {
+        let mut config = config(3);
+        config.nms_pre = nms_pre;
+        config.nms.iou_threshold = 1.0;
+        config.min_bbox_size = -1.0;
+        config.max_per_img = 500;
+        // all equal: the first `nms_pre` scores by index
+        maps.logits.fill(0.25);
+        let found = compare(&[maps.clone()], &[meta(320, 400)], &config, "all equal");
+        assert_eq!(found[0].len(), nms_pre as usize);
+        assert_eq!(&found[0].labels[..1], [0]);
+        // all saturated
+        maps.logits.fill(40.0);
+        compare(&[maps.clone()], &[meta(320, 400)], &config, "all one");
+    }
+    let config = config(3);
+    maps.logits.fill(f32::NAN);
+    let found = compare(&[maps.clone()], &[meta(320, 400)], &config, "all NaN");
+    assert!(found[0].is_empty());
+    for (i, x) in maps.logits.iter_mut().enumerate() {
+        *x = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY, -3.0, 3.0][i % 5];
+    }
+    for (i, d) in maps.deltas.iter_mut().enumerate() {
+        if i % 7 == 0 {
+            *d = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][i / 7 % 3];
+        }
+    }
+    let found = compare(&[maps], &[meta(320, 400)], &config, "some NaN");
+    assert!(!found[0].is_empty());
+    assert!(found[0].boxes.iter().flatten().all(|v| v.is_finite()));
+}
+
+#[test]
+fn beyond_the_gpu_s_room_the_cpu_takes_over() {
+    let Some(device) = gpu() else { return };
+    let maps = Maps::random(&mut Random::new(5), 1, 2, [80, 80], 8, 1);
+    let mut config = config(2);
+    config.nms_pre = -1;
+    config.score_thr = 0.0;
+    config.max_per_img = 1000;
+    let levels = [maps.on(&device, false)];
+    let metas = [meta(640, 640)];
+    let gpu = Gpu::of(&device).expect("the device runs WGSL");
+    // 12800 scores, room for 8192
+    let on_gpu = pollster::block_on(detections_gpu::detect(&gpu, &levels, &metas, &config));
+    assert_eq!(on_gpu.unwrap(), None);
+    let found = detect_blocking(&levels, &metas, &config).unwrap();
+    let cpu = detect_blocking(&[maps.on(&Device::flex(), false)], &metas, &config).unwrap();
+    assert_eq!(found, cpu);
+    assert!(found[0].len() > 100);
+}
+
+#[test]
+fn wrong_shapes_are_errors() {
+    let device = Device::flex();
+    let maps = Maps::random(&mut Random::new(6), 1, 3, [4, 4], 8, 2);
+    let run = |level: LevelOutput, metas: &[PictureMeta], classes| {
+        detect_blocking(&[level], metas, &config(classes))
+            .unwrap_err()
+            .to_string()
+    };
+    let one = [meta(9, 9)];
+    assert!(
+        run(maps.on(&device, false), &one, 4)
+            .contains("level 0 has class logits 1x6x4x4, expected 1x8x4x4")
+    );
+    assert!(run(maps.on(&device, false), &[one[0]; 2], 3).contains("expected 2x6x4x4"));
+    let mut level = maps.on(&device, false);
+    level.deltas = level.deltas.narrow(2, 0, 3);
+    assert!(run(level, &one, 3).contains("deltas"));
+    assert_eq!(
+        detect_blocking(&[], &one, &config(3)).unwrap(),
+        [Detections::default()]
+    );
+}
+
+/// Reads a case of `tests/data/postprocess.json` as a configuration.
+fn recorded_config(case: &serde_json::Value) -> PostConfig {
+    let (test, coder) = (&case["test_cfg"], &case["coder"]);
+    let nms = &test["nms"];
+    let number = |v: &serde_json::Value, default: f64| v.as_f64().unwrap_or(default) as f32;
+    let four = |v: &serde_json::Value| std::array::from_fn(|i| number(&v[i], f64::NAN));
+    let soft = Soft {
+        decay: match nms["method"].as_str() {
+            Some("gaussian") => Decay::Gaussian,
+            _ => Decay::Linear,
+        },
+        sigma: number(&nms["sigma"], 0.5),
+        min_score: number(&nms["min_score"], 1e-3),
+    };
+    let use_sigmoid = case["channels"] == 4;
+    PostConfig {
+        num_classes: 4,
+        use_sigmoid,
+        score_thr: number(&test["score_thr"], 0.0),
+        nms_pre: test["nms_pre"].as_i64().unwrap(),
+        min_bbox_size: number(&test["min_bbox_size"], -1.0),
+        nms: NmsConfig {
+            method: match nms["type"].as_str() {
+                Some("soft_nms") => Method::Soft(soft),
+                _ => Method::Hard,
+            },
+            iou_threshold: number(&nms["iou_threshold"], 0.3),
+            class_agnostic: nms["class_agnostic"] == true,
+            split_thr: nms["split_thr"].as_u64().unwrap_or(10_000) as usize,
+            ..NmsConfig::default()
+        },
+        max_per_img: test["max_per_img"].as_i64().unwrap(),
+        coder: DeltaCoder {
+            means: four(&coder["target_means"]),
+            stds: four(&coder["target_stds"]),
+            clip_border: coder["clip_border"] != false,
+            add_ctr_clamp: coder["add_ctr_clamp"] == true,
+            ctr_clamp: number(&coder["ctr_clamp"], 32.0),
+            ..DeltaCoder::default()
+        },
+    }
+}
+
+/// MMDetection's own results, made by `tests/data/postprocess.py`.
+#[test]
+fn mmdetection_s_results() {
+    let text = include_str!("../../../tests/data/postprocess.json");
+    let recorded: serde_json::Value = serde_json::from_str(text).unwrap();
+    let numbers = |v: &serde_json::Value| -> Vec<f64> {
+        v.as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_f64().unwrap())
+            .collect()
+    };
+    for case in recorded["cases"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let config = recorded_config(case);
+        let channels = case["channels"].as_u64().unwrap() as usize;
+        let mut random = Random::new(11);
+        let mut fill = |n: usize, scale: f32, offset: f32| -> Vec<f32> {
+            (0..n).map(|_| random.unit() * scale + offset).collect()
+        };
+        let mut maps = Vec::new();
+        for (i, size) in recorded["sizes"].as_array().unwrap().iter().enumerate() {
+            let (h, w) = (
+                size[0].as_u64().unwrap() as usize,
+                size[1].as_u64().unwrap() as usize,
+            );
+            let anchors = recorded["base_anchors"][i].as_array().unwrap();
+            maps.push(Maps {
+                logits: fill(2 * 4 * channels * h * w, 10.0, -7.0),
+                deltas: fill(2 * 16 * h * w, 4.0, -2.0),
+                n: 2,
+                channels,
+                h,
+                w,
+                anchors: anchors
+                    .iter()
+                    .map(|a| std::array::from_fn(|k| numbers(a)[k] as f32))
+                    .collect(),
+                stride: 8 << i,
+            });
+        }
+        let metas: Vec<PictureMeta> = recorded["metas"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|m| PictureMeta {
+                img_shape: std::array::from_fn(|k| numbers(&m["img_shape"])[k] as usize),
+                scale_factor: std::array::from_fn(|k| numbers(&m["scale_factor"])[k]),
+                rescale: case["rescale"] == true,
+            })
+            .collect();
+        let found = compare(&maps, &metas, &config, name);
+        for (found, expected) in found.iter().zip(case["pictures"].as_array().unwrap()) {
+            assert_eq!(
+                found.len() as u64,
+                expected["count"].as_u64().unwrap(),
+                "{name}"
+            );
+            let scores = numbers(&expected["scores"]);
+            for (i, score) in scores.iter().enumerate() {
+                let b = numbers(&expected["boxes"][i]);
+                let far = (0..4)
+                    .map(|k| (b[k] - f64::from(found.boxes[i][k])).abs())
+                    .fold(0.0, f64::max);
+                // rounding of exp: ours is correctly rounded, torch's is vector code
+                assert!(
+                    far < 2e-3 && (score - f64::from(found.scores[i])).abs() < 1e-5,
+                    "{name} {i}: {b:?} {found:?}"
+                );
+                assert_eq!(
+                    numbers(&expected["labels"])[i] as usize,
+                    found.labels[i],
+                    "{name} {i}"
+                );
+            }
+        }
+    }
+}

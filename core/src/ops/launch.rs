@@ -1,0 +1,218 @@
+//! How a kernel of `smalti-shaders` runs on burn's device. Nothing else in the crate knows.
+//!
+//! Kernels are handed to burn's own queue (cubecl), so they run in order with burn's operations, on the
+//! tensors' own buffers, on a device of ours or of somebody else, and in the browser. Each source is
+//! compiled once a device: cubecl keeps pipelines by [`Kernel::name`].
+//!
+//! burn packs many tensors in one `wgpu::Buffer`, and switches off bounds checks and the clearing of
+//! workgroup memory. So kernels declare all storage `read_write` and check their indices themselves.
+//! No two buffers of one launch may overlap: WebGPU forbids it.
+//!
+//! Only a device that compiles WGSL is a [`Gpu`]. For one that takes SPIR-V (burn's feature `vulkan`) the
+//! same sources would be dispatched with plain wgpu calls here, in [`Gpu::launch`].
+
+use burn::backend::DispatchDevice;
+use burn::tensor::{DType, Device, Shape, Tensor};
+use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
+use burn_cubecl::{Cube, CubeDevice, tensor::CubeTensor};
+use cubecl::client::Client;
+use cubecl::prelude::{CubeCount, CubeDim, KernelId};
+use cubecl::server::{Handle, KernelArguments};
+use smalti_shaders::Kernel;
+
+/// A read-back from a device failed, for example because the device was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadError(pub String);
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "reading from the device failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// Most workgroups along one dimension of a dispatch (WebGPU's limit).
+pub const MOST_WORKGROUPS: u32 = 65_535;
+
+/// A burn device that runs WGSL.
+#[derive(Clone)]
+pub struct Gpu {
+    client: Client,
+    device: CubeDevice,
+}
+
+/// Memory on the device, counted in words of 4 bytes.
+#[derive(Clone, Debug)]
+pub struct Buffer(Handle);
+
+impl Buffer {
+    /// The part of `words` words from `start` on. `start` must be a multiple of 64, as bindings
+    /// begin at multiples of 256 bytes.
+    ///
+    /// # Panics
+    /// If the part is not within the buffer, or begins elsewhere.
+    pub fn part(&self, start: usize, words: usize) -> Buffer {
+        let (start, end) = (start as u64 * 4, (start + words) as u64 * 4);
+        let size = self.0.size_in_used();
+        assert!(
+            start % 256 == 0,
+            "a binding begins at a multiple of 256 bytes"
+        );
+        assert!(end <= size && start < end, "a part lies within its buffer");
+        Buffer(self.0.clone().offset_start(start).offset_end(size - end))
+    }
+
+    /// Length in words.
+    pub fn words(&self) -> usize {
+        (self.0.size_in_used() / 4) as usize
+    }
+}
+
+/// A tensor's memory as it lies, without a copy.
+pub struct Strided<const D: usize> {
+    /// The memory.
+    pub buffer: Buffer,
+    /// Extent of each dimension.
+    pub shape: [usize; D],
+    /// Distance in elements between neighbours along each dimension.
+    pub strides: [usize; D],
+}
+
+impl Gpu {
+    /// The device, if it runs WGSL; otherwise (the CPU, a SPIR-V device) operations use the twins.
+    pub fn of(device: &Device) -> Option<Gpu> {
+        // not every build has other kinds of device
+        #[allow(irrefutable_let_patterns)]
+        let DispatchDevice::Cube(device) = device.as_dispatch() else {
+            return None;
+        };
+        let client = device.client();
+        (client.name() == "wgpu<wgsl>").then(|| Gpu {
+            client,
+            device: device.clone(),
+        })
+    }
+
+    /// Copies words to the device.
+    pub fn upload(&self, words: &[u32]) -> Buffer {
+        let nothing = [0u32];
+        let words = if words.is_empty() { &nothing } else { words };
+        Buffer(self.client.create_from_slice(bytemuck::cast_slice(words)))
+    }
+
+    /// Copies bytes to the device, four to a word, the first in the lowest bits; the rest of the last word is 0.
+    pub fn upload_bytes(&self, bytes: &[u8]) -> Buffer {
+        if !bytes.is_empty() && bytes.len().is_multiple_of(4) {
+            return Buffer(self.client.create_from_slice(bytes));
+        }
+        let mut padded = bytes.to_vec();
+        padded.resize((bytes.len() / 4 + 1) * 4, 0);
+        Buffer(self.client.create_from_slice(&padded))
+    }
+
+    /// Memory with any content.
+    pub fn empty(&self, words: usize) -> Buffer {
+        Buffer(self.client.empty(words.max(1) * 4))
+    }
+
+    /// Queues one dispatch of `grid` workgroups; binding i is `buffers[i]`.
+    ///
+    /// A kernel that does not compile shows as an error of the next read-back.
+    ///
+    /// # Panics
+    /// If the number of buffers is not the kernel's, or the grid is beyond WebGPU's limit.
+    pub fn launch(&self, kernel: &Kernel, grid: [u32; 3], buffers: &[&Buffer]) {
+        assert_eq!(buffers.len(), kernel.bindings, "buffers of {}", kernel.name);
+        assert!(
+            grid.iter().all(|n| *n <= MOST_WORKGROUPS),
+            "grid {grid:?} of {} is too large: let an invocation do more",
+            kernel.name
+        );
+        if grid.contains(&0) {
+            return;
+        }
+        let [x, y, z] = kernel.workgroup;
+        self.client.launch(
+            Box::new(SourceKernel::new(Source(*kernel), CubeDim::new_3d(x, y, z))),
+            CubeCount::Static(grid[0], grid[1], grid[2]),
+            KernelArguments::new()
+                .with_buffers(buffers.iter().map(|b| b.0.clone().binding()).collect()),
+        );
+    }
+
+    /// Waits for all that was queued and copies a buffer back.
+    ///
+    /// # Errors
+    /// If the device was lost, or a kernel failed to compile.
+    pub async fn read(&self, buffer: &Buffer) -> Result<Vec<u32>, ReadError> {
+        let parts = self
+            .client
+            .read_async(vec![buffer.0.clone()])
+            .await
+            .map_err(|e| ReadError(format!("{e:?}")))?;
+        let bytes = parts
+            .first()
+            .ok_or_else(|| ReadError("nothing came".into()))?;
+        Ok(bytes
+            .chunks_exact(4)
+            .map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]))
+            .collect())
+    }
+
+    /// A buffer of f32 as a tensor, without a copy.
+    ///
+    /// # Panics
+    /// If the shape does not have the buffer's number of elements.
+    pub fn tensor<const D: usize>(&self, buffer: Buffer, shape: [usize; D]) -> Tensor<D> {
+        assert_eq!(buffer.words(), shape.iter().product::<usize>().max(1));
+        Tensor::from_primitive::<Cube>(CubeTensor::new_contiguous(
+            self.client.clone(),
+            self.device.clone(),
+            Shape::new(shape),
+            buffer.0,
+            DType::F32,
+        ))
+    }
+
+    /// The memory of a tensor of f32 on this device; other float types are converted.
+    ///
+    /// # Errors
+    /// If the tensor is on another kind of device, or tracked by autodiff.
+    pub fn strided<const D: usize>(&self, tensor: Tensor<D>) -> Result<Strided<D>, ReadError> {
+        let tensor = if tensor.dtype() == DType::F32 {
+            tensor
+        } else {
+            tensor.cast(DType::F32)
+        };
+        let mut tensor = tensor
+            .try_into_primitive::<Cube>()
+            .map_err(|e| ReadError(format!("not a plain tensor of this device: {e:?}")))?;
+        if tensor.meta.shape().len() != D {
+            tensor = burn_cubecl::kernel::into_contiguous(tensor); // tiled in memory
+        }
+        let (shape, strides) = (tensor.meta.shape(), tensor.meta.strides());
+        Ok(Strided {
+            shape: std::array::from_fn(|i| shape[i]),
+            strides: std::array::from_fn(|i| strides[i]),
+            buffer: Buffer(tensor.handle),
+        })
+    }
+}
+
+/// A kernel as burn's template mechanism wants it.
+struct Source(Kernel);
+
+impl KernelSource for Source {
+    fn source(&self) -> SourceTemplate {
+        SourceTemplate::new(self.0.wgsl)
+    }
+
+    fn id(&self) -> KernelId {
+        KernelId::new::<Source>().info(self.0.name)
+    }
+
+    fn lang(&self) -> &'static str {
+        "wgsl"
+    }
+}

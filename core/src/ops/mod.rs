@@ -1,0 +1,13 @@
+//! Operations that are ours: a WGSL kernel on the GPU, its twin on the CPU.
+//!
+//! [`launch`] alone knows how a kernel is run on burn's buffers. To add an operation: the kernel and its
+//! twin in `smalti-shaders`, and a file here that chooses between them by the tensor's device.
+
+pub mod detections;
+mod detections_gpu;
+pub mod launch;
+pub mod preprocess;
+
+pub use detections::{
+    DetectError, Detections, LevelOutput, PictureMeta, PostConfig, detect, detect_blocking,
+};

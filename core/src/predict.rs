@@ -1,0 +1,351 @@
+//! The shortest whole path: a config, weights and a device make a [`Predictor`]; pictures make boxes.
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+
+use crate::config::{Config, ConfigErrors, Diagnostic};
+use crate::data::pipeline::Pipeline;
+use crate::data::preprocessor::DetDataPreprocessor;
+use crate::data::{Picture, PictureError};
+use crate::detectors::Detector;
+use crate::layers::{Mode, Params, StateSource};
+use crate::model;
+use crate::ops::launch::ReadError;
+use crate::ops::{self, DetectError, Detections, PictureMeta};
+use crate::registry::{OpenCheckpoint, Registry};
+use crate::weights::{Checkpoint, LoadReport, report};
+
+/// What [`Predictor::detect_watched`] has just finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Pictures to a normalised batch on the device.
+    Preprocess,
+    /// Batch to feature maps.
+    Backbone,
+    /// Feature maps to the pyramid.
+    Neck,
+    /// Pyramid to logits and deltas.
+    Head,
+    /// Logits and deltas to boxes, back from the device.
+    Postprocess,
+}
+
+impl Stage {
+    /// All stages in order.
+    pub const ALL: [Stage; 5] = [
+        Stage::Preprocess,
+        Stage::Backbone,
+        Stage::Neck,
+        Stage::Head,
+        Stage::Postprocess,
+    ];
+
+    /// Lower-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Preprocess => "preprocess",
+            Stage::Backbone => "backbone",
+            Stage::Neck => "neck",
+            Stage::Head => "head",
+            Stage::Postprocess => "postprocess",
+        }
+    }
+}
+
+/// Why there is no [`Predictor`].
+#[derive(Debug)]
+pub enum LoadError {
+    /// The config is wrong, or asks for something that is not built.
+    Config(ConfigErrors),
+    /// The checkpoint does not fit the model: nothing of it, or a tensor of another shape.
+    Weights(Box<LoadReport>),
+}
+
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LoadError::Config(errors) => write!(f, "{errors}"),
+            LoadError::Weights(report) => {
+                write!(f, "the checkpoint does not fit the model\n{report}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl From<ConfigErrors> for LoadError {
+    fn from(errors: ConfigErrors) -> Self {
+        LoadError::Config(errors)
+    }
+}
+
+/// Why [`Predictor::detect`] gave nothing.
+#[derive(Debug)]
+pub enum PredictError {
+    /// The pipeline cannot take a picture.
+    Picture(PictureError),
+    /// The pictures do not make a batch for this model.
+    Batch(String),
+    /// The device failed.
+    Device(DetectError),
+}
+
+impl std::fmt::Display for PredictError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PredictError::Picture(e) => write!(f, "{e}"),
+            PredictError::Batch(e) => write!(f, "{e}"),
+            PredictError::Device(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl std::error::Error for PredictError {}
+
+impl From<DetectError> for PredictError {
+    fn from(e: DetectError) -> Self {
+        PredictError::Device(e)
+    }
+}
+
+impl From<PictureError> for PredictError {
+    fn from(e: PictureError) -> Self {
+        PredictError::Picture(e)
+    }
+}
+
+/// How to make a [`Predictor`].
+pub struct PredictorBuilder<'a> {
+    config: &'a Config,
+    checkpoint: Option<Arc<Checkpoint>>,
+    device: Option<&'a Device>,
+    registry: Option<&'a Registry>,
+    open: Option<&'a OpenCheckpoint>,
+}
+
+impl<'a> PredictorBuilder<'a> {
+    /// Weights of the whole model.
+    pub fn checkpoint(mut self, checkpoint: Checkpoint) -> Self {
+        self.checkpoint = Some(Arc::new(checkpoint));
+        self
+    }
+
+    /// Where to run; the CPU if never said.
+    pub fn device(mut self, device: &'a Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+
+    /// Components beside those of this crate.
+    pub fn registry(mut self, registry: &'a Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// How to get the checkpoints that `init_cfg` and `load_from` name; used where [`PredictorBuilder::checkpoint`] is not.
+    pub fn open_with(mut self, open: &'a OpenCheckpoint) -> Self {
+        self.open = Some(open);
+        self
+    }
+
+    /// Builds the model and moves its weights to the device.
+    ///
+    /// # Errors
+    /// See [`LoadError`]. Weights that are merely missing are no error: see [`Predictor::report`].
+    pub fn build(self) -> Result<Predictor, LoadError> {
+        let standard;
+        let registry = match self.registry {
+            Some(registry) => registry,
+            None => {
+                standard = Registry::standard();
+                &standard
+            }
+        };
+        let device = self.device.cloned().unwrap_or_else(Device::flex);
+        let checkpoint = match (self.checkpoint, self.open) {
+            (Some(checkpoint), _) => Some(checkpoint),
+            (None, Some(open)) => load_from(self.config, open)?,
+            (None, None) => None,
+        };
+        let errors = |problems| self.config.errors(problems);
+        let source = checkpoint
+            .clone()
+            .map(|c| Box::new(StateSource::new(c, None)) as Box<_>);
+        let params = Params::new(&device, Mode::Inference, source);
+        let open = self.open.filter(|_| checkpoint.is_none());
+        let detector = model::build(self.config, registry, params.clone(), open).map_err(errors)?;
+        let report = checkpoint.as_deref().map(|checkpoint| {
+            let wanted: Vec<_> = params
+                .state()
+                .into_iter()
+                .map(|e| (e.key, e.shape))
+                .collect();
+            report(&wanted, checkpoint, None)
+        });
+        if let Some(report) = &report
+            && (report.matched.is_empty() || !report.wrong_shape.is_empty())
+        {
+            return Err(LoadError::Weights(Box::new(report.clone())));
+        }
+        let Some(pipeline) = model::test_pipeline(self.config) else {
+            let help = "a test pipeline is at test_dataloader.dataset.pipeline, or the variable test_pipeline";
+            let error = Diagnostic::error("this config has no test pipeline").help(help);
+            return Err(errors(vec![error]).into());
+        };
+        let preprocessor = match self
+            .config
+            .root
+            .at("model.data_preprocessor")
+            .filter(|n| !n.is_none())
+        {
+            Some(node) => DetDataPreprocessor::read(node).map_err(errors)?,
+            None => DetDataPreprocessor::default(),
+        };
+        let known = checkpoint.as_ref().map(|c| c.meta().classes.as_slice());
+        let uninitialised = params.initialised();
+        Ok(Predictor {
+            classes: model::class_names(self.config, known, detector.num_classes()),
+            pipeline: Pipeline::read(pipeline).map_err(errors)?,
+            preprocessor,
+            detector,
+            device,
+            report,
+            uninitialised,
+        })
+    }
+}
+
+/// The checkpoint that a config's `load_from` names.
+fn load_from(config: &Config, open: &OpenCheckpoint) -> Result<Option<Arc<Checkpoint>>, LoadError> {
+    let Some(node) = config.root.get("load_from").filter(|n| !n.is_none()) else {
+        return Ok(None);
+    };
+    let fail =
+        |message: String| config.errors(vec![Diagnostic::error(message).at(&node.origin, "")]);
+    let name = node
+        .as_str()
+        .ok_or_else(|| fail("`load_from` is not a string".into()))?;
+    Ok(Some(open(name).map_err(fail)?))
+}
+
+/// A detector with its weights on a device, its test pipeline and its class names.
+#[derive(Debug)]
+pub struct Predictor {
+    detector: Box<dyn Detector>,
+    pipeline: Pipeline,
+    preprocessor: DetDataPreprocessor,
+    classes: Vec<String>,
+    device: Device,
+    report: Option<LoadReport>,
+    uninitialised: Vec<String>,
+}
+
+impl Predictor {
+    /// Begins with a config.
+    pub fn builder(config: &Config) -> PredictorBuilder<'_> {
+        PredictorBuilder {
+            config,
+            checkpoint: None,
+            device: None,
+            registry: None,
+            open: None,
+        }
+    }
+
+    /// Names of the classes; [`Detections::labels`] count them.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// How the checkpoint fitted, if there was one.
+    pub fn report(&self) -> Option<&LoadReport> {
+        self.report.as_ref()
+    }
+
+    /// Names of the tensors that have only their initial values.
+    pub fn uninitialised(&self) -> &[String] {
+        &self.uninitialised
+    }
+
+    /// The model.
+    pub fn detector(&self) -> &dyn Detector {
+        self.detector.as_ref()
+    }
+
+    /// A picture file's content, as the config's `LoadImageFromFile` reads it; `name` is for messages.
+    ///
+    /// # Errors
+    /// The file is not a picture, is broken or too large.
+    pub fn decode(&self, name: &str, bytes: &[u8]) -> Result<Picture, PictureError> {
+        crate::data::decode(name, bytes, &self.pipeline.load().decode)
+    }
+
+    /// Objects in each picture, best first. The pictures run as one batch.
+    ///
+    /// # Errors
+    /// A picture that the pipeline cannot take, or the device failed.
+    pub async fn detect(&self, pictures: &[Picture]) -> Result<Vec<Detections>, PredictError> {
+        self.run(pictures, None).await
+    }
+
+    /// As [`Predictor::detect`]; tells `watch` the end of each stage, for which the device is waited for: slower, but each stage can be timed.
+    ///
+    /// # Errors
+    /// As [`Predictor::detect`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn detect_watched(
+        &self,
+        pictures: &[Picture],
+        watch: &mut dyn FnMut(Stage),
+    ) -> Result<Vec<Detections>, PredictError> {
+        self.run(pictures, Some(watch)).await
+    }
+
+    async fn run(
+        &self,
+        pictures: &[Picture],
+        mut watch: Option<&mut dyn FnMut(Stage)>,
+    ) -> Result<Vec<Detections>, PredictError> {
+        if pictures.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut done = |stage| -> Result<(), PredictError> {
+            if let Some(watch) = &mut watch {
+                let failed = |e| DetectError::Read(ReadError(format!("{e:?}")));
+                self.device.sync().map_err(failed)?;
+                watch(stage);
+            }
+            Ok(())
+        };
+        let prepared = pictures
+            .iter()
+            .enumerate()
+            .map(|(i, picture)| self.pipeline.run(&format!("picture {i}"), picture.clone()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let metas: Vec<_> = prepared
+            .iter()
+            .map(|p| PictureMeta {
+                img_shape: p.sample.img_shape,
+                scale_factor: p.sample.scale_factor,
+                rescale: true,
+            })
+            .collect();
+        let batch = ops::preprocess::batch(&prepared, &self.preprocessor, &self.device)
+            .map_err(PredictError::Batch)?;
+        done(Stage::Preprocess)?;
+        let maps = self.detector.backbone().forward(batch);
+        done(Stage::Backbone)?;
+        let maps = match self.detector.neck() {
+            Some(neck) => neck.forward(maps),
+            None => maps,
+        };
+        done(Stage::Neck)?;
+        let output = self.detector.head(&maps);
+        done(Stage::Head)?;
+        let found = self.detector.postprocess(output, &metas).await?;
+        done(Stage::Postprocess)?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,207 @@
+//! Priors: the boxes that a dense head starts from. `AnchorGenerator` as MMDetection 3.3.0 computes it, in f32.
+
+use serde::Deserialize;
+
+use crate::config::Node;
+use crate::registry::{Problems, problem};
+
+/// The keys of `type='AnchorGenerator'`.
+#[derive(Debug, Deserialize)]
+struct AnchorConfig {
+    strides: Vec<Stride>,
+    ratios: Vec<f32>,
+    scales: Option<Vec<f32>>,
+    base_sizes: Option<Vec<f32>>,
+    scale_major: Option<bool>,
+    octave_base_scale: Option<f64>,
+    scales_per_octave: Option<usize>,
+    centers: Option<Vec<[f32; 2]>>,
+    center_offset: Option<f32>,
+    #[serde(rename = "use_box_type")]
+    _use_box_type: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+enum Stride {
+    Both(usize),
+    /// Across, then down.
+    Each([usize; 2]),
+}
+
+/// Anchors around the corner of the first cell of each level, shifted by the stride for the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnchorGenerator {
+    levels: Vec<AnchorLevel>,
+}
+
+/// Anchors of one level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnchorLevel {
+    /// xyxy in pixels, of the cell at row 0, column 0.
+    pub base_anchors: Vec<[f32; 4]>,
+    /// Pixels between cells, across and down.
+    pub stride: [usize; 2],
+}
+
+impl AnchorGenerator {
+    /// Reads `anchor_generator=dict(type='AnchorGenerator', ...)`.
+    pub fn read(node: &Node) -> Result<Self, Problems> {
+        let name = node
+            .get("type")
+            .and_then(|t| t.as_type())
+            .unwrap_or_default();
+        if name.rsplit('.').next() != Some("AnchorGenerator") {
+            let message = format!("unknown prior generator `{name}`");
+            return Err(problem(node, "type", message, "known is AnchorGenerator"));
+        }
+        let config: AnchorConfig = node.read()?;
+        let fail = |key, message: &str| Err(problem(node, key, message, ""));
+        let strides: Vec<_> = config
+            .strides
+            .iter()
+            .map(|s| match s {
+                Stride::Both(s) => [*s; 2],
+                Stride::Each(s) => *s,
+            })
+            .collect();
+        if strides.is_empty() {
+            return fail("strides", "`strides` is empty");
+        }
+        if config.ratios.is_empty() {
+            return fail("ratios", "`ratios` is empty");
+        }
+        let octave = config.octave_base_scale.zip(config.scales_per_octave);
+        let scales = match (config.scales, octave) {
+            (Some(_), Some(_)) => {
+                return fail(
+                    "scales",
+                    "`scales` and `octave_base_scale` with `scales_per_octave` exclude each other",
+                );
+            }
+            (Some(scales), None) => scales,
+            (None, Some((base, n))) => (0..n)
+                .map(|i| (base * 2f64.powf(i as f64 / n as f64)) as f32)
+                .collect(),
+            (None, None) => {
+                return fail(
+                    "type",
+                    "give either `scales`, or `octave_base_scale` and `scales_per_octave`",
+                );
+            }
+        };
+        let offset = config.center_offset.unwrap_or(0.0);
+        if !(0.0..=1.0).contains(&offset) {
+            return fail("center_offset", "`center_offset` must be from 0 to 1");
+        }
+        if offset != 0.0 && config.centers.is_some() {
+            return fail(
+                "centers",
+                "`centers` and `center_offset` exclude each other",
+            );
+        }
+        let same_length = |n: Option<usize>| n.is_none_or(|n| n == strides.len());
+        if !same_length(config.centers.as_ref().map(Vec::len)) {
+            return fail("centers", "`centers` needs one entry for each stride");
+        }
+        if !same_length(config.base_sizes.as_ref().map(Vec::len)) {
+            return fail("base_sizes", "`base_sizes` needs one entry for each stride");
+        }
+        let scale_major = config.scale_major.unwrap_or(true);
+        let levels = strides.iter().enumerate().map(|(i, &stride)| {
+            let size = match &config.base_sizes {
+                Some(sizes) => sizes[i],
+                None => stride[0].min(stride[1]) as f32,
+            };
+            let centre = match &config.centers {
+                Some(centres) => centres[i],
+                None => [offset * size; 2],
+            };
+            AnchorLevel {
+                base_anchors: base_anchors(size, centre, &scales, &config.ratios, scale_major),
+                stride,
+            }
+        });
+        Ok(Self {
+            levels: levels.collect(),
+        })
+    }
+
+    /// RetinaNet's default: 3 scales in each octave, 3 ratios, strides 8 to 128.
+    pub fn retina() -> Self {
+        let scales: Vec<f32> = (0..3)
+            .map(|i| (4.0 * 2f64.powf(f64::from(i) / 3.0)) as f32)
+            .collect();
+        let level = |stride: usize| AnchorLevel {
+            base_anchors: base_anchors(stride as f32, [0.0; 2], &scales, &[0.5, 1.0, 2.0], true),
+            stride: [stride; 2],
+        };
+        Self {
+            levels: [8, 16, 32, 64, 128].map(level).to_vec(),
+        }
+    }
+
+    /// The levels, fine ones first.
+    pub fn levels(&self) -> &[AnchorLevel] {
+        &self.levels
+    }
+
+    /// Anchors in each cell (of the first level; dense heads need all levels to have as many).
+    pub fn per_cell(&self) -> usize {
+        self.levels[0].base_anchors.len()
+    }
+}
+
+/// Boxes of every scale and ratio (height to width) around `centre`, xyxy in pixels.
+fn base_anchors(
+    size: f32,
+    [cx, cy]: [f32; 2],
+    scales: &[f32],
+    ratios: &[f32],
+    scale_major: bool,
+) -> Vec<[f32; 4]> {
+    let anchor = |scale: f32, ratio: f32| {
+        let h_ratio = ratio.sqrt();
+        let w_ratio = 1.0 / h_ratio;
+        // The order of the products is the original's: it decides the last bit.
+        let (w, h) = if scale_major {
+            (size * w_ratio * scale, size * h_ratio * scale)
+        } else {
+            (size * scale * w_ratio, size * scale * h_ratio)
+        };
+        [cx - 0.5 * w, cy - 0.5 * h, cx + 0.5 * w, cy + 0.5 * h]
+    };
+    let mut anchors = Vec::with_capacity(scales.len() * ratios.len());
+    if scale_major {
+        for &ratio in ratios {
+            anchors.extend(scales.iter().map(|&scale| anchor(scale, ratio)));
+        }
+    } else {
+        for &scale in scales {
+            anchors.extend(ratios.iter().map(|&ratio| anchor(scale, ratio)));
+        }
+    }
+    anchors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors_by_hand() {
+        assert_eq!(
+            base_anchors(8.0, [0.0, 0.0], &[1.0, 2.0], &[1.0], true),
+            [[-4.0, -4.0, 4.0, 4.0], [-8.0, -8.0, 8.0, 8.0]]
+        );
+        // Ratio 4 is twice as high as it would be square, and half as wide.
+        assert_eq!(
+            base_anchors(8.0, [4.0, 4.0], &[1.0], &[4.0], true),
+            [[2.0, -4.0, 6.0, 12.0]]
+        );
+        let by_ratio = base_anchors(8.0, [0.0; 2], &[1.0, 2.0], &[1.0, 4.0], true);
+        let by_scale = base_anchors(8.0, [0.0; 2], &[1.0, 2.0], &[1.0, 4.0], false);
+        assert_eq!(by_ratio[1], by_scale[2]);
+        assert_eq!(by_ratio[2], by_scale[1]);
+    }
+}

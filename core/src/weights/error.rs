@@ -1,0 +1,97 @@
+//! What can go wrong while a checkpoint is read.
+
+use std::fmt;
+
+/// Why a checkpoint, or one tensor of it, cannot be read.
+///
+/// Every reader in this module returns this for a malformed or hostile file; none panics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The content is none of the formats that are known; holds what it looks like.
+    UnknownFormat {
+        /// What the first bytes look like.
+        looks_like: String,
+    },
+    /// A format that is recognised but not read, with what to do instead.
+    Unsupported {
+        /// The format or feature.
+        what: String,
+        /// What to do instead.
+        help: &'static str,
+    },
+    /// The file breaks the rules of its format: often a download that stopped early.
+    Malformed {
+        /// The format or part being read, such as `pickle` or `zip archive`.
+        part: &'static str,
+        /// Byte offset within that part.
+        at: usize,
+        /// What was found and what was expected.
+        why: String,
+    },
+    /// The file asks for more than any real checkpoint needs.
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// The limit, in the unit that `what` says.
+        limit: u64,
+    },
+    /// The file was read, but it holds no tensors by name.
+    NoTensors {
+        /// What it holds instead.
+        found: String,
+    },
+    /// The state dict has no such key.
+    NoSuchKey {
+        /// The key asked for.
+        key: String,
+        /// The nearest key there is.
+        nearest: Option<String>,
+    },
+    /// This tensor cannot be read; the others of the file can.
+    Unreadable {
+        /// The tensor's key.
+        key: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl fmt::Display for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownFormat { looks_like } => write!(
+                f,
+                "not a checkpoint: {looks_like}; expected a .pth or .pkl of PyTorch or Detectron2, .safetensors, or burnpack"
+            ),
+            Self::Unsupported { what, help } => write!(f, "cannot read {what}; {help}"),
+            Self::Malformed { part, at, why } => {
+                write!(f, "damaged {part} at byte {at}: {why}")
+            }
+            Self::TooLarge { what, limit } => {
+                write!(f, "refused: {what} (the limit is {limit})")
+            }
+            Self::NoTensors { found } => {
+                write!(f, "no named tensors in this file: it holds {found}")
+            }
+            Self::NoSuchKey { key, nearest } => {
+                write!(f, "no tensor `{key}` in the checkpoint")?;
+                match nearest {
+                    Some(nearest) => write!(f, "; the nearest is `{nearest}`"),
+                    None => Ok(()),
+                }
+            }
+            Self::Unreadable { key, why } => write!(f, "tensor `{key}` cannot be read: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for CheckpointError {}
+
+impl CheckpointError {
+    /// A broken rule of `part` at byte `at`.
+    pub(crate) fn malformed(part: &'static str, at: usize, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self::Malformed { part, at, why }
+    }
+}

@@ -1,0 +1,242 @@
+//! How a checkpoint fits a model: matched, missing, unexpected, wrong shape, and the prefix that would fit.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use super::Checkpoint;
+
+/// Names of each class that `Display` lists before "and N more".
+const SHOWN: usize = 10;
+
+/// A tensor whose shape in the file is not the model's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongShape {
+    /// The model's key.
+    pub key: String,
+    /// Shape in the file.
+    pub file: Vec<usize>,
+    /// Shape in the model.
+    pub model: Vec<usize>,
+}
+
+/// How a checkpoint fits a model; `Display` shows counts, the first names of each class, and help.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// The prefix that was used, with its dot.
+    pub prefix: Option<String>,
+    /// The model's key and the file's key of each tensor that fits.
+    pub matched: Vec<(String, String)>,
+    /// Keys of the model that the file lacks. `num_batches_tracked` is not counted, as in mmengine.
+    pub missing: Vec<String>,
+    /// Keys of the file that the model lacks; with a prefix only those under it, without it.
+    pub unexpected: Vec<String>,
+    /// Tensors whose shapes differ.
+    pub wrong_shape: Vec<WrongShape>,
+    /// Tensors that the model wants and that cannot be read, with the reason.
+    pub unreadable: Vec<(String, String)>,
+    /// A prefix that would match far more keys than now; empty when the one given should be left out.
+    pub prefix_hint: Option<String>,
+    /// The part of the model, such as `backbone.`, that the whole file is for.
+    pub part_hint: Option<String>,
+    /// How many keys match if the hint is followed, and of how many.
+    pub hint_matches: (usize, usize),
+}
+
+impl LoadReport {
+    /// True when every tensor of the model is in the file with its shape.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.wrong_shape.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+/// Compares what a model wants (keys and shapes) with what a checkpoint has.
+///
+/// `prefix` as in `init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`: only keys under it count, without
+/// it; the trailing dot may be left out.
+pub fn report(
+    wanted: &[(String, Vec<usize>)],
+    checkpoint: &Checkpoint,
+    prefix: Option<&str>,
+) -> LoadReport {
+    let below = checkpoint.prefix(prefix);
+    let prefix = prefix.filter(|prefix| !prefix.is_empty());
+    let prefix = prefix.map(|prefix| format!("{}.", prefix.trim_end_matches('.')));
+    let offered = offered(checkpoint, &below);
+    let mut report = LoadReport::default();
+    let mut used = HashSet::new();
+    for (key, shape) in wanted {
+        let Some(&file_key) = offered.by_key.get(key.as_str()) else {
+            if !key.ends_with("num_batches_tracked") {
+                report.missing.push(key.clone());
+            }
+            continue;
+        };
+        used.insert(key.as_str());
+        match checkpoint.tensor(file_key) {
+            Ok(tensor) if fits(tensor.shape(), shape) => {
+                report.matched.push((key.clone(), file_key.to_owned()));
+            }
+            Ok(tensor) => report.wrong_shape.push(WrongShape {
+                key: key.clone(),
+                file: tensor.shape().to_vec(),
+                model: shape.clone(),
+            }),
+            Err(error) => report.unreadable.push((key.clone(), error.to_string())),
+        }
+    }
+    for &key in &offered.order {
+        // Counters of a norm that the model keeps without one are no news.
+        let norm = key.strip_suffix("num_batches_tracked");
+        let counter =
+            norm.is_some_and(|norm| used.contains(format!("{norm}running_mean").as_str()));
+        if !used.contains(key) && !counter {
+            report.unexpected.push(key.to_owned());
+        }
+    }
+    add_hint(&mut report, wanted, checkpoint);
+    report.prefix = prefix;
+    report
+}
+
+/// PyTorch before 0.4 stored single numbers with one dimension.
+fn fits(file: &[usize], model: &[usize]) -> bool {
+    file == model || (file == [1] && model.is_empty())
+}
+
+/// The file's keys as the model would see them.
+struct Offered<'a> {
+    /// From the key without prefix to the file's key.
+    by_key: HashMap<&'a str, &'a str>,
+    order: Vec<&'a str>,
+}
+
+fn offered<'a>(checkpoint: &'a Checkpoint, prefix: &str) -> Offered<'a> {
+    let pairs = checkpoint
+        .keys()
+        .filter_map(|key| Some((key.strip_prefix(prefix)?, key)));
+    let pairs: Vec<_> = pairs.collect();
+    Offered {
+        order: pairs.iter().map(|pair| pair.0).collect(),
+        by_key: pairs.into_iter().collect(),
+    }
+}
+
+/// Votes: each key that would match under some prefix is a vote for that prefix.
+fn add_hint(report: &mut LoadReport, wanted: &[(String, Vec<usize>)], checkpoint: &Checkpoint) {
+    let shapes: HashMap<&str, &[usize]> = wanted
+        .iter()
+        .map(|(key, shape)| (&**key, &**shape))
+        .collect();
+    let file: HashMap<&str, &[usize]> = checkpoint
+        .keys()
+        .filter_map(|key| Some((key, checkpoint.get(key)?.shape())))
+        .collect();
+    let needed = report.matched.len() + report.missing.len() + report.wrong_shape.len();
+    let enough = |votes: usize, of: usize| votes > report.matched.len() && votes * 2 >= of;
+
+    let (prefix, votes) = most_votes(&file, &shapes);
+    let (part, part_votes) = most_votes(&shapes, &file);
+    if enough(votes, needed) && votes >= part_votes {
+        report.prefix_hint = Some(prefix.to_owned());
+        report.hint_matches = (votes, needed.max(votes));
+    } else if enough(part_votes, file.len()) && !part.is_empty() {
+        report.part_hint = Some(part.to_owned());
+        report.hint_matches = (part_votes, file.len());
+    }
+}
+
+/// The prefix of `long` keys under which most of them are `short` keys of equal shape.
+fn most_votes<'a>(
+    long: &HashMap<&'a str, &[usize]>,
+    short: &HashMap<&str, &[usize]>,
+) -> (&'a str, usize) {
+    let mut votes: HashMap<&str, usize> = HashMap::new();
+    for (&key, &shape) in long {
+        let starts = key.match_indices('.').map(|(at, _)| at + 1);
+        for start in std::iter::once(0).chain(starts) {
+            if short
+                .get(&key[start..])
+                .is_some_and(|&other| other == shape)
+            {
+                *votes.entry(&key[..start]).or_default() += 1;
+            }
+        }
+    }
+    // The shortest of equals, so that the answer does not depend on the map's order.
+    let best = votes
+        .into_iter()
+        .max_by_key(|&(prefix, votes)| (votes, std::cmp::Reverse((prefix.len(), prefix))));
+    best.unwrap_or(("", 0))
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "matched {}, missing {}, unexpected {}, wrong shape {}",
+            self.matched.len(),
+            self.missing.len(),
+            self.unexpected.len(),
+            self.wrong_shape.len()
+        )?;
+        if let Some(prefix) = &self.prefix {
+            write!(f, " (with prefix='{prefix}')")?;
+        }
+        if !self.unreadable.is_empty() {
+            write!(f, ", unreadable {}", self.unreadable.len())?;
+        }
+        let shapes = self.wrong_shape.iter().map(|wrong| {
+            format!(
+                "{}: file {:?}, model {:?}",
+                wrong.key, wrong.file, wrong.model
+            )
+        });
+        let missing = "missing (in the model, not in the file; they keep their initial values)";
+        list(f, missing, self.missing.iter().cloned())?;
+        list(f, "wrong shape (not loaded)", shapes)?;
+        let unreadable = self.unreadable.iter().map(|(_, why)| why.clone());
+        list(f, "unreadable (not loaded)", unreadable)?;
+        let unexpected = "unexpected (in the file, not in the model; not used)";
+        list(f, unexpected, self.unexpected.iter().cloned())?;
+        let (matches, of) = self.hint_matches;
+        match (&self.prefix_hint, &self.part_hint) {
+            (Some(prefix), _) if prefix.is_empty() => {
+                write!(
+                    f,
+                    "\nhelp: {matches} of {of} keys match if `prefix` is left out"
+                )
+            }
+            (Some(prefix), _) => {
+                write!(
+                    f,
+                    "\nhelp: {matches} of {of} keys match if `prefix='{prefix}'` is given"
+                )
+            }
+            (None, Some(part)) => write!(
+                f,
+                "\nhelp: {matches} of the file's {of} keys fit the model's `{part}` alone: load it there, with `init_cfg=dict(type='Pretrained', checkpoint=...)` in `{}`",
+                part.trim_end_matches('.')
+            ),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// A titled list with at most [`SHOWN`] lines; nothing when it is empty.
+fn list(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    lines: impl ExactSizeIterator<Item = String>,
+) -> fmt::Result {
+    let count = lines.len();
+    if count > 0 {
+        write!(f, "\n{title}:")?;
+    }
+    for line in lines.take(SHOWN) {
+        write!(f, "\n  {line}")?;
+    }
+    if count > SHOWN {
+        write!(f, "\n  ... and {} more", count - SHOWN)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,310 @@
+//! Which part of a file is the state dict, and under which keys its tensors are known.
+//!
+//! mmengine's `load_checkpoint` takes `state_dict` where the file has one, else the file itself, and takes
+//! `module.` (left by DataParallel) off the front of keys. Files of other origins are looked through
+//! as well ([`SECTIONS`]).
+//!
+//! Moving averages: mmengine's EMAHook and the EMA hooks of MMDetection 2.x swap the averaged and
+//! the trained values when they save, so `state_dict` under its plain keys always holds the averaged
+//! values, which is what MMDetection tests with; `ema_state_dict` (mmengine) and the
+//! `ema_backbone_conv1_weight` kind of keys (2.x) hold the trained values, for resuming only. So nothing is swapped
+//! here; the 2.x keys are left out, since no model has such names.
+
+use std::collections::{HashMap, HashSet};
+
+use super::error::CheckpointError;
+use super::graph::Graph;
+use super::pickle::{Id, Node};
+use super::storage::Storages;
+use super::tensor::TensorInfo;
+
+/// Names under which a file may keep its state dict, the first that holds tensors counts:
+/// mmengine and most others, Detectron2 and timm, BasicSR, Detectron1; averaged weights only where there are no others.
+pub(crate) const SECTIONS: [&str; 14] = [
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "module",
+    "net",
+    "network",
+    "params",
+    "weights",
+    "blobs",
+    "ema_state_dict",
+    "state_dict_ema",
+    "model_ema",
+    "params_ema",
+    "ema",
+];
+
+/// Parts of a training checkpoint whose tensors are no weights.
+const NOT_WEIGHTS: [&str; 8] = [
+    "optimizer",
+    "optimizers",
+    "optim",
+    "lr_scheduler",
+    "param_schedulers",
+    "message_hub",
+    "meta",
+    "scaler",
+];
+
+/// Dicts and modules are looked through to this depth.
+const MAX_DEPTH: usize = 8;
+/// Longest key that is kept.
+const MAX_KEY: usize = 512;
+/// At most so many entries that are no tensors are described.
+const MAX_DESCRIBED: usize = 1000;
+
+/// A path in the file, and the values there by name.
+type Named = (String, Vec<(String, Id)>);
+
+/// One tensor of a state dict.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub key: String,
+    /// Where it lies, or why it cannot be read.
+    pub tensor: Result<TensorInfo, String>,
+}
+
+/// The chosen state dict of a checkpoint.
+#[derive(Debug, Default)]
+pub struct StateDict {
+    /// Where in the file it was, such as `state_dict` or `model.state_dict`; empty for the file's top level.
+    pub section: String,
+    /// Keys that had `module.` before them.
+    pub module_stripped: usize,
+    /// Keys of MMDetection 2.x's EMA hook (the trained, not the averaged values), left out.
+    pub ema_shadows: usize,
+    /// Entries that are no tensors, by key, with what they are.
+    pub not_tensors: Vec<(String, String)>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) index: HashMap<String, usize>,
+}
+
+impl StateDict {
+    /// Number of tensors, readable or not.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True without any tensor.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.index.get(key).and_then(|&at| self.entries.get(at))
+    }
+
+    /// Adds tensors in the file's order; a key that comes again replaces the earlier value, as in Python.
+    pub(crate) fn insert(&mut self, raw_key: String, tensor: Result<TensorInfo, String>) {
+        let stripped = raw_key.strip_prefix("module.").map(str::to_owned);
+        self.module_stripped += usize::from(stripped.is_some());
+        let key = stripped.unwrap_or(raw_key);
+        let entry = Entry {
+            key: key.clone(),
+            tensor,
+        };
+        match self.index.get(&key) {
+            Some(&at) => self.entries[at] = entry,
+            None => {
+                self.index.insert(key, self.entries.len());
+                self.entries.push(entry);
+            }
+        }
+    }
+
+    /// Drops `ema_backbone_conv1_weight` where `backbone.conv1.weight` is there too.
+    pub(crate) fn drop_ema_shadows(&mut self) {
+        if !self
+            .entries
+            .iter()
+            .any(|entry| entry.key.starts_with("ema_"))
+        {
+            return;
+        }
+        let keys = self.entries.iter().map(|entry| entry.key.as_str());
+        let shadows: HashSet<String> = keys
+            .map(|key| format!("ema_{}", key.replace('.', "_")))
+            .collect();
+        let before = self.entries.len();
+        self.entries
+            .retain(|entry| entry.key.contains('.') || !shadows.contains(&entry.key));
+        self.ema_shadows = before - self.entries.len();
+        self.reindex();
+    }
+
+    /// Keeps the keys that begin with `prefix`, without it.
+    pub(crate) fn keep_prefix(&mut self, prefix: &str) {
+        self.entries
+            .retain_mut(|entry| match entry.key.strip_prefix(prefix) {
+                Some(rest) => {
+                    entry.key = rest.to_owned();
+                    true
+                }
+                None => false,
+            });
+        self.reindex();
+    }
+
+    fn reindex(&mut self) {
+        let keys = self.entries.iter().map(|entry| entry.key.clone());
+        self.index = keys.enumerate().map(|(at, key)| (key, at)).collect();
+    }
+}
+
+impl Graph<'_, '_> {
+    /// The state dict of this pickle: the section named, or else the one that the rules choose.
+    pub(super) fn state_dict(
+        &mut self,
+        section: Option<&str>,
+        storages: &mut Storages,
+    ) -> Result<StateDict, CheckpointError> {
+        let root = self.pickle.root;
+        let (path, pairs) = match section {
+            Some(path) => {
+                let mut id = Some(root);
+                for name in path.split('.').filter(|name| !name.is_empty()) {
+                    id = id.and_then(|id| self.pickle.get(id, name));
+                }
+                let pairs = id.and_then(|id| self.named_values(id));
+                (path.to_owned(), pairs.unwrap_or_default())
+            }
+            None => {
+                let chosen = self.choose(root, MAX_DEPTH, &mut HashSet::new());
+                chosen.unwrap_or_default()
+            }
+        };
+        let mut state = StateDict {
+            section: path,
+            ..StateDict::default()
+        };
+        for (key, id) in pairs {
+            match self.tensor(id, storages) {
+                Ok(Some(tensor)) => state.insert(key, Ok(tensor)),
+                Err(why) => state.insert(key, Err(why)),
+                Ok(None) if key.ends_with("_extra_state") || key == "_metadata" => {}
+                Ok(None) if state.not_tensors.len() >= MAX_DESCRIBED => {}
+                Ok(None) => state.not_tensors.push((key, self.pickle.render(id, 60))),
+            }
+        }
+        if state.is_empty() {
+            let mut seen = vec![false; self.pickle.nodes.len()];
+            let found = match (section, self.count_tensors(root, &mut seen)) {
+                (Some(section), _) => format!("no tensors under `{section}`"),
+                (None, 0) => self.pickle.render(root, 120),
+                (None, n) if self.is_tensor(root) => format!("{n} tensor without a name"),
+                (None, n) => format!(
+                    "{n} tensors, but not in a dict by name: {}",
+                    self.pickle.render(root, 120)
+                ),
+            };
+            return Err(CheckpointError::NoTensors { found });
+        }
+        state.drop_ema_shadows();
+        Ok(state)
+    }
+
+    /// Path and named values of the best state dict at or below `id`. Each value is looked at once, however
+    /// often the file refers to it.
+    fn choose(&self, id: Id, depth: usize, seen: &mut HashSet<Id>) -> Option<Named> {
+        let depth = depth.checked_sub(1)?;
+        if !seen.insert(id) {
+            return None;
+        }
+        for name in SECTIONS {
+            let Some(inner) = self.pickle.get(id, name) else {
+                continue;
+            };
+            if self.is_tensor(inner) {
+                continue;
+            }
+            if let Some((path, values)) = self.choose(inner, depth, seen) {
+                let dot = if path.is_empty() { "" } else { "." };
+                return Some((format!("{name}{dot}{path}"), values));
+            }
+        }
+        let values = self.named_values(id)?;
+        let holds_tensors =
+            |values: &[(String, Id)]| values.iter().any(|(_, id)| self.is_tensor(*id));
+        if holds_tensors(&values) {
+            return Some((String::new(), values));
+        }
+        // A state dict for each part of a model: {'backbone': {...}, 'head': {...}}.
+        let mut joined = Vec::new();
+        for (name, id) in values {
+            if !NOT_WEIGHTS.contains(&name.as_str()) && seen.insert(id) {
+                let inner = self.named_values(id).unwrap_or_default();
+                let tensors = inner.into_iter().filter(|(_, id)| self.is_tensor(*id));
+                joined.extend(tensors.map(|(key, id)| (format!("{name}.{key}"), id)));
+            }
+        }
+        (!joined.is_empty()).then_some((String::new(), joined))
+    }
+
+    /// The values of a dict with text keys, or the parameters and buffers of a whole pickled module.
+    fn named_values(&self, id: Id) -> Option<Vec<(String, Id)>> {
+        if let Some(pairs) = self.pickle.pairs(id) {
+            return Some(self.text_keys(&pairs));
+        }
+        let mut values = Vec::new();
+        self.module_values(id, "", MAX_DEPTH * 4, &mut HashSet::new(), &mut values);
+        (!values.is_empty()).then_some(values)
+    }
+
+    /// Each text key once, with the value that it had last.
+    fn text_keys(&self, pairs: &[(Id, Id)]) -> Vec<(String, Id)> {
+        let mut at = HashMap::new();
+        let mut values: Vec<(String, Id)> = Vec::new();
+        for &(key, value) in pairs {
+            let Some(key) = self.pickle.text(key).filter(|key| key.len() <= MAX_KEY) else {
+                continue;
+            };
+            match at.get(&key) {
+                Some(&at) => values[at] = (key.into_owned(), value),
+                None => {
+                    at.insert(key.clone(), values.len());
+                    values.push((key.into_owned(), value));
+                }
+            }
+        }
+        values
+    }
+
+    /// A pickled `nn.Module` keeps `_parameters`, `_buffers` and `_modules` among its attributes. Each object and
+    /// each dict is looked into once, whatever else refers to it.
+    fn module_values(
+        &self,
+        id: Id,
+        prefix: &str,
+        depth: usize,
+        seen: &mut HashSet<Id>,
+        values: &mut Vec<(String, Id)>,
+    ) {
+        let Node::Object(object) = self.pickle.node(id) else {
+            return;
+        };
+        let fresh = object.state.is_some_and(|state| seen.insert(state));
+        if depth == 0 || prefix.len() > MAX_KEY || !fresh {
+            return;
+        }
+        let mut named = |attribute: &str| {
+            let dict = self.pickle.attribute(id, attribute);
+            let dict = dict.filter(|&dict| seen.insert(dict));
+            let pairs = dict.and_then(|dict| self.pickle.pairs(dict));
+            self.text_keys(&pairs.unwrap_or_default())
+        };
+        let (parameters, buffers) = (named("_parameters"), named("_buffers"));
+        let modules = named("_modules");
+        for (name, id) in parameters.into_iter().chain(buffers) {
+            if self.is_tensor(id) {
+                values.push((format!("{prefix}{name}"), id));
+            }
+        }
+        for (name, module) in modules {
+            let prefix = format!("{prefix}{name}.");
+            self.module_values(module, &prefix, depth - 1, seen, values);
+        }
+    }
+}

@@ -1,0 +1,752 @@
+//! Whole files: as PyTorch, numpy and others write them, and as an attacker would.
+//!
+//! The files under `tests/data/checkpoints/` were made by the original software (`make.py` there).
+
+use super::*;
+
+const ZIP: &[u8] = include_bytes!("../../../tests/data/checkpoints/zip.pth");
+const LEGACY: &[u8] = include_bytes!("../../../tests/data/checkpoints/legacy.pth");
+const DETECTRON2: [&[u8]; 6] = [
+    include_bytes!("../../../tests/data/checkpoints/detectron2-p0.pkl"),
+    include_bytes!("../../../tests/data/checkpoints/detectron2-p1.pkl"),
+    include_bytes!("../../../tests/data/checkpoints/detectron2-p2.pkl"),
+    include_bytes!("../../../tests/data/checkpoints/detectron2-p3.pkl"),
+    include_bytes!("../../../tests/data/checkpoints/detectron2-p4.pkl"),
+    include_bytes!("../../../tests/data/checkpoints/detectron2-p5.pkl"),
+];
+
+fn read(bytes: &[u8]) -> Checkpoint {
+    Checkpoint::read(bytes.to_vec()).unwrap()
+}
+
+fn message(bytes: &[u8]) -> String {
+    Checkpoint::read(bytes.to_vec()).unwrap_err().to_string()
+}
+
+/// How the zip archive keeps its entries.
+#[derive(Clone, Copy, PartialEq)]
+enum Packing {
+    Stored,
+    Deflated,
+}
+
+/// A zip archive with these entries.
+fn zip_of(entries: &[(&str, &[u8])], packing: Packing) -> Vec<u8> {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for (name, bytes) in entries {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        let mut packed = Vec::with_capacity(bytes.len() + 100);
+        if packing == Packing::Deflated {
+            let mut deflater = flate2::Compress::new(flate2::Compression::best(), false);
+            let finish = flate2::FlushCompress::Finish;
+            deflater.compress_vec(bytes, &mut packed, finish).unwrap();
+        } else {
+            packed.extend_from_slice(bytes);
+        }
+        // Version, flags, method, time, date, checksum, sizes and the length of the name: the same in both headers.
+        let mut common = vec![20, 0, 0, 0];
+        common.extend([
+            if packing == Packing::Deflated { 8 } else { 0 },
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]);
+        common.extend(crc.sum().to_le_bytes());
+        common.extend((packed.len() as u32).to_le_bytes());
+        common.extend((bytes.len() as u32).to_le_bytes());
+        common.extend((name.len() as u16).to_le_bytes());
+        common.extend([0, 0]);
+        directory.extend(b"PK\x01\x02\x14\x00");
+        directory.extend(&common);
+        directory.extend([0; 10]);
+        directory.extend((file.len() as u32).to_le_bytes());
+        directory.extend(name.as_bytes());
+        file.extend(b"PK\x03\x04");
+        file.extend(&common);
+        file.extend(name.as_bytes());
+        file.extend(&packed);
+    }
+    let start = file.len() as u32;
+    file.extend(&directory);
+    file.extend(b"PK\x05\x06\0\0\0\0");
+    file.extend([entries.len() as u16; 2].map(u16::to_le_bytes).concat());
+    file.extend((directory.len() as u32).to_le_bytes());
+    file.extend(start.to_le_bytes());
+    file.extend([0, 0]);
+    file
+}
+
+/// The pickle of a float tensor over storage "0" of `count` elements; sizes below 256.
+fn tensor_pickle(count: u8, offset: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
+    let mut pickle = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK".to_vec();
+    pickle.extend([count, b't', b'Q', b'K', offset]);
+    for sizes in [shape, strides] {
+        pickle.push(b'(');
+        pickle.extend(sizes.iter().flat_map(|&size| [b'K', size]));
+        pickle.push(b't');
+    }
+    pickle.extend(b"I00\nNtR");
+    pickle
+}
+
+/// A dict with these keys and pickled values.
+fn dict_pickle(items: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut pickle = vec![b'}'];
+    for (key, value) in items {
+        pickle.extend([&[0x8c, key.len() as u8], key.as_bytes(), *value, b"s"].concat());
+    }
+    pickle
+}
+
+fn torch_zip(items: &[(&str, &[u8])], storage: &[u8], packing: Packing) -> Vec<u8> {
+    let pickle = [b"\x80\x02", &dict_pickle(items)[..], b"."].concat();
+    zip_of(
+        &[("any/data.pkl", &pickle), ("any/data/0", storage)],
+        packing,
+    )
+}
+
+fn floats(values: &[f32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+fn safetensors_of(header: &str, data: usize) -> Vec<u8> {
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.extend((0..data).map(|i| i as u8));
+    file
+}
+
+fn two_tensors() -> Vec<u8> {
+    safetensors_of(
+        r#"{"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[2,1],"data_offsets":[4,6]}}"#,
+        6,
+    )
+}
+
+/// What burn-pack 0.22 writes for `conv.weight` (2x3, 0 to 5) and `mask` (bool).
+fn burnpack_of_two() -> Vec<u8> {
+    let text = |text: &str| [&[0x60 + text.len() as u8], text.as_bytes()].concat();
+    let tensor = |dtype: Vec<u8>, shape: &[u8], start: u8, end: u8| {
+        let shape = [&[0x80 + shape.len() as u8], shape].concat();
+        let offsets = [&[0x82, 0x18, start, 0x18, end][..]].concat();
+        [
+            vec![0xa3],
+            text("dtype"),
+            dtype,
+            text("shape"),
+            shape,
+            text("data_offsets"),
+            offsets,
+        ]
+        .concat()
+    };
+    let header = [
+        vec![0xa2],
+        text("tensors"),
+        vec![0xa2],
+        text("conv.weight"),
+        tensor(text("F32"), &[2, 3], 0, 24),
+        text("mask"),
+        tensor(
+            [vec![0xa1], text("Bool"), text("Native")].concat(),
+            &[2],
+            24,
+            26,
+        ),
+        text("metadata"),
+        vec![0xa1],
+        text("producer"),
+        text("test"),
+    ]
+    .concat();
+    let mut file = b"NRUB\x01\x00".to_vec();
+    file.extend((header.len() as u32).to_le_bytes());
+    file.extend(&header);
+    file.resize(256, 0);
+    file.extend(floats(&[0., 1., 2., 3., 4., 5.]));
+    file.extend([1, 0]);
+    file
+}
+
+#[test]
+fn what_pytorch_and_mmengine_write() {
+    for (bytes, format) in [(ZIP, Format::TorchZip), (LEGACY, Format::TorchLegacy)] {
+        let c = read(bytes);
+        assert_eq!(c.format(), format);
+        let keys = [
+            "a.weight",
+            "a.tied",
+            "a.transposed",
+            "a.slice",
+            "half",
+            "bf16",
+            "bn.num_batches_tracked",
+            "empty",
+            "flags",
+            "sparse",
+        ];
+        assert_eq!(c.keys().collect::<Vec<_>>(), keys);
+        let weight: Vec<f32> = (0..12).map(|i| i as f32 / 8.0).collect();
+        assert_eq!(c.f32("a.weight").unwrap(), weight);
+        let transposed: Vec<f32> = (0..12).map(|i| weight[i % 3 * 4 + i / 3]).collect();
+        assert_eq!(c.f32("a.transposed").unwrap(), transposed);
+        assert_eq!(c.f32("a.slice").unwrap(), [0.5, 0.75, 1.0, 1.25]);
+        assert_eq!(c.f32("half").unwrap(), [1.5, -2.0]);
+        assert_eq!(c.f32("bf16").unwrap(), [3.0, -0.5]);
+        assert_eq!(c.f32("flags").unwrap(), [1.0, 0.0]);
+        assert_eq!(c.f32("empty").unwrap(), [0f32; 0]);
+        let counter = c.get("bn.num_batches_tracked").unwrap();
+        assert_eq!((counter.shape(), counter.dtype()), (&[][..], DType::I64));
+        assert_eq!(counter.i64().unwrap(), [7]);
+        let [a, tied] = ["a.weight", "a.tied"].map(|key| c.get(key).unwrap());
+        assert_eq!(a.storage(), tied.storage());
+        assert_eq!(c.get("a.transposed").unwrap().strides(), [1, 4]);
+
+        assert!(c.get("sparse").is_none());
+        let why = "a sparse tensor; save it dense and in floating point";
+        assert_eq!(c.unreadable().collect::<Vec<_>>(), [("sparse", why)]);
+        assert_eq!(
+            c.f32("a.wieght").unwrap_err().to_string(),
+            "no tensor `a.wieght` in the checkpoint; the nearest is `a.weight`"
+        );
+        assert_eq!(c.state().section, "state_dict");
+        assert_eq!(c.state().module_stripped, 10);
+
+        let meta = c.meta();
+        assert_eq!((meta.epoch, meta.iter), (Some(2), Some(40)));
+        assert_eq!(meta.classes, ["cat", "dog"]);
+        assert_eq!(meta.config.as_deref(), Some("max_epochs = 2\n"));
+        let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(meta.facts, [fact("mmengine_version", "0.10.7")]);
+        let others = [
+            fact("ema_state_dict", "2 tensors"),
+            fact("message_hub", "2 tensors"),
+            fact("optimizer", "1 tensor"),
+        ];
+        assert_eq!(meta.others, others);
+
+        let trained = Checkpoint::read_section(bytes.to_vec(), Some("ema_state_dict")).unwrap();
+        assert_eq!(trained.f32("a.weight").unwrap()[0], 1.0);
+        let none = Checkpoint::read_section(bytes.to_vec(), Some("model")).unwrap_err();
+        assert_eq!(
+            none.to_string(),
+            "no named tensors in this file: it holds no tensors under `model`"
+        );
+    }
+}
+
+#[test]
+fn numpy_arrays_of_every_protocol() {
+    for bytes in DETECTRON2 {
+        let c = read(bytes);
+        assert_eq!(
+            (c.format(), c.state().section.as_str()),
+            (Format::Pickle, "model")
+        );
+        assert_eq!(
+            c.f32("conv1.weight").unwrap(),
+            [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+        );
+        assert_eq!(c.get("conv1.weight").unwrap().shape(), [2, 3]);
+        assert_eq!(c.f32("columns").unwrap(), [0., 1., 2., 3., 4., 5.]);
+        assert_eq!(c.f32("big_endian").unwrap(), [1.5, -2.0]);
+        assert_eq!(c.f32("bytes").unwrap(), [200., 255., 10., 13.]);
+        let author = ("__author__".to_owned(), "'someone'".to_owned());
+        assert_eq!(c.meta().others, [author]);
+    }
+}
+
+#[test]
+fn a_python_2_pickle_of_detectron() {
+    // {'blobs': {'conv1_w': array([1.5, -2], float32)}} as Python 2 writes it: strings are bytes.
+    let array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntU\x01btR(I1\n(I2\ntcnumpy\ndtype\n(U\x02f4I0\nI1\ntR(I3\nU\x01<NNNI-1\nI-1\nI0\ntbI00\nU\x08\x00\x00\xc0\x3f\x00\x00\x00\xc0tb";
+    let pickle = [b"\x80\x02}U\x05blobs}U\x07conv1_w", &array[..], b"ss."].concat();
+    let c = read(&pickle);
+    assert_eq!(c.state().section, "blobs");
+    assert_eq!(c.f32("conv1_w").unwrap(), [1.5, -2.0]);
+}
+
+#[test]
+fn zip_archives_stored_and_deflated() {
+    let tensor = tensor_pickle(6, 1, &[2, 2], &[3, 1]);
+    let storage = floats(&[0., 1., 2., 3., 4., 5.]);
+    for packing in [Packing::Stored, Packing::Deflated] {
+        let c = read(&torch_zip(&[("w", &tensor)], &storage, packing));
+        assert_eq!(c.f32("w").unwrap(), [1., 2., 4., 5.]);
+    }
+    // The same bytes on a machine of the other byte order.
+    let pickle = [b"\x80\x02", &dict_pickle(&[("w", &tensor)])[..], b"."].concat();
+    let swapped: Vec<u8> = storage
+        .chunks(4)
+        .flat_map(|b| b.iter().rev().copied())
+        .collect();
+    let entries: [(&str, &[u8]); 3] = [
+        ("x/byteorder", b"big"),
+        ("x/data.pkl", &pickle),
+        ("x/data/0", &swapped),
+    ];
+    assert_eq!(
+        read(&zip_of(&entries, Packing::Stored)).f32("w").unwrap(),
+        [1., 2., 4., 5.]
+    );
+}
+
+#[test]
+fn a_broken_tensor_leaves_the_others_readable() {
+    let good = tensor_pickle(2, 0, &[2], &[1]);
+    let outside = tensor_pickle(2, 1, &[2], &[1]);
+    let huge = tensor_pickle(200, 0, &[200], &[1]);
+    let negative = b"ctorch._utils\n_rebuild_tensor_v2\n(NJ\xff\xff\xff\xff))tR";
+    let items: [(&str, &[u8]); 5] = [
+        ("good", &good),
+        ("outside", &outside),
+        ("huge", &huge),
+        ("negative", negative),
+        ("number", b"K\x05"),
+    ];
+    let c = read(&torch_zip(&items, &floats(&[1., 2.]), Packing::Stored));
+    assert_eq!(c.f32("good").unwrap(), [1., 2.]);
+    let unreadable: Vec<_> = c.unreadable().collect();
+    assert_eq!(
+        unreadable,
+        [
+            (
+                "outside",
+                "shape [2] of float32 needs 12 bytes of storage, there are 8"
+            ),
+            ("huge", "its storage has 8 bytes instead of 800"),
+            ("negative", "without a storage"),
+        ]
+    );
+    assert_eq!(
+        c.state().not_tensors,
+        [("number".to_owned(), "5".to_owned())]
+    );
+}
+
+#[test]
+fn state_dicts_in_all_their_places() {
+    let t = tensor_pickle(1, 0, &[1], &[1]);
+    let inner = dict_pickle(&[("w", &t)]);
+    let case = |pickle: &[u8], section: &str, keys: &[&str]| {
+        let pickle = [b"\x80\x02", pickle, b"."].concat();
+        let file = zip_of(
+            &[("a/data.pkl", &pickle), ("a/data/0", &[0; 4])],
+            Packing::Stored,
+        );
+        let c = read(&file);
+        assert_eq!(
+            (c.state().section.as_str(), c.keys().collect::<Vec<_>>()),
+            (section, keys.to_vec())
+        );
+    };
+    case(&inner, "", &["w"]);
+    case(
+        &dict_pickle(&[("optimizer", &inner), ("model", &inner)]),
+        "model",
+        &["w"],
+    );
+    case(
+        &dict_pickle(&[("model", &inner), ("state_dict", &inner)]),
+        "state_dict",
+        &["w"],
+    );
+    case(
+        &dict_pickle(&[("model", &dict_pickle(&[("ema", &inner)]))]),
+        "model.ema",
+        &["w"],
+    );
+    case(
+        &dict_pickle(&[("neck", &inner), ("head", &inner), ("optimizer", &inner)]),
+        "",
+        &["neck.w", "head.w"],
+    );
+    // A model whose own parameter is called `model`.
+    case(
+        &dict_pickle(&[("model", &t), ("w", &t)]),
+        "",
+        &["model", "w"],
+    );
+    // MMDetection 2.x's EMA hook; and a key that comes twice.
+    let ema = dict_pickle(&[("a.w", &t), ("ema_a_w", &t), ("ema_own", &t), ("a.w", &t)]);
+    case(&ema, "", &["a.w", "ema_own"]);
+    // A dict subclass with default pickling (addict.Dict), and an OrderedDict of protocol 0.
+    let addict = [
+        b"caddict.addict\nDict\n)\x81",
+        &inner[1..],
+        b"}X\x01\x00\x00\x00_Nsb",
+    ]
+    .concat();
+    case(&addict, "", &["w"]);
+    let ordered = [b"ccollections\nOrderedDict\n((l(lS'w'\na", &t[..], b"aatR"].concat();
+    case(&ordered, "", &["w"]);
+    // The same as protocols 0 and 1 write a dict subclass.
+    let old = [
+        b"ccopy_reg\n_reconstructor\n(caddict.addict\nDict\nc__builtin__\ndict\n",
+        &inner[..],
+        b"tR",
+    ]
+    .concat();
+    case(&old, "", &["w"]);
+    // A dict that contains itself.
+    let mut cycle = b"}q\x01X\x05\x00\x00\x00modelh\x01s".to_vec();
+    cycle.extend(&inner[1..]);
+    case(&cycle, "", &["w"]);
+    // A whole module that was pickled.
+    let dict = |items: &[(&str, &[u8])]| dict_pickle(items);
+    let module = |parameters: &[u8], modules: &[u8]| {
+        let state = dict(&[("_parameters", parameters), ("_modules", modules)]);
+        [b"cmy.models\nNet\n)\x81", &state[..], b"b"].concat()
+    };
+    let conv = module(&dict(&[("w", &t), ("bias", b"N")]), b"}");
+    case(&module(b"}", &dict(&[("conv", &conv)])), "", &["conv.w"]);
+    case(
+        &dict(&[("model", &module(b"}", &dict(&[("conv", &conv)])))]),
+        "model",
+        &["conv.w"],
+    );
+}
+
+#[test]
+fn safetensors() {
+    let c = read(&two_tensors());
+    assert_eq!(c.keys().collect::<Vec<_>>(), ["b", "a"]);
+    assert_eq!(c.get("a").unwrap().shape(), [2, 1]);
+    assert_eq!(c.f32("a").unwrap(), [4.0, 5.0]);
+    assert_eq!(c.meta().facts, [("format".to_owned(), "pt".to_owned())]);
+
+    let header = |body: &str| format!(r#"{{"a":{{{body}}}}}"#);
+    for (body, data, why) in [
+        (
+            r#""dtype":"F32","shape":[1],"data_offsets":[0,4]"#,
+            3,
+            "reaches beyond the end",
+        ),
+        (
+            r#""dtype":"F32","shape":[1],"data_offsets":[0,4]"#,
+            5,
+            "1 bytes after the last",
+        ),
+        (
+            r#""dtype":"F32","shape":[1],"data_offsets":[1,5]"#,
+            5,
+            "it should start at 0",
+        ),
+        (
+            r#""dtype":"F32","shape":[1],"data_offsets":[0,8]"#,
+            8,
+            "has 8 bytes for shape [1]",
+        ),
+        (
+            r#""dtype":"F32","shape":[1],"data_offsets":[0,18446744073709551615]"#,
+            8,
+            "reaches beyond",
+        ),
+        (
+            r#""dtype":"F32","shape":[-1],"data_offsets":[0,4]"#,
+            4,
+            "in the header",
+        ),
+        (r#""dtype":"F32""#, 4, "in the header"),
+    ] {
+        let message = message(&safetensors_of(&header(body), data));
+        assert!(message.starts_with("damaged safetensors file"), "{message}");
+        assert!(message.contains(why), "{message}");
+    }
+    let mut long = u64::MAX.to_le_bytes().to_vec();
+    long.extend(b"{}");
+    assert!(message(&long).starts_with("refused: a safetensors header of"));
+    let deep = safetensors_of(&format!("{{\"a\":{}", "[".repeat(100_000)), 0);
+    assert!(message(&deep).starts_with("damaged safetensors file"));
+    let odd = header(r#""dtype":"F4","shape":[2],"data_offsets":[0,1]"#);
+    let c = read(&safetensors_of(&odd, 1));
+    assert_eq!(
+        c.unreadable().collect::<Vec<_>>(),
+        [("a", "element type F4")]
+    );
+}
+
+#[test]
+fn burnpack() {
+    let c = read(&burnpack_of_two());
+    assert_eq!(c.format(), Format::Burnpack);
+    assert_eq!(c.f32("conv.weight").unwrap(), [0., 1., 2., 3., 4., 5.]);
+    assert_eq!(c.f32("mask").unwrap(), [1.0, 0.0]);
+    assert_eq!(c.get("conv.weight").unwrap().shape(), [2, 3]);
+    assert_eq!(c.meta().facts, [("producer".to_owned(), "test".to_owned())]);
+}
+
+#[test]
+fn what_is_no_checkpoint_says_what_it_is() {
+    for (bytes, expected) in [
+        (&b""[..], "the file is empty"),
+        (b"\n<!DOCTYPE html><html>", "it is a web page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid",
+            "Git LFS pointer",
+        ),
+        (b"model = dict(type='RetinaNet')", "it is a text file"),
+        (b"\x1f\x8b\x08\x00", "gzip data"),
+        (b"\x00\x01\x02\x03", "it begins with the bytes 00 01 02 03"),
+    ] {
+        let message = message(bytes);
+        assert!(message.starts_with("not a checkpoint: "), "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
+    let message = message(&zip_of(&[("a.npy", b"x")], Packing::Stored));
+    assert!(message.contains("it has no data.pkl"), "{message}");
+}
+
+/// The tricks of the picklescan corpus, in files of our own.
+#[test]
+fn hostile_pickles_execute_nothing() {
+    let tensor = tensor_pickle(1, 0, &[1], &[1]);
+    for evil in [
+        &b"cos\nsystem\n(S'touch /tmp/pwned'\ntR"[..],
+        b"(S'touch /tmp/pwned'\nios\nsystem\n",
+        b"\x8c\x05posix\x8c\x06system\x93\x8c\x02id\x85R",
+        b"cbuiltins\nexec\n(X\x01\x00\x00\x00xtR",
+        b"c__builtin__\ngetattr\n(cos\npopen\nS'read'\ntR(tR",
+        // An object whose state would call something.
+        b"cpip\nmain\n)\x81}X\x01\x00\x00\x00aNsb",
+        // A memo entry that is replaced, and a name made of parts.
+        b"\x8c\x02osq\x05cbuiltins\nstr\n\x8c\x06systemh\x05\x8c\x06system\x930",
+        b"\x82\x01",
+    ] {
+        // Alone: a typed error. Beside a tensor: the tensor.
+        let alone = [b"\x80\x04", evil, b"."].concat();
+        assert!(Checkpoint::read(alone).is_err());
+        let beside = dict_pickle(&[("evil", evil), ("w", &tensor)]);
+        let pickle = [b"\x80\x04", &beside[..], b"."].concat();
+        let file = zip_of(
+            &[("a/data.pkl", &pickle), ("a/data/0", &[0; 4])],
+            Packing::Stored,
+        );
+        if let Ok(c) = Checkpoint::read(file) {
+            assert_eq!(c.keys().collect::<Vec<_>>(), ["w"]);
+        }
+    }
+}
+
+#[test]
+fn zip_bombs_and_false_sizes_are_refused() {
+    // 110 MB of zeros in 110 kB.
+    let zeros = vec![0u8; 110 << 20];
+    let bomb = zip_of(&[("a/data.pkl", &zeros)], Packing::Deflated);
+    assert!(
+        message(&bomb).starts_with("refused: a zip archive that inflates to"),
+        "{}",
+        message(&bomb)
+    );
+    drop(zeros);
+
+    let tensor = tensor_pickle(2, 0, &[2], &[1]);
+    let file = torch_zip(&[("w", &tensor)], &floats(&[1., 2.]), Packing::Deflated);
+    // Another size in the directory than in the data: the last entry's unpacked size.
+    let record = file.windows(4).rposition(|w| w == b"PK\x01\x02").unwrap();
+    for size in [7u32, 9, 50_000, u32::MAX - 1] {
+        let mut lie = file.clone();
+        lie[record + 24..record + 28].copy_from_slice(&size.to_le_bytes());
+        match Checkpoint::read(lie) {
+            Ok(c) => assert!(c.f32("w").is_err(), "{size}"),
+            Err(error) => assert!(error.to_string().starts_with("refused"), "{error}"),
+        }
+    }
+    // A wrong checksum.
+    let mut lie = file.clone();
+    lie[record + 16] ^= 1;
+    let error = read(&lie).f32("w").unwrap_err().to_string();
+    assert!(error.ends_with("the entry's checksum is wrong"), "{error}");
+    // Encrypted.
+    let mut lie = file;
+    lie[record + 8] |= 1;
+    let c = read(&lie);
+    assert!(c.unreadable().next().unwrap().1.contains("encrypted"));
+}
+
+/// Reads a file and every tensor of it; whatever happens, it must end and not panic.
+fn exercise(bytes: Vec<u8>) -> bool {
+    let Ok(checkpoint) = Checkpoint::read(bytes) else {
+        return false;
+    };
+    for key in checkpoint.keys() {
+        let _ = checkpoint.f32(key);
+    }
+    true
+}
+
+fn small_files() -> Vec<Vec<u8>> {
+    let tensor = tensor_pickle(2, 0, &[2], &[1]);
+    let deflated = torch_zip(&[("w", &tensor)], &floats(&[1., 2.]), Packing::Deflated);
+    let mut files: Vec<_> = DETECTRON2.iter().map(|bytes| bytes.to_vec()).collect();
+    files.extend([
+        ZIP.to_vec(),
+        LEGACY.to_vec(),
+        deflated,
+        two_tensors(),
+        burnpack_of_two(),
+    ]);
+    files
+}
+
+#[test]
+fn files_cut_anywhere_give_errors() {
+    for file in small_files() {
+        assert!(exercise(file.clone()));
+        for end in 0..file.len() {
+            assert!(
+                !exercise(file[..end].to_vec()),
+                "cut at {end} of {}",
+                file.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn changed_bytes_never_panic() {
+    // A small generator (xorshift), so that the run is the same everywhere.
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for file in small_files() {
+        for at in 0..file.len() {
+            for value in [
+                0x00,
+                0xff,
+                file[at] ^ 0x80,
+                file[at].wrapping_add(1),
+                random() as u8,
+            ] {
+                let mut changed = file.clone();
+                changed[at] = value;
+                exercise(changed);
+            }
+        }
+        for _ in 0..2000 {
+            let mut changed = file.clone();
+            for _ in 0..1 + random() % 8 {
+                let at = random() as usize % changed.len();
+                changed[at] = random() as u8;
+            }
+            exercise(changed);
+        }
+    }
+}
+
+/// A checkpoint with these keys, each a tensor of the shape [n].
+fn with_keys(keys: &[(&str, u8)]) -> Checkpoint {
+    let values: Vec<_> = keys
+        .iter()
+        .map(|(_, n)| tensor_pickle(9, 0, &[*n], &[1]))
+        .collect();
+    let items: Vec<_> = keys
+        .iter()
+        .zip(&values)
+        .map(|((key, _), value)| (*key, &value[..]))
+        .collect();
+    read(&torch_zip(&items, &[0; 36], Packing::Stored))
+}
+
+fn wanted(keys: &[(&str, usize)]) -> Vec<(String, Vec<usize>)> {
+    keys.iter()
+        .map(|&(key, n)| (key.to_owned(), vec![n]))
+        .collect()
+}
+
+#[test]
+fn the_report_counts_and_names() {
+    let c = with_keys(&[
+        ("module.a.w", 2),
+        ("module.a.b", 3),
+        ("module.bn.running_mean", 1),
+        ("module.bn.num_batches_tracked", 1),
+        ("module.old", 1),
+    ]);
+    let model = wanted(&[
+        ("a.w", 2),
+        ("a.b", 4),
+        ("bn.running_mean", 1),
+        ("new", 1),
+        ("n.num_batches_tracked", 1),
+    ]);
+    let report = report(&model, &c, None);
+    assert!(!report.is_complete());
+    assert_eq!(
+        report.to_string(),
+        "matched 2, missing 1, unexpected 1, wrong shape 1
+missing (in the model, not in the file; they keep their initial values):
+  new
+wrong shape (not loaded):
+  a.b: file [3], model [4]
+unexpected (in the file, not in the model; not used):
+  old"
+    );
+}
+
+#[test]
+fn the_report_finds_the_prefix() {
+    let file = [("backbone.a.w", 2), ("backbone.b.w", 3), ("head.fc", 1)];
+    let c = with_keys(&file);
+    let model = wanted(&[("a.w", 2), ("b.w", 3), ("c", 1)]);
+    let without = report(&model, &c, None);
+    assert_eq!(without.prefix_hint.as_deref(), Some("backbone."));
+    assert!(
+        without
+            .to_string()
+            .ends_with("\nhelp: 2 of 3 keys match if `prefix='backbone.'` is given")
+    );
+    for prefix in ["backbone", "backbone."] {
+        let with = report(&model, &c, Some(prefix));
+        assert_eq!(with.matched.len(), 2);
+        assert_eq!(
+            with.matched[0],
+            ("a.w".to_owned(), "backbone.a.w".to_owned())
+        );
+        assert_eq!(
+            (with.missing, with.unexpected.len()),
+            (vec!["c".to_owned()], 0)
+        );
+        assert_eq!(with.prefix_hint, None);
+    }
+    // The prefix of a file that was saved from DataParallel may be given as it is in the file.
+    let parallel = file.map(|(key, n)| (format!("module.{key}"), n));
+    let parallel: Vec<_> = parallel.iter().map(|(key, n)| (key.as_str(), *n)).collect();
+    let c = with_keys(&parallel);
+    assert_eq!(
+        report(&model, &c, Some("module.backbone.")).matched.len(),
+        2
+    );
+    assert_eq!(report(&model, &c, Some("backbone.")).matched.len(), 2);
+
+    // Given where none is needed.
+    let bare = with_keys(&[("a.w", 2), ("b.w", 3)]);
+    let wrong = report(&model, &bare, Some("backbone."));
+    assert!(
+        wrong
+            .to_string()
+            .ends_with("\nhelp: 2 of 3 keys match if `prefix` is left out")
+    );
+    // A file that is for a part of the model.
+    let detector = wanted(&[("backbone.a.w", 2), ("backbone.b.w", 3), ("neck", 1)]);
+    let part = report(&detector, &bare, None);
+    assert_eq!(part.part_hint.as_deref(), Some("backbone."));
+    assert!(
+        part.to_string()
+            .contains("2 of the file's 2 keys fit the model's `backbone.` alone")
+    );
+    // Nothing fits: no advice.
+    let other = report(&wanted(&[("x", 7), ("y", 8)]), &bare, None);
+    assert_eq!((other.prefix_hint, other.part_hint), (None, None));
+}

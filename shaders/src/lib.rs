@@ -1,0 +1,64 @@
+//! WGSL kernels and their CPU twins.
+//!
+//! Every kernel is one file below `wgsl/`, valid WGSL as it lies on disk, and one [`Kernel`] row
+//! here. Its twin, over plain slices and with the same file stem, is in [`mod@reference`]: it judges the
+//! kernel in tests, and it is what runs where there is no GPU. This crate knows neither burn nor
+//! wgpu: `smalti::ops::launch` is the one place that runs a kernel.
+//!
+//! To add a kernel: the `.wgsl` file, a `const` and a row in [`ALL`] here, the twin.
+
+pub mod reference;
+
+/// One compute kernel with entry point `main` and its storage buffers in bind group 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// Path below `wgsl/` without the ending; unique, so it is the key of the pipeline cache.
+    pub name: &'static str,
+    /// The source text.
+    pub wgsl: &'static str,
+    /// `@workgroup_size` in the source (checked by `tests/validate.rs`).
+    pub workgroup: [u32; 3],
+    /// Number of storage buffers, bindings `0..bindings` (checked by `tests/validate.rs`).
+    pub bindings: usize,
+}
+
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident, $path:literal, $workgroup:expr, $bindings:literal) => {
+        $(#[$doc])*
+        pub const $name: Kernel = Kernel {
+            name: $path,
+            wgsl: include_str!(concat!("../wgsl/", $path, ".wgsl")),
+            workgroup: $workgroup,
+            bindings: $bindings,
+        };
+    };
+}
+
+kernel!(
+    /// Histogram of the scores that pass, one digit of the key at a time; last, the collection of the best.
+    SELECT, "nms/select", [256, 1, 1], 5
+);
+kernel!(
+    /// Picks the histogram bin that holds the k-th best score.
+    DIGIT, "nms/digit", [256, 1, 1], 3
+);
+kernel!(
+    /// Ranks one level's candidates, and decodes, rescales and filters the boxes of the best.
+    DECODE, "nms/decode", [256, 1, 1], 6
+);
+kernel!(
+    /// Orders the boxes of all levels by score.
+    ORDER, "nms/order", [256, 1, 1], 4
+);
+kernel!(
+    /// Greedy class-aware NMS over boxes in score order.
+    NMS, "nms/nms", [256, 1, 1], 3
+);
+
+kernel!(
+    /// A batch of u8 pictures resized, padded and normalised into NCHW f32.
+    PREPROCESS, "image/preprocess", [64, 4, 1], 4
+);
+
+/// Every kernel.
+pub const ALL: &[Kernel] = &[PREPROCESS, SELECT, DIGIT, DECODE, ORDER, NMS];

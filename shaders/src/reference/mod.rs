@@ -1,0 +1,9 @@
+//! CPU twins of the kernels, over plain slices: the judge in tests, and the path without a GPU.
+
+pub mod decode;
+pub mod nms;
+pub mod pillow;
+pub mod preprocess;
+pub mod random;
+pub mod resize;
+pub mod topk;

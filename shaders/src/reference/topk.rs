@@ -1,0 +1,355 @@
+//! Score filter and top-k of one feature level: the twin of `nms/select.wgsl` and `nms/digit.wgsl`.
+//!
+//! What MMDetection's `filter_scores_and_topk` does: scores strictly above a threshold, the best
+//! `nms_pre` of them. Equal scores are taken in ascending order of index (MMDetection leaves that open).
+//!
+//! The scan compares logits: the threshold is turned into a bound in logits that lies a little below it,
+//! and only what passes the bound is turned into a score. The bound rises as better candidates are found.
+//!
+//! Shapes: A priors a cell, C channels a prior (classes, and one for the background with softmax), H x W cells.
+
+use std::cmp::Ordering;
+
+/// How logits become scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// One independent score a class.
+    Sigmoid,
+    /// Over the channels of a prior; the last one is the background and gives no score.
+    Softmax,
+}
+
+/// Where a picture's values lie in a slice: (A * C) x H x W with any strides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Priors a cell (A).
+    pub priors: usize,
+    /// Rows of cells (H).
+    pub height: usize,
+    /// Cells a row (W).
+    pub width: usize,
+    /// Distance in elements between channels, rows and columns.
+    pub strides: [usize; 3],
+}
+
+impl Grid {
+    /// A contiguous channels-first map.
+    pub fn contiguous(priors: usize, height: usize, width: usize) -> Self {
+        Grid {
+            priors,
+            height,
+            width,
+            strides: [height * width, width, 1],
+        }
+    }
+
+    /// Position of a channel's value at row `y`, column `x`.
+    pub fn at(&self, channel: usize, y: usize, x: usize) -> usize {
+        channel * self.strides[0] + y * self.strides[1] + x * self.strides[2]
+    }
+}
+
+/// One score that passed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// Score, 0 to 1.
+    pub score: f32,
+    /// `prior * classes + class`, where `prior = (y * W + x) * A + a`.
+    pub index: u32,
+}
+
+/// Descending score, then ascending index: a total order, as no score is NaN.
+pub fn by_score(a: &Candidate, b: &Candidate) -> Ordering {
+    b.score.total_cmp(&a.score).then(a.index.cmp(&b.index))
+}
+
+/// The logistic function in f32.
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// A logit below which no sigmoid, however rounded, is above `score`.
+pub fn logit_bound(score: f32) -> f32 {
+    let t = f64::from(score) * (1.0 - 1e-5);
+    if t <= 0.0 {
+        return f32::NEG_INFINITY;
+    }
+    if t >= 1.0 {
+        return f32::INFINITY;
+    }
+    let x = (t / (1.0 - t)).ln();
+    (x - 1e-4 - 1e-5 * x.abs()) as f32
+}
+
+/// How many of `passed` candidates stay: `nms_pre` is the end of a Python slice, as in MMDetection,
+/// so -1 drops the lowest one.
+pub fn wanted(passed: usize, nms_pre: i64) -> usize {
+    if nms_pre >= 0 {
+        passed.min(usize::try_from(nms_pre).unwrap_or(usize::MAX))
+    } else {
+        passed.saturating_sub(usize::try_from(nms_pre.unsigned_abs()).unwrap_or(usize::MAX))
+    }
+}
+
+/// The best candidates of one picture and level, best first.
+///
+/// `classes` counts without the background. NaN logits give no candidate.
+///
+/// # Panics
+/// If the grid reaches beyond `logits`.
+pub fn topk(
+    logits: &[f32],
+    grid: &Grid,
+    classes: usize,
+    activation: Activation,
+    score_thr: f32,
+    nms_pre: i64,
+) -> Vec<Candidate> {
+    if grid.priors * grid.height * grid.width * classes == 0 || nms_pre == 0 {
+        return Vec::new();
+    }
+    let mut best = Best::new(score_thr, nms_pre);
+    match activation {
+        Activation::Sigmoid => sigmoid_scan(logits, grid, classes, &mut best),
+        Activation::Softmax => softmax_scan(logits, grid, classes, &mut best),
+    }
+    best.finish()
+}
+
+/// The candidates so far. With a limit, the lowest are thrown out whenever there are too many.
+struct Best {
+    threshold: f32,
+    nms_pre: i64,
+    /// Limit and the size at which the surplus is thrown out.
+    limit: Option<(usize, usize)>,
+    /// No score below this can get in any more.
+    least: f32,
+    /// The same in logits.
+    bound: f32,
+    found: Vec<Candidate>,
+}
+
+impl Best {
+    fn new(threshold: f32, nms_pre: i64) -> Self {
+        let limit = usize::try_from(nms_pre)
+            .ok()
+            .map(|k| (k, k.saturating_mul(2).max(4096)));
+        Best {
+            threshold,
+            nms_pre,
+            limit,
+            least: f32::NEG_INFINITY,
+            bound: logit_bound(threshold),
+            found: Vec::new(),
+        }
+    }
+
+    fn offer(&mut self, score: f32, index: usize) {
+        // not `<=`: NaN must not pass
+        if !(score > self.threshold && score >= self.least) {
+            return;
+        }
+        self.found.push(Candidate {
+            score,
+            index: index as u32,
+        });
+        if let Some((limit, full)) = self.limit
+            && self.found.len() >= full
+        {
+            self.found.select_nth_unstable_by(limit - 1, by_score);
+            self.found.truncate(limit);
+            self.least = self.found[limit - 1].score;
+            self.bound = self.bound.max(logit_bound(self.least));
+        }
+    }
+
+    fn finish(mut self) -> Vec<Candidate> {
+        let keep = wanted(self.found.len(), self.nms_pre);
+        self.found.sort_unstable_by(by_score);
+        self.found.truncate(keep);
+        self.found
+    }
+}
+
+/// Elements compared at once before looking closer.
+const CHUNK: usize = 32;
+
+/// In the order of memory, along whichever axis is dense.
+fn sigmoid_scan(logits: &[f32], grid: &Grid, classes: usize, best: &mut Best) {
+    let channels = grid.priors * classes;
+    let (height, width) = (grid.height, grid.width);
+    let mut run = |start: usize, length: usize, step: usize, first: usize, index_step: usize| {
+        if step != 1 {
+            for i in 0..length {
+                let x = logits[start + i * step];
+                if x >= best.bound {
+                    best.offer(sigmoid(x), first + i * index_step);
+                }
+            }
+            return;
+        }
+        for (c, chunk) in logits[start..start + length].chunks(CHUNK).enumerate() {
+            // without an early end, so that the compiler makes vector code of it
+            let mut any = false;
+            for x in chunk {
+                any |= *x >= best.bound;
+            }
+            if any {
+                for (i, x) in chunk.iter().enumerate() {
+                    if *x >= best.bound {
+                        best.offer(sigmoid(*x), first + (c * CHUNK + i) * index_step);
+                    }
+                }
+            }
+        }
+    };
+    if grid.strides[0] == 1 && grid.strides[2] != 1 {
+        for y in 0..height {
+            for x in 0..width {
+                run(grid.at(0, y, x), channels, 1, (y * width + x) * channels, 1);
+            }
+        }
+    } else if grid.strides[1] == width * grid.strides[2] {
+        for channel in 0..channels {
+            let start = grid.at(channel, 0, 0);
+            run(start, height * width, grid.strides[2], channel, channels);
+        }
+    } else {
+        for channel in 0..channels {
+            for y in 0..height {
+                let first = y * width * channels + channel;
+                run(
+                    grid.at(channel, y, 0),
+                    width,
+                    grid.strides[2],
+                    first,
+                    channels,
+                );
+            }
+        }
+    }
+}
+
+fn softmax_scan(logits: &[f32], grid: &Grid, classes: usize, best: &mut Best) {
+    let channels = classes + 1;
+    let mut row = vec![0f32; channels];
+    for y in 0..grid.height {
+        for x in 0..grid.width {
+            for a in 0..grid.priors {
+                let mut top = f32::NEG_INFINITY;
+                let mut nan = false;
+                for (c, v) in row.iter_mut().enumerate() {
+                    *v = logits[grid.at(a * channels + c, y, x)];
+                    nan |= v.is_nan();
+                    top = top.max(*v);
+                }
+                if nan || top.is_infinite() {
+                    continue;
+                }
+                let mut sum = 0.0;
+                for v in &mut row {
+                    *v = (*v - top).exp();
+                    sum += *v;
+                }
+                let prior = (y * grid.width + x) * grid.priors + a;
+                for (c, v) in row[..classes].iter().enumerate() {
+                    best.offer(*v / sum, prior * classes + c);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::random::Random;
+
+    fn indices(found: &[Candidate]) -> Vec<u32> {
+        found.iter().map(|c| c.index).collect()
+    }
+
+    #[test]
+    fn strict_threshold_order_and_ties() {
+        // 1 x 4 cells, one prior, one class; 0 gives exactly 0.5
+        let grid = Grid::contiguous(1, 1, 4);
+        let run = |l: &[f32], thr, k| indices(&topk(l, &grid, 1, Activation::Sigmoid, thr, k));
+        assert_eq!(run(&[0.0, 1.0, -1.0, 2.0], 0.5, 10), [3, 1]);
+        assert_eq!(run(&[0.0, 1.0, -1.0, 2.0], 0.4999, 10), [3, 1, 0]);
+        assert_eq!(run(&[1.0, 1.0, 1.0, 1.0], 0.5, 2), [0, 1]);
+        assert_eq!(
+            run(&[f32::NAN, 1.0, f32::INFINITY, f32::NEG_INFINITY], 0.0, 9),
+            [2, 1]
+        );
+        // saturated logits differ, their scores do not
+        assert_eq!(run(&[30.0, 40.0, 50.0, 20.0], 0.5, 3), [0, 1, 2]);
+    }
+
+    #[test]
+    fn nms_pre_is_a_slice_end() {
+        assert_eq!(wanted(5, 3), 3);
+        assert_eq!(wanted(5, 0), 0);
+        assert_eq!(wanted(5, -1), 4);
+        assert_eq!(wanted(0, -1), 0);
+        assert_eq!(wanted(2, i64::MIN), 0);
+    }
+
+    #[test]
+    fn softmax_drops_the_background() {
+        // two channels: class 0 and background; equal logits give 0.5
+        let grid = Grid::contiguous(1, 1, 3);
+        let logits = [0.0, 3.0, f32::INFINITY, 0.0, 0.0, 0.0];
+        let found = topk(&logits, &grid, 1, Activation::Softmax, 0.05, 10);
+        assert_eq!(indices(&found), [1, 0]);
+        assert_eq!(found[1].score, 0.5);
+    }
+
+    #[test]
+    fn the_bound_is_below_the_threshold() {
+        for i in 1..2000 {
+            let t = i as f32 / 2000.0;
+            let x = logit_bound(t);
+            assert!(sigmoid(x) < t && sigmoid(x) > t * 0.999, "{t}: {x}");
+        }
+        assert_eq!(logit_bound(0.0), f32::NEG_INFINITY);
+        assert_eq!(logit_bound(2.0), f32::INFINITY);
+        // where the sigmoid has few values left
+        for x in [14.0f32, 15.0, 16.0, 16.5, 17.0, 20.0] {
+            assert!(logit_bound(sigmoid(x)) < x);
+        }
+    }
+
+    #[test]
+    fn pruning_and_layout_do_not_change_the_result() {
+        let mut random = Random::new(7);
+        let (priors, classes, height, width) = (3, 5, 31, 65);
+        let channels = priors * classes;
+        // coarse values, so that there are many ties
+        let first: Vec<f32> = (0..channels * height * width)
+            .map(|_| (random.normal() * 8.0).round() / 8.0)
+            .collect();
+        let mut last = vec![0.0; first.len()];
+        for c in 0..channels {
+            for cell in 0..height * width {
+                last[cell * channels + c] = first[c * height * width + cell];
+            }
+        }
+        let grid = Grid::contiguous(priors, height, width);
+        let grid_last = Grid {
+            strides: [1, width * channels, channels],
+            ..grid
+        };
+        for activation in [Activation::Sigmoid, Activation::Softmax] {
+            let classes = classes - usize::from(activation == Activation::Softmax);
+            let mut all = topk(&first, &grid, classes, activation, 0.1, i64::MAX);
+            assert!(all.is_sorted_by(|a, b| by_score(a, b).is_lt()));
+            for k in [1, 63, 64, 65, 1000] {
+                let some = topk(&first, &grid, classes, activation, 0.1, k);
+                assert_eq!(some, all[..k as usize]);
+                assert_eq!(some, topk(&last, &grid_last, classes, activation, 0.1, k));
+            }
+            all.pop();
+            assert_eq!(topk(&first, &grid, classes, activation, 0.1, -1), all);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The program, run as a user runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The program that this build made, beside the test's own.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().and_then(Path::parent).unwrap();
+    folder.join(format!("smalti{}", std::env::consts::EXE_SUFFIX))
+}
+
+fn smalti(args: &[&str]) -> Output {
+    Command::new(program())
+        .args(args)
+        .current_dir(root())
+        .output()
+        .expect("the program is built")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A folder that goes away with the value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("smalti-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const CONFIG: &str = "configs/demo/retinanet_mobilenetv3-small_fpn_digits.py";
+const CHECKPOINT: &str = "configs/demo/digits.pth";
+
+#[test]
+fn the_demo_finds_digits_and_draws_them() {
+    let scratch = Scratch::new("demo");
+    let png = scratch.path("demo.png");
+    let output = smalti(&["demo", "--device", "cpu", "--out", &png]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("6 digits"), "{}", stdout(&output));
+    assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn a_broken_picture_is_reported_and_the_rest_is_done() {
+    let scratch = Scratch::new("detect");
+    let good = "configs/demo/digits.jpg";
+    let bytes = std::fs::read(root().join(good)).unwrap();
+    let broken = scratch.path("broken.jpg");
+    std::fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
+    let text = scratch.path("text.png");
+    std::fs::write(&text, "no picture").unwrap();
+    let (json, out) = (scratch.path("found.json"), scratch.path("drawn"));
+    let output = smalti(&[
+        "detect", CONFIG, CHECKPOINT, &broken, good, &text, "--json", &json, "--out", &out,
+        "--batch", "2", "--device", "cpu",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = stderr(&output);
+    assert!(
+        errors.contains("broken.jpg") && errors.contains("text.png"),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("2 of 3 pictures could not be used"),
+        "{errors}"
+    );
+    assert!(errors.contains("ms a picture: decode"), "{errors}");
+    assert!(
+        stdout(&output).contains("digits.jpg: "),
+        "{}",
+        stdout(&output)
+    );
+    let rows: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let rows = rows.as_array().unwrap();
+    assert!(rows.len() > 6 && rows.iter().all(|r| r["image_id"] == "digits.jpg"));
+    assert!(scratch.0.join("drawn/digits.png").exists());
+}
+
+#[test]
+fn annotations_give_ids_and_options_change_the_config() {
+    let scratch = Scratch::new("ann");
+    let json = scratch.path("found.json");
+    let output = smalti(&[
+        "detect",
+        CONFIG,
+        CHECKPOINT,
+        "tests/data/digits/00003.jpg",
+        "--json",
+        &json,
+        "--device",
+        "cpu",
+        "--ann",
+        "tests/data/digits/pictures.json",
+        "--cfg-options",
+        "model.test_cfg.max_per_img=3",
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let rows: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    assert!(
+        rows.iter()
+            .all(|r| r["image_id"] == 3 && r["category_id"].as_i64().unwrap() >= 1)
+    );
+}
+
+#[test]
+fn channels_of_the_how_to_examples() {
+    let output = smalti(&["channels", "ResNet(depth=18)", "--input", "1x3x32x32"]);
+    let text = stdout(&output);
+    for shape in [
+        "(1, 64, 8, 8)",
+        "(1, 128, 4, 4)",
+        "(1, 256, 2, 2)",
+        "(1, 512, 1, 1)",
+    ] {
+        assert!(text.contains(shape), "{text}{}", stderr(&output));
+    }
+    let expression = "mmpretrain.MobileNetV3(arch='small', out_indices=(3, 8, 11))";
+    let text = stdout(&smalti(&["channels", expression, "--input", "1x3x320x320"]));
+    assert!(
+        text.contains("in_channels=[24, 48, 96]") && text.contains("(1, 96, 10, 10)"),
+        "{text}"
+    );
+    let text = stdout(&smalti(&["channels", CONFIG]));
+    assert!(
+        text.contains("neck FPN") && text.contains("(1, 64, 28, 28)"),
+        "{text}"
+    );
+    let unknown = smalti(&["channels", "ResNett(depth=18)"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(
+        stderr(&unknown).contains("mmdet.ResNet"),
+        "{}",
+        stderr(&unknown)
+    );
+}
+
+#[test]
+fn a_neck_that_does_not_fit_is_a_config_error_that_points_at_both_places() {
+    let scratch = Scratch::new("neck");
+    let config = scratch.path("my_fpn.py");
+    let base = root().join(CONFIG).canonicalize().unwrap();
+    let text = format!(
+        "_base_ = '{}'\nmodel = dict(neck=dict(in_channels=[24, 40]))\n",
+        base.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let output = smalti(&["config", "check", &config]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output) + &stdout(&output);
+    assert!(
+        text.contains("2 `in_channels`") && text.contains("3 levels"),
+        "{text}"
+    );
+    assert!(
+        text.contains("my_fpn.py:2:") && text.contains("digits.py:"),
+        "{text}"
+    );
+    assert!(text.contains("[24, 48, 96]"), "{text}");
+}
+
+#[test]
+fn weights_are_listed_and_compared() {
+    let text = stdout(&smalti(&["weights", CHECKPOINT]));
+    assert!(
+        text.contains("backbone.layer0.conv.weight") && text.contains("16x3x3x3"),
+        "{text}"
+    );
+    let fits = smalti(&["weights", CHECKPOINT, "--config", CONFIG]);
+    assert!(fits.status.success(), "{}{}", stdout(&fits), stderr(&fits));
+    let other = smalti(&[
+        "weights",
+        CHECKPOINT,
+        "--config",
+        CONFIG,
+        "--cfg-options",
+        "model.bbox_head.num_classes=5",
+    ]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(stdout(&other).contains("retina_cls"), "{}", stdout(&other));
+}
+
+#[test]
+fn bad_input_ends_with_a_message_and_a_code() {
+    let cases: [(&[&str], i32, &str); 5] = [
+        (
+            &["detect", "no.py", CHECKPOINT, "configs/demo/digits.jpg"],
+            1,
+            "no.py",
+        ),
+        (
+            &["detect", CONFIG, "no.pth", "configs/demo/digits.jpg"],
+            1,
+            "no.pth",
+        ),
+        (
+            &["detect", CONFIG, CHECKPOINT, "nothing.jpg"],
+            1,
+            "nothing.jpg",
+        ),
+        (
+            &[
+                "detect",
+                CONFIG,
+                CHECKPOINT,
+                "configs/demo/digits.jpg",
+                "--device",
+                "no such device",
+            ],
+            1,
+            "no such device",
+        ),
+        (&["detect", CONFIG], 2, "CHECKPOINT"),
+    ];
+    for (args, code, message) in cases {
+        let output = smalti(args);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(message),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn without_a_gpu_the_cpu_is_taken_and_said() {
+    let scratch = Scratch::new("nogpu");
+    let out = scratch.path("demo.png");
+    let nowhere = "/nonexistent.json";
+    let output = Command::new(program())
+        .args(["demo", "--out", &out])
+        .env("VK_ICD_FILENAMES", nowhere)
+        .env("VK_DRIVER_FILES", nowhere)
+        .env("__EGL_VENDOR_LIBRARY_FILENAMES", nowhere)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("CPU"), "{}", stderr(&output));
+}
+
+#[test]
+fn devices_are_listed() {
+    let output = smalti(&["devices"]);
+    assert!(output.status.success());
+    assert!(stdout(&output).contains("cpu"), "{}", stdout(&output));
+}
+
+#[test]
+fn bench_times_every_stage() {
+    let output = smalti(&[
+        "bench", CONFIG, CHECKPOINT, "--device", "cpu", "--size", "64x64", "--runs", "2", "--json",
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let found: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    for stage in [
+        "preprocess",
+        "backbone",
+        "neck",
+        "head",
+        "postprocess",
+        "total",
+    ] {
+        assert!(
+            found["stages"][stage]["median_ms"].as_f64().unwrap() > 0.0,
+            "{stage}"
+        );
+    }
+}

@@ -1,0 +1,95 @@
+//! The digit detector against MMDetection's own detections with the same checkpoint (`data/digits`, 20 pictures of its validation set).
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use serde::Deserialize;
+use smalti::Predictor;
+use smalti::config::Config;
+use smalti::host::{cache, config_files::ConfigFiles};
+
+#[derive(Deserialize)]
+struct Expected {
+    image_id: usize,
+    category_id: usize,
+    bbox: [f32; 4],
+    score: f32,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn predictor(device: &Device) -> Predictor {
+    let demo = root().join("configs/demo");
+    let config = demo.join("retinanet_mobilenetv3-small_fpn_digits.py");
+    let config = Config::load(&config.to_string_lossy(), &ConfigFiles::new()).unwrap();
+    let checkpoint = cache::open(&demo.join("digits.pth")).unwrap();
+    Predictor::builder(&config)
+        .checkpoint(checkpoint)
+        .device(device)
+        .build()
+        .unwrap()
+}
+
+/// How many of MMDetection's boxes above `lowest` are found, and how many there are; score within `score`, sides within `px`.
+fn agreement(device: &Device, ending: &str, lowest: f32, score: f32, px: f32) -> (usize, usize) {
+    let data = root().join("tests/data/digits");
+    let expected: Vec<Expected> =
+        serde_json::from_slice(&std::fs::read(data.join("predictions.json")).unwrap()).unwrap();
+    let predictor = predictor(device);
+    let (mut same, mut all) = (0, 0);
+    for id in 0..20 {
+        let name = format!("{id:05}.{ending}");
+        let Ok(bytes) = std::fs::read(data.join(&name)) else {
+            continue;
+        };
+        let picture = predictor.decode(&name, &bytes).unwrap();
+        let found = pollster::block_on(predictor.detect(&[picture]))
+            .unwrap()
+            .remove(0);
+        let mut used = vec![false; found.len()];
+        for e in expected
+            .iter()
+            .filter(|e| e.image_id == id && e.score > lowest)
+        {
+            let [x, y, w, h] = e.bbox;
+            let near = |j: &usize| {
+                let sides = found.boxes[*j].iter().zip([x, y, x + w, y + h]);
+                !used[*j]
+                    && found.labels[*j] + 1 == e.category_id
+                    && (found.scores[*j] - e.score).abs() < score
+                    && sides.into_iter().all(|(a, b)| (a - b).abs() < px)
+            };
+            all += 1;
+            if let Some(j) = (0..found.len()).find(near) {
+                used[j] = true;
+                same += 1;
+            }
+        }
+    }
+    assert!(
+        all > 100,
+        "only {all} expected boxes: the data is not there"
+    );
+    (same, all)
+}
+
+#[test]
+fn pixels_as_mmdetection_saw_them_give_its_boxes() {
+    let (same, all) = agreement(&Device::flex(), "png", 0.06, 1e-3, 0.1);
+    assert_eq!(same, all);
+}
+
+#[test]
+fn jpegs_give_its_boxes_but_for_the_decoder() {
+    let (same, all) = agreement(&Device::flex(), "jpg", 0.1, 0.01, 0.5);
+    assert!(same * 100 >= all * 99, "{same} of {all}");
+}
+
+#[test]
+fn a_gpu_gives_the_same_boxes() {
+    let Some(device) = crate::gpu() else { return };
+    let (same, all) = agreement(&device, "png", 0.06, 1e-3, 0.1);
+    assert_eq!(same, all);
+}

@@ -1,0 +1,404 @@
+//! Compares our models with rows of real outputs: weights and input come from a formula, so a row needs no checkpoint file.
+//! `../bin/golden.rs` is the command; `spine.rs` runs the rows in `data/`.
+
+use std::io::Read;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use smalti::config::{Dict, Node, Value};
+use smalti::layers::{Mode, Params, Role, StateEntry, TensorSource};
+use smalti::ops::{Detections, PictureMeta};
+use smalti::registry::{Build, DEFAULT_SCOPE, Registry};
+
+/// One model's expected values.
+#[derive(Deserialize)]
+pub struct Row {
+    /// Name of the config.
+    pub file: String,
+    model: Option<Json>,
+    score_thr: Option<f32>,
+    #[serde(default)]
+    state: Vec<(String, Vec<usize>)>,
+    #[serde(default)]
+    alias: std::collections::HashMap<String, String>,
+    input: Option<[usize; 4]>,
+    #[serde(default)]
+    stages: serde_json::Map<String, Json>,
+    predict: Option<Vec<Predicted>>,
+    agree: Option<usize>,
+    error: Option<String>,
+    pipeline: Option<Json>,
+    losses: Option<Json>,
+}
+
+#[derive(Deserialize)]
+struct Predicted {
+    bboxes: Vec<[f32; 4]>,
+    scores: Vec<f32>,
+    labels: Vec<usize>,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    shape: Vec<usize>,
+    absmax: f64,
+    mean: f64,
+    idx: Vec<usize>,
+    val: Vec<f32>,
+}
+
+/// What a comparison found.
+pub enum Outcome {
+    /// Everything within tolerance; a line of figures.
+    Passed(String),
+    /// Something was not; what.
+    Failed(String),
+}
+
+/// Largest error of a stage, in units of its largest absolute value.
+const STAGE_TOLERANCE: f64 = 1e-3;
+
+/// Reads rows from a `.jsonl` or `.jsonl.gz` file.
+pub fn read_rows(path: &Path) -> Result<Vec<Row>, String> {
+    let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut text = String::new();
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        flate2::read::MultiGzDecoder::new(bytes.as_slice())
+            .read_to_string(&mut text)
+            .map_err(|e| format!("{}: {e}", path.display()))?;
+    } else {
+        text = String::from_utf8(bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, l)| !l.trim().is_empty());
+    lines
+        .map(|(i, line)| {
+            serde_json::from_str(line).map_err(|e| format!("{}:{}: {e}", path.display(), i + 1))
+        })
+        .collect()
+}
+
+/// Builds the row's model on `device`, runs it, and compares every stage and the boxes.
+pub fn check(row: &Row, device: &Device) -> Outcome {
+    match compare(row, device) {
+        Ok(line) => Outcome::Passed(line),
+        Err(line) => Outcome::Failed(line),
+    }
+}
+
+fn compare(row: &Row, device: &Device) -> Result<String, String> {
+    if row.pipeline.is_some() {
+        return Err("this is a row of a pipeline, which this program cannot check yet".into());
+    }
+    if row.losses.is_some() {
+        return Err("this is a row of training, which this program cannot check yet".into());
+    }
+    let (Some(model), Some([n, _, h, w])) = (&row.model, row.input) else {
+        let why = row
+            .error
+            .as_deref()
+            .unwrap_or("it lacks `model` or `input`");
+        return Err(format!("the row has nothing to compare: {why}"));
+    };
+    let formula = Formula {
+        alias: row.alias.clone(),
+    };
+    let mut node = tagged(model)?;
+    forget_weights(&mut node);
+    let registry = Registry::standard();
+    let params = Params::new(device, Mode::Inference, Some(Box::new(formula)));
+    let build = Build::new(&registry, params.clone(), DEFAULT_SCOPE, None);
+    let mut detector = build.detector(&node).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(|p| p.to_string()).collect();
+        lines.join("\n")
+    })?;
+    check_state(&row.state, &params.state())?;
+    if let Some(thr) = row.score_thr {
+        detector.set_score_thr(thr);
+    }
+    let x = Tensor::<4>::from_data(TensorData::new(image(n, h, w), [n, 3, h, w]), device);
+
+    let backbone = detector.backbone().forward(x);
+    let neck = match detector.neck() {
+        Some(neck) => neck.forward(backbone.clone()),
+        None => backbone.clone(),
+    };
+    let head = detector.head(&neck);
+    let mut worst = (0.0, String::from("none"));
+    let mut seen = 0;
+    for (stage, tensors) in [
+        ("backbone", &backbone),
+        ("neck", &neck),
+        ("head.0", &head.cls_logits),
+        ("head.1", &head.deltas),
+    ] {
+        for (i, tensor) in tensors.iter().enumerate() {
+            let name = format!("{stage}.{i}");
+            let Some(expected) = row.stages.get(&name) else {
+                return Err(format!("our model gives {name}, the row has no such stage"));
+            };
+            let expected = Summary::deserialize(expected).map_err(|e| format!("{name}: {e}"))?;
+            let error =
+                stage_error(tensor.clone(), &expected).map_err(|e| format!("{name}: {e}"))?;
+            if error >= worst.0 || error.is_nan() {
+                worst = (error, name);
+            }
+            seen += 1;
+        }
+    }
+    if seen != row.stages.len() {
+        return Err(format!(
+            "the row has {} stages, our model gives {seen}",
+            row.stages.len()
+        ));
+    }
+    let stages = format!("worst stage {} {:.1e}", worst.1, worst.0);
+    if worst.0.is_nan() || worst.0 > STAGE_TOLERANCE {
+        return Err(format!("{stages}, above {STAGE_TOLERANCE:.0e}"));
+    }
+    let Some(expected) = row.predict.as_ref().and_then(|p| p.first()) else {
+        return Ok(stages);
+    };
+    let metas = [PictureMeta {
+        img_shape: [h, w],
+        scale_factor: [1.0, 1.0],
+        rescale: false,
+    }];
+    let found =
+        pollster::block_on(detector.postprocess(head, &metas)).map_err(|e| e.to_string())?;
+    let same = same_boxes(expected, &found[0]);
+    let total = expected.scores.len();
+    let wanted = row.agree.unwrap_or(total).saturating_sub(1);
+    let line = format!("{stages}, {same} of {total} boxes agree");
+    if same < wanted {
+        return Err(format!("{line}, {wanted} are wanted"));
+    }
+    if found[0].scores.len() > total.max(99) + 1 {
+        return Err(format!("{line}, but ours are {}", found[0].scores.len()));
+    }
+    Ok(line)
+}
+
+/// Names, shapes and their order.
+fn check_state(expected: &[(String, Vec<usize>)], ours: &[StateEntry]) -> Result<(), String> {
+    let ours: Vec<_> = ours
+        .iter()
+        .map(|e| (e.key.clone(), e.shape.clone()))
+        .collect();
+    if ours == expected {
+        return Ok(());
+    }
+    let find = |list: &[(String, Vec<usize>)], other: &[(String, Vec<usize>)]| {
+        let extra: Vec<_> = list.iter().filter(|e| !other.contains(e)).take(3).collect();
+        format!("{extra:?}")
+    };
+    Err(format!(
+        "state dict differs: {} entries, expected {}; not in ours: {}; only in ours: {}",
+        ours.len(),
+        expected.len(),
+        find(expected, &ours),
+        find(&ours, expected)
+    ))
+}
+
+/// Largest difference from the stored values and mean, relative to the largest absolute value.
+fn stage_error(tensor: Tensor<4>, expected: &Summary) -> Result<f64, String> {
+    let shape = tensor.dims().to_vec();
+    if shape != expected.shape {
+        return Err(format!("shape {shape:?}, expected {:?}", expected.shape));
+    }
+    let data = tensor
+        .into_data()
+        .try_into_vec::<f32>()
+        .map_err(|e| format!("{e:?}"))?;
+    let scale = expected.absmax.max(1e-12);
+    let at = |(i, v): (&usize, &f32)| f64::from((data[*i] - v).abs()) / scale;
+    let values = expected.idx.iter().zip(&expected.val).map(at);
+    let mean = data.iter().map(|v| f64::from(*v)).sum::<f64>() / data.len().max(1) as f64;
+    let absmax = data.iter().fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
+    let whole = [
+        (mean - expected.mean).abs() / scale,
+        (absmax - expected.absmax).abs() / scale,
+    ];
+    // `f64::max` would drop a NaN.
+    Ok(values.chain(whole).fold(
+        0.0,
+        |worst, e| if e > worst || e.is_nan() { e } else { worst },
+    ))
+}
+
+/// Expected boxes that are found: same label, score within 1e-3, box within 0.1 px; each of ours counts once.
+fn same_boxes(expected: &Predicted, found: &Detections) -> usize {
+    let mut used = vec![false; found.scores.len()];
+    let mut count = 0;
+    for ((bbox, score), label) in expected
+        .bboxes
+        .iter()
+        .zip(&expected.scores)
+        .zip(&expected.labels)
+    {
+        let same = |j: usize| {
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() < 0.1;
+            found.labels[j] == *label
+                && (found.scores[j] - score).abs() < 1e-3
+                && found.boxes[j].iter().zip(bbox).all(near)
+        };
+        if let Some(j) = (0..used.len()).find(|j| !used[*j] && same(*j)) {
+            used[j] = true;
+            count += 1;
+        }
+    }
+    count
+}
+
+/// The state dict's values by formula.
+struct Formula {
+    alias: std::collections::HashMap<String, String>,
+}
+
+impl TensorSource for Formula {
+    fn tensor(&mut self, entry: &StateEntry) -> Option<Vec<f32>> {
+        let filled = match entry.role {
+            Role::Parameter => true,
+            Role::Buffer => {
+                entry.key.ends_with("running_mean") || entry.key.ends_with("running_var")
+            }
+            Role::Counter => false,
+        };
+        let key = self.alias.get(&entry.key).unwrap_or(&entry.key);
+        filled.then(|| weight(key, &entry.shape))
+    }
+}
+
+/// `n` values in [-1, 1): a splitmix64 stream seeded with FNV-1a of `key`, top 24 bits.
+pub fn uniform(key: &str, n: usize) -> impl Iterator<Item = f32> + use<> {
+    let seed = key.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (1..=n as u64).map(move |i| {
+        let mut z = seed.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        ((z >> 40) as f64 / f64::from(1 << 23) - 1.0) as f32
+    })
+}
+
+/// The values of the state-dict entry `key`.
+pub fn weight(key: &str, shape: &[usize]) -> Vec<f32> {
+    let u = uniform(key, shape.iter().product());
+    let ends = |suffixes: &[&str]| suffixes.iter().any(|s| key.ends_with(s));
+    // Products with a factor are rounded once, as in the original's float32 arrays.
+    if ends(&["running_var"]) {
+        u.map(|u| 1.0 + 0.25 * u).collect()
+    } else if ends(&["running_mean"]) {
+        u.map(|u| 0.1 * u).collect()
+    } else if shape.len() <= 1 {
+        let scale_like = ends(&["weight", "gamma", "scale"]);
+        u.map(|u| if scale_like { 1.0 + 0.1 * u } else { 0.1 * u })
+            .collect()
+    } else {
+        let fan_in: usize = shape[1..].iter().product();
+        let bound = (3.0 / fan_in as f64).sqrt() as f32;
+        u.map(|u| u * bound).collect()
+    }
+}
+
+/// A smooth picture with noise, `[n, 3, h, w]`, about mean 0 and deviation 1.
+pub fn image(n: usize, h: usize, w: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(n * 3 * h * w);
+    let tau = std::f64::consts::TAU;
+    for b in 0..n {
+        for c in 0..3 {
+            let noise = uniform(&format!("image.{b}.{c}"), h * w);
+            out.extend(noise.enumerate().map(|(i, noise)| {
+                let (y, x) = ((i / w) as f64 / h as f64, (i % w) as f64 / w as f64);
+                let (b, c) = ((b + 1) as f64, (c + 1) as f64);
+                let smooth = (tau * (c * x + b * y)).sin() + (tau * (2.0 * y - c * x)).cos();
+                (0.8 * smooth + 0.4 * f64::from(noise)) as f32
+            }));
+        }
+    }
+    out
+}
+
+/// A config tree from the tagged form that rows store.
+fn tagged(json: &Json) -> Result<Node, String> {
+    let list = |items: &Json| -> Result<Vec<Node>, String> {
+        items
+            .as_array()
+            .ok_or("a list is not a list")?
+            .iter()
+            .map(tagged)
+            .collect()
+    };
+    let value = match json {
+        Json::Null => Value::None,
+        Json::Bool(b) => Value::Bool(*b),
+        Json::Number(n) => match n.as_i64() {
+            Some(i) => Value::Int(i),
+            None => Value::Float(n.as_f64().ok_or("a number is no float")?),
+        },
+        Json::String(s) => Value::Str(s.as_str().into()),
+        Json::Array(_) => Value::List(list(json)?.into()),
+        Json::Object(tags) => match tags.iter().next() {
+            Some((tag, items)) if tag == "t" => Value::Tuple(list(items)?.into()),
+            Some((tag, items)) if tag == "s" => Value::Set(list(items)?.into()),
+            Some((tag, pairs)) if tag == "d" => {
+                let mut dict = Dict::new();
+                for pair in pairs.as_array().ok_or("a dict is not a list of pairs")? {
+                    let key = pair[0].as_str().ok_or("a key is not a string")?;
+                    dict.set(key, tagged(&pair[1])?);
+                }
+                Value::Dict(dict)
+            }
+            other => return Err(format!("unknown tag {other:?}")),
+        },
+    };
+    Ok(Node::made(value, "the row's model"))
+}
+
+/// Rows are of models without pretrained weights.
+fn forget_weights(node: &mut Node) {
+    let Value::Dict(dict) = &node.value else {
+        return;
+    };
+    let mut kept = Dict::new();
+    for (key, entry) in dict.iter() {
+        if let Some(name) = key.as_str()
+            && !matches!(name, "init_cfg" | "pretrained")
+        {
+            let mut child = entry.node.clone();
+            forget_weights(&mut child);
+            kept.set(name, child);
+        }
+    }
+    node.value = Value::Dict(kept);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_formula_gives_its_check_vectors() {
+        let u: Vec<_> = uniform("a", 3).collect();
+        assert_eq!(u, [-0.256_538_15, 0.996_244_55, 0.984_213]);
+        assert_eq!(
+            weight("backbone.bn1.running_var", &[2]),
+            [1.073_268_1, 0.806_490_6]
+        );
+        assert_eq!(
+            weight("x.weight", &[1, 2, 1, 2]),
+            [-0.620_494_4, 0.171_182_88, 0.469_383_24, -0.456_091_31]
+        );
+        assert_eq!(
+            &image(1, 4, 6)[..3],
+            [0.878_342_6, 1.474_131_8, 0.326_407_64]
+        );
+    }
+}

@@ -1,0 +1,37 @@
+//! Tests that need more than one crate, and what the programs `golden` and `corpus` share.
+//!
+//! - `config_corpus`: every config of two packages against its resolved form
+//! - `spine`: models against MMDetection's outputs, on the CPU and on a GPU
+//! - `demo`: the digit detector against MMDetection's detections
+//! - `commands`: the program, as a user runs it
+//! - `own_backbone`: a crate outside the workspace
+
+pub mod corpus;
+pub mod golden;
+
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod config_corpus;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod own_backbone;
+#[cfg(test)]
+mod spine;
+
+/// A GPU for a test, a software one included. Without one the test is skipped, which is a failure where `CI=true` promises one.
+#[cfg(test)]
+fn gpu() -> Option<burn::tensor::Device> {
+    match pollster::block_on(smalti::device::choose("gpu")) {
+        Ok(chosen) => Some(chosen.device),
+        Err(e) => {
+            assert!(
+                std::env::var("CI").as_deref() != Ok("true"),
+                "CI promises an adapter: {e}"
+            );
+            eprintln!("skipped: {e}");
+            None
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Models against MMDetection's own outputs: `data/spine.jsonl.gz` (the how-to page's and the zoo's RetinaNets) and `data/options.jsonl.gz`
+//! (an option of a class in each row). Both were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use crate::golden::{Outcome, Row, check, read_rows};
+
+fn rows(name: &str) -> Vec<Row> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("data")
+        .join(name);
+    read_rows(&path).unwrap()
+}
+
+fn check_all<'a>(rows: impl IntoIterator<Item = &'a Row>, device: &Device) {
+    let mut failed = Vec::new();
+    let mut count = 0;
+    for row in rows {
+        count += 1;
+        if let Outcome::Failed(line) = check(row, device) {
+            failed.push(format!("{}: {line}", row.file));
+        }
+    }
+    assert!(count > 0, "there are rows");
+    assert!(
+        failed.is_empty(),
+        "{} of {count} rows failed:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
+}
+
+#[test]
+fn the_zoo_on_the_cpu() {
+    check_all(&rows("spine.jsonl.gz"), &Device::flex());
+}
+
+#[test]
+fn every_option_on_the_cpu() {
+    check_all(&rows("options.jsonl.gz"), &Device::flex());
+}
+
+/// On any adapter, a software one included; the deepest models and most options would take long on a software one.
+#[test]
+fn models_on_a_gpu() {
+    let Some(device) = crate::gpu() else { return };
+    let small = |r: &&Row| !r.file.contains("r101") && !r.file.contains("r50");
+    check_all(rows("spine.jsonl.gz").iter().filter(small), &device);
+    let some = [
+        "test_pre_minus1",
+        "test_default",
+        "head_softmax",
+        "tf_lite1",
+        "mob_small_gn",
+        "fpn_bilinear_odd",
+        "res18_v1d_odd",
+    ];
+    let picked = |r: &&Row| some.iter().any(|s| r.file.contains(s));
+    check_all(rows("options.jsonl.gz").iter().filter(picked), &device);
+}

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Builds the page into web/dist; serve that folder with any web server.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+VERSION=0.2.130 # of wasm-bindgen, as in web/Cargo.toml
+TOOLS=${SMALTI_CI_CACHE:-$HOME/.cache/smalti}/tools
+BINDGEN=$TOOLS/bin/wasm-bindgen
+if ! "$BINDGEN" --version 2>/dev/null | grep -q "$VERSION"; then
+  cargo install wasm-bindgen-cli --version "$VERSION" --root "$TOOLS"
+fi
+TARGET=${CARGO_TARGET_DIR:-target}
+RUSTFLAGS='-C target-feature=+simd128' cargo build -p smalti-web --target wasm32-unknown-unknown --profile web
+rm -rf web/dist
+mkdir -p web/dist
+"$BINDGEN" "$TARGET/wasm32-unknown-unknown/web/smalti_web.wasm" --target web --no-typescript --out-dir web/dist \
+  --remove-name-section --remove-producers-section
+cp web/page/* web/dist/
+cp configs/demo/retinanet_mobilenetv3-small_fpn_digits.py web/dist/digits.py
+cp configs/demo/digits.pth configs/demo/digits.jpg web/dist/
+ls -l web/dist/*.wasm

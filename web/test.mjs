@@ -1,0 +1,64 @@
+// Opens the page in headless Chromium and compares its detections with the native program's (web/dist/native.json).
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const dist = path.join(path.dirname(fileURLToPath(import.meta.url)), 'dist');
+const types = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm', '.jpg': 'image/jpeg' };
+const server = http.createServer((request, reply) => {
+  const name = path.basename(new URL(request.url, 'http://localhost').pathname) || 'index.html';
+  const file = path.join(dist, name);
+  if (!fs.existsSync(file)) { reply.writeHead(404).end(); return; }
+  reply.writeHead(200, { 'content-type': types[path.extname(file)] ?? 'application/octet-stream' });
+  fs.createReadStream(file).pipe(reply);
+});
+await new Promise((done) => server.listen(0, '127.0.0.1', done));
+const address = `http://127.0.0.1:${server.address().port}/`;
+
+const native = JSON.parse(fs.readFileSync(path.join(dist, 'native.json')));
+assert.ok(native.length > 0, 'the native run finds something');
+
+const browser = await chromium.launch({
+  executablePath: '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
+    '--disable-sync', '--disable-gpu-watchdog', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
+});
+let failed = 0;
+for (const device of ['cpu', 'gpu']) {
+  try {
+    const page = await browser.newPage();
+    page.on('pageerror', (error) => console.log(`page: ${error}`));
+    page.on('console', (message) => message.type() === 'error' && console.log(`console: ${message.text()}`));
+    await page.goto(`${address}?device=${device}`);
+    await page.waitForFunction(() => window.found || window.failed, null, { timeout: 0 });
+    assert.equal(await page.evaluate(() => window.failed), undefined);
+    const found = await page.evaluate(() => window.found);
+    compare(found, native);
+    await page.screenshot({ path: path.join(dist, `page-${device}.png`) });
+    console.log(`ok     ${device}: ${await page.textContent('#status')}; ${native.length} detections equal the native run's`);
+    await page.close();
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED ${device}: ${error.message}`);
+  }
+}
+await browser.close();
+server.close();
+console.log(`${2 - failed} passed, ${failed} failed`);
+process.exit(failed ? 1 : 0);
+
+/** Every native detection above 0.06 has one of the same class, score within 1e-3, sides within 0.1 px. */
+function compare(found, expected) {
+  const left = found.map((d) => ({ ...d }));
+  for (const { bbox: [x, y, w, h], score, category_id } of expected.filter((d) => d.score > 0.06)) {
+    const box = [x, y, x + w, y + h];
+    const same = (d) => d.label === category_id && Math.abs(d.score - score) < 1e-3
+      && d.bbox.every((v, i) => Math.abs(v - box[i]) < 0.1);
+    const at = left.findIndex(same);
+    assert.ok(at >= 0, `no detection like class ${category_id}, score ${score}, box ${box}`);
+    left.splice(at, 1);
+  }
+}

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Builds the page, and runs it in headless Chromium on WebGPU (software) and on the CPU: the same detections as the native program.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if ! command -v chromium >/dev/null || ! command -v npm >/dev/null; then
+  echo "skipped: the page's test needs chromium and npm" >&2
+  [ "${CI:-}" != true ]
+  exit
+fi
+web/build.sh
+cargo run -q -p smalti-app -- demo --device cpu --out "$(mktemp -d)/digits.png" --json web/dist/native.json
+(cd web && npm install --no-audit --no-fund --silent)
+node web/test.mjs
