@@ -1,0 +1,79 @@
+//! A backbone of your own, registered and used from a config, without a change to Smalti.
+
+use burn::tensor::Tensor;
+use serde::Deserialize;
+use smalti::backbones::{Backbone, Feature};
+use smalti::config::{Config, MapLoader, Node};
+use smalti::layers::{Activation, ConvConfig, ConvNormAct, Mode, NormConfig, Params};
+use smalti::registry::{Build, Builder, Problems, Registry, Row};
+
+/// The keys of `type='mine.StridedStack'`.
+#[derive(Deserialize)]
+struct StridedStackConfig {
+    channels: Vec<usize>,
+}
+
+/// Convolutions of stride 2, one after the other; each one's output is a feature map.
+#[derive(Debug)]
+struct StridedStack {
+    convs: Vec<ConvNormAct>,
+    features: Vec<Feature>,
+}
+
+fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Problems> {
+    let config: StridedStackConfig = node.read()?;
+    let norm = NormConfig::batch(1e-5);
+    let (mut convs, mut features) = (Vec::new(), Vec::new());
+    let (mut from, mut stride) = (3, 1);
+    for (i, &channels) in config.channels.iter().enumerate() {
+        let at = build.params.at("convs").at(i);
+        let conv = ConvConfig::new(from, channels, 3).stride(2).pad(1).act(Some(Activation::Relu));
+        convs.push(conv.init(&at.at("conv"), Some((&norm, &at.at("bn")))));
+        (from, stride) = (channels, stride * 2);
+        features.push(Feature { channels, stride });
+    }
+    Ok(Box::new(StridedStack { convs, features }))
+}
+
+impl Backbone for StridedStack {
+    fn forward(&self, x: Tensor<4>) -> Vec<Tensor<4>> {
+        let step = |x: &mut Tensor<4>, conv: &ConvNormAct| {
+            *x = conv.forward(x.clone());
+            Some(x.clone())
+        };
+        self.convs.iter().scan(x, step).collect()
+    }
+
+    fn features(&self) -> Vec<Feature> {
+        self.features.clone()
+    }
+}
+
+const CONFIG: &str = "
+model = dict(
+    type='RetinaNet',
+    backbone=dict(type='mine.StridedStack', channels=[8, 16, 32]),
+    neck=dict(type='FPN', in_channels=[8, 16, 32], out_channels=8, num_outs=3),
+    bbox_head=dict(
+        type='RetinaHead', num_classes=2, in_channels=8, feat_channels=8, stacked_convs=1,
+        anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[2, 4, 8])),
+    test_cfg=dict(nms_pre=100, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=10))
+";
+
+/// Builds a detector with the backbone, and says what the backbone gives.
+pub fn describe() -> String {
+    let mut registry = Registry::standard();
+    registry.register(Row::new("mine", "StridedStack", Builder::Backbone(build)));
+
+    let config = Config::parse(CONFIG, "mine.py", &MapLoader::default()).expect("a good config");
+    let device = burn::tensor::Device::flex();
+    let params = Params::new(&device, Mode::Inference, None);
+    let detector = smalti::model::build(&config, &registry, params.clone(), None).expect("a model");
+    let backbone = detector.backbone();
+    let maps = backbone.forward(Tensor::zeros([1, 3, 64, 64], &device));
+    let lines = backbone.features().into_iter().zip(&maps).map(|(feature, map)| {
+        format!("{} channels, stride {}, shape {:?}\n", feature.channels, feature.stride, map.dims())
+    });
+    let first = &params.state()[0].key;
+    lines.collect::<String>() + &format!("first key: {first}\n")
+}
