@@ -8,7 +8,7 @@ BINDGEN=$TOOLS/bin/wasm-bindgen
 if ! "$BINDGEN" --version 2>/dev/null | grep -q "$VERSION"; then
   cargo install wasm-bindgen-cli --version "$VERSION" --root "$TOOLS"
 fi
-TARGET=${CARGO_TARGET_DIR:-target}
+TARGET=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 RUSTFLAGS='-C target-feature=+simd128' cargo build -p smalti-web --target wasm32-unknown-unknown --profile web
 rm -rf web/dist
 mkdir -p web/dist

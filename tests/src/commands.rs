@@ -298,3 +298,25 @@ fn bench_times_every_stage() {
         );
     }
 }
+
+#[test]
+fn every_config_of_ours_is_good() {
+    let mut files = Vec::new();
+    for folder in ["how_to", "demo"] {
+        let entries = std::fs::read_dir(root().join("configs").join(folder)).unwrap();
+        let paths = entries.map(|e| e.unwrap().path());
+        files.extend(paths.filter(|p| p.extension().is_some_and(|e| e == "py")));
+    }
+    assert!(files.len() >= 3);
+    let mut args = vec!["config".to_string(), "check".to_string()];
+    args.extend(files.iter().map(|p| p.display().to_string()));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let output = smalti(&args);
+    assert!(
+        output.status.success(),
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
+    assert!(!stderr(&output).contains("error"), "{}", stderr(&output));
+}

@@ -8,6 +8,6 @@ mod detections_gpu;
 pub mod launch;
 pub mod preprocess;
 
-pub use detections::{
-    DetectError, Detections, LevelOutput, PictureMeta, PostConfig, detect, detect_blocking,
-};
+#[cfg(not(target_arch = "wasm32"))]
+pub use detections::detect_blocking;
+pub use detections::{DetectError, Detections, LevelOutput, PictureMeta, PostConfig, detect};

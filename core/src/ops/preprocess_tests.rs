@@ -244,7 +244,7 @@ fn same_batches_as_mmdetection() {
                 batch.dims(),
                 [prepared.len(), 3, row.shape[0], row.shape[1]]
             );
-            let found = batch.into_data().to_vec::<f32>().unwrap();
+            let found = batch.into_data().try_to_vec::<f32>().unwrap();
             let n = found.len();
             for (k, expected) in row.values.iter().enumerate() {
                 let at = (k * n / 7 + k * 13 % 5).min(n - 1);
@@ -303,7 +303,7 @@ fn kernel_and_twin_agree_on_any_size() {
             .collect();
         let [a, b] = [&Device::flex(), &gpu].map(|device| {
             let batch = batch(&prepared, &preprocessor, device).unwrap();
-            batch.into_data().to_vec::<f32>().unwrap()
+            batch.into_data().try_to_vec::<f32>().unwrap()
         });
         assert_eq!(a, b, "{}", row.steps);
     }

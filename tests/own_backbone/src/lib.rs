@@ -27,7 +27,10 @@ fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Problems> {
     let (mut from, mut stride) = (3, 1);
     for (i, &channels) in config.channels.iter().enumerate() {
         let at = build.params.at("convs").at(i);
-        let conv = ConvConfig::new(from, channels, 3).stride(2).pad(1).act(Some(Activation::Relu));
+        let conv = ConvConfig::new(from, channels, 3)
+            .stride(2)
+            .pad(1)
+            .act(Some(Activation::Relu));
         convs.push(conv.init(&at.at("conv"), Some((&norm, &at.at("bn")))));
         (from, stride) = (channels, stride * 2);
         features.push(Feature { channels, stride });
@@ -71,9 +74,18 @@ pub fn describe() -> String {
     let detector = smalti::model::build(&config, &registry, params.clone(), None).expect("a model");
     let backbone = detector.backbone();
     let maps = backbone.forward(Tensor::zeros([1, 3, 64, 64], &device));
-    let lines = backbone.features().into_iter().zip(&maps).map(|(feature, map)| {
-        format!("{} channels, stride {}, shape {:?}\n", feature.channels, feature.stride, map.dims())
-    });
+    let lines = backbone
+        .features()
+        .into_iter()
+        .zip(&maps)
+        .map(|(feature, map)| {
+            format!(
+                "{} channels, stride {}, shape {:?}\n",
+                feature.channels,
+                feature.stride,
+                map.dims()
+            )
+        });
     let first = &params.state()[0].key;
     lines.collect::<String>() + &format!("first key: {first}\n")
 }
