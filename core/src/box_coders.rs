@@ -7,7 +7,7 @@ use serde::Deserialize;
 pub use smalti_shaders::reference::decode::DeltaCoder;
 
 use crate::config::Node;
-use crate::registry::{Problems, problem};
+use crate::registry::{Problems, unsupported};
 
 /// The keys of `type='DeltaXYWHBBoxCoder'`.
 #[derive(Debug, Deserialize)]
@@ -32,7 +32,7 @@ pub fn read(node: &Node) -> Result<DeltaCoder, Problems> {
         .unwrap_or_default();
     if name.rsplit('.').next() != Some("DeltaXYWHBBoxCoder") {
         let message = format!("unknown box coder `{name}`");
-        return Err(problem(
+        return Err(unsupported(
             node,
             "type",
             message,

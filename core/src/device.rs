@@ -88,7 +88,10 @@ impl Adapter {
         Some(Adapter {
             index: 0,
             kind: kind_of(&info),
-            backend: format!("{:?}", info.backend),
+            backend: match info.backend {
+                wgpu::Backend::BrowserWebGpu => "WebGPU".into(),
+                backend => format!("{backend:?}"),
+            },
             driver: format!("{} {}", info.driver, info.driver_info)
                 .trim()
                 .to_owned(),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::config::Node;
-use crate::registry::{Problems, problem};
+use crate::registry::{Problems, problem, unsupported};
 
 /// The keys of `type='AnchorGenerator'`.
 #[derive(Debug, Deserialize)]
@@ -53,7 +53,12 @@ impl AnchorGenerator {
             .unwrap_or_default();
         if name.rsplit('.').next() != Some("AnchorGenerator") {
             let message = format!("unknown prior generator `{name}`");
-            return Err(problem(node, "type", message, "known is AnchorGenerator"));
+            return Err(unsupported(
+                node,
+                "type",
+                message,
+                "known is AnchorGenerator",
+            ));
         }
         let config: AnchorConfig = node.read()?;
         let fail = |key, message: &str| Err(problem(node, key, message, ""));

@@ -111,6 +111,10 @@ impl Registry {
     /// # Errors
     /// A missing `type`, or a name that no searched scope has: says which were searched, and the nearest names.
     pub fn find(&self, node: &Node, scope: &str, kind: &str) -> Result<Row, Problems> {
+        if node.as_items().is_some() {
+            let message = format!("a list of {kind}s is not supported yet");
+            return Err(unsupported(node, "", message, ""));
+        }
         let Some(type_node) = node.get("type") else {
             return Err(vec![
                 Diagnostic::error(format!("this {kind} has no `type`"))
@@ -215,6 +219,13 @@ pub fn problem(node: &Node, key: &str, message: impl Into<String>, help: &str) -
     } else {
         error.help(help)
     }]
+}
+
+/// As [`problem`], about something that the original has and we do not yet: the config may be right.
+pub fn unsupported(node: &Node, key: &str, message: impl Into<String>, help: &str) -> Problems {
+    let mut problems = problem(node, key, message, help);
+    problems.iter_mut().for_each(|p| p.kind = Kind::Unsupported);
+    problems
 }
 
 /// Opens a checkpoint by the name that a config gives it.

@@ -15,7 +15,7 @@ use crate::config::Node;
 use crate::layers::{
     Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, NormConfig, Params,
 };
-use crate::registry::{Build, Problems, problem};
+use crate::registry::{Build, Problems, problem, unsupported};
 
 /// The keys of `type='ResNet'`, absent ones at MMDetection's defaults.
 #[derive(Debug, Deserialize)]
@@ -102,13 +102,20 @@ impl ResNet {
         };
         let fail = |key, message: String| Err(problem(node, key, message, ""));
         if config.dcn.is_some() {
-            return fail(
+            return Err(unsupported(
+                node,
                 "dcn",
-                "deformable convolutions are not supported yet".into(),
-            );
+                "deformable convolutions are not supported yet",
+                "",
+            ));
         }
         if config.plugins.is_some() {
-            return fail("plugins", "ResNet plugins are not supported yet".into());
+            return Err(unsupported(
+                node,
+                "plugins",
+                "ResNet plugins are not supported yet",
+                "",
+            ));
         }
         let num_stages = config.num_stages.unwrap_or(4);
         if !(1..=4).contains(&num_stages) {

@@ -14,7 +14,7 @@ use crate::config::Node;
 use crate::layers::{
     Activation, ConvConfig, ConvNormAct, NormConfig, Padding, Params, SqueezeExcite, make_divisible,
 };
-use crate::registry::{Build, Problems, problem};
+use crate::registry::{Build, Problems, problem, unsupported};
 
 /// The keys of `type='mmpretrain.TIMMBackbone'`, and those of timm's EfficientNet that it passes on.
 #[derive(Debug, Deserialize)]
@@ -234,7 +234,7 @@ impl TimmEfficientNet {
         let Some(variant) = Variant::parse(name) else {
             let message = format!("the timm model '{name}' is not supported");
             let help = "supported are efficientnet_b0 to b8 and l2, efficientnet_lite0 to lite4 and the same with tf_ before";
-            return Err(problem(node, "model_name", message, help));
+            return Err(unsupported(node, "model_name", message, help));
         };
         let features_only = config.features_only.unwrap_or(false);
         let default_act = if variant.lite { "relu6" } else { "swish" };

@@ -12,7 +12,7 @@ use super::{DenseHead, HeadOutput, Inputs};
 use crate::box_coders::{self, DeltaCoder};
 use crate::config::{Diagnostic, Node};
 use crate::layers::{
-    Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Init, NormConfig,
+    Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Init, NormConfig, Params,
 };
 use crate::priors::AnchorGenerator;
 use crate::registry::{Build, Problems, problem};
@@ -145,6 +145,8 @@ impl RetinaHead {
         };
 
         let params = &build.params;
+        register_loss_buffers(present("loss_cls"), &params.at("loss_cls"));
+        register_loss_buffers(present("loss_bbox"), &params.at("loss_bbox"));
         let stacked = config.stacked_convs.unwrap_or(4);
         let stack = |list: &str| -> Vec<ConvNormAct> {
             let layer = |i| {
@@ -192,6 +194,32 @@ impl RetinaHead {
             priors,
             coder,
         })
+    }
+}
+
+/// The gradient-harmonising losses (Li et al. 2019, arXiv 1811.05181) keep histograms in the state dict; inference does not read them.
+fn register_loss_buffers(loss: Option<&Node>, at: &Params) {
+    let Some(loss) = loss else { return };
+    let name = loss
+        .get("type")
+        .and_then(|t| t.as_type())
+        .unwrap_or_default();
+    if !matches!(name.rsplit('.').next(), Some("GHMC" | "GHMR")) {
+        return;
+    }
+    let bins = loss
+        .get("bins")
+        .and_then(|b| b.as_int())
+        .unwrap_or(10)
+        .clamp(0, 1 << 16) as usize;
+    at.buffer("edges", &[bins + 1], Init::Constant(0.0));
+    if loss
+        .get("momentum")
+        .and_then(|m| m.as_float())
+        .unwrap_or(0.0)
+        > 0.0
+    {
+        at.buffer("acc_sum", &[bins], Init::Constant(0.0));
     }
 }
 

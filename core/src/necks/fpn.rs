@@ -4,9 +4,9 @@
 //! Shapes: inputs `[N, in_channels[i], H_i, W_i]`, outputs `[N, out_channels, H_j, W_j]`; each extra level halves the last one.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 use burn::tensor::module::{interpolate, max_pool2d};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
+use burn::tensor::{Int, Tensor, TensorData};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -300,6 +300,9 @@ impl Upsample {
 
     /// `x` at the size of a map `[_, _, h, w]`, unless the config fixes the factor.
     fn forward(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+        if matches!(self.mode, InterpolateMode::NearestExact) {
+            return self.nearest_exact(x, size);
+        }
         let options =
             InterpolateOptions::new(self.mode.clone()).with_align_corners(self.align_corners);
         let options = match self.scale_factor {
@@ -307,6 +310,22 @@ impl Upsample {
             None => options.with_output_size(size),
         };
         interpolate(x, options)
+    }
+
+    /// The pixel whose centre is nearest, which burn does not have on every device.
+    fn nearest_exact(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+        let [_, _, h, w] = x.dims();
+        let device = x.device();
+        let indices = |from: usize, size: usize, factor: Option<f32>| {
+            let to = factor.map_or(size, |f| (from as f32 * f) as usize);
+            let step = factor.map_or(from as f32 / to as f32, |f| 1.0 / f);
+            let at = |i| (((i as f32 + 0.5) * step) as usize).min(from - 1) as i32;
+            let indices: Vec<i32> = (0..to).map(at).collect();
+            Tensor::<1, Int>::from_data(TensorData::new(indices, [to]), &device)
+        };
+        let rows = indices(h, size[0], self.scale_factor.map(|f| f[0]));
+        let columns = indices(w, size[1], self.scale_factor.map(|f| f[1]));
+        x.select(2, rows).select(3, columns)
     }
 }
 
