@@ -1,12 +1,15 @@
 //! The digit detector against MMDetection's own detections with the same checkpoint (`data/digits`, 20 pictures of its validation set).
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use serde::Deserialize;
 use smalti::Predictor;
 use smalti::config::Config;
 use smalti::host::{cache, config_files::ConfigFiles};
+use smalti::layers::{Mode, Params};
+use smalti::registry::Registry;
 
 #[derive(Deserialize)]
 struct Expected {
@@ -92,4 +95,60 @@ fn a_gpu_gives_the_same_boxes() {
     let Some(device) = crate::gpu() else { return };
     let (same, all) = agreement(&device, "png", 0.06, 1e-3, 0.1);
     assert_eq!(same, all);
+}
+
+/// What of the model has only initial values when `init_cfg` and nothing else gives weights.
+fn initialised(init_cfg: &str) -> Vec<String> {
+    let demo = root().join("configs/demo/retinanet_mobilenetv3-small_fpn_digits.py");
+    let text = format!(
+        "_base_ = '{}'\nmodel = dict(backbone=dict(init_cfg=dict(type='Pretrained', {init_cfg})))",
+        demo.canonicalize().unwrap().display()
+    );
+    let config = Config::parse(&text, "pretrained.py", &ConfigFiles::new()).unwrap();
+    let open = |name: &str| {
+        assert_eq!(name, "digits.pth");
+        let checkpoint = cache::open(&root().join("configs/demo/digits.pth")).unwrap();
+        Ok(Arc::new(checkpoint))
+    };
+    let params = Params::new(&Device::flex(), Mode::Inference, None);
+    smalti::model::build(&config, &Registry::standard(), params.clone(), Some(&open)).unwrap();
+    params.initialised()
+}
+
+#[test]
+fn pretrained_backbones_come_from_below_their_prefix() {
+    for prefix in ["backbone.", "backbone"] {
+        let left = initialised(&format!("checkpoint='digits.pth', prefix='{prefix}'"));
+        assert!(
+            left.iter().all(|key| !key.starts_with("backbone.")),
+            "{left:?}"
+        );
+        assert!(left.contains(&"neck.lateral_convs.0.conv.weight".to_string()));
+    }
+    let without = initialised("checkpoint='digits.pth'");
+    assert!(without.contains(&"backbone.layer0.conv.weight".to_string()));
+}
+
+#[test]
+fn load_from_gives_the_whole_model() {
+    let checkpoint = root()
+        .join("configs/demo/digits.pth")
+        .canonicalize()
+        .unwrap();
+    let demo = root().join("configs/demo/retinanet_mobilenetv3-small_fpn_digits.py");
+    let mut config = Config::load(&demo.to_string_lossy(), &ConfigFiles::new()).unwrap();
+    config
+        .merge_options(&[format!("load_from={}", checkpoint.display())])
+        .unwrap();
+    let open = |name: &str| {
+        cache::open(Path::new(name))
+            .map(Arc::new)
+            .map_err(|e| e.to_string())
+    };
+    let predictor = Predictor::builder(&config)
+        .open_with(&open)
+        .build()
+        .unwrap();
+    assert!(predictor.uninitialised().is_empty() && predictor.report().unwrap().is_complete());
+    assert_eq!(predictor.classes()[9], "9");
 }

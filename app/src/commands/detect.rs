@@ -29,7 +29,7 @@ use super::{DeviceArg, model};
 pub struct DetectArgs {
     /// MMDetection config
     config: String,
-    /// Checkpoint: a path, an http(s) address, torchvision://..., open-mmlab://...
+    /// Checkpoint: a path, an http(s) address, torchvision://..., open-mmlab://..., or the word `load_from` for what the config names
     checkpoint: String,
     /// Pictures, folders (their pictures, not folders in them), and globs in quotes
     #[arg(required = true)]
@@ -69,13 +69,20 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
         }
     };
     let config = args.read.load(&args.config)?;
-    let checkpoint = model::open_checkpoint(&args.checkpoint)?;
+    let checkpoint = match args.checkpoint.as_str() {
+        "load_from" => None,
+        name => Some(model::open_checkpoint(name)?),
+    };
     let chosen = args.device.choose()?;
-    let predictor = Predictor::builder(&config)
-        .checkpoint(checkpoint)
-        .device(&chosen.device)
-        .build()
-        .map_err(|e| e.to_string())?;
+    let mut builder = Predictor::builder(&config).device(&chosen.device);
+    builder = match checkpoint {
+        Some(checkpoint) => builder.checkpoint(checkpoint),
+        None => builder.open_with(&model::open_shared),
+    };
+    let predictor = builder.build().map_err(|e| e.to_string())?;
+    if !predictor.uninitialised().is_empty() && predictor.report().is_none() {
+        return Err("this config has no `load_from`: give a checkpoint".into());
+    }
     if let Some(report) = predictor.report().filter(|r| !r.is_complete()) {
         crate::style::note(&format!(
             "the checkpoint lacks parts of the model\n{report}"
