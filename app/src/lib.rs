@@ -52,6 +52,7 @@ enum Command {
 /// Parses the command line and runs it.
 pub fn run() -> ExitCode {
     style::end_quietly_on_a_closed_pipe();
+    style::quiet_mesa_without_a_desktop();
     let result = match Cli::parse().command {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Detect(args) => commands::detect::run(&args),

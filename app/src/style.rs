@@ -25,3 +25,12 @@ pub fn end_quietly_on_a_closed_pipe() {
         default(info);
     }));
 }
+
+/// Mesa's layer that sorts GPUs asks the desktop which one to prefer, and prints an error of its own where there is no desktop. We
+/// choose by kind, so it is not needed there.
+pub fn quiet_mesa_without_a_desktop() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: called first thing in the program, before there are other threads that could read the environment.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
