@@ -8,8 +8,11 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use smalti::Predictor;
 use smalti::config::Config;
 use smalti::data::Picture;
+use smalti::data::pipeline::Pipeline;
+use smalti::data::preprocessor::DetDataPreprocessor;
 use smalti::host::{cache, config_files::ConfigFiles};
 use smalti::layers::{Mode, Params};
+use smalti::ops::preprocess::batch;
 use smalti::ops::{LevelOutput, PictureMeta, PostConfig, detect_blocking};
 use smalti::registry::Registry;
 use smalti_shaders::reference::decode::DeltaCoder;
@@ -71,14 +74,28 @@ fn models(c: &mut Criterion) {
             b.iter(|| pollster::block_on(digits.detect(&pictures)).unwrap())
         });
 
+        let r50_config = load(R50);
+        let node = smalti::model::test_pipeline(&r50_config).unwrap();
+        let pipeline = Pipeline::read(node).unwrap();
+        let preprocessor =
+            DetDataPreprocessor::read(r50_config.at("model.data_preprocessor").unwrap()).unwrap();
+        let prepared = [pipeline.run("a picture", picture(640, 480)).unwrap()];
+        c.bench_function(&format!("{name}/preprocess 640x480 to 1067x800"), |b| {
+            b.iter(|| {
+                let batch = batch(&prepared, &preprocessor, &device).unwrap();
+                device.sync().unwrap();
+                batch
+            })
+        });
+
         let params = Params::new(&device, Mode::Inference, None);
-        let r50 = smalti::model::build(&load(R50), &Registry::standard(), params, None).unwrap();
-        let batch = Tensor::<4>::zeros([1, 3, 800, 1344], &device);
+        let r50 = smalti::model::build(&r50_config, &Registry::standard(), params, None).unwrap();
+        let input = Tensor::<4>::zeros([1, 3, 800, 1344], &device);
         let mut group = c.benchmark_group("slow");
         group.sample_size(10);
         group.bench_function(format!("{name}/retinanet_r50 800x1344, forward"), |b| {
             b.iter(|| {
-                let maps = r50.extract(batch.clone());
+                let maps = r50.extract(input.clone());
                 let output = r50.head(&maps);
                 device.sync().unwrap();
                 output
