@@ -60,5 +60,83 @@ kernel!(
     PREPROCESS, "image/preprocess", [64, 4, 1], 4
 );
 
+kernel!(
+    /// A part of a picture from rows and columns of another: window, flip, every border.
+    PLACE, "augment/place", [64, 4, 1], 3
+);
+kernel!(
+    /// Resizing by taps, OpenCV's and Pillow's arithmetic.
+    RESIZE, "augment/resize", [64, 4, 1], 3
+);
+kernel!(
+    /// Samples of u8 through a table.
+    LOOKUP, "augment/lookup", [256, 1, 1], 4
+);
+kernel!(
+    /// How often each value occurs.
+    HISTOGRAM, "augment/histogram", [256, 1, 1], 3
+);
+kernel!(
+    /// Tables from histograms: equalize, auto contrast, contrast.
+    TABLES, "augment/tables", [256, 1, 1], 4
+);
+kernel!(
+    /// Two pictures' samples together.
+    MIX, "augment/mix", [256, 1, 1], 5
+);
+kernel!(
+    /// BGR to grey.
+    GREY, "augment/grey", [256, 1, 1], 3
+);
+kernel!(
+    /// A weighted mean of 3x3 pixels.
+    SMOOTH, "augment/smooth", [64, 4, 1], 3
+);
+kernel!(
+    /// YOLOX's gains on 8-bit HSV.
+    HSV, "augment/hsv", [64, 4, 1], 4
+);
+kernel!(
+    /// Samples of f32 by a formula.
+    FLOATS, "augment/floats", [256, 1, 1], 3
+);
+kernel!(
+    /// PhotoMetricDistortion.
+    PHOTOMETRIC, "augment/photometric", [256, 1, 1], 3
+);
+kernel!(
+    /// Another picture where a mask is set.
+    PASTE, "augment/paste", [256, 1, 1], 5
+);
+kernel!(
+    /// OpenCV's warps with a constant border.
+    WARP, "augment/warp", [64, 4, 1], 4
+);
+kernel!(
+    /// One layer of composed geometric steps.
+    GATHER, "augment/gather", [64, 4, 1], 3
+);
+
 /// Every kernel.
-pub const ALL: &[Kernel] = &[PREPROCESS, SELECT, DIGIT, DECODE, ORDER, NMS];
+pub const ALL: &[Kernel] = &[
+    PREPROCESS,
+    SELECT,
+    DIGIT,
+    DECODE,
+    ORDER,
+    NMS,
+    PLACE,
+    RESIZE,
+    WARP,
+    GATHER,
+    PASTE,
+    LOOKUP,
+    HISTOGRAM,
+    TABLES,
+    MIX,
+    GREY,
+    SMOOTH,
+    HSV,
+    FLOATS,
+    PHOTOMETRIC,
+];

@@ -1,5 +1,6 @@
 //! CPU twins of the kernels, over plain slices: the judge in tests, and the path without a GPU.
 
+pub mod augment;
 pub mod decode;
 pub mod nms;
 pub mod pillow;
@@ -7,3 +8,4 @@ pub mod preprocess;
 pub mod random;
 pub mod resize;
 pub mod topk;
+mod wide;

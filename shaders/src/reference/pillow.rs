@@ -3,7 +3,7 @@
 //! Against Pillow on 172 pairs of sizes: no different sample for any filter. (Pillow 13 takes the
 //! vertical pass first for some pairs of sizes; for those it differs from older Pillow, and from us.)
 
-use super::resize::View;
+use super::resize::{Packed, Sum, View, pack_axis};
 
 /// Pillow's filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,22 +138,50 @@ fn dot(weight: i32, value: u8) -> i64 {
     i64::from(weight) * i64::from(value)
 }
 
-fn nearest(source: View<'_, u8>, width: usize, height: usize) -> Vec<u8> {
-    // Pillow adds up the step, it does not multiply.
-    let positions = |source: usize, target: usize| -> Vec<usize> {
-        let step = source as f64 / target as f64;
-        let mut at = step * 0.5;
-        (0..target)
-            .map(|_| {
-                let position = (at as usize).min(source - 1);
-                at += step;
-                position
-            })
-            .collect()
+/// Binding 0 of the kernel `augment/resize` for [`resize`] from a source of any size but 0. `None` for
+/// [`Filter::Nearest`], of which [`nearest_positions`] tells all.
+pub fn pack(source: [usize; 2], target: [usize; 2], filter: Filter) -> Option<Packed> {
+    if filter == Filter::Nearest {
+        return None;
+    }
+    let axis = |i: usize| {
+        if source[i] == target[i] {
+            // not resampled: a weight of one changes nothing
+            return pack_axis((0..target[i]).map(|x| vec![(x, 1 << BITS)]));
+        }
+        let windows = windows(source[i], target[i], filter);
+        pack_axis(windows.iter().map(|(first, weights)| {
+            let weights = weights.iter().enumerate();
+            weights.map(|(k, w)| (first + k, *w as u32)).collect()
+        }))
     };
-    let columns = positions(source.width, width);
+    Some(Packed {
+        sum: Sum::Pillow,
+        columns: axis(0),
+        rows: axis(1),
+        share: 0.0,
+        half_up: false,
+    })
+}
+
+/// Where nearest looks, for every position of an axis.
+pub fn nearest_positions(source: usize, target: usize) -> Vec<usize> {
+    // Pillow adds up the step, it does not multiply.
+    let step = source as f64 / target as f64;
+    let mut at = step * 0.5;
+    (0..target)
+        .map(|_| {
+            let position = (at as usize).min(source - 1);
+            at += step;
+            position
+        })
+        .collect()
+}
+
+fn nearest(source: View<'_, u8>, width: usize, height: usize) -> Vec<u8> {
+    let columns = nearest_positions(source.width, width);
     let mut out = Vec::with_capacity(width * height * source.channels);
-    for y in positions(source.height, height) {
+    for y in nearest_positions(source.height, height) {
         for x in &columns {
             let at = (y * source.width + x) * source.channels;
             out.extend_from_slice(&source.pixels[at..at + source.channels]);

@@ -9,6 +9,8 @@
 //! Not done in one dispatch with the rest of the preprocessing (`preprocess.rs` is, for nearest
 //! and linear): these are the paths that test pipelines seldom ask for.
 
+use super::wide::wide;
+
 /// How values between pixels are found; the names are mmcv's (`area` averages the covered pixels).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interpolation {
@@ -87,36 +89,44 @@ pub trait Sample: Copy + Default {
 }
 
 impl Sample for u8 {
+    #[inline(always)]
     fn to_f32(self) -> f32 {
         f32::from(self)
     }
 
+    #[inline(always)]
     fn from_f32(value: f32) -> Self {
-        value.round_ties_even() as u8 // `as` saturates
+        // The sum's lower bits are the nearest whole number, ties to even: one instruction for a whole vector.
+        // `round_ties_even` is a call on many targets.
+        const ROUND: f32 = 12_582_912.0;
+        (value.clamp(0.0, 255.0) + ROUND).to_bits() as u8
     }
 
+    #[inline(always)]
     fn separable(source: View<'_, u8>, columns: &Taps, rows: &Taps) -> Vec<u8> {
-        let fixed = |weight: &f32| (weight * ONE).round_ties_even() as i32;
-        let column_weights: Vec<i32> = columns.weight.iter().map(fixed).collect();
-        let row_weights: Vec<i32> = rows.weight.iter().map(fixed).collect();
+        if columns.count == 2 {
+            return linear(source, columns, rows);
+        }
+        let column_weights: Vec<i32> = columns.weight.iter().map(|w| fixed(*w)).collect();
+        let row_weights: Vec<i32> = rows.weight.iter().map(|w| fixed(*w)).collect();
         let scale = 1.0 / (ONE * ONE);
         two_passes(
             source,
             columns,
             rows,
             |row, line| {
-                gather(source.channels, columns, &column_weights, line, |i, w| {
-                    i32::from(row[i]) * w
-                });
+                gather(
+                    row,
+                    source.channels,
+                    columns,
+                    &column_weights,
+                    line,
+                    |v, w| i32::from(v) * w,
+                );
             },
             |y, lines, target: &mut [u8]| {
                 let weights = &row_weights[y * rows.count..][..rows.count];
-                if let ([a, b], [wa, wb]) = (lines, weights) {
-                    for ((value, a), b) in target.iter_mut().zip(*a).zip(*b) {
-                        let sum = ((wa * (a >> 4)) >> 16) + ((wb * (b >> 4)) >> 16);
-                        *value = ((sum + 2) >> 2).clamp(0, 255) as u8;
-                    }
-                } else if rows.count == 4 {
+                if rows.count == 4 {
                     // OpenCV's vector code sums in floating point, from the last tap up.
                     for (x, value) in target.iter_mut().enumerate() {
                         let mut sum = 0.0;
@@ -137,26 +147,40 @@ impl Sample for u8 {
 }
 
 impl Sample for f32 {
+    #[inline(always)]
     fn to_f32(self) -> f32 {
         self
     }
 
+    #[inline(always)]
     fn from_f32(value: f32) -> Self {
         value
     }
 
+    #[inline(always)]
     fn separable(source: View<'_, f32>, columns: &Taps, rows: &Taps) -> Vec<f32> {
         two_passes(
             source,
             columns,
             rows,
             |row, line| {
-                gather(source.channels, columns, &columns.weight, line, |i, w| {
-                    row[i] * w
-                });
+                gather(
+                    row,
+                    source.channels,
+                    columns,
+                    &columns.weight,
+                    line,
+                    |v, w| v * w,
+                );
             },
             |y, lines, target: &mut [f32]| {
                 let weights = &rows.weight[y * rows.count..][..rows.count];
+                if let ([a, b], [wa, wb]) = (lines, weights) {
+                    for ((value, a), b) in target.iter_mut().zip(*a).zip(*b) {
+                        *value = a * wa + b * wb;
+                    }
+                    return;
+                }
                 for (x, value) in target.iter_mut().enumerate() {
                     *value = lines.iter().zip(weights).map(|(l, w)| l[x] * w).sum();
                 }
@@ -178,26 +202,218 @@ pub fn resize<T: Sample>(
     if (source.width, source.height) == (width, height) {
         return source.pixels.to_vec();
     }
-    let scale_x = scale(source.width, width);
-    let scale_y = scale(source.height, height);
-    let whole = |s: f64| (s - s.round()).abs() < f64::EPSILON;
-    if interpolation == Interpolation::Nearest {
-        return nearest(source, width, height);
+    match way(
+        [source.width, source.height],
+        [width, height],
+        interpolation,
+    ) {
+        Way::Nearest => nearest(source, width, height),
+        Way::Mean => area_whole(source, width, height),
+        Way::Area => area(source, width, height),
+        Way::Taps => {
+            let columns = taps(source.width, width, interpolation, true);
+            let rows = taps(source.height, height, interpolation, false);
+            separable(source, &columns, &rows)
+        }
     }
+}
+
+/// Linear in f64, weights too: what OpenCV's build for x86 makes of numpy's default floats, by Intel's IPP (OpenCV's own
+/// code has weights in f32). The last bit of a sample may differ from theirs.
+pub fn linear_f64(source: View<'_, f64>, width: usize, height: usize) -> Vec<f64> {
+    let axis = |source: usize, target: usize| -> Vec<(usize, usize, f64)> {
+        let (scale, last) = (source as f64 / target as f64, source as i64 - 1);
+        let position = |x: usize| {
+            let at = (x as f64 + 0.5) * scale - 0.5;
+            let first = at.floor() as i64;
+            let clamped = |at: i64| at.clamp(0, last) as usize;
+            (clamped(first), clamped(first + 1), at - at.floor())
+        };
+        (0..target).map(position).collect()
+    };
+    let channels = source.channels;
+    if source.pixels.is_empty() || width == 0 || height == 0 {
+        return vec![0.0; width * height * channels];
+    }
+    let columns = axis(source.width, width);
+    let line = |y: usize| {
+        let row = source.row(y);
+        let samples = columns.iter().flat_map(move |&(a, b, f)| {
+            let (a, b) = (a * channels, b * channels);
+            (0..channels).map(move |c| row[a + c] + (row[b + c] - row[a + c]) * f)
+        });
+        samples.collect::<Vec<f64>>()
+    };
+    let mut lines = (usize::MAX, usize::MAX, Vec::new(), Vec::new());
+    let mut out = Vec::with_capacity(width * height * channels);
+    for (a, b, f) in axis(source.height, height) {
+        if (lines.0, lines.1) != (a, b) {
+            lines = (a, b, line(a), line(b));
+        }
+        out.extend(lines.2.iter().zip(&lines.3).map(|(a, b)| a + (b - a) * f));
+    }
+    out
+}
+
+/// What a resize comes to.
+enum Way {
+    Nearest,
+    /// The mean of whole blocks.
+    Mean,
+    Area,
+    Taps,
+}
+
+fn way(source: [usize; 2], target: [usize; 2], interpolation: Interpolation) -> Way {
+    let scale_x = scale(source[0], target[0]);
+    let scale_y = scale(source[1], target[1]);
+    let whole = |s: f64| (s - s.round()).abs() < f64::EPSILON;
     let halved = scale_x == 2.0 && scale_y == 2.0;
     let shrinks = scale_x >= 1.0 && scale_y >= 1.0;
     match interpolation {
-        Interpolation::Area if shrinks && whole(scale_x) && whole(scale_y) => {
-            area_whole(source, width, height)
-        }
-        Interpolation::Linear if halved => area_whole(source, width, height),
-        Interpolation::Area if shrinks => area(source, width, height),
-        _ => {
-            let columns = taps(source.width, width, interpolation, true);
-            let rows = taps(source.height, height, interpolation, false);
-            T::separable(source, &columns, &rows)
-        }
+        Interpolation::Nearest => Way::Nearest,
+        Interpolation::Area if shrinks && whole(scale_x) && whole(scale_y) => Way::Mean,
+        Interpolation::Linear if halved => Way::Mean,
+        Interpolation::Area if shrinks => Way::Area,
+        _ => Way::Taps,
     }
+}
+
+/// How the kernel `augment/resize` adds samples up; the values are its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Sum {
+    /// u8, two taps an axis.
+    Linear = 0,
+    /// u8, four.
+    Cubic = 1,
+    /// u8, in whole numbers.
+    Whole = 2,
+    /// In floating point.
+    Float = 3,
+    /// The mean of a block.
+    Mean = 4,
+    /// Pillow's.
+    Pillow = 5,
+}
+
+/// Tables of a resize for the kernel `augment/resize`.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// The arithmetic.
+    pub sum: Sum,
+    /// Per target position first entry and number of entries; then entries: source position, weight.
+    pub columns: Vec<u32>,
+    /// Likewise.
+    pub rows: Vec<u32>,
+    /// What a mean multiplies its sum with.
+    pub share: f32,
+    /// Whether a mean is rounded half up.
+    pub half_up: bool,
+}
+
+impl Packed {
+    /// Source pixels that the target pixel with the most of them is made of.
+    pub fn most_taps(&self, target: [usize; 2]) -> usize {
+        let most = |axis: &[u32], length: usize| {
+            let counts = axis[..length * 2].iter().skip(1).step_by(2);
+            counts.max().map_or(0, |n| *n as usize)
+        };
+        most(&self.columns, target[0]).saturating_mul(most(&self.rows, target[1]))
+    }
+}
+
+/// One axis of [`Packed`].
+pub(super) fn pack_axis(positions: impl Iterator<Item = Vec<(usize, u32)>>) -> Vec<u32> {
+    let (mut heads, mut entries) = (Vec::new(), Vec::new());
+    for position in positions {
+        heads.extend([entries.len() as u32 / 2, position.len() as u32]);
+        entries.extend(position.iter().flat_map(|(at, w)| [*at as u32, *w]));
+    }
+    heads.append(&mut entries);
+    heads
+}
+
+/// Binding 0 of the kernel for [`resize`] of u8 or f32 (`float`) from a source of any size but 0 to another size.
+/// `None` for [`Interpolation::Nearest`], of which [`nearest_positions`] tells all.
+pub fn pack(
+    source: [usize; 2],
+    target: [usize; 2],
+    interpolation: Interpolation,
+    float: bool,
+) -> Option<Packed> {
+    let axes = |axis: &dyn Fn(usize) -> Vec<u32>| [axis(0), axis(1)];
+    let (mut share, mut half_up) = (0.0, false);
+    let (sum, [columns, rows]) = match way(source, target, interpolation) {
+        Way::Nearest => return None,
+        Way::Mean => {
+            let block: [usize; 2] = std::array::from_fn(|i| source[i] / target[i]);
+            share = 1.0 / (block[0] * block[1]) as f32;
+            half_up = block == [2, 2] && !float;
+            let axis = |i: usize| {
+                let cell = |x: usize| (x * block[i]..(x + 1) * block[i]).map(|at| (at, 0));
+                pack_axis((0..target[i]).map(|x| cell(x).collect()))
+            };
+            (Sum::Mean, axes(&axis))
+        }
+        Way::Area => {
+            let axis = |i: usize| {
+                let cells = cells(source[i], target[i]);
+                let entries = |(start, weights): &(usize, Vec<f32>)| {
+                    let weights = weights.iter().enumerate();
+                    weights.map(|(k, w)| (start + k, w.to_bits())).collect()
+                };
+                pack_axis(cells.iter().map(entries))
+            };
+            (Sum::Float, axes(&axis))
+        }
+        Way::Taps => {
+            let mut count = 0;
+            let mut axis = |i: usize| {
+                let taps = taps(source[i], target[i], interpolation, i == 0);
+                count = taps.count;
+                let weight = |w: &f32| {
+                    if float { w.to_bits() } else { fixed(*w) as u32 }
+                };
+                let index = taps.index.chunks_exact(count);
+                pack_axis(index.zip(taps.weight.chunks_exact(count)).map(|(at, w)| {
+                    let mut entries: Vec<_> =
+                        at.iter().copied().zip(w.iter().map(weight)).collect();
+                    if count == 4 && !float && i == 1 {
+                        entries.reverse(); // the order in which `separable` adds rows up
+                    }
+                    entries
+                }))
+            };
+            let axes = [axis(0), axis(1)];
+            let sum = match count {
+                _ if float => Sum::Float,
+                2 => Sum::Linear,
+                4 => Sum::Cubic,
+                _ => Sum::Whole,
+            };
+            (sum, axes)
+        }
+    };
+    Some(Packed {
+        sum,
+        columns,
+        rows,
+        share,
+        half_up,
+    })
+}
+
+/// Where nearest looks, for every position of an axis.
+pub fn nearest_positions(source: usize, target: usize) -> Vec<usize> {
+    let scale = scale(source, target);
+    (0..target)
+        .map(|x| nearest_position(x, scale, source))
+        .collect()
+}
+
+fn fixed(weight: f32) -> i32 {
+    (weight * ONE).round_ties_even() as i32
 }
 
 /// Source pixels per target pixel, as OpenCV rounds it.
@@ -217,15 +433,12 @@ pub(super) fn nearest_position(target: usize, scale: f64, source: usize) -> usiz
 }
 
 fn nearest<T: Sample>(source: View<'_, T>, width: usize, height: usize) -> Vec<T> {
-    let (scale_x, scale_y) = (scale(source.width, width), scale(source.height, height));
-    let columns: Vec<usize> = (0..width)
-        .map(|x| nearest_position(x, scale_x, source.width) * source.channels)
-        .collect();
+    let columns = nearest_positions(source.width, width);
     let mut out = Vec::with_capacity(width * height * source.channels);
-    for y in 0..height {
-        let row = source.row(nearest_position(y, scale_y, source.height));
-        for &x in &columns {
-            out.extend_from_slice(&row[x..x + source.channels]);
+    for y in nearest_positions(source.height, height) {
+        let row = source.row(y);
+        for x in &columns {
+            out.extend_from_slice(&row[x * source.channels..][..source.channels]);
         }
     }
     out
@@ -303,6 +516,7 @@ fn lanczos4(x: f32) -> [f32; 8] {
 }
 
 /// Horizontal pass into a ring of rows, then the vertical pass: no row is resampled twice in a row.
+#[inline(always)]
 fn two_passes<T: Sample, A: Copy + Default>(
     source: View<'_, T>,
     columns: &Taps,
@@ -334,13 +548,89 @@ fn two_passes<T: Sample, A: Copy + Default>(
     out
 }
 
-fn gather<W: Copy, A: std::iter::Sum<A>>(
+/// u8 with two taps an axis: 16-bit lines, of which four bits are cut as in OpenCV.
+#[inline(always)]
+fn linear(source: View<'_, u8>, columns: &Taps, rows: &Taps) -> Vec<u8> {
+    let weights =
+        |taps: &Taps| -> Vec<i16> { taps.weight.iter().map(|w| fixed(*w) as i16).collect() };
+    let (column_weights, row_weights) = (weights(columns), weights(rows));
+    two_passes(
+        source,
+        columns,
+        rows,
+        |row, line: &mut [i16]| {
+            let sum = |a: u8, wa: i16, b: u8, wb: i16| {
+                ((i32::from(a) * i32::from(wa) + i32::from(b) * i32::from(wb)) >> 4) as i16
+            };
+            pairs(row, source.channels, columns, &column_weights, line, sum);
+        },
+        |y, lines, target: &mut [u8]| {
+            let [wa, wb] = [row_weights[2 * y], row_weights[2 * y + 1]];
+            let upper = |a: i16, w: i16| ((i32::from(a) * i32::from(w)) >> 16) as i16;
+            for ((value, a), b) in target.iter_mut().zip(lines[0]).zip(lines[1]) {
+                *value = ((upper(*a, wa) + upper(*b, wb) + 2) >> 2) as u8;
+            }
+        },
+    )
+}
+
+/// `sum` of the two weighed samples of every position of a line.
+#[inline(always)]
+fn pairs<T: Copy, W: Copy, A>(
+    row: &[T],
     channels: usize,
     taps: &Taps,
     weights: &[W],
     line: &mut [A],
-    product: impl Fn(usize, W) -> A,
+    sum: impl Fn(T, W, T, W) -> A,
 ) {
+    #[inline(always)]
+    fn fixed<const C: usize, T: Copy, W: Copy, A>(
+        row: &[T],
+        taps: &Taps,
+        weights: &[W],
+        line: &mut [A],
+        sum: impl Fn(T, W, T, W) -> A,
+    ) {
+        let (row, _) = row.as_chunks::<C>();
+        let (line, _) = line.as_chunks_mut::<C>();
+        let (index, _) = taps.index.as_chunks::<2>();
+        let (weights, _) = weights.as_chunks::<2>();
+        for ((pixel, [a, b]), [wa, wb]) in line.iter_mut().zip(index).zip(weights) {
+            let (a, b) = (row[*a], row[*b]);
+            for c in 0..C {
+                pixel[c] = sum(a[c], *wa, b[c], *wb);
+            }
+        }
+    }
+    match channels {
+        1 => fixed::<1, _, _, _>(row, taps, weights, line, sum),
+        3 => fixed::<3, _, _, _>(row, taps, weights, line, sum),
+        _ => {
+            let index = taps.index.chunks_exact(2).zip(weights.chunks_exact(2));
+            for (pixel, (index, weight)) in line.chunks_exact_mut(channels).zip(index) {
+                for (c, value) in pixel.iter_mut().enumerate() {
+                    let [a, b] = [0, 1].map(|k| row[index[k] * channels + c]);
+                    *value = sum(a, weight[0], b, weight[1]);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn gather<T: Copy, W: Copy, A: std::iter::Sum<A> + std::ops::Add<Output = A>>(
+    row: &[T],
+    channels: usize,
+    taps: &Taps,
+    weights: &[W],
+    line: &mut [A],
+    product: impl Fn(T, W) -> A,
+) {
+    if taps.count == 2 {
+        let sum = |a, wa, b, wb| product(a, wa) + product(b, wb);
+        return pairs(row, channels, taps, weights, line, sum);
+    }
     let positions = taps
         .index
         .chunks_exact(taps.count)
@@ -350,37 +640,50 @@ fn gather<W: Copy, A: std::iter::Sum<A>>(
             *value = index
                 .iter()
                 .zip(weight)
-                .map(|(&i, &w)| product(i * channels + c, w))
+                .map(|(&i, &w)| product(row[i * channels + c], w))
                 .sum();
         }
     }
 }
 
+wide!(
+    fn separable<T: Sample>(source: View<'_, T>, columns: &Taps, rows: &Taps) -> Vec<T> = T::separable
+);
+
+wide!(
+    fn area_whole<T: Sample>(source: View<'_, T>, width: usize, height: usize) -> Vec<T> = blocks
+);
+
 /// Both scales are whole numbers: the plain mean of a block. For u8 the sum is whole too.
-fn area_whole<T: Sample>(source: View<'_, T>, width: usize, height: usize) -> Vec<T> {
+#[inline(always)]
+fn blocks<T: Sample>(source: View<'_, T>, width: usize, height: usize) -> Vec<T> {
     let (bx, by) = (source.width / width, source.height / height);
+    let channels = source.channels;
     let share = 1.0 / (bx * by) as f32;
-    let mut out = Vec::with_capacity(width * height * source.channels);
+    // OpenCV rounds a mean of four half up, every other one half to even.
+    let four_u8 = bx == 2 && by == 2 && T::from_f32(0.5).to_f32() == 0.0;
+    let mean = |sum: f32| {
+        T::from_f32(if four_u8 {
+            (sum * share + 0.5) as i32 as f32
+        } else {
+            sum * share
+        })
+    };
+    let mut out = Vec::with_capacity(width * height * channels);
+    let mut sums = vec![0.0f32; width * channels];
     for y in 0..height {
-        for x in 0..width {
-            for c in 0..source.channels {
-                let mut sum = 0.0f32;
-                for row in y * by..(y + 1) * by {
-                    let row = source.row(row);
-                    for column in x * bx..(x + 1) * bx {
-                        sum += row[column * source.channels + c].to_f32();
+        sums.fill(0.0);
+        for row in y * by..(y + 1) * by {
+            let blocks = source.row(row).chunks_exact(bx * channels);
+            for (sums, block) in sums.chunks_exact_mut(channels).zip(blocks) {
+                for pixel in block.chunks_exact(channels) {
+                    for (sum, value) in sums.iter_mut().zip(pixel) {
+                        *sum += value.to_f32();
                     }
                 }
-                // OpenCV rounds a mean of four half up, every other one half to even.
-                let mean = sum * share;
-                let four_u8 = bx == 2 && by == 2 && T::from_f32(0.5).to_f32() == 0.0;
-                out.push(T::from_f32(if four_u8 {
-                    (mean + 0.5).floor()
-                } else {
-                    mean
-                }));
             }
         }
+        out.extend(sums.iter().map(|&sum| mean(sum)));
     }
     out
 }
@@ -533,6 +836,30 @@ mod tests {
                 assert!(out.iter().all(|v| (v - 200.0).abs() < 1e-3), "{mode:?}");
             }
         }
+    }
+
+    /// Values of cv2 4.11: `cv2.resize(np.array([[0., 9.], [90., 30.]]), (3, 4))`.
+    #[test]
+    fn linear_in_f64() {
+        let found = linear_f64(View::new(&[0.0, 9.0, 90.0, 30.0], 2, 2, 1), 3, 4);
+        let expected = [
+            0.0,
+            4.499999999999999,
+            9.0,
+            22.5,
+            18.375,
+            14.25,
+            67.5,
+            46.125,
+            24.75,
+            90.0,
+            60.0,
+            30.0,
+        ];
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+        assert_eq!(linear_f64(View::new(&[], 0, 0, 3), 1, 1), [0.0; 3]);
     }
 
     #[test]
