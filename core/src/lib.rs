@@ -12,6 +12,7 @@
 
 pub mod config;
 pub mod registry;
+pub mod structures;
 
 pub mod backbones;
 pub mod box_coders;

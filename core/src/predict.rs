@@ -327,8 +327,8 @@ impl Predictor {
         let metas: Vec<_> = prepared
             .iter()
             .map(|p| PictureMeta {
-                img_shape: p.sample.img_shape,
-                scale_factor: p.sample.scale_factor,
+                img_shape: p.meta.img_shape,
+                scale_factor: p.meta.scale_factor,
                 rescale: true,
             })
             .collect();

@@ -4,13 +4,15 @@
 //! [`Registry::standard`] holds the rows of every family's table. A crate of your own adds its rows with
 //! [`Registry::register`] and uses them from a config like any other (see `examples/own_backbone`).
 
+mod original;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::backbones::{self, Backbone, BuildBackbone};
-use crate::config::{Diagnostic, Kind, Node, nearest};
+use crate::config::{Diagnostic, Kind, Node, distance, nearest};
 use crate::detectors::{self, BuildDetector, Detector};
 use crate::heads::{self, BuildHead, DenseHead};
 use crate::layers::{Mode, Params};
@@ -185,23 +187,39 @@ impl Registry {
         if let Some(row) = elsewhere {
             return error.help(format!("scope `{0}` has it: type='{0}.{name}'", row.scope));
         }
-        let mut rows: Vec<_> = self
+        let rows: Vec<_> = self
             .rows
             .iter()
             .filter(|r| r.builder.kind() == kind)
             .collect();
-        let near = nearest(name, rows.iter().map(|r| r.name));
-        error.help(match near.and_then(|near| rows.iter().find(|r| r.name == near)) {
-            Some(row) => format!("did you mean type='{}.{}'?", row.scope, row.name),
-            None => {
-                rows.sort_by_key(|r| (r.scope, r.name));
-                let all: Vec<_> = rows.iter().map(|r| format!("{}.{}", r.scope, r.name)).collect();
-                format!(
-                    "known {kind}s are {}; a component of your own is added with Registry::register (custom_imports runs no Python here)",
-                    all.join(", ")
-                )
-            }
-        })
+        let known = || {
+            let mut rows: Vec<_> = rows
+                .iter()
+                .map(|r| format!("{}.{}", r.scope, r.name))
+                .collect();
+            rows.sort();
+            format!(
+                "known {kind}s are {}; a component of your own is added with Registry::register (custom_imports runs no Python here)",
+                rows.join(", ")
+            )
+        };
+        if original::names().any(|known| known == name) {
+            return error.help(format!("it is one of the original's; {}", known()));
+        }
+        let names = rows.iter().map(|r| r.name).chain(original::names());
+        let Some(near) = nearest(name, names) else {
+            return error.help(known());
+        };
+        let scope = rows.iter().find(|r| r.name == near).map_or("", |r| r.scope);
+        let dot = if scope.is_empty() { "" } else { "." };
+        let error = error.help(format!("did you mean type='{scope}{dot}{near}'?"));
+        // A letter or two away from a name of the original is a typo, but rarely the first; `MyResNet` may be somebody's own.
+        let same_start = name.chars().next().map(|c| c.to_ascii_lowercase())
+            == near.chars().next().map(|c| c.to_ascii_lowercase());
+        match same_start && distance(name, near) <= 2 {
+            true => error.kind(Kind::Unknown),
+            false => error,
+        }
     }
 
     fn example(&self, kind: &str) -> &str {
@@ -412,6 +430,29 @@ mod tests {
     fn unknown_types_get_the_nearest_name() {
         let near = backbone_error("backbone = dict(type='ResNett')");
         assert!(near.contains("did you mean type='mmdet.ResNet'?"), "{near}");
+        let kind_of = |text: &str| {
+            let config = Config::parse(text, "test.py", &crate::config::MapLoader::default());
+            let config = config.unwrap();
+            let node = config.root.get("backbone").unwrap();
+            Registry::standard()
+                .find(node, DEFAULT_SCOPE, "backbone")
+                .unwrap_err()[0]
+                .kind
+        };
+        assert_eq!(kind_of("backbone = dict(type='ResNett')"), Kind::Unknown);
+        assert_eq!(
+            kind_of("backbone = dict(type='Swintransformer')"),
+            Kind::Unknown
+        );
+        for maybe_right in [
+            "SwinTransformer",
+            "RegNet",
+            "MyResNet",
+            "mmyolo.YOLOv8CSPDarknet",
+        ] {
+            let text = format!("backbone = dict(type='{maybe_right}')");
+            assert_eq!(kind_of(&text), Kind::Unsupported, "{maybe_right}");
+        }
         let far = backbone_error("backbone = dict(type='SwinTransformer')");
         assert!(
             far.contains("known backbones are") && far.contains("mmpretrain.TIMMBackbone"),

@@ -35,7 +35,7 @@ pub mod yaml;
 pub use diagnostic::{ConfigErrors, Diagnostic, Kind, Severity};
 pub use diff::{Change, diff};
 pub use loader::{LARGEST, LoadError, Loader, MapLoader};
-pub use nearest::nearest;
+pub use nearest::{distance, nearest};
 pub use source::{Origin, Source, SourceKind};
 pub use value::{Dict, Entry, Key, Node, Object, Value};
 pub use write::{to_json, value_to_py};

@@ -6,10 +6,22 @@
 //! its table.
 
 pub mod coco;
+pub mod datasets;
 pub mod decode;
+pub mod draws_file;
+pub mod image;
+pub mod in_order;
+pub mod loader;
+pub mod packed;
 pub mod picture;
 pub mod pipeline;
+pub mod pixels;
+mod plan;
 pub mod preprocessor;
+pub mod random;
+pub mod sample;
+pub mod summary;
+pub mod trace;
 pub mod transforms;
 
 pub use decode::{ColorType, DecodeOptions, decode};

@@ -52,6 +52,11 @@ impl Picture {
         &self.pixels
     }
 
+    /// All samples, without a copy.
+    pub fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
     /// RGB samples, grey as three equal ones, alpha dropped: to draw on or to save.
     pub fn to_rgb(&self) -> Vec<u8> {
         match self.channels {

@@ -13,13 +13,14 @@ use smalti_shaders::reference::{pillow, resize};
 use super::coco::ImageId;
 use super::decode::{self, MAX_PIXELS};
 use super::picture::{Picture, PictureError, Problem};
-use super::transforms::{self, LoadImageFromFile, Method, Pad, PaddingMode, Resize, Transform};
+use super::plan::{self, Step};
+use super::transforms::{LoadImageFromFile, Method, Pad, PaddingMode, Resize};
 use crate::config::{Diagnostic, Kind, Node};
 use crate::registry::Problems;
 
 /// What prediction has to know of a picture besides its pixels: MMDetection's `meta_keys`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
+pub struct Meta {
     /// Where it came from.
     pub img_path: String,
     /// Its id in an annotation file.
@@ -36,7 +37,7 @@ pub struct Sample {
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// What accompanies it.
-    pub sample: Sample,
+    pub meta: Meta,
     /// Its pixels.
     pub content: Content,
 }
@@ -58,7 +59,7 @@ pub enum Content {
 impl Prepared {
     /// Width and height that it takes in a batch, px.
     pub fn size(&self) -> [usize; 2] {
-        let [height, width] = self.sample.img_shape;
+        let [height, width] = self.meta.img_shape;
         [width, height]
     }
 
@@ -75,7 +76,7 @@ impl Prepared {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pipeline {
     load: LoadImageFromFile,
-    steps: Vec<Transform>,
+    steps: Vec<Step>,
 }
 
 impl Pipeline {
@@ -98,17 +99,17 @@ impl Pipeline {
             error.help("a test pipeline is LoadImageFromFile, transforms, PackDetInputs")
         };
         for node in nodes {
-            match transforms::build(node) {
+            match plan::build(node) {
                 Err(found) => problems.extend(found),
                 Ok(_) if packed => {
                     problems.push(misplaced(node, "nothing can follow `PackDetInputs`"));
                 }
-                Ok(Transform::Load(_)) if load.is_some() => {
+                Ok(Step::Load(_)) if load.is_some() => {
                     problems.push(misplaced(node, "the picture is loaded twice"));
                 }
-                Ok(Transform::Load(options)) => load = Some(options),
-                Ok(Transform::Pack) => packed = true,
-                Ok(Transform::Nothing) => {}
+                Ok(Step::Load(options)) => load = Some(options),
+                Ok(Step::Pack) => packed = true,
+                Ok(Step::Nothing) => {}
                 Ok(_) if load.is_none() => {
                     problems.push(misplaced(node, "no picture is loaded before this"));
                 }
@@ -148,7 +149,7 @@ impl Pipeline {
     pub fn run(&self, name: &str, picture: Picture) -> Result<Prepared, PictureError> {
         let fail = |problem| PictureError::new(name, problem);
         let shape = [picture.height(), picture.width()];
-        let mut sample = Sample {
+        let mut meta = Meta {
             img_path: name.to_owned(),
             img_id: None,
             ori_shape: shape,
@@ -156,20 +157,20 @@ impl Pipeline {
             scale_factor: [1.0, 1.0],
         };
         let content = if self.load.to_float32 {
-            self.run_floats(&picture, &mut sample)
+            self.run_floats(&picture, &mut meta)
         } else {
-            self.run_bytes_steps(picture, &mut sample)
+            self.run_bytes_steps(picture, &mut meta)
         };
         let content = content.map_err(fail)?;
-        Ok(Prepared { sample, content })
+        Ok(Prepared { meta, content })
     }
 
-    fn run_bytes_steps(&self, picture: Picture, sample: &mut Sample) -> Result<Content, Problem> {
+    fn run_bytes_steps(&self, picture: Picture, meta: &mut Meta) -> Result<Content, Problem> {
         let mut todo = Todo::new(picture);
         for step in &self.steps {
             match step {
-                Transform::Resize(step) => {
-                    let size = resized(step, sample)?;
+                Step::Resize(step) => {
+                    let size = resized(step, meta)?;
                     match step.method {
                         Method::Cv2(kernel @ (Interpolation::Nearest | Interpolation::Linear)) => {
                             if !todo.is_still() {
@@ -187,8 +188,8 @@ impl Pipeline {
                         }
                     }
                 }
-                Transform::Pad(step) => {
-                    let (size, fill) = padded(step, sample, todo.picture.channels())?;
+                Step::Pad(step) => {
+                    let (size, fill) = padded(step, meta, todo.picture.channels())?;
                     let fill: Vec<u8> = fill.iter().map(|v| v.round_ties_even() as u8).collect();
                     let mut four = [0; 4];
                     four[..fill.len()].copy_from_slice(&fill);
@@ -203,21 +204,21 @@ impl Pipeline {
                         todo = Todo::new(rebuilt(size, picture.channels(), pixels));
                     }
                 }
-                Transform::Load(_) | Transform::Pack | Transform::Nothing => {}
+                Step::Load(_) | Step::Pack | Step::Nothing => {}
             }
         }
         let slot = todo.slot();
         Ok(Content::Bytes(todo.picture, slot))
     }
 
-    fn run_floats(&self, picture: &Picture, sample: &mut Sample) -> Result<Content, Problem> {
+    fn run_floats(&self, picture: &Picture, meta: &mut Meta) -> Result<Content, Problem> {
         let channels = picture.channels();
         let mut values: Vec<f32> = picture.pixels().iter().map(|v| f32::from(*v)).collect();
         for step in &self.steps {
-            let [height, width] = sample.img_shape;
+            let [height, width] = meta.img_shape;
             match step {
-                Transform::Resize(step) => {
-                    let [w, h] = resized(step, sample)?;
+                Step::Resize(step) => {
+                    let [w, h] = resized(step, meta)?;
                     let Method::Cv2(kernel) = step.method else {
                         let message = "Pillow resizes u8 only: it cannot follow `to_float32=True`";
                         return Err(Problem::Transform(message.into()));
@@ -225,12 +226,12 @@ impl Pipeline {
                     let view = View::new(&values, width, height, channels);
                     values = resize::resize(view, w, h, kernel);
                 }
-                Transform::Pad(step) => {
-                    let (size, fill) = padded(step, sample, channels)?;
+                Step::Pad(step) => {
+                    let (size, fill) = padded(step, meta, channels)?;
                     let fill: Vec<f32> = fill.iter().map(|v| *v as f32).collect();
                     values = step.apply(&values, [width, height], size, &fill);
                 }
-                Transform::Load(_) | Transform::Pack | Transform::Nothing => {}
+                Step::Load(_) | Step::Pack | Step::Nothing => {}
             }
         }
         Ok(Content::Floats { channels, values })
@@ -304,27 +305,23 @@ fn rebuilt([width, height]: [usize; 2], channels: usize, pixels: Vec<u8>) -> Pic
     Picture::new(width, height, channels, pixels).expect("sizes that were checked")
 }
 
-/// The size that a resize gives, noted in the sample.
-fn resized(step: &Resize, sample: &mut Sample) -> Result<[usize; 2], Problem> {
-    let [height, width] = sample.img_shape;
+/// The size that a resize gives, noted in the meta.
+fn resized(step: &Resize, meta: &mut Meta) -> Result<[usize; 2], Problem> {
+    let [height, width] = meta.img_shape;
     let [w, h] = step.size(width, height);
     if w == 0 || h == 0 {
         let message = format!("{width}x{height} pixels would be resized to {w}x{h}");
         return Err(Problem::Transform(message));
     }
     within_limit([w, h])?;
-    sample.img_shape = [h, w];
-    sample.scale_factor = [w as f64 / width as f64, h as f64 / height as f64];
+    meta.img_shape = [h, w];
+    meta.scale_factor = [w as f64 / width as f64, h as f64 / height as f64];
     Ok([w, h])
 }
 
-/// The size that padding gives, noted in the sample, and the fill per channel.
-fn padded(
-    step: &Pad,
-    sample: &mut Sample,
-    channels: usize,
-) -> Result<([usize; 2], Vec<f64>), Problem> {
-    let [height, width] = sample.img_shape;
+/// The size that padding gives, noted in the meta, and the fill per channel.
+fn padded(step: &Pad, meta: &mut Meta, channels: usize) -> Result<([usize; 2], Vec<f64>), Problem> {
+    let [height, width] = meta.img_shape;
     let size = step.size(width, height);
     within_limit(size)?;
     let fill = step.fill.channels(channels).ok_or_else(|| {
@@ -332,7 +329,7 @@ fn padded(
             "`pad_val` has another number of values than the picture channels, {channels}"
         ))
     })?;
-    sample.img_shape = [size[1], size[0]];
+    meta.img_shape = [size[1], size[0]];
     Ok((size, fill))
 }
 
@@ -377,11 +374,11 @@ mod tests {
         .unwrap();
         let source = picture(640, 427);
         let prepared = pipeline.run("a/b.jpg", source.clone()).unwrap();
-        let sample = &prepared.sample;
-        assert_eq!(sample.img_path, "a/b.jpg");
-        assert_eq!(sample.ori_shape, [427, 640]);
-        assert_eq!(sample.img_shape, [1333, 1333], "`Pad` counts");
-        assert_eq!(sample.scale_factor, [1199.0 / 640.0, 800.0 / 427.0]);
+        let meta = &prepared.meta;
+        assert_eq!(meta.img_path, "a/b.jpg");
+        assert_eq!(meta.ori_shape, [427, 640]);
+        assert_eq!(meta.img_shape, [1333, 1333], "`Pad` counts");
+        assert_eq!(meta.scale_factor, [1199.0 / 640.0, 800.0 / 427.0]);
         let Content::Bytes(kept, slot) = &prepared.content else {
             panic!("u8 expected");
         };
@@ -406,7 +403,7 @@ mod tests {
             panic!("u8 expected");
         };
         assert_eq!((done.width(), done.height()), (12, 10));
-        assert_eq!(prepared.sample.scale_factor, [9.0 / 20.0, 9.0 / 30.0]);
+        assert_eq!(prepared.meta.scale_factor, [9.0 / 20.0, 9.0 / 30.0]);
         let last = &done.pixels()[12 * 9 * 3..];
         assert_eq!(
             last[8 * 3..9 * 3],

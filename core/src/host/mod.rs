@@ -5,4 +5,6 @@ pub mod cache;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod config_files;
 #[cfg(not(target_arch = "wasm32"))]
+pub mod disk;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod files;

@@ -94,6 +94,11 @@ impl Gpu {
         })
     }
 
+    /// Whether both are the same device.
+    pub fn is(&self, other: &Gpu) -> bool {
+        self.device == other.device
+    }
+
     /// Copies words to the device.
     pub fn upload(&self, words: &[u32]) -> Buffer {
         let nothing = [0u32];

@@ -3,6 +3,7 @@
 //! [`launch`] alone knows how a kernel is run on burn's buffers. To add an operation: the kernel and its
 //! twin in `smalti-shaders`, and a file here that chooses between them by the tensor's device.
 
+pub mod augment;
 pub mod detections;
 mod detections_gpu;
 pub mod launch;

@@ -28,7 +28,7 @@ pub fn batch(
         return Err(format!(
             "pictures of one batch differ in channels: {source_channels}, and {} in {}",
             other.channels(),
-            other.sample.img_path
+            other.meta.img_path
         ));
     }
     let values = preprocessor.values(source_channels)?;

@@ -227,9 +227,9 @@ fn same_batches_as_mmdetection() {
             .into_iter()
             .map(|[w, h]| pipeline.run("x", picture(w, h)).unwrap())
             .collect();
-        let sample = &prepared[0].sample;
+        let meta = &prepared[0].meta;
         assert_eq!(
-            (sample.img_shape, sample.scale_factor),
+            (meta.img_shape, meta.scale_factor),
             (row.img_shape, row.scale_factor)
         );
         // u8 to the bit; f32 within OpenCV's own freedom of a few units in the last place of 255

@@ -2,9 +2,16 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::json;
 
-use super::Transform;
+use super::canvas::checked;
+use super::{Draws, Outcome};
 use crate::config::Node;
+use crate::data::image::Depth;
+use crate::data::picture::Problem;
+use crate::data::pixels::{Border, Op, Pixels};
+use crate::data::random::Random;
+use crate::data::sample::Sample;
 use crate::registry::{Problems, problem};
 
 /// What the added pixels are.
@@ -64,7 +71,9 @@ impl Fill {
             Fill::All(v) => Some(vec![*v as f64; channels]),
             Fill::First(v) => {
                 let mut values = vec![0.0; channels];
-                values[0] = *v;
+                if let Some(first) = values.first_mut() {
+                    *first = *v;
+                }
                 Some(values)
             }
             Fill::Each(values) => (values.len() == channels).then(|| values.clone()),
@@ -83,9 +92,76 @@ pub struct Pad {
     pub fill: Fill,
     /// What is added.
     pub mode: PaddingMode,
+    /// What is added to masks.
+    masks: u8,
 }
 
 impl Pad {
+    /// To a size, with a constant.
+    pub(super) fn to(
+        size: [usize; 2],
+        node: &Node,
+        value: Option<PadVal>,
+    ) -> Result<Self, Problems> {
+        let (fill, masks) = fills(node, value)?;
+        Ok(Self {
+            size: Some(size),
+            divisor: None,
+            to_square: false,
+            fill,
+            mode: PaddingMode::Constant,
+            masks,
+        })
+    }
+
+    /// Picture and masks.
+    pub(super) fn pad(&self, mut sample: Sample, pixels: &Pixels) -> Outcome {
+        let [width, height] = sample.image.size();
+        let size = checked(self.size(width, height))?;
+        let channels = sample.image.channels();
+        let border = match self.mode {
+            PaddingMode::Constant => Border::Constant(self.constant(&sample)?),
+            PaddingMode::Edge => Border::Edge,
+            PaddingMode::Reflect => Border::Reflect,
+            PaddingMode::Symmetric => Border::Symmetric,
+        };
+        if size != [width, height] {
+            let at = [0, 0];
+            let op = Op::Window { size, at, border };
+            sample.image = pixels.run(&sample.image, &op)?;
+        }
+        sample.img_shape = [size[1], size[0]];
+        if let Some(masks) = &sample.gt.masks {
+            sample.gt.masks = Some(masks.pad(size, self.masks));
+        }
+        let mut shape = vec![size[1], size[0]];
+        // OpenCV's grey pictures have no third axis
+        shape.extend((channels > 1).then_some(channels));
+        sample.more.insert("pad_shape", json!(shape));
+        sample.more.insert("pad_fixed_size", json!(self.size));
+        sample.more.insert("pad_size_divisor", json!(self.divisor));
+        Ok(Some(sample))
+    }
+
+    /// The constant for each channel, as OpenCV stores it.
+    fn constant(&self, sample: &Sample) -> Result<Vec<f64>, Problem> {
+        let channels = sample.image.channels();
+        let fill = self.fill.channels(channels).ok_or_else(|| {
+            let Fill::Each(values) = &self.fill else {
+                return Problem::Transform("no value to pad with".into());
+            };
+            Problem::Transform(format!(
+                "`pad_val` has {} values, but the picture has {channels} channels",
+                values.len()
+            ))
+        })?;
+        let stored = |v: f64| match sample.image.depth() {
+            Depth::U8 => f64::from(v.round_ties_even() as u8),
+            Depth::F32 => f64::from(v as f32),
+        };
+        Ok(fill.into_iter().map(stored).collect())
+    }
+
     /// Width and height that a picture of `width` x `height` pixels gets: never less.
     pub fn size(&self, width: usize, height: usize) -> [usize; 2] {
         let mut size = [width, height];
@@ -125,18 +201,49 @@ impl Pad {
     }
 }
 
-/// `pad_val`: an int, or a dict whose `img` is ours.
+impl Draws for Pad {
+    const NAME: &'static str = "Pad";
+    type Drawn = ();
+
+    fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn apply(&self, sample: Sample, (): &(), pixels: &Pixels) -> Outcome {
+        self.pad(sample, pixels)
+    }
+}
+
+/// `pad_val`: an int, or a dict whose `img` and `masks` are ours.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected an int or a dict(img=..., seg=...)")]
-enum PadVal {
+#[serde(
+    untagged,
+    expecting = "expected an int or a dict(img=..., masks=..., seg=...)"
+)]
+pub(super) enum PadVal {
     Int(i64),
     Dict {
         img: Option<Fill>,
         #[serde(rename = "seg")]
         _seg: Option<IgnoredAny>,
-        #[serde(rename = "masks")]
-        _masks: Option<IgnoredAny>,
+        masks: Option<f64>,
     },
+}
+
+/// What is added to pictures and to masks.
+fn fills(node: &Node, value: Option<PadVal>) -> Result<(Fill, u8), Problems> {
+    let (fill, masks) = match value {
+        None => (Fill::All(0), 0.0),
+        Some(PadVal::Int(v)) => (Fill::All(v), 0.0),
+        Some(PadVal::Dict { img, masks, .. }) => {
+            (img.unwrap_or(Fill::All(0)), masks.unwrap_or(0.0))
+        }
+    };
+    if matches!(&fill, Fill::Each(values) if values.is_empty()) {
+        return Err(problem(node, "pad_val", "`pad_val` has no values", ""));
+    }
+    // OpenCV rounds and saturates
+    Ok((fill, masks.round_ties_even() as u8))
 }
 
 #[derive(Deserialize)]
@@ -148,7 +255,7 @@ struct Config {
     padding_mode: Option<PaddingMode>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Transform, Problems> {
+pub(in crate::data) fn read(node: &Node) -> Result<Pad, Problems> {
     let config: Config = node.read()?;
     let to_square = config.pad_to_square.unwrap_or(false);
     if to_square && config.size.is_some() {
@@ -167,21 +274,15 @@ pub(super) fn build(node: &Node) -> Result<Transform, Problems> {
     if config.size_divisor == Some(0) {
         return Err(problem(node, "size_divisor", "`size_divisor` is 0", ""));
     }
-    let fill = match config.pad_val {
-        None => Fill::All(0),
-        Some(PadVal::Int(v)) => Fill::All(v),
-        Some(PadVal::Dict { img, .. }) => img.unwrap_or(Fill::All(0)),
-    };
-    if matches!(&fill, Fill::Each(values) if values.is_empty()) {
-        return Err(problem(node, "pad_val", "`pad_val` has no values", ""));
-    }
-    Ok(Transform::Pad(Pad {
+    let (fill, masks) = fills(node, config.pad_val)?;
+    Ok(Pad {
         size: config.size,
         divisor: config.size_divisor,
         to_square,
         fill,
         mode: config.padding_mode.unwrap_or_default(),
-    }))
+        masks,
+    })
 }
 
 #[cfg(test)]
@@ -195,6 +296,7 @@ mod tests {
             to_square,
             fill: Fill::All(0),
             mode: PaddingMode::Constant,
+            masks: 0,
         }
     }
 
@@ -243,5 +345,43 @@ mod tests {
         assert_eq!(Fill::All(114).channels(3), Some(vec![114.0; 3]));
         assert_eq!(Fill::First(1.5).channels(3), Some(vec![1.5, 0.0, 0.0]));
         assert_eq!(Fill::Each(vec![1.0, 2.0]).channels(3), None);
+    }
+
+    #[test]
+    fn all_that_is_there() {
+        use super::super::trial::{pixels, refused, run, sample};
+        use crate::data::image::Samples;
+        let full = || sample([2, 1], &[[0.0, 0.0, 1.0, 1.0]]);
+        let text =
+            "dict(type='Pad', size=(3, 2), pad_val=dict(img=(1.5, 2.5, 300), masks=1, seg=9))";
+        let out = run(text, full(), None).unwrap().unwrap();
+        // rounded half to even and cut, as OpenCV does
+        let fill = [2, 2, 255];
+        let expected = [&[0, 0, 7, 1, 0, 7][..], &fill, &fill, &fill, &fill].concat();
+        assert_eq!(pixels(&out), Samples::U8(expected));
+        assert_eq!(
+            (out.img_shape, out.gt.masks.unwrap().areas()),
+            ([2, 3], vec![5.0])
+        );
+        assert_eq!(out.more["pad_shape"], json!([2, 3, 3]));
+        assert_eq!(out.more["pad_fixed_size"], json!([3, 2]));
+        assert_eq!(out.more["pad_size_divisor"], json!(null));
+        let text = "dict(type='Pad', size=(3, 2), pad_val=dict(img=(1, 2)))";
+        let error = run(text, full(), None).unwrap_err();
+        assert!(
+            error.to_string().contains("`pad_val` has 2 values"),
+            "{error}"
+        );
+        let huge = run("dict(type='Pad', size_divisor=9999999)", full(), None);
+        assert!(matches!(huge, Err(Problem::TooLarge { .. })));
+        for (options, expected) in [
+            ("size=(2, 2), size_divisor=2", "needs one of"),
+            ("size=(2, 2), pad_to_square=True", "exclude each other"),
+            ("size=(2, 2), pad_val=1.5", "pad_val"),
+            ("size=(2, 2), padding_mode='wrap'", "padding_mode"),
+        ] {
+            let message = refused(&format!("dict(type='Pad', {options})"));
+            assert!(message.contains(expected), "{options}: {message}");
+        }
     }
 }

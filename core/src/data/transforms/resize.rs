@@ -1,14 +1,20 @@
-//! `Resize` and its kin: mmcv 2.1 (transforms/processing.py, image/geometric.py) and mmdet 3.3
-//! (datasets/transforms/transforms.py). Sizes are rounded exactly as there.
+//! `Resize` of mmcv 2.1 (transforms/processing.py, image/geometric.py) and mmdet 3.3 (datasets/transforms/transforms.py), and what
+//! its kin share: sizes are rounded exactly as there.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::json;
 use smalti_shaders::reference::pillow::Filter;
 use smalti_shaders::reference::resize::Interpolation;
 
-use super::Transform;
-use crate::config::Node;
+use super::canvas::checked;
+use super::{Draws, Outcome};
+use crate::config::{Node, Value};
+use crate::data::picture::Problem;
+use crate::data::pixels::{Op, Pixels};
+use crate::data::random::Random;
+use crate::data::sample::Sample;
 use crate::registry::{Problems, problem};
+use crate::structures::boxes;
 
 /// Whose arithmetic, and which kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,35 +27,43 @@ pub enum Method {
 
 /// The size that a picture gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Target {
+pub(super) enum Target {
     /// Width and height as given, or as bounds when the ratio is kept.
     Scale([f64; 2]),
     /// The picture's size times this, in x and y.
     Factor([f64; 2]),
     /// Length of the shorter side, and the most for the longer one.
     Shortest(f64, Option<f64>),
+    /// The picture's size times this: what a single number means where the ratio is kept (`mmcv.imrescale`).
+    Times(f64),
 }
 
 /// Resizing to a size that depends on the picture's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Resize {
-    target: Target,
-    keep_ratio: bool,
+    pub(super) target: Target,
+    pub(super) keep_ratio: bool,
     /// Added before truncating when the ratio is kept: 0.5; 0 for `FixScaleResize`.
-    half: f64,
+    pub(super) half: f64,
     /// How.
     pub method: Method,
+    /// Boxes are cut at the picture's border.
+    pub(super) clip: bool,
 }
 
 impl Resize {
     /// Width and height that a picture of `width` x `height` pixels gets. May contain 0.
     pub fn size(&self, width: usize, height: usize) -> [usize; 2] {
-        let (w, h) = (width as f64, height as f64);
-        // `as` truncates, as Python's int(); it saturates where that would raise
-        let scaled = |factor: [f64; 2], half: f64| [(w * factor[0] + half), (h * factor[1] + half)];
-        let bounds = match self.target {
+        self.rounded([width, height], self.half)
+    }
+
+    /// `scale`: the size asked for, before the ratio is kept.
+    fn scale(&self, size: [usize; 2]) -> [f64; 2] {
+        let [w, h] = size.map(|v| v as f64);
+        match self.target {
             Target::Scale(scale) => scale,
-            Target::Factor(factor) => scaled(factor, 0.5).map(f64::trunc),
+            Target::Factor([x, y]) => [(w * x + 0.5).trunc(), (h * y + 0.5).trunc()],
+            Target::Times(factor) => [factor; 2],
             Target::Shortest(short, longest) => {
                 let scale = short / w.min(h);
                 let (mut nh, mut nw) = if h < w {
@@ -66,32 +80,136 @@ impl Resize {
                 }
                 [(nw + 0.5).trunc(), (nh + 0.5).trunc()]
             }
-        };
-        if !self.keep_ratio {
-            return bounds.map(|v| v as usize);
         }
-        let (long, short) = (bounds[0].max(bounds[1]), bounds[0].min(bounds[1]));
-        let factor = (long / w.max(h)).min(short / w.min(h));
-        scaled([factor; 2], self.half).map(|v| v as usize)
+    }
+
+    fn rounded(&self, size: [usize; 2], half: f64) -> [usize; 2] {
+        let scale = self.scale(size);
+        // `as` truncates, as Python's int(); it saturates where that would raise
+        if !self.keep_ratio {
+            return scale.map(|v| v as usize);
+        }
+        let factor = match self.target {
+            Target::Times(factor) => factor,
+            _ => fitting(size, scale),
+        };
+        size.map(|v| (v as f64 * factor + half) as usize)
+    }
+
+    /// Picture, boxes and masks.
+    pub(super) fn resize(&self, mut sample: Sample, pixels: &Pixels) -> Outcome {
+        let old = sample.image.size();
+        let size = checked(self.size(old[0], old[1]))?;
+        sample.more.insert("scale", json!(self.scale(old)));
+        let factor = [0, 1].map(|i| size[i] as f64 / old[i] as f64);
+        sample.keep_ratio = Some(self.keep_ratio);
+        // MMDetection's masks have the half that `FixScaleResize` leaves out for pictures: a row more at most
+        let masks = self.rounded(old, 0.5);
+        resize(sample, self.method, pixels, size, factor, masks, self.clip)
     }
 }
 
-/// `n` or `(x, y)`; mmcv wants a tuple, a list is read too.
-#[derive(Clone, Copy, Deserialize)]
+/// `rescale_size`: the factor that makes a picture as large as fits in a scale, whichever way the scale lies.
+pub(super) fn fitting(size: [usize; 2], scale: [f64; 2]) -> f64 {
+    let [w, h] = size.map(|v| v as f64);
+    let (long, short) = (scale[0].max(scale[1]), scale[0].min(scale[1]));
+    (long / w.max(h)).min(short / w.min(h))
+}
+
+/// A picture to `size`, its boxes by `factor`, its masks to the size `masks` and then onto the picture's canvas.
+pub(super) fn resize(
+    mut sample: Sample,
+    method: Method,
+    pixels: &Pixels,
+    size: [usize; 2],
+    factor: [f64; 2],
+    masks: [usize; 2],
+    clip: bool,
+) -> Outcome {
+    let op = Op::Resize { size, method };
+    let image = pixels.run(&sample.image, &op)?;
+    sample.set_image(image);
+    sample.scale_factor = Some(factor);
+    boxes::rescale(&mut sample.gt.boxes, factor.map(|v| v as f32));
+    if clip {
+        boxes::clip(&mut sample.gt.boxes, size);
+    }
+    if let Some(old) = &sample.gt.masks {
+        let resized = old.resize(checked(masks)?);
+        sample.gt.masks = Some(resized.on_canvas(size));
+    }
+    let [x, y] = factor.map(|v| f64::from(v as f32));
+    sample.record_homography([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, 1.0]]);
+    Ok(Some(sample))
+}
+
+impl Draws for Resize {
+    const NAME: &'static str = "Resize";
+    type Drawn = ();
+
+    fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn apply(&self, sample: Sample, (): &(), pixels: &Pixels) -> Outcome {
+        self.resize(sample, pixels)
+    }
+}
+
+/// `n` or `(x, y)`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(
     untagged,
     expecting = "expected a number or two numbers (width, height)"
 )]
-enum OneOrTwo {
+pub(super) enum OneOrTwo {
     One(f64),
     Two([f64; 2]),
 }
 
 impl OneOrTwo {
-    fn both(self) -> [f64; 2] {
+    pub(super) fn both(self) -> [f64; 2] {
         match self {
             OneOrTwo::One(v) => [v; 2],
             OneOrTwo::Two(v) => v,
+        }
+    }
+}
+
+/// How a picture is resized, whatever the size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Manner {
+    pub keep_ratio: bool,
+    pub method: Method,
+    pub clip: bool,
+}
+
+/// The options of [`Manner`].
+#[derive(Default)]
+pub(super) struct Given<'a> {
+    pub keep_ratio: Option<bool>,
+    pub clip_object_border: Option<bool>,
+    pub backend: Option<&'a str>,
+    pub interpolation: Option<&'a str>,
+}
+
+impl Manner {
+    pub fn read(node: &Node, given: Given<'_>) -> Result<Self, Problems> {
+        Ok(Self {
+            keep_ratio: given.keep_ratio.unwrap_or(false),
+            method: method(node, given.backend, given.interpolation)?,
+            clip: given.clip_object_border.unwrap_or(true),
+        })
+    }
+
+    /// With a size; `half` as in [`Resize`].
+    pub fn to(self, target: Target, half: f64) -> Resize {
+        Resize {
+            target,
+            keep_ratio: self.keep_ratio,
+            half,
+            method: self.method,
+            clip: self.clip,
         }
     }
 }
@@ -101,82 +219,52 @@ struct Config {
     scale: Option<OneOrTwo>,
     scale_factor: Option<OneOrTwo>,
     keep_ratio: Option<bool>,
+    clip_object_border: Option<bool>,
     backend: Option<String>,
     interpolation: Option<String>,
-    /// Of annotations.
-    #[serde(rename = "clip_object_border")]
-    _clip_object_border: Option<IgnoredAny>,
-    /// `ResizeShortestEdge` only.
-    max_size: Option<f64>,
-    resize_type: Option<String>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Transform, Problems> {
+pub(in crate::data) fn read(node: &Node) -> Result<Resize, Problems> {
     plain(node, 0.5)
 }
 
-pub(super) fn fix_scale(node: &Node) -> Result<Transform, Problems> {
-    plain(node, 0.0)
-}
-
-fn plain(node: &Node, half: f64) -> Result<Transform, Problems> {
+/// `Resize` and `FixScaleResize`; `half` as in [`Resize`].
+pub(super) fn plain(node: &Node, half: f64) -> Result<Resize, Problems> {
     let config: Config = node.read()?;
-    for (key, given) in [
-        ("max_size", config.max_size.is_some()),
-        ("resize_type", config.resize_type.is_some()),
-    ] {
-        if given {
-            let message = format!("`Resize` has no option `{key}`");
-            return Err(problem(node, key, message, "`ResizeShortestEdge` has"));
-        }
+    let value = |key| node.get(key).map(|n| &n.value);
+    let given = Given {
+        keep_ratio: config.keep_ratio,
+        clip_object_border: config.clip_object_border,
+        backend: config.backend.as_deref(),
+        interpolation: config.interpolation.as_deref(),
+    };
+    let kept = config.keep_ratio == Some(true);
+    let wrong = match (value("scale"), value("scale_factor")) {
+        (_, Some(Value::Int(i))) => Some(("scale_factor", format!("write {i}.0"))),
+        (_, Some(Value::List(_))) => Some(("scale_factor", "write it as a tuple".into())),
+        (Some(Value::List(_)), _) if kept => Some(("scale", "write it as a tuple".into())),
+        _ => None,
+    };
+    if let Some((key, help)) = wrong {
+        let one = if key == "scale" { "an int" } else { "a float" };
+        let message = format!("`{key}` must be {one} or a tuple of two numbers");
+        return Err(problem(node, key, message, &help));
     }
     let target = match (config.scale, config.scale_factor) {
         (Some(scale), _) => Target::Scale(positive(node, "scale", scale.both())?),
         (None, Some(factor)) => Target::Factor(positive(node, "scale_factor", factor.both())?),
         (None, None) => {
             let message = "`Resize` needs `scale` or `scale_factor`";
-            return Err(problem(
-                node,
-                "type",
-                message,
-                "for example scale=(1333, 800)",
-            ));
+            let help = "for example scale=(1333, 800)";
+            return Err(problem(node, "type", message, help));
         }
     };
-    finish(node, &config, target, half)
+    Ok(Manner::read(node, given)?.to(target, half))
 }
 
-pub(super) fn shortest_edge(node: &Node) -> Result<Transform, Problems> {
-    let config: Config = node.read()?;
-    let Some(scale) = config.scale else {
-        return Err(problem(
-            node,
-            "type",
-            "`ResizeShortestEdge` needs `scale`",
-            "",
-        ));
-    };
-    let [a, b] = positive(node, "scale", scale.both())?;
-    let half = match config.resize_type.as_deref() {
-        None | Some("Resize" | "mmdet.Resize" | "mmcv.Resize") => 0.5,
-        Some("FixScaleResize" | "mmdet.FixScaleResize") => 0.0,
-        Some(other) => {
-            let message = format!("`resize_type` is '{other}'");
-            return Err(problem(
-                node,
-                "resize_type",
-                message,
-                "known are Resize, FixScaleResize",
-            ));
-        }
-    };
-    let most = config.max_size.filter(|m| *m > 0.0);
-    finish(node, &config, Target::Shortest(a.min(b), most), half)
-}
-
-fn finish(node: &Node, config: &Config, target: Target, half: f64) -> Result<Transform, Problems> {
-    let name = config.interpolation.as_deref().unwrap_or("bilinear");
-    let method = match config.backend.as_deref() {
+fn method(node: &Node, backend: Option<&str>, name: Option<&str>) -> Result<Method, Problems> {
+    let name = name.unwrap_or("bilinear");
+    let method = match backend {
         None | Some("cv2") => match name {
             "nearest" => Some(Interpolation::Nearest),
             "bilinear" => Some(Interpolation::Linear),
@@ -203,19 +291,13 @@ fn finish(node: &Node, config: &Config, target: Target, half: f64) -> Result<Tra
             return Err(problem(node, "backend", message, ""));
         }
     };
-    let method = method.map_err(|help| {
+    method.map_err(|help| {
         let message = format!("no interpolation '{name}'");
         problem(node, "interpolation", message, help)
-    })?;
-    Ok(Transform::Resize(Resize {
-        target,
-        keep_ratio: config.keep_ratio.unwrap_or(false),
-        half,
-        method,
-    }))
+    })
 }
 
-fn positive(node: &Node, key: &str, values: [f64; 2]) -> Result<[f64; 2], Problems> {
+pub(super) fn positive(node: &Node, key: &str, values: [f64; 2]) -> Result<[f64; 2], Problems> {
     if values.iter().all(|v| v.is_finite() && *v > 0.0) {
         return Ok(values);
     }
@@ -232,6 +314,7 @@ mod tests {
             keep_ratio,
             half,
             method: Method::Cv2(Interpolation::Linear),
+            clip: true,
         }
     }
 
@@ -284,5 +367,47 @@ mod tests {
         let shortest = resize(Target::Shortest(800.0, Some(1333.0)), false, 0.5);
         assert_eq!(shortest.size(640, 427), [1199, 800]);
         assert_eq!(shortest.size(1000, 300), [1333, 400]);
+    }
+
+    #[test]
+    fn all_that_is_there() {
+        use super::super::trial::{refused, run, sample};
+        let objects = [[0.0, 0.0, 2.0, 3.0], [1.0, 1.0, 7.0, 2.0]];
+        let text = "dict(type='Resize', scale=(9, 7), keep_ratio=True)";
+        let out = run(text, sample([4, 3], &objects), None).unwrap().unwrap();
+        assert_eq!(out.image.size(), [9, 7]);
+        // as numpy and torch round: 7 / 3 in f32
+        let [x, y] = [2.25, (7.0 / 3.0_f64) as f32];
+        assert_eq!(
+            out.gt.boxes,
+            [[0.0, 0.0, 2.0 * x, 7.0], [x, y, 9.0, 2.0 * y]]
+        );
+        assert_eq!(out.scale_factor, Some([2.25, 7.0 / 3.0]));
+        assert_eq!(out.gt.masks.unwrap().areas()[0], 5.0 * 7.0);
+        assert_eq!(out.homography.unwrap()[1][1], f64::from(y));
+        let text = "dict(type='Resize', scale_factor=2.0, clip_object_border=False)";
+        let out = run(text, sample([4, 3], &objects), None).unwrap().unwrap();
+        assert_eq!(out.gt.boxes[1], [2.0, 2.0, 14.0, 4.0]);
+        // the picture is rounded down, and so the masks' canvas
+        let text = "dict(type='FixScaleResize', scale=(9, 5), keep_ratio=True)";
+        let out = run(text, sample([4, 3], &objects), None).unwrap().unwrap();
+        assert_eq!(
+            (out.image.size(), out.gt.masks.unwrap().size()),
+            ([6, 5], [6, 5])
+        );
+        let out = run(
+            "dict(type='Resize', scale=(999999, 999999))",
+            sample([4, 3], &[]),
+            None,
+        );
+        assert!(matches!(out, Err(Problem::TooLarge { .. })));
+        let message = refused("dict(type='Resize', scale_factor=2)");
+        assert!(message.contains("write 2.0"), "{message}");
+        let message =
+            refused("dict(type='ResizeShortestEdge', scale=9, resize_type='ResizeShortestEdge')");
+        assert!(
+            message.contains("known are Resize, FixScaleResize"),
+            "{message}"
+        );
     }
 }

@@ -1,4 +1,10 @@
-//! Detections drawn on a picture: boxes, and captions that stay legible and inside.
+//! Drawing on a picture: boxes, and captions that stay legible and inside.
+//!
+//! Here is what detections need; [`objects`] draws ground truth with its masks, [`sheet`] puts pictures under titles and side by side.
+
+pub mod objects;
+pub mod sample;
+pub mod sheet;
 
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use image::codecs::png::PngEncoder;
@@ -100,23 +106,27 @@ impl Canvas {
                 self.frame(area, line, colour(one.label));
             }
         }
+        let captions = marked
+            .iter()
+            .filter_map(|m| Some((self.area(m.xyxy)?, colour(m.label), m.caption.as_str())));
+        self.captions(&captions.collect::<Vec<_>>(), line, &text);
+    }
+
+    /// Writes captions at areas, the first placed first and on top; empty ones are left out.
+    fn captions(&mut self, captions: &[(Area, [u8; 3], &str)], line: i64, text: &Text) {
         let mut taken: Vec<Area> = Vec::new();
         let mut places = Vec::new();
-        for one in marked.iter().filter(|m| !m.caption.is_empty()) {
-            let Some(area) = self.area(one.xyxy) else {
-                continue;
-            };
-            let place = self.place(area, text.size(&one.caption, line), line, &taken);
+        for (area, back, caption) in captions.iter().filter(|(_, _, c)| !c.is_empty()) {
+            let place = self.place(*area, text.size(caption, line), line, &taken);
             taken.push(place);
-            places.push((place, one));
+            places.push((place, *back, *caption));
         }
-        for (place, one) in places.into_iter().rev() {
-            let back = colour(one.label);
+        for (place, back, caption) in places.into_iter().rev() {
             self.fill(place, back, 0.85);
             let light =
                 0.3 * f32::from(back[0]) + 0.59 * f32::from(back[1]) + 0.11 * f32::from(back[2]);
             let ink = if light > 120.0 { [0; 3] } else { [255; 3] };
-            text.write(self, &one.caption, place, line, ink);
+            text.write(self, caption, place, line, ink);
         }
     }
 

@@ -1,0 +1,528 @@
+//! [`BaseDetDataset`]: what all data sets of pictures share, as mmengine's `BaseDataset` and mmdet's `BaseDetDataset` have it: options,
+//! paths, classes, the choice of pictures, and the pipeline with its retries.
+//!
+//! What a data set reads from its annotation file is a [`Table`]; the types differ in nothing else.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::paths::below;
+use super::table::Table;
+use super::tally::{OnBroken, note, thousands};
+use super::{Built, Dataset, MetaInfo, SampleError, Skipped, Source, pipeline};
+use crate::config::{Diagnostic, Kind, Node};
+use crate::data::picture::Problem;
+use crate::data::sample::{DataInfo, Sample};
+use crate::data::transforms::{Context, Files, Transform};
+use crate::registry::{Problems, problem, unsupported};
+
+/// Options of every data set of pictures.
+#[derive(Debug, Deserialize)]
+pub(super) struct Options {
+    pub ann_file: Option<String>,
+    data_root: Option<String>,
+    data_prefix: Option<Prefix>,
+    metainfo: Option<Node>,
+    pub filter_cfg: Option<Filter>,
+    indices: Option<Indices>,
+    #[serde(rename = "pipeline")]
+    _pipeline: Option<Node>,
+    pub test_mode: Option<bool>,
+    max_refetch: Option<usize>,
+    /// Memory is shared between threads in any case.
+    #[serde(rename = "serialize_data")]
+    _serialize_data: Option<bool>,
+    /// Nothing is read before it is asked for.
+    #[serde(rename = "lazy_init")]
+    _lazy_init: Option<bool>,
+    #[serde(rename = "seg_map_suffix")]
+    _seg_map_suffix: Option<String>,
+    proposal_file: Option<String>,
+    backend_args: Option<Node>,
+    return_classes: Option<bool>,
+    caption_prompt: Option<Node>,
+    /// Of XML data sets.
+    pub img_subdir: Option<String>,
+    /// Of XML data sets.
+    pub ann_subdir: Option<String>,
+    /// A key of ours.
+    pub on_broken: Option<OnBroken>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Prefix {
+    img: Option<String>,
+    sub_data_root: Option<String>,
+    /// Segmentation maps are not read.
+    #[serde(rename = "seg")]
+    _seg: Option<IgnoredAny>,
+    /// The default of mmengine, which detection does not use.
+    #[serde(rename = "img_path")]
+    _img_path: Option<IgnoredAny>,
+}
+
+/// `filter_cfg`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct Filter {
+    filter_empty_gt: Option<bool>,
+    min_size: Option<f64>,
+    /// Of XML data sets: smaller objects are ignored.
+    pub bbox_min_size: Option<f64>,
+}
+
+/// `indices`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "an integer or a list of integers")]
+enum Indices {
+    /// The first so many, or the last.
+    Some(i64),
+    These(Vec<i64>),
+}
+
+/// What a config says of a data set, before any file is read.
+#[derive(Debug)]
+pub(super) struct Setup {
+    node: Node,
+    kind: &'static str,
+    pub options: Options,
+    pipeline: Vec<Box<dyn Transform>>,
+    pub notes: Vec<Diagnostic>,
+}
+
+/// The classes that a config wants.
+pub(super) struct Wanted {
+    pub meta: MetaInfo,
+    /// They are to be taken from the annotation file.
+    pub from_file: bool,
+}
+
+impl Setup {
+    /// Reads the options and builds the pipeline; all mistakes of both.
+    pub fn read(source: &Source<'_>) -> Result<Self, Problems> {
+        let node = source.node;
+        let mut problems = Vec::new();
+        let options = node.read::<Options>().map_err(|p| problems.extend(p)).ok();
+        let steps = pipeline(node, source.kind)
+            .map_err(|p| problems.extend(p))
+            .ok();
+        let mut notes = source.notes.clone();
+        if let Some(options) = &options {
+            problems.extend(options.conflicts(node));
+            notes.extend(options.without_effect(node));
+        }
+        match (options, steps) {
+            (Some(options), Some(pipeline)) if problems.is_empty() => Ok(Self {
+                node: node.clone(),
+                kind: source.kind,
+                options,
+                pipeline,
+                notes,
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    /// `data_root` and `ann_file`.
+    pub fn ann_file(&self) -> Result<String, Problems> {
+        match self.options.ann_file.as_deref() {
+            None | Some("") => {
+                let message = format!("`{}` needs `ann_file`", self.kind);
+                Err(problem(
+                    &self.node,
+                    "ann_file",
+                    message,
+                    "name the annotation file",
+                ))
+            }
+            Some(path) => Ok(below(self.root(), path)),
+        }
+    }
+
+    /// `data_prefix['img']` below `data_root`.
+    pub fn pictures(&self) -> String {
+        let prefix = self.options.data_prefix.as_ref();
+        below(
+            self.root(),
+            prefix.and_then(|p| p.img.as_deref()).unwrap_or(""),
+        )
+    }
+
+    /// `data_prefix['sub_data_root']` below `data_root`.
+    pub fn sub_data_root(&self) -> String {
+        let prefix = self.options.data_prefix.as_ref();
+        match prefix.and_then(|p| p.sub_data_root.as_deref()) {
+            Some(folder) => below(self.root(), folder),
+            None => String::new(),
+        }
+    }
+
+    fn root(&self) -> &str {
+        self.options.data_root.as_deref().unwrap_or("")
+    }
+
+    /// `metainfo` over what the type itself says. `classes` may be a file of names, one a line.
+    pub fn wanted(
+        &mut self,
+        known: &[(&str, [u8; 3])],
+        files: Option<&dyn Files>,
+    ) -> Result<Wanted, Problems> {
+        let mut meta = MetaInfo {
+            classes: known.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            palette: known.iter().map(|(_, rgb)| *rgb).collect(),
+            dataset_type: None,
+        };
+        let mut from_file = known.is_empty();
+        let Some(given) = self.options.metainfo.clone().filter(|m| !m.is_none()) else {
+            return Ok(Wanted { meta, from_file });
+        };
+        let Some(dict) = given.as_dict() else {
+            let message = format!("`metainfo` is a dict, found {}", given.type_name());
+            return Err(problem(
+                &self.node,
+                "metainfo",
+                message,
+                "for example dict(classes=('a', 'b'))",
+            ));
+        };
+        for name in ["CLASSES", "PALETTE"] {
+            if let Some(node) = dict.get(name) {
+                let help = format!("write `{}`", name.to_lowercase());
+                let text = format!("`metainfo` has `{name}`, which nothing reads");
+                self.notes
+                    .push(Diagnostic::warning(text).at(&node.origin, "").help(help));
+            }
+        }
+        let mut problems = Vec::new();
+        if let Some(node) = dict.get("classes").filter(|n| !n.is_none()) {
+            match self.classes(node, files) {
+                Ok(classes) => {
+                    from_file = classes.is_empty();
+                    meta.classes = classes;
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        // A name of a palette ('coco', 'random') is for the drawing.
+        if let Some(node) = dict.get("palette").filter(|n| n.as_str().is_none()) {
+            match node.read::<Option<Vec<[u8; 3]>>>() {
+                Ok(palette) => meta.palette = palette.unwrap_or_default(),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if let Some(node) = dict.get("dataset_type") {
+            meta.dataset_type = node.as_str().map(str::to_owned);
+        }
+        if problems.is_empty() {
+            Ok(Wanted { meta, from_file })
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn classes(&mut self, node: &Node, files: Option<&dyn Files>) -> Result<Vec<String>, Problems> {
+        let Some(text) = node.as_str() else {
+            return node.read();
+        };
+        if let Some(bytes) = files.and_then(|f| f.read(text).ok()) {
+            let names = String::from_utf8_lossy(&bytes);
+            return Ok(names.lines().map(str::to_owned).collect());
+        }
+        if files.is_some() {
+            let message =
+                format!("`classes` is the text '{text}', not a tuple: taken as one class");
+            let warning = Diagnostic::warning(message).at(&node.origin, "");
+            self.notes
+                .push(warning.help(format!("write ('{text}',), with a comma")));
+        }
+        Ok(vec![text.to_owned()])
+    }
+
+    /// `filter_cfg`, where it counts: not in test mode.
+    pub fn filter(&self) -> Option<Filter> {
+        self.options.filter_cfg.filter(|_| !self.test_mode())
+    }
+
+    pub fn test_mode(&self) -> bool {
+        self.options.test_mode.unwrap_or(false)
+    }
+
+    /// An error about the annotation file.
+    pub fn file_error(&self, message: impl Into<String>) -> Diagnostic {
+        let at = self.node.get("ann_file").unwrap_or(&self.node);
+        Diagnostic::error(message)
+            .kind(Kind::File)
+            .at(&at.origin, "")
+    }
+
+    /// Where notes about the annotation file point to.
+    pub fn file_origin(&self) -> &crate::config::Origin {
+        &self.node.get("ann_file").unwrap_or(&self.node).origin
+    }
+
+    /// The data set of what was read; `empty` says which rows have nothing to learn from.
+    pub fn finish(
+        mut self,
+        table: Table,
+        meta: MetaInfo,
+        path: &str,
+        empty: impl Fn(usize) -> bool,
+    ) -> Built {
+        let filter = self.filter().unwrap_or_default();
+        let (mut empties, mut small) = (0, 0);
+        let mut picks = Vec::with_capacity(table.rows.len());
+        for (i, row) in table.rows.iter().enumerate() {
+            if filter.filter_empty_gt == Some(true) && empty(i) {
+                empties += 1;
+                continue;
+            }
+            let side = f64::from(row.width.min(row.height));
+            if side > 0.0 && filter.min_size.is_some_and(|least| side < least) {
+                small += 1;
+                continue;
+            }
+            picks.push(i as u32);
+        }
+        let left = picks.len();
+        let picks = self.choose(picks)?;
+        if picks.is_empty() {
+            let message = if table.rows.is_empty() {
+                format!("the data set is empty: `{path}` has no pictures")
+            } else {
+                format!(
+                    "the data set is empty: of {} pictures of `{path}` {} have no object (`filter_empty_gt`), {} are smaller \
+                     than `min_size`, {} are left for `indices`",
+                    thousands(table.rows.len()),
+                    thousands(empties),
+                    thousands(small),
+                    thousands(left)
+                )
+            };
+            let mut problems = self.notes;
+            problems.retain(|d| d.severity != crate::config::Severity::Note);
+            let at = self.node.get("ann_file").unwrap_or(&self.node);
+            let error = Diagnostic::error(message)
+                .kind(Kind::File)
+                .at(&at.origin, "");
+            problems.insert(0, error);
+            return Err(problems);
+        }
+        let kept: usize = picks.iter().map(|i| table.objects(*i as usize).len()).sum();
+        let summary = format!(
+            "`{path}`: {} of {} pictures and {} objects, {:.1} MB in memory",
+            thousands(picks.len()),
+            thousands(table.rows.len()),
+            thousands(kept),
+            table.size_bytes() as f64 / 1e6
+        );
+        let at = self.file_origin().clone();
+        self.notes.insert(0, note(summary, &at));
+        Ok(Some(Box::new(BaseDetDataset {
+            kind: self.kind,
+            test_mode: self.test_mode(),
+            max_refetch: self.options.max_refetch.unwrap_or(1000),
+            on_broken: self.options.on_broken,
+            meta,
+            table,
+            picks,
+            pipeline: self.pipeline,
+            notes: self.notes,
+            skipped: Mutex::default(),
+        })))
+    }
+
+    /// `indices` as Python takes them.
+    fn choose(&self, picks: Vec<u32>) -> Result<Vec<u32>, Problems> {
+        let len = picks.len();
+        match &self.options.indices {
+            None => Ok(picks),
+            Some(Indices::Some(n)) => {
+                let count = usize::try_from(n.unsigned_abs()).unwrap_or(len).min(len);
+                let part = if *n >= 0 { 0..count } else { len - count..len };
+                Ok(picks[part].to_vec())
+            }
+            Some(Indices::These(list)) => {
+                let one = |i: &i64| {
+                    let from_end = if *i < 0 { len as i64 } else { 0 };
+                    let at = usize::try_from(i.checked_add(from_end)?).ok()?;
+                    picks.get(at).copied()
+                };
+                list.iter()
+                    .map(|i| {
+                        one(i).ok_or_else(|| {
+                            let message =
+                                format!("`indices` has {i}, but there are {len} pictures");
+                            problem(&self.node, "indices", message, "")
+                        })
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+impl Options {
+    fn conflicts(&self, node: &Node) -> Problems {
+        let mut problems = Vec::new();
+        let prompt = self.caption_prompt.as_ref().is_some_and(|p| !p.is_none());
+        if prompt && self.return_classes != Some(true) {
+            let message = "`caption_prompt` needs `return_classes=True`";
+            problems.extend(problem(node, "caption_prompt", message, ""));
+        }
+        if self.proposal_file.is_some() {
+            let message = "proposals from files are not supported yet";
+            problems.extend(unsupported(
+                node,
+                "proposal_file",
+                message,
+                "leave `proposal_file` out",
+            ));
+        }
+        problems
+    }
+
+    fn without_effect(&self, node: &Node) -> Vec<Diagnostic> {
+        let mut notes = Vec::new();
+        let mut add = |key: &str, text: String| {
+            let at = node.get(key).unwrap_or(node);
+            notes.push(note(text, &at.origin).kind(Kind::Unsupported));
+        };
+        if self.return_classes == Some(true) {
+            add(
+                "return_classes",
+                "`return_classes` has no effect: detectors with text prompts are not there yet"
+                    .into(),
+            );
+        }
+        let backend = self.backend_args.as_ref().and_then(|b| b.get("backend"));
+        if let Some(name) = backend.and_then(Node::as_str).filter(|b| *b != "local") {
+            add(
+                "backend_args",
+                format!("`backend='{name}'` has no effect: files are read from disk"),
+            );
+        }
+        notes
+    }
+}
+
+/// A data set of pictures with objects: every type of the table that is no wrapper.
+#[derive(Debug)]
+pub struct BaseDetDataset {
+    kind: &'static str,
+    meta: MetaInfo,
+    table: Table,
+    /// Rows of the table, by index.
+    picks: Vec<u32>,
+    pipeline: Vec<Box<dyn Transform>>,
+    test_mode: bool,
+    max_refetch: usize,
+    on_broken: Option<OnBroken>,
+    notes: Vec<Diagnostic>,
+    skipped: Mutex<Skipped>,
+}
+
+impl BaseDetDataset {
+    /// Its `type`.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Without a config.
+    #[cfg(test)]
+    pub(super) fn of(
+        table: Table,
+        pipeline: Vec<Box<dyn Transform>>,
+        on_broken: Option<OnBroken>,
+        test_mode: bool,
+    ) -> Self {
+        Self {
+            kind: "CocoDataset",
+            meta: MetaInfo::default(),
+            picks: (0..table.rows.len() as u32).collect(),
+            table,
+            pipeline,
+            test_mode,
+            max_refetch: 1000,
+            on_broken,
+            notes: Vec::new(),
+            skipped: Mutex::default(),
+        }
+    }
+
+    fn error(&self, index: usize, problem: Problem) -> SampleError {
+        let row = self.picks.get(index).map(|row| *row as usize);
+        let info = row.map(|row| &self.table.rows[row]);
+        SampleError {
+            path: info.map_or_else(String::new, |r| {
+                super::paths::join(&self.table.folder, &r.file_name)
+            }),
+            id: info.map(|r| self.table.ids.get(r.id)),
+            problem,
+        }
+    }
+}
+
+impl Dataset for BaseDetDataset {
+    fn len(&self) -> usize {
+        self.picks.len()
+    }
+
+    fn meta(&self) -> &MetaInfo {
+        &self.meta
+    }
+
+    fn info(&self, index: usize) -> Arc<DataInfo> {
+        Arc::new(self.table.info(self.picks[index] as usize, index))
+    }
+
+    fn labels(&self, index: usize) -> Vec<i64> {
+        let objects = self.table.objects(self.picks[index] as usize);
+        objects.iter().map(|o| i64::from(o.label)).collect()
+    }
+
+    fn get(&self, index: usize, cx: &mut Context<'_>) -> Result<Option<Sample>, SampleError> {
+        let mut at = index;
+        for _ in 0..=self.max_refetch {
+            if at >= self.len() {
+                let text = format!("there is no sample {at}: the data set has {}", self.len());
+                return Err(self.error(at, Problem::Transform(text)));
+            }
+            match cx.run_all(&self.pipeline, Sample::new(self.info(at))) {
+                Ok(Some(sample)) => return Ok(Some(sample)),
+                Ok(None) if self.test_mode => {
+                    let text = "a test pipeline dropped the picture".into();
+                    return Err(self.error(at, Problem::Transform(text)));
+                }
+                Ok(None) => {}
+                Err(problem) if self.on_broken == Some(OnBroken::Skip) && !self.test_mode => {
+                    let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+                    skipped.add(self.error(at, problem));
+                }
+                Err(problem) => return Err(self.error(at, problem)),
+            }
+            let name = format!("{}.refetch", self.kind);
+            let len = self.len() as i64;
+            let drawn = cx.drawn(&name, |random| Ok(random.randint(0, len)?));
+            at = drawn.map_err(|p| self.error(at, p))? as usize;
+        }
+        let text = format!(
+            "the pipeline dropped it, and {} others in its place",
+            self.max_refetch
+        );
+        Err(self.error(index, Problem::Transform(text)))
+    }
+
+    fn pipeline(&self) -> &[Box<dyn Transform>] {
+        &self.pipeline
+    }
+
+    fn notes(&self) -> &[Diagnostic] {
+        &self.notes
+    }
+
+    fn skipped(&self) -> Skipped {
+        let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        skipped.clone()
+    }
+}

@@ -1,0 +1,396 @@
+//! Data sets: what a config's `dataset=dict(type=...)` describes, down to one sample.
+//!
+//! A data set knows its pictures and objects ([`Dataset::info`]) and runs its pipeline on one of them ([`Dataset::get`]). Wrappers hold other
+//! data sets. One type, one file, a row in the table.
+
+mod base;
+mod check;
+mod cityscapes;
+mod class_balanced;
+mod class_names;
+mod coco;
+mod coco_file;
+mod concat;
+mod deep_fashion;
+#[cfg(test)]
+pub(super) mod flat;
+mod json;
+pub mod legacy;
+mod lvis;
+mod multi_image_mix;
+mod objects365;
+mod others;
+mod paths;
+mod repeat;
+mod segments;
+mod table;
+mod tally;
+mod voc;
+mod wider_face;
+mod xml;
+mod xml_style;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+use super::picture::Problem;
+use super::sample::{DataInfo, Sample};
+use super::transforms::{self, Context, Files, Transform};
+use crate::config::{Config, Diagnostic, Kind, Node, nearest};
+use crate::registry::{Problems, problem, unsupported};
+
+pub use base::BaseDetDataset;
+pub use check::check;
+pub use class_balanced::ClassBalancedDataset;
+pub use concat::ConcatDataset;
+pub use multi_image_mix::MultiImageMixDataset;
+pub use others::Others;
+pub use repeat::RepeatDataset;
+pub use tally::OnBroken;
+
+/// `metainfo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetaInfo {
+    /// Class names; labels are indices into it.
+    pub classes: Vec<String>,
+    /// RGB per class; may be shorter or empty.
+    pub palette: Vec<[u8; 3]>,
+    /// `VOC2007` or `VOC2012`, where that matters to the metric.
+    pub dataset_type: Option<String>,
+}
+
+/// A sample that could not be made: which picture, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleError {
+    /// The picture's file.
+    pub path: String,
+    /// Its id, where the annotation file has one.
+    pub id: Option<super::coco::ImageId>,
+    /// Why.
+    pub problem: Problem,
+}
+
+impl fmt::Display for SampleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(id) => write!(f, "{} (id {id}): {}", self.path, self.problem),
+            None => write!(f, "{}: {}", self.path, self.problem),
+        }
+    }
+}
+
+impl std::error::Error for SampleError {}
+
+/// Pictures that could not be used and were replaced by others (`on_broken='skip'`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// How often.
+    pub count: usize,
+    /// The first of them.
+    pub first: Vec<SampleError>,
+}
+
+impl Skipped {
+    /// How many are kept.
+    const NAMED: usize = 20;
+
+    fn add(&mut self, error: SampleError) {
+        self.count += 1;
+        if self.first.len() < Self::NAMED {
+            self.first.push(error);
+        }
+    }
+
+    fn append(&mut self, other: Self) {
+        self.count += other.count;
+        self.first.extend(other.first);
+        self.first.truncate(Self::NAMED);
+    }
+}
+
+/// A data set of a config.
+pub trait Dataset: Send + Sync + fmt::Debug {
+    /// Number of samples (of a wrapper: after repetition and so on).
+    fn len(&self) -> usize;
+
+    /// No samples.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Classes.
+    fn meta(&self) -> &MetaInfo;
+
+    /// `get_data_info`: what is known of the picture at `index`.
+    ///
+    /// # Panics
+    /// If there is no such index.
+    fn info(&self, index: usize) -> Arc<DataInfo>;
+
+    /// `get_cat_ids`: labels of the objects at `index`.
+    fn labels(&self, index: usize) -> Vec<i64> {
+        self.info(index).instances.iter().map(|i| i.label).collect()
+    }
+
+    /// `dataset[index]`: loaded and through the pipeline. Where the pipeline drops it, other indices are drawn, as MMDetection does
+    /// (`max_refetch`); `None` only where the original would give None (`test_mode` aside, after an empty pipeline).
+    ///
+    /// # Errors
+    /// Names the picture.
+    fn get(&self, index: usize, cx: &mut Context<'_>) -> Result<Option<Sample>, SampleError>;
+
+    /// Its own pipeline.
+    fn pipeline(&self) -> &[Box<dyn Transform>];
+
+    /// Data sets inside it.
+    fn children(&self) -> Vec<&dyn Dataset> {
+        Vec::new()
+    }
+
+    /// `update_skip_type_keys`, for YOLOXModeSwitchHook: a `MultiImageMixDataset` leaves out these steps from now on; others pass
+    /// it on to the data sets inside them.
+    fn skip_types(&self, keys: &[String]) {
+        for child in self.children() {
+            child.skip_types(keys);
+        }
+    }
+
+    /// What was noticed while it was read: objects left out and why, keys that were mapped.
+    fn notes(&self) -> &[Diagnostic] {
+        &[]
+    }
+
+    /// Pictures that were replaced by others so far; of a wrapper, those of the data sets inside it.
+    fn skipped(&self) -> Skipped {
+        let mut all = Skipped::default();
+        for child in self.children() {
+            all.append(child.skipped());
+        }
+        all
+    }
+}
+
+/// Notes of a data set and of those inside it.
+pub fn all_notes(dataset: &dyn Dataset) -> Vec<&Diagnostic> {
+    let mut notes: Vec<&Diagnostic> = dataset.notes().iter().collect();
+    for child in dataset.children() {
+        notes.extend(all_notes(child));
+    }
+    notes
+}
+
+/// `None` where only the config is checked.
+type Built = Result<Option<Box<dyn Dataset>>, Problems>;
+
+/// What a data set is built from.
+struct Source<'a> {
+    node: &'a Node,
+    kind: &'static str,
+    /// `None`: nothing is read, only the config is checked.
+    files: Option<&'a dyn Files>,
+    /// What its keys were mapped to.
+    notes: Vec<Diagnostic>,
+    /// All of those so far.
+    log: &'a RefCell<Vec<Diagnostic>>,
+}
+
+type Build = fn(&Source<'_>) -> Built;
+
+/// `type` and builder, by name.
+const TABLE: &[(&str, Build)] = &[
+    ("CityscapesDataset", cityscapes::build),
+    ("ClassBalancedDataset", class_balanced::build),
+    ("CocoDataset", coco::build),
+    ("ConcatDataset", concat::build),
+    ("DeepFashionDataset", deep_fashion::build),
+    ("LVISDataset", lvis::build_v05),
+    ("LVISV05Dataset", lvis::build_v05),
+    ("LVISV1Dataset", lvis::build_v1),
+    ("MultiImageMixDataset", multi_image_mix::build),
+    ("Objects365V1Dataset", objects365::build_v1),
+    ("Objects365V2Dataset", objects365::build_v2),
+    ("RepeatDataset", repeat::build),
+    ("VOCDataset", voc::build),
+    ("WIDERFaceDataset", wider_face::build),
+    ("XMLDataset", xml_style::build),
+];
+
+/// Those of mmdet 3.3 that are not read: a config that names one may be right.
+const NOT_YET: &[&str] = &[
+    "ADE20KInstanceDataset",
+    "ADE20KPanopticDataset",
+    "ADE20KSegDataset",
+    "BaseDetDataset",
+    "BaseSegDataset",
+    "BaseVideoDataset",
+    "CocoCaptionDataset",
+    "CocoPanopticDataset",
+    "CocoSegDataset",
+    "CrowdHumanDataset",
+    "DODDataset",
+    "DSDLDetDataset",
+    "Flickr30kDataset",
+    "MDETRStyleRefCocoDataset",
+    "MOTChallengeDataset",
+    "ODVGDataset",
+    "OpenImagesChallengeDataset",
+    "OpenImagesDataset",
+    "ReIDDataset",
+    "RefCocoDataset",
+    "V3DetDataset",
+    "YouTubeVISDataset",
+    "iSAIDDataset",
+];
+
+/// Reads a `dict(type=...)` and the annotation files that it names. Keys of MMDetection 2.x are mapped, with notes
+/// ([`Dataset::notes`], [`all_notes`]).
+///
+/// # Errors
+/// Whatever is wrong with the config, with its place, all at once; a file that cannot be read; a data set without pictures.
+pub fn build(node: &Node, files: &dyn Files) -> Result<Box<dyn Dataset>, Problems> {
+    read(node, files, Vec::new())
+}
+
+fn read(
+    node: &Node,
+    files: &dyn Files,
+    notes: Vec<Diagnostic>,
+) -> Result<Box<dyn Dataset>, Problems> {
+    let built = make(node, Some(files), notes, &RefCell::default())?;
+    built.ok_or_else(|| problem(node, "type", "no data set was built", ""))
+}
+
+/// Reads the data set of `train`, `val` or `test`: `{split}_dataloader.dataset`, or `data.{split}` of MMDetection 2.x.
+///
+/// # Errors
+/// As [`build`]; and if there is none.
+pub fn from_config(
+    config: &Config,
+    split: &str,
+    files: &dyn Files,
+) -> Result<Box<dyn Dataset>, Problems> {
+    let (loader, notes) = legacy::dataloader(config, split);
+    let Some(dataset) = loader.as_ref().and_then(|l| l.get("dataset")) else {
+        let message = format!("the config has no data set for `{split}`: no `{split}_dataloader`");
+        return Err(problem(
+            &config.root,
+            "",
+            message,
+            "name train, val or test",
+        ));
+    };
+    read(dataset, files, notes)
+}
+
+/// A data set inside another one.
+fn nested(node: &Node, outer: &Source<'_>) -> Built {
+    make(node, outer.files, Vec::new(), outer.log)
+}
+
+fn make(
+    node: &Node,
+    files: Option<&dyn Files>,
+    mut notes: Vec<Diagnostic>,
+    log: &RefCell<Vec<Diagnostic>>,
+) -> Built {
+    let (node, mapped) = legacy::dataset(node);
+    notes.extend(mapped);
+    log.borrow_mut().extend(notes.iter().cloned());
+    let Some(kind) = node.get("type").and_then(Node::as_type) else {
+        let found = format!(
+            "a data set is a dict with a `type`, found {}",
+            node.type_name()
+        );
+        return Err(problem(
+            &node,
+            "",
+            found,
+            "for example dict(type='CocoDataset', ...)",
+        ));
+    };
+    let (scope, name) = kind.rsplit_once('.').unwrap_or(("mmdet", &kind));
+    let ours = matches!(scope.split('.').next(), Some("mmdet" | "mmengine"));
+    if let Some((kind, build)) = TABLE.iter().find(|(known, _)| ours && *known == name) {
+        let source = Source {
+            node: &node,
+            kind,
+            files,
+            notes,
+            log,
+        };
+        return build(&source);
+    }
+    if ours && NOT_YET.contains(&name) {
+        let message = format!("the data set `{kind}` is not supported yet");
+        return Err(unsupported(
+            &node,
+            "type",
+            message,
+            "convert it to COCO's form",
+        ));
+    }
+    let names = || TABLE.iter().map(|(name, _)| *name);
+    let list: Vec<&str> = names().collect();
+    let known = format!("known are: {}", list.join(", "));
+    let help = match nearest(name, names()) {
+        Some(near) if ours => format!("did you mean `{near}`? {known}"),
+        _ => known,
+    };
+    let mut problems = problem(&node, "type", format!("no data set `{kind}`"), &help);
+    problems.iter_mut().for_each(|p| p.kind = Kind::Unknown);
+    Err(problems)
+}
+
+/// The pipeline of a data set. Transforms that mix pictures belong to a `MultiImageMixDataset`, and there not into another transform.
+fn pipeline(node: &Node, kind: &str) -> Result<Vec<Box<dyn Transform>>, Problems> {
+    fn mixing(step: &dyn Transform) -> Option<&'static str> {
+        if step.needs_mix() {
+            return Some(step.name());
+        }
+        step.children().into_iter().find_map(mixing)
+    }
+    let Some(list) = node.get("pipeline").filter(|n| !n.is_none()) else {
+        return Ok(Vec::new());
+    };
+    let Some(items) = list.as_items() else {
+        return transforms::build_all(Some(list));
+    };
+    let (mut steps, mut problems) = (Vec::new(), Vec::new());
+    for item in items {
+        let step = match transforms::build(item) {
+            Ok(step) => step,
+            Err(found) => {
+                problems.extend(found);
+                continue;
+            }
+        };
+        let inner = step.children().into_iter().find_map(mixing);
+        let outer = step.needs_mix() && kind != "MultiImageMixDataset";
+        let at = &item.get("type").unwrap_or(item).origin;
+        let name = step.name();
+        if outer {
+            let message =
+                format!("`{name}` mixes several pictures, which `{kind}` does not give it");
+            problems.push(Diagnostic::error(message).at(at, "").help(format!(
+                "move it into a MultiImageMixDataset: dataset=dict(type='MultiImageMixDataset', dataset=dict(type='{kind}', ..., \
+                 pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]), \
+                 pipeline=[dict(type='{name}', ...), ...])"
+            )));
+        } else if let Some(inner) = inner {
+            let message =
+                format!("`{inner}` mixes several pictures, which `{name}` cannot give it");
+            let help = "put it into the pipeline of the MultiImageMixDataset itself; its `prob` says how often";
+            problems.push(Diagnostic::error(message).at(at, "").help(help));
+        }
+        steps.push(step);
+    }
+    if problems.is_empty() {
+        Ok(steps)
+    } else {
+        Err(problems)
+    }
+}

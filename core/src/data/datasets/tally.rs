@@ -1,0 +1,209 @@
+//! [`Tally`]: what was left out or mended while an annotation file was read: how many of each kind, and the first few by their ids.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::config::{Diagnostic, Kind, Origin, Severity};
+
+/// `on_broken`, a key of ours: what broken annotations and pictures mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBroken {
+    /// They are left out or mended, counted and named. A picture that cannot be loaded is replaced by another, drawn as for one that the
+    /// pipeline drops.
+    Skip,
+    /// The data set, or the sample, is an error.
+    Error,
+}
+
+/// One kind of finding, in the order in which they are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Found {
+    // By the rules of the data set.
+    Ignored,
+    OtherCategory,
+    Thin,
+    Outside,
+    NoArea,
+    KnownMissing,
+    // Broken.
+    UnknownCategory,
+    MissingPicture,
+    Keyless,
+    NotFinite,
+    MissingArea,
+    SameId,
+    FlatPolygon,
+    BrokenMask,
+    KeylessPicture,
+    SamePicture,
+    SizelessPicture,
+    UnreadPicture,
+    BrokenObject,
+    BrokenCategory,
+}
+
+impl Found {
+    fn is_broken(self) -> bool {
+        self >= Found::UnknownCategory
+    }
+
+    /// What is counted, one and several, and what became of it.
+    fn words(self) -> (&'static str, &'static str, &'static str) {
+        let annotation = |what| ("annotation", "annotations", what);
+        let picture = |what| ("picture", "pictures", what);
+        match self {
+            Found::Ignored => annotation("left out: marked `ignore`"),
+            Found::OtherCategory => {
+                annotation("left out: of a category that the config does not want")
+            }
+            Found::Thin => annotation("left out: the box is less than 1 px wide or high"),
+            Found::Outside => annotation("left out: the box lies outside of the picture"),
+            Found::NoArea => annotation("left out: `area` is 0 or less"),
+            Found::KnownMissing => {
+                picture("left out: Objects365 v2 lists it but does not have the file")
+            }
+            Found::UnknownCategory => {
+                annotation("left out: the file has no category of this `category_id`")
+            }
+            Found::MissingPicture => {
+                annotation("left out: the file has no picture of this `image_id`")
+            }
+            Found::Keyless => annotation(
+                "left out: without an `image_id`, a `category_id` or a `bbox` of four numbers",
+            ),
+            Found::NotFinite => annotation("left out: the box has a value that is no number"),
+            Found::MissingArea => {
+                annotation("without `area`: width times height of the box is taken")
+            }
+            Found::SameId => annotation("with the `id` of an earlier annotation: both are kept"),
+            Found::FlatPolygon => annotation(
+                "with a `segmentation` that is one list of numbers, not a list of lists: taken as one polygon",
+            ),
+            Found::BrokenMask => annotation(
+                "with a `segmentation` that cannot be read: where masks are loaded, the object is ignored",
+            ),
+            Found::KeylessPicture => picture("left out: without an `id` or a `file_name`"),
+            Found::SamePicture => {
+                picture("with the `id` of an earlier picture: the later entry counts")
+            }
+            Found::SizelessPicture => picture(
+                "without `width` and `height`: their boxes are not compared with the border",
+            ),
+            Found::UnreadPicture => picture("left out: their annotations cannot be read"),
+            Found::BrokenObject => (
+                "object",
+                "objects",
+                "left out: without a `name` or a `bndbox` of four numbers",
+            ),
+            Found::BrokenCategory => (
+                "category",
+                "categories",
+                "left out: without an `id` or a `name`",
+            ),
+        }
+    }
+}
+
+/// Of each kind: how many, and the first of them.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    found: BTreeMap<Found, (usize, Vec<String>)>,
+}
+
+/// How many are named.
+const NAMED: usize = 5;
+
+impl Tally {
+    /// Counts one; `name` is asked for the first few only.
+    pub fn add(&mut self, found: Found, name: impl FnOnce() -> String) {
+        let (count, names) = self.found.entry(found).or_default();
+        *count += 1;
+        if names.len() < NAMED {
+            names.push(name());
+        }
+    }
+
+    /// As diagnostics: notes by the rules; warnings, or errors, for what is broken.
+    /// `path` is that of the annotation file.
+    pub fn report(&self, path: &str, at: &Origin, on_broken: Option<OnBroken>) -> Vec<Diagnostic> {
+        let one = |(found, (count, names)): (&Found, &(usize, Vec<String>))| {
+            let (single, several, what) = found.words();
+            let unit = if *count == 1 { single } else { several };
+            let more = if *count > names.len() { ", ..." } else { "" };
+            let (count, names) = (thousands(*count), names.join(", "));
+            let text = format!("`{path}`: {count} {unit} {what} ({names}{more})");
+            match (found.is_broken(), on_broken) {
+                (true, Some(OnBroken::Error)) => Diagnostic::error(text)
+                    .kind(Kind::File)
+                    .at(at, "")
+                    .help("on_broken='skip' takes the rest"),
+                (true, _) => Diagnostic::warning(text).kind(Kind::File).at(at, ""),
+                (false, _) => note(text, at),
+            }
+        };
+        self.found.iter().map(one).collect()
+    }
+}
+
+/// Something worth knowing.
+pub(super) fn note(text: impl Into<String>, at: &Origin) -> Diagnostic {
+    let mut note = Diagnostic::warning(text).at(at, "");
+    note.severity = Severity::Note;
+    note
+}
+
+/// 860001 as `860,001`.
+pub(super) fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Names in braces; long lists are cut.
+pub(super) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(12);
+    let mut shown: Vec<String> = names.take(12).map(|n| format!("{n:.40}")).collect();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    format!("{{{}}}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_names_the_first() {
+        let mut tally = Tally::default();
+        for i in 0..1234 {
+            tally.add(Found::Outside, || i.to_string());
+        }
+        tally.add(Found::SameId, || "7".into());
+        let at = Origin::made("test");
+        let text = |on| -> Vec<String> {
+            let report = tally.report("a", &at, on);
+            report
+                .iter()
+                .map(|d| d.to_string().lines().next().unwrap_or("").into())
+                .collect()
+        };
+        assert_eq!(
+            text(None),
+            [
+                "note: `a`: 1,234 annotations left out: the box lies outside of the picture (0, 1, 2, 3, 4, ...)",
+                "warning: `a`: 1 annotation with the `id` of an earlier annotation: both are kept (7)"
+            ]
+        );
+        assert!(text(Some(OnBroken::Error))[1].starts_with("error: `a`: 1 annotation"));
+        assert_eq!(listed(["a", "b"].into_iter()), "{a, b}");
+    }
+}

@@ -1,0 +1,136 @@
+//! [`Sample`]: what MMDetection calls `results`, on its way through a training pipeline.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::coco::ImageId;
+use super::image::Image;
+use super::pixels::Direction;
+use crate::structures::{Bitmap, GroundTruth, Masks, Polygon, Xyxy};
+
+/// What a data set knows of a picture (`get_data_info`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DataInfo {
+    /// `img_path`: where the file is, with the data set's root and prefix.
+    pub img_path: String,
+    /// `img_id`.
+    pub img_id: Option<ImageId>,
+    /// Index in the data set.
+    pub index: usize,
+    /// As the annotation file says, px; 0 if it does not.
+    pub width: usize,
+    /// As the annotation file says, px; 0 if it does not.
+    pub height: usize,
+    /// Its objects.
+    pub instances: Vec<Instance>,
+}
+
+/// An object as an annotation file has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// px.
+    pub bbox: Xyxy,
+    /// Index of its class.
+    pub label: i64,
+    /// `ignore_flag`: a crowd, or difficult.
+    pub ignore: bool,
+    /// `mask`.
+    pub mask: Segmentation,
+}
+
+/// COCO's `segmentation`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Segmentation {
+    /// There is none.
+    None,
+    /// Polygons, px.
+    Polygons(Polygon),
+    /// Run lengths.
+    Rle {
+        /// The lengths.
+        counts: crate::structures::masks::RleCounts,
+        /// px.
+        width: usize,
+        /// px.
+        height: usize,
+    },
+}
+
+/// A picture with its objects, between two transforms.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// What the data set says; `LoadImageFromFile` and `LoadAnnotations` read it.
+    pub info: Arc<DataInfo>,
+    /// `img`.
+    pub image: Image,
+    /// Objects.
+    pub gt: GroundTruth,
+    /// `LoadAnnotations(with_bbox=True)` ran: transforms treat boxes as present.
+    pub has_boxes: bool,
+    /// `ori_shape`: height and width as loaded.
+    pub ori_shape: [usize; 2],
+    /// `img_shape`: height and width; transforms set it as MMDetection does.
+    pub img_shape: [usize; 2],
+    /// `scale_factor`: x, y.
+    pub scale_factor: Option<[f64; 2]>,
+    /// `keep_ratio`.
+    pub keep_ratio: Option<bool>,
+    /// `flip`: `Some` once a RandomFlip ran.
+    pub flip: Option<bool>,
+    /// `flip_direction`.
+    pub flip_direction: Option<Direction>,
+    /// `homography_matrix`, rows.
+    pub homography: Option<[[f64; 3]; 3]>,
+    /// `pad_shape`, height and width; `pad_size_divisor`; and other keys that only `meta_keys` reads, as JSON.
+    pub more: BTreeMap<&'static str, serde_json::Value>,
+    /// `mix_results`: the other pictures of a Mosaic, a MixUp or a CopyPaste.
+    pub mix: Vec<Sample>,
+    /// What `TestTimeAug` made: the sample itself is then of no use.
+    pub variants: Vec<Sample>,
+}
+
+impl Sample {
+    /// Before loading.
+    pub fn new(info: Arc<DataInfo>) -> Self {
+        Self {
+            info,
+            image: Image::none(),
+            gt: GroundTruth::default(),
+            has_boxes: false,
+            ori_shape: [0, 0],
+            img_shape: [0, 0],
+            scale_factor: None,
+            keep_ratio: None,
+            flip: None,
+            flip_direction: None,
+            homography: None,
+            more: BTreeMap::new(),
+            mix: Vec::new(),
+            variants: Vec::new(),
+        }
+    }
+
+    /// Sets the picture and `img_shape`.
+    pub fn set_image(&mut self, image: Image) {
+        self.img_shape = [image.height(), image.width()];
+        self.image = image;
+    }
+
+    /// The masks, if there are any.
+    pub fn masks(&self) -> Option<&Masks> {
+        self.gt.masks.as_ref()
+    }
+
+    /// `homography = matrix @ homography`, as mmdet's `_record_homography_matrix`.
+    pub fn record_homography(&mut self, matrix: [[f64; 3]; 3]) {
+        self.homography = Some(match self.homography {
+            None => matrix,
+            Some(old) => std::array::from_fn(|i| {
+                std::array::from_fn(|j| (0..3).map(|k| matrix[i][k] * old[k][j]).sum())
+            }),
+        });
+    }
+}
+
+/// For a mask of one object.
+pub type Mask = Bitmap;
