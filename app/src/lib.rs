@@ -33,6 +33,8 @@ enum Command {
     Demo(commands::demo::DemoArgs),
     /// Find objects in pictures with a config and a checkpoint
     Detect(commands::detect::DetectArgs),
+    /// See what a data set holds and what its pipeline makes of it, step by step
+    Browse(commands::browse::BrowseArgs),
     /// Show, check and compare config files
     Config(commands::config::ConfigArgs),
     /// List a checkpoint's tensors, or compare them with a config's model
@@ -56,6 +58,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Detect(args) => commands::detect::run(&args),
+        Command::Browse(args) => commands::browse::run(&args),
         Command::Config(args) => return commands::config::run(args, commands::model::check),
         Command::Weights(args) => return commands::weights::run(&args, commands::model::state_of),
         Command::Channels(args) => commands::channels::run(&args),

@@ -1,4 +1,4 @@
-//! `smalti bench CONFIG [CHECKPOINT]`: how long each stage takes.
+//! `smalti bench CONFIG [CHECKPOINT]`: how long each stage takes; with `--data`, samples a second (`bench_data`).
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use super::{DeviceArg, model};
 )]
 pub struct BenchArgs {
     /// MMDetection config
-    config: String,
+    pub(super) config: String,
     /// Checkpoint; without one the weights are initial values, which costs the same
     checkpoint: Option<String>,
     /// Size of the picture that goes into the test pipeline
@@ -36,17 +36,38 @@ pub struct BenchArgs {
     /// Runs before the timed ones
     #[arg(long, value_name = "N", default_value_t = 2)]
     warmup: u32,
+    /// Time the training pipeline, not the model: samples a second
+    #[arg(long, conflicts_with_all = ["checkpoint", "size", "picture", "batch", "runs", "warmup"])]
+    pub(super) data: bool,
+    /// With --data: which data set of the config (train, val or test)
+    #[arg(long, default_value = "train", requires = "data")]
+    pub(super) split: String,
+    /// With --data: samples to time, after a tenth of that many that are not
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "data", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(super) samples: u32,
+    /// With --data: threads that make samples; 0 makes them in the main one
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "data", value_parser = clap::value_parser!(u32).range(0..=256))]
+    pub(super) workers: u32,
+    /// With --data: keep decoded pictures in memory, to time what follows
+    #[arg(long, requires = "data")]
+    pub(super) decoded: bool,
+    /// With --data: interpolate step by step, as MMDetection does, and do not compose geometric steps
+    #[arg(long, requires = "data")]
+    pub(super) exact: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
-    device: DeviceArg,
+    pub(super) device: DeviceArg,
     #[command(flatten)]
-    read: ReadOptions,
+    pub(super) read: ReadOptions,
 }
 
 /// Runs the command.
 pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
+    if args.data {
+        return super::bench_data::run(args);
+    }
     let start = Instant::now();
     let config = args.read.load(&args.config)?;
     let chosen = args.device.choose()?;
@@ -153,7 +174,7 @@ fn made_up(size: &str) -> Result<Picture, String> {
 }
 
 /// The most memory that this process has held, where the system tells.
-fn peak_memory_mib() -> Option<f64> {
+pub(super) fn peak_memory_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

@@ -1,6 +1,8 @@
 //! The commands, and what several of them share.
 
 pub mod bench;
+mod bench_data;
+pub mod browse;
 pub mod channels;
 pub mod config;
 pub mod demo;
