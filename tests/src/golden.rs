@@ -1,5 +1,6 @@
-//! Compares our models with rows of real outputs: weights and input come from a formula, so a row needs no checkpoint file.
-//! `../bin/golden.rs` is the command; `spine.rs` runs the rows in `data/`.
+//! Compares ours with rows of real outputs. Models are compared here: weights and input come from a formula, so a row needs no
+//! checkpoint file. Rows of data transforms are [`crate::transforms`]' business.
+//! `../bin/golden.rs` is the command; `spine.rs` and `transform_rows.rs` run the rows in `data/`.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,15 +9,50 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use smalti::config::{Dict, Node, Value};
+use smalti::data::pixels::Pixels;
 use smalti::layers::{Mode, Params, Role, StateEntry, TensorSource};
 use smalti::ops::{Detections, PictureMeta};
 use smalti::registry::{Build, DEFAULT_SCOPE, Registry};
 
+use crate::formula::{tagged, uniform};
+use crate::transforms;
+
+/// Expected values.
+pub enum Row {
+    /// Of a model.
+    Model(Box<Model>),
+    /// Of a pipeline of transforms.
+    Pipeline(Box<transforms::Row>),
+}
+
+impl Row {
+    /// The config's name, or what tells pipelines apart.
+    pub fn name(&self) -> String {
+        match self {
+            Row::Model(model) => model.file.clone(),
+            Row::Pipeline(row) => row.name(),
+        }
+    }
+
+    /// A row with a `pipeline` is one of transforms.
+    fn read(line: &str) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Kind {
+            pipeline: Option<serde::de::IgnoredAny>,
+        }
+        let kind: Kind = serde_json::from_str(line)?;
+        match kind.pipeline {
+            Some(_) => serde_json::from_str(line).map(Row::Pipeline),
+            None => serde_json::from_str(line).map(Row::Model),
+        }
+    }
+}
+
 /// One model's expected values.
 #[derive(Deserialize)]
-pub struct Row {
+pub struct Model {
     /// Name of the config.
-    pub file: String,
+    file: String,
     model: Option<Json>,
     score_thr: Option<f32>,
     #[serde(default)]
@@ -29,7 +65,6 @@ pub struct Row {
     predict: Option<Vec<Predicted>>,
     agree: Option<usize>,
     error: Option<String>,
-    pipeline: Option<Json>,
     losses: Option<Json>,
 }
 
@@ -76,24 +111,29 @@ pub fn read_rows(path: &Path) -> Result<Vec<Row>, String> {
         .enumerate()
         .filter(|(_, l)| !l.trim().is_empty());
     lines
-        .map(|(i, line)| {
-            serde_json::from_str(line).map_err(|e| format!("{}:{}: {e}", path.display(), i + 1))
-        })
+        .map(|(i, line)| Row::read(line).map_err(|e| format!("{}:{}: {e}", path.display(), i + 1)))
         .collect()
 }
 
-/// Builds the row's model on `device`, runs it, and compares every stage and the boxes.
+/// Builds the row's model or pipeline on `device`, runs it, and compares every stage and the boxes.
 pub fn check(row: &Row, device: &Device) -> Outcome {
-    match compare(row, device) {
+    let compared = match row {
+        Row::Model(row) => compare(row, device),
+        Row::Pipeline(row) => transforms::check(row, &pixels(device)),
+    };
+    match compared {
         Ok(line) => Outcome::Passed(line),
         Err(line) => Outcome::Failed(line),
     }
 }
 
-fn compare(row: &Row, device: &Device) -> Result<String, String> {
-    if row.pipeline.is_some() {
-        return Err("this is a row of a pipeline, which this program cannot check yet".into());
-    }
+/// Step by step, as MMDetection; by the CPU where the device runs no WGSL.
+fn pixels(device: &Device) -> Pixels {
+    let on = smalti::ops::augment::engine(device).map_or_else(Pixels::cpu, Pixels::on);
+    on.exact(true)
+}
+
+fn compare(row: &Model, device: &Device) -> Result<String, String> {
     if row.losses.is_some() {
         return Err("this is a row of training, which this program cannot check yet".into());
     }
@@ -107,7 +147,7 @@ fn compare(row: &Row, device: &Device) -> Result<String, String> {
     let formula = Formula {
         alias: row.alias.clone(),
     };
-    let mut node = tagged(model)?;
+    let mut node = tagged(model, "the row's model")?;
     forget_weights(&mut node);
     let registry = Registry::standard();
     let params = Params::new(device, Mode::Inference, Some(Box::new(formula)));
@@ -274,20 +314,6 @@ impl TensorSource for Formula {
     }
 }
 
-/// `n` values in [-1, 1): a splitmix64 stream seeded with FNV-1a of `key`, top 24 bits.
-pub fn uniform(key: &str, n: usize) -> impl Iterator<Item = f32> + use<> {
-    let seed = key.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    });
-    (1..=n as u64).map(move |i| {
-        let mut z = seed.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
-        ((z >> 40) as f64 / f64::from(1 << 23) - 1.0) as f32
-    })
-}
-
 /// The values of the state-dict entry `key`.
 pub fn weight(key: &str, shape: &[usize]) -> Vec<f32> {
     let u = uniform(key, shape.iter().product());
@@ -324,42 +350,6 @@ pub fn image(n: usize, h: usize, w: usize) -> Vec<f32> {
         }
     }
     out
-}
-
-/// A config tree from the tagged form that rows store.
-fn tagged(json: &Json) -> Result<Node, String> {
-    let list = |items: &Json| -> Result<Vec<Node>, String> {
-        items
-            .as_array()
-            .ok_or("a list is not a list")?
-            .iter()
-            .map(tagged)
-            .collect()
-    };
-    let value = match json {
-        Json::Null => Value::None,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => match n.as_i64() {
-            Some(i) => Value::Int(i),
-            None => Value::Float(n.as_f64().ok_or("a number is no float")?),
-        },
-        Json::String(s) => Value::Str(s.as_str().into()),
-        Json::Array(_) => Value::List(list(json)?.into()),
-        Json::Object(tags) => match tags.iter().next() {
-            Some((tag, items)) if tag == "t" => Value::Tuple(list(items)?.into()),
-            Some((tag, items)) if tag == "s" => Value::Set(list(items)?.into()),
-            Some((tag, pairs)) if tag == "d" => {
-                let mut dict = Dict::new();
-                for pair in pairs.as_array().ok_or("a dict is not a list of pairs")? {
-                    let key = pair[0].as_str().ok_or("a key is not a string")?;
-                    dict.set(key, tagged(&pair[1])?);
-                }
-                Value::Dict(dict)
-            }
-            other => return Err(format!("unknown tag {other:?}")),
-        },
-    };
-    Ok(Node::made(value, "the row's model"))
 }
 
 /// Rows are of models without pretrained weights.

@@ -2,12 +2,16 @@
 //!
 //! - `config_corpus`: every config of two packages against its resolved form
 //! - `spine`: models against MMDetection's outputs, on the CPU and on a GPU
+//! - `transform_rows`: data transforms against MMDetection's, on the CPU and on a GPU
 //! - `demo`: the digit detector against MMDetection's detections
 //! - `commands`: the program, as a user runs it
 //! - `own_backbone`: a crate outside the workspace
 
 pub mod corpus;
+pub mod formula;
 pub mod golden;
+pub mod scenes;
+pub mod transforms;
 
 #[cfg(test)]
 mod commands;
@@ -19,6 +23,8 @@ mod demo;
 mod own_backbone;
 #[cfg(test)]
 mod spine;
+#[cfg(test)]
+mod transform_rows;
 
 /// A GPU for a test, a software one included. Without one the test is skipped, which is a failure where `CI=true` promises one.
 #[cfg(test)]

@@ -20,7 +20,7 @@ fn check_all<'a>(rows: impl IntoIterator<Item = &'a Row>, device: &Device) {
     for row in rows {
         count += 1;
         if let Outcome::Failed(line) = check(row, device) {
-            failed.push(format!("{}: {line}", row.file));
+            failed.push(format!("{}: {line}", row.name()));
         }
     }
     assert!(count > 0, "there are rows");
@@ -46,7 +46,7 @@ fn every_option_on_the_cpu() {
 #[test]
 fn models_on_a_gpu() {
     let Some(device) = crate::gpu() else { return };
-    let small = |r: &&Row| !r.file.contains("r101") && !r.file.contains("r50");
+    let small = |r: &&Row| !r.name().contains("r101") && !r.name().contains("r50");
     check_all(rows("spine.jsonl.gz").iter().filter(small), &device);
     let some = [
         "test_pre_minus1",
@@ -57,6 +57,6 @@ fn models_on_a_gpu() {
         "fpn_bilinear_odd",
         "res18_v1d_odd",
     ];
-    let picked = |r: &&Row| some.iter().any(|s| r.file.contains(s));
+    let picked = |r: &&Row| some.iter().any(|s| r.name().contains(s));
     check_all(rows("options.jsonl.gz").iter().filter(picked), &device);
 }
