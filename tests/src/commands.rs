@@ -320,3 +320,110 @@ fn every_config_of_ours_is_good() {
     );
     assert!(!stderr(&output).contains("error"), "{}", stderr(&output));
 }
+
+/// A data set in `scratch`: two good pictures, one cut short, one of 30,000 x 30,000 pixels, one that is not there.
+fn data_set(scratch: &Scratch) -> String {
+    let good = std::fs::read(root().join("configs/demo/digits.jpg")).unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(scratch.0.join(name), bytes).unwrap();
+    write("a.jpg", &good);
+    write("b.jpg", &good[..good.len() / 2]);
+    write("c.png", &huge_png());
+    write("e.jpg", &good);
+    let names = ["a.jpg", "b.jpg", "c.png", "d.jpg", "e.jpg"];
+    let images: Vec<_> = (names.iter().enumerate())
+        .map(|(id, name)| serde_json::json!({"id": id, "file_name": name, "width": 320, "height": 240}))
+        .collect();
+    let annotations: Vec<_> = (0..names.len())
+        .map(|id| {
+            serde_json::json!({"id": id, "image_id": id, "category_id": 1, "bbox": [9, 9, 50, 60], "area": 3000, "iscrowd": 0})
+        })
+        .collect();
+    let all = serde_json::json!({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "digit"}]});
+    write("ann.json", all.to_string().as_bytes());
+    write(
+        "none.json",
+        br#"{"images": [], "annotations": [], "categories": []}"#,
+    );
+    let config = format!(
+        "train_dataloader = dict(dataset=dict(type='CocoDataset', data_root={:?}, ann_file='ann.json', data_prefix=dict(img=''),\n    \
+         metainfo=dict(classes=('digit',)), pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True),\n    \
+         dict(type='Resize', scale=(200, 200), keep_ratio=True), dict(type='PackDetInputs')]))\n",
+        scratch.0.display().to_string()
+    );
+    write("config.py", config.as_bytes());
+    scratch.path("config.py")
+}
+
+/// The head of a PNG of 30,000 x 30,000 pixels, and two bytes of them.
+fn huge_png() -> Vec<u8> {
+    let mut header = b"IHDR".to_vec();
+    header.extend(30_000u32.to_be_bytes());
+    header.extend(30_000u32.to_be_bytes());
+    header.extend([8, 2, 0, 0, 0]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&header);
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\r".to_vec();
+    png.extend(&header);
+    png.extend(crc.sum().to_be_bytes());
+    png.extend(b"\0\0\0\x64IDAT\x78\x9c\0\0");
+    png
+}
+
+#[test]
+fn bad_pictures_are_named_and_lose_no_other() {
+    let scratch = Scratch::new("browse");
+    let config = data_set(&scratch);
+    let out = scratch.path("out");
+    let arguments = [
+        "browse",
+        &config,
+        "--device",
+        "cpu",
+        "--out",
+        &out,
+        "--on-error",
+        "skip",
+    ];
+    let output = smalti(&arguments);
+    let text = stderr(&output) + &stdout(&output);
+    assert!(output.status.success(), "{text}");
+    for (file, id, why) in [
+        ("b.jpg", 1, "ends before the picture does"),
+        ("c.png", 2, "30000x30000 pixels are more than the limit"),
+        ("d.jpg", 3, ""),
+    ] {
+        let line = text
+            .lines()
+            .find(|l| l.contains(file) && l.contains(&format!("id {id}")) && l.contains(why));
+        assert!(line.is_some(), "{file} {why}\n{text}");
+    }
+    let written = std::fs::read_dir(&out).unwrap().count();
+    assert_eq!(written, 2, "{text}");
+    let strict = smalti(&arguments[..6]);
+    assert_eq!(strict.status.code(), Some(1));
+    assert!(
+        stderr(&strict).contains("b.jpg (id 1)"),
+        "{}",
+        stderr(&strict)
+    );
+}
+
+#[test]
+fn nothing_to_browse_and_nowhere_to_write_are_errors() {
+    let scratch = Scratch::new("browse-nothing");
+    let config = data_set(&scratch);
+    let out = scratch.path("out");
+    let option = "train_dataloader.dataset.ann_file=none.json";
+    let empty = smalti(&["browse", &config, "--out", &out, "--cfg-options", option]);
+    assert_eq!(empty.status.code(), Some(1));
+    assert!(stderr(&empty).contains("none.json"), "{}", stderr(&empty));
+    // a file is where the folder should be
+    let taken = scratch.path("ann.json");
+    let unwritable = smalti(&["browse", &config, "--out", &taken]);
+    assert_eq!(unwritable.status.code(), Some(1));
+    let error = stderr(&unwritable);
+    assert!(
+        error.contains("ann.json") && error.contains("folder"),
+        "{error}"
+    );
+}

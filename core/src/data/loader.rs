@@ -169,6 +169,7 @@ struct Shared {
     epoch: u64,
     order: Vec<usize>,
     /// Samples that may be begun before the first of them is taken.
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
     ahead: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -177,6 +178,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// The first position that no worker has begun.
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
     begun: usize,
     /// The first position that was not taken.
     taken: usize,
@@ -197,6 +199,7 @@ impl Shared {
     }
 
     /// Makes samples until none is left. Positions are begun in order, so the first that is unfinished waits for nobody.
+    #[cfg(not(target_arch = "wasm32"))]
     fn work(&self) {
         let mut state = self.lock();
         loop {
