@@ -125,18 +125,17 @@ impl Draws for RandomAffine {
     }
 
     fn apply(&self, mut sample: Sample, drawn: &RandomAffineDrawn, pixels: &Pixels) -> Outcome {
-        let size = [sample.image.width(), sample.image.height()];
+        let source = [sample.image.width(), sample.image.height()];
         let bordered =
-            [0, 1].map(|i| (size[i] as i64).saturating_add(self.border[i].saturating_mul(2)));
-        if bordered.iter().any(|v| *v <= 0) {
-            let text = format!(
-                "`border` ({}, {}) leaves nothing of a picture of {}x{}",
-                self.border[0], self.border[1], size[0], size[1]
-            );
-            return Err(Problem::Transform(text));
-        }
-        let size = checked(bordered.map(|v| v as usize))?;
-        let matrix = matrix(drawn, size);
+            [0, 1].map(|i| (source[i] as i64).saturating_add(self.border[i].saturating_mul(2)));
+        // OpenCV takes the source's size for a target without area; no box is inside of that target
+        let vanishes = bordered.iter().any(|v| *v <= 0);
+        let size = if vanishes {
+            source
+        } else {
+            checked(bordered.map(|v| v as usize))?
+        };
+        let matrix = matrix(drawn, bordered);
         if !matrix.iter().flatten().all(|v| v.is_finite()) {
             let text = format!("no matrix of {drawn:?}");
             return Err(Problem::Transform(text));
@@ -150,9 +149,11 @@ impl Draws for RandomAffine {
             *masks = masks.warp(&matrix, size);
         }
         boxes::project(&mut sample.gt.boxes, &matrix);
-        sample
-            .gt
-            .keep(&boxes::inside(&sample.gt.boxes, size), Reason::Outside);
+        let mut inside = boxes::inside(&sample.gt.boxes, size);
+        if vanishes {
+            inside.fill(false);
+        }
+        sample.gt.keep(&inside, Reason::Outside);
         if self.bbox_clip_border {
             // after leaving out those outside, of which clipping would leave a line; the others stay the same
             boxes::clip(&mut sample.gt.boxes, size);
@@ -162,7 +163,7 @@ impl Draws for RandomAffine {
 }
 
 /// Scaled, rotated, sheared, then moved; in f32, as the original has it.
-fn matrix(drawn: &RandomAffineDrawn, [width, height]: [usize; 2]) -> [[f64; 3]; 3] {
+fn matrix(drawn: &RandomAffineDrawn, [width, height]: [i64; 2]) -> [[f64; 3]; 3] {
     let (sin, cos) = drawn.rotate_degree.to_radians().sin_cos();
     let s = drawn.scaling_ratio;
     let [shear_x, shear_y] = drawn.shear_degree.map(|v| v.to_radians().tan());
@@ -261,8 +262,9 @@ mod tests {
     fn whatever_draws_say_it_does_not_panic() {
         let pixels = Pixels::cpu().exact(true);
         let sample = || Flat::new(&[[8, 6]]).sample(0);
-        let nothing = affine("border=(-4, 0)").apply(sample(), &half(), &pixels);
-        assert!(nothing.unwrap_err().to_string().contains("leaves nothing"));
+        let vanished = affine("border=(-4, 0)").apply(sample(), &half(), &pixels);
+        let vanished = vanished.unwrap().unwrap();
+        assert_eq!((vanished.img_shape, vanished.gt.len()), ([6, 8], 0));
         let large = affine("border=(9000000000000000000, 5)").apply(sample(), &half(), &pixels);
         assert!(matches!(large, Err(Problem::TooLarge { .. })));
         for v in [f64::NAN, f64::INFINITY, 1e300] {
