@@ -10,9 +10,11 @@ use smalti::weights::Checkpoint;
 use super::config::ReadOptions;
 use super::weights::load_with_bar;
 
-/// What is wrong with a config's model, for `smalti config check`.
+/// What is wrong with a config's model and its data sets, for `smalti config check`. What is not built yet is a note.
 pub fn check(config: &Config) -> Vec<Diagnostic> {
-    smalti::model::check(config, &Registry::standard())
+    let mut found = smalti::model::check(config, &Registry::standard());
+    found.extend(smalti::data::datasets::check(config));
+    found
 }
 
 /// Keys and shapes of the model that a config describes, for `smalti weights --config`.
