@@ -21,7 +21,9 @@ pub fn check(config: &Config) -> Vec<Diagnostic> {
         notes.extend(built.err().unwrap_or_default());
         notes.extend(normalization(dataset, config));
         for mut finding in notes {
-            if finding.kind == Kind::Unsupported {
+            // A config for inference alone may name no annotation file.
+            let unnamed = finding.message.ends_with("needs `ann_file`");
+            if finding.kind == Kind::Unsupported || unnamed {
                 finding.severity = Severity::Note;
             }
             // `test_dataloader = val_dataloader` is one place.
