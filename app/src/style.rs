@@ -9,6 +9,11 @@ pub fn error(message: &str) {
     }
 }
 
+/// Prints what may be a mistake.
+pub fn warning(message: &str) {
+    eprintln!("warning: {message}");
+}
+
 /// Prints a remark that is no error.
 pub fn note(message: &str) {
     eprintln!("note: {message}");

@@ -1,23 +1,22 @@
 //! Detections in COCO's result form: a JSON list of
 //! `{"image_id", "category_id", "bbox": [x, y, w, h], "score"}`, boxes in pixels of the original picture.
 //!
-//! `image_id` is the annotation file's for that `file_name`; without a file, or for a picture that
-//! it does not list, the picture's file name. `category_id` is the annotation file's for the class
-//! name; without a file the label, from 0, as MMDetection's `CocoMetric` counts then.
+//! `image_id` is the annotation file's for that `file_name`; a picture that the file does not list is left out, since
+//! COCO's `loadRes` refuses results with other ids. Without a file it is the picture's file name. `category_id` is the
+//! annotation file's for the class name; without a file the label, from 0, as MMDetection's `CocoMetric` counts then. Ids are
+//! written as the file has them, numbers with all their digits.
 
 use std::io::{self, Write};
 
-use serde::Serialize;
-
-use crate::data::coco::{Ids, ImageId};
+use crate::data::coco::{Id, Ids, ImageId};
 
 /// One detection.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// The picture.
     pub image_id: ImageId,
     /// The class.
-    pub category_id: i64,
+    pub category_id: Id,
     /// Left, top, width, height, px.
     pub bbox: [f64; 4],
     /// 0 to 1.
@@ -35,20 +34,23 @@ pub fn xywh_from_xyxy(xyxy: [f32; 4]) -> [f64; 4] {
 pub struct Naming {
     ids: Option<Ids>,
     /// Per label; `None`: the annotation file does not have the class.
-    categories: Vec<Option<i64>>,
+    categories: Vec<Option<Id>>,
 }
 
 impl Naming {
     /// For a model's classes and the annotation file, if one is given.
     ///
     /// # Errors
-    /// If the file has categories, but none of the model's.
+    /// If the file has categories, but none of the model's; if it has two for one class.
     pub fn new(classes: &[String], ids: Option<Ids>) -> Result<Self, String> {
-        let categories: Vec<Option<i64>> = match &ids {
+        let categories: Vec<Option<Id>> = match &ids {
             Some(ids) if !ids.categories().is_empty() => {
-                classes.iter().map(|name| ids.category(name)).collect()
+                let id = |name: &String| Ok(ids.category(name)?.cloned());
+                classes.iter().map(id).collect::<Result<_, String>>()?
             }
-            _ => (0..classes.len() as i64).map(Some).collect(),
+            _ => (0..classes.len())
+                .map(|label| Some(Id::Number(label as i64)))
+                .collect(),
         };
         if !classes.is_empty() && categories.iter().all(Option::is_none) {
             let known = ids.iter().flat_map(|ids| ids.categories());
@@ -71,20 +73,24 @@ impl Naming {
             .collect()
     }
 
-    /// The id of the picture at `path`.
-    pub fn image(&self, path: &str) -> ImageId {
-        let listed = self.ids.as_ref().and_then(|ids| ids.image(path));
-        let name = || path.rsplit(['/', '\\']).next().unwrap_or(path).to_owned();
-        listed.cloned().unwrap_or_else(|| ImageId::Name(name()))
+    /// The id of the picture at `path`; `None` if the annotation file does not list it.
+    pub fn image(&self, path: &str) -> Option<ImageId> {
+        match &self.ids {
+            Some(ids) => ids.image(path).cloned(),
+            None => {
+                let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
+                Some(ImageId::Name(name.to_owned()))
+            }
+        }
     }
 
     /// The id of a class. `None` if the annotation file does not have it. A label without a class
     /// name is its own id.
-    pub fn category(&self, label: usize) -> Option<i64> {
-        self.categories
-            .get(label)
-            .copied()
-            .unwrap_or(Some(label as i64))
+    pub fn category(&self, label: usize) -> Option<Id> {
+        match self.categories.get(label) {
+            Some(id) => id.clone(),
+            None => Some(Id::Number(label as i64)),
+        }
     }
 }
 
@@ -112,13 +118,19 @@ impl<W: Write> ResultWriter<W> {
     pub fn row(&mut self, row: &Row) -> io::Result<()> {
         self.out
             .write_all(if self.rows == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut self.out, row)?;
+        let [image, category] = [&row.image_id, &row.category_id].map(Id::json);
+        let bbox = serde_json::to_string(&row.bbox)?;
+        let score = serde_json::to_string(&row.score)?;
+        write!(
+            self.out,
+            "{{\"image_id\":{image},\"category_id\":{category},\"bbox\":{bbox},\"score\":{score}}}"
+        )?;
         self.rows += 1;
         Ok(())
     }
 
     /// Appends a picture's detections, boxes xyxy in px. Returns how many have no place because the
-    /// annotation file lacks their class.
+    /// annotation file lacks the picture or their class.
     ///
     /// # Errors
     /// Of writing.
@@ -130,7 +142,9 @@ impl<W: Write> ResultWriter<W> {
         scores: &[f32],
         labels: &[usize],
     ) -> io::Result<usize> {
-        let image_id = naming.image(path);
+        let Some(image_id) = naming.image(path) else {
+            return Ok(boxes.len());
+        };
         let mut left_out = 0;
         for ((xyxy, score), label) in boxes.iter().zip(scores).zip(labels) {
             let Some(category_id) = naming.category(*label) else {
@@ -188,22 +202,61 @@ mod tests {
         assert_eq!(empty, b"[]\n");
     }
 
+    fn ids(json: &str) -> Option<Ids> {
+        Some(Ids::read("a.json", json.as_bytes()).unwrap())
+    }
+
     #[test]
     fn with_annotations() {
-        let json = br#"{"images": [{"id": 42, "file_name": "a.jpg"}],
+        let json = r#"{"images": [{"id": 42, "file_name": "a.jpg"}],
             "categories": [{"id": 90, "name": "dog"}, {"id": 7, "name": "cow"}]}"#;
         let classes = names(&["cat", "dog"]);
-        let naming = Naming::new(&classes, Some(Ids::read(json).unwrap())).unwrap();
+        let naming = Naming::new(&classes, ids(json)).unwrap();
         assert_eq!(naming.missing(&classes), ["cat"]);
         assert_eq!(
             written(&naming, "pictures/a.jpg"),
             "[\n{\"image_id\":42,\"category_id\":90,\"bbox\":[1.5,2.0,2.5,6.25],\"score\":0.5}\n]\n"
         );
-        assert_eq!(naming.image("b/c.jpg"), ImageId::Name("c.jpg".into()));
-        let error = Naming::new(&names(&["x"]), Some(Ids::read(json).unwrap())).unwrap_err();
+        let error = Naming::new(&names(&["x"]), ids(json)).unwrap_err();
         assert!(
             error.contains("(x, ...)") && error.contains("(dog, cow, ...)"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn pictures_that_the_file_does_not_list_are_left_out() {
+        let json = r#"{"images": [{"id": 42, "file_name": "a.jpg"}], "categories": []}"#;
+        let naming = Naming::new(&names(&["cat", "dog"]), ids(json)).unwrap();
+        assert_eq!(naming.image("b/c.jpg"), None);
+        assert_eq!(written(&naming, "b/c.jpg"), "[]\n");
+    }
+
+    #[test]
+    fn ids_are_the_files_own() {
+        let long = "184467440737095516170000000000000000000000001";
+        let json = format!(
+            r#"{{"images": [{{"id": "007", "file_name": "a.jpg"}}, {{"id": {long}, "file_name": "b.jpg"}}, {{"id": -5.0, "file_name": "c.jpg"}}],
+            "categories": [{{"id": "x", "name": "cat"}}, {{"id": {long}, "name": 1}}]}}"#
+        );
+        let naming = Naming::new(&names(&["cat", "1"]), ids(&json)).unwrap();
+        let wanted = [("a.jpg", "\"007\""), ("b.jpg", long), ("c.jpg", "-5")];
+        for (path, id) in wanted {
+            let text = written(&naming, path);
+            let first = format!("[\n{{\"image_id\":{id},\"category_id\":{long},\"bbox\"");
+            assert!(text.starts_with(&first), "{text}");
+            assert!(text.contains("\"category_id\":\"x\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_class_with_two_categories() {
+        let json = r#"{"images": [], "categories": [{"id": 0, "name": "dog"}, {"id": 1, "name": "dog"}],
+            "annotations": [{"category_id": 1}]}"#;
+        let naming = Naming::new(&names(&["dog"]), ids(json)).unwrap();
+        assert_eq!(naming.category(0), Some(Id::Number(1)), "the used one");
+        let error = Naming::new(&names(&["dog"]), ids(&json.replace(": 1}]}", ": 2}]}")));
+        let error = error.unwrap_err();
+        assert!(error.contains("id 0 without annotations, id 1"), "{error}");
     }
 }

@@ -64,8 +64,10 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
     let ids = match &args.ann {
         None => None,
         Some(path) => {
-            let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
-            Some(Ids::read(&bytes).map_err(|e| format!("{}: {e}", path.display()))?)
+            let file = std::fs::File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let ids = Ids::read(&path.display().to_string(), file)?;
+            ids.warnings().iter().for_each(|w| crate::style::warning(w));
+            Some(ids)
         }
     };
     let config = args.read.load(&args.config)?;

@@ -57,6 +57,11 @@ fn value(sample: &Sample, key: &str) -> Option<Json> {
     Some(match key {
         "img_id" => match info.img_id.as_ref()? {
             ImageId::Number(number) => json!(number),
+            // As text, which has all digits, where a JSON value would round.
+            ImageId::Digits(digits) => match digits.parse::<u64>() {
+                Ok(number) => json!(number),
+                Err(_) => json!(digits),
+            },
             ImageId::Name(name) => json!(name),
         },
         "img_path" => json!(info.img_path),

@@ -8,11 +8,12 @@ use std::collections::HashMap;
 
 use super::base::{Setup, Wanted};
 use super::class_names::COCO;
-use super::coco_file::{Annotation, Category, CocoFile, Form, Image};
-use super::table::{Id, Object, Row, Table};
+use super::coco_file::{Annotation, Category, CocoFile, Form, Image, named};
+use super::table::{ById, Id, Object, Row, Table};
 use super::tally::{Found, OnBroken, Tally, listed, thousands};
 use super::{Built, Source};
 use crate::config::{Diagnostic, Severity};
+use crate::data::coco::described;
 
 /// In what a data set of COCO's form differs from `CocoDataset`.
 pub(super) struct Rules {
@@ -58,20 +59,40 @@ pub(super) fn build_with(source: &Source<'_>, rules: &Rules) -> Built {
     let Some(files) = source.files else {
         return Ok(None);
     };
-    let failed = |what: String| vec![setup.file_error(format!("`{path}`: {what}"))];
-    let input = files.open(&path).map_err(failed)?;
-    let file = CocoFile::read(input, rules.urls).map_err(|e| failed(e.to_string()))?;
-    if !file.has_categories || file.categories.is_empty() {
-        let what = "the file has no `categories`, so that no annotation has a class";
-        return Err(failed(what.into()));
+    let failed = |setup: &Setup, what: String| vec![setup.file_error(format!("`{path}`: {what}"))];
+    let input = files.open(&path).map_err(|e| failed(&setup, e))?;
+    let file = CocoFile::read(input, rules.urls);
+    let mut file = file.map_err(|e| failed(&setup, e.to_string()))?;
+    let mut tally = std::mem::take(&mut file.tally);
+    let report = |tally: &Tally, setup: &Setup| {
+        tally.report(&path, setup.file_origin(), setup.options.on_broken)
+    };
+    if file.categories.is_empty() {
+        let what = match (file.has_categories, tally.is_empty()) {
+            (false, _) => "the file has no `categories`",
+            (true, true) => "`categories` is an empty list",
+            (true, false) => "none of the `categories` can be used",
+        };
+        let mut problems = failed(&setup, format!("{what}, so that no annotation has a class"));
+        problems.extend(report(&tally, &setup));
+        return Err(problems);
     }
-    let meaning = Labels::new(&file, rules, wanted, &mut setup);
+    let meaning = Labels::new(&file, rules, wanted, &path, &mut setup);
     if let Some(error) = meaning.no_match(&file, &path, &setup) {
-        return Err(vec![error]);
+        let mut problems = vec![error];
+        problems.extend(report(&tally, &setup));
+        return Err(problems);
     }
-    let mut tally = Tally::default();
+    let example = first_ids(&file);
+    let annotations = thousands(file.annotations.len());
     let read = sorted(file, rules, &meaning.by_id, &mut tally);
-    let report = tally.report(&path, setup.file_origin(), setup.options.on_broken);
+    let report = report(&tally, &setup);
+    if read.0.objects.is_empty() && tally.has_losses() && !setup.test_mode() {
+        let what = format!("none of the {annotations} annotations can be used; {example}");
+        let mut problems = failed(&setup, what);
+        problems.extend(report);
+        return Err(problems);
+    }
     if setup.options.on_broken == Some(OnBroken::Error)
         && report.iter().any(|d| d.severity == Severity::Error)
     {
@@ -92,20 +113,20 @@ pub(super) fn build_with(source: &Source<'_>, rules: &Rules) -> Built {
 
 /// Which category has which label.
 struct Labels {
-    by_id: HashMap<Id, Option<u32>>,
+    by_id: ById<Option<u32>>,
     meta: super::MetaInfo,
     from_file: bool,
 }
 
 impl Labels {
-    fn new(file: &CocoFile, rules: &Rules, wanted: Wanted, setup: &mut Setup) -> Self {
+    fn new(file: &CocoFile, rules: &Rules, wanted: Wanted, path: &str, setup: &mut Setup) -> Self {
         let Wanted {
             mut meta,
             from_file,
         } = wanted;
         let mut categories: Vec<&Category> = file.categories.iter().collect();
         if rules.by_id {
-            categories.sort_by_key(|c| c.id);
+            categories.sort_by_cached_key(|c| file.ids.get(c.id));
         }
         let mut by_id: HashMap<Id, Option<u32>> = HashMap::new();
         for category in &categories {
@@ -128,8 +149,13 @@ impl Labels {
         for (label, category) in labelled.iter().enumerate() {
             by_id.insert(category.id, Some(label as u32));
         }
+        let by_id = ById::new(by_id, &file.ids);
         let names = || labelled.iter().map(|c| c.name.as_str());
         let at = setup.file_origin().clone();
+        let given = (!every).then_some(meta.classes.as_slice());
+        let same = same_names(file, &labelled, given, path);
+        let unique = same.is_none();
+        setup.notes.extend(same.map(|d| d.at(&at, "")));
         if from_file {
             meta.classes = names().map(str::to_owned).collect();
             let text = format!(
@@ -137,7 +163,10 @@ impl Labels {
                 meta.classes.len()
             );
             setup.notes.push(super::tally::note(text, &at));
-        } else if !labelled.is_empty() && !names().eq(meta.classes.iter().map(String::as_str)) {
+        } else if unique
+            && !labelled.is_empty()
+            && !names().eq(meta.classes.iter().map(String::as_str))
+        {
             let missing: Vec<&str> = meta
                 .classes
                 .iter()
@@ -168,7 +197,7 @@ impl Labels {
 
     /// An error if no category is wanted.
     fn no_match(&self, file: &CocoFile, path: &str, setup: &Setup) -> Option<Diagnostic> {
-        if self.from_file || self.by_id.values().any(Option::is_some) {
+        if self.from_file || self.by_id.any(|label| label.is_some()) {
             return None;
         }
         let message = format!(
@@ -184,6 +213,79 @@ impl Labels {
                 .help(format!("write metainfo=dict(classes=({names}))")),
         )
     }
+}
+
+/// What is said of categories that share a name: each has a label of its own, as in MMDetection.
+fn same_names(
+    file: &CocoFile,
+    labelled: &[&Category],
+    classes: Option<&[String]>,
+    path: &str,
+) -> Option<Diagnostic> {
+    let mut by_name: HashMap<&str, Vec<&Category>> = HashMap::new();
+    for category in labelled {
+        by_name.entry(&category.name).or_default().push(category);
+    }
+    let wrong = |name: &str, n: usize| {
+        let named = classes.map(|c| c.iter().filter(|c| *c == name).count());
+        named.filter(|named| *named != n)
+    };
+    let several = by_name.into_iter().filter(|(_, same)| same.len() > 1);
+    let mut several: Vec<(&str, Vec<&Category>)> = several.collect();
+    several.sort_by_key(|(name, same)| (wrong(name, same.len()).is_none(), *name));
+    let (name, same) = several.first()?;
+    let uses = file.uses();
+    let id = |c: &Category| file.ids.get(c.id).json();
+    let count = |c: &Category| uses.get(&file.ids.value(c.id)).copied().unwrap_or(0);
+    let others = match several.len() - 1 {
+        0 => String::new(),
+        n => format!(", and so on for {n} other names"),
+    };
+    let classes = match wrong(name, same.len()) {
+        None => "each is a class of its own".to_owned(),
+        Some(n) => format!(
+            "each has a label of its own, as in MMDetection, but `classes` has the name {}, so labels and classes do not agree",
+            if n == 1 {
+                "once".into()
+            } else {
+                format!("{n} times")
+            }
+        ),
+    };
+    let text = format!(
+        "`{path}`: {} categories are named `{name:.40}` ({}{others}): {classes}",
+        same.len(),
+        described(same.iter().map(|c| (id(c), count(c))))
+    );
+    let unused: Vec<String> = same
+        .iter()
+        .filter(|c| count(c) == 0)
+        .map(|c| id(c))
+        .collect();
+    let help = if same.len() - unused.len() == 1 {
+        format!(
+            "remove category {} from the file: no annotation has it",
+            unused.join(", ")
+        )
+    } else {
+        "give each a `name` of its own in the file; or, if they are one class, give their annotations one `category_id` and remove the \
+         other categories"
+            .to_owned()
+    };
+    Some(Diagnostic::warning(text).help(help))
+}
+
+/// The ids of the first annotation, picture and category, to see where they differ.
+fn first_ids(file: &CocoFile) -> String {
+    let shown = |id: Option<Id>| id.map_or("none".into(), |id| file.ids.get(id).json());
+    let annotation = file.annotations.first();
+    format!(
+        "the first has the `image_id` {} and the `category_id` {}, the first picture the `id` {}, the first category the `id` {}",
+        shown(annotation.and_then(|a| a.image)),
+        shown(annotation.and_then(|a| a.category)),
+        shown(file.images.first().and_then(|i| i.id)),
+        shown(file.categories.first().map(|c| c.id))
+    )
 }
 
 /// Names as items of a tuple.
@@ -203,7 +305,7 @@ fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
 fn sorted(
     file: CocoFile,
     rules: &Rules,
-    labels: &HashMap<Id, Option<u32>>,
+    labels: &ById<Option<u32>>,
     tally: &mut Tally,
 ) -> (Table, Vec<bool>) {
     let CocoFile {
@@ -213,13 +315,7 @@ fn sorted(
         segments,
         ..
     } = file;
-    for _ in 0..file.broken_categories {
-        tally.add(Found::BrokenCategory, || "one".into());
-    }
-    let name = |id: Option<Id>, i: usize| match id {
-        Some(id) => ids.get(id).to_string(),
-        None => format!("number {}", i + 1),
-    };
+    let name = |id: Option<Id>, i: usize| named(&ids, id, i);
     let mut rows: Vec<Row> = Vec::with_capacity(images.len());
     let mut row_of: HashMap<Id, usize> = HashMap::with_capacity(images.len());
     // Pictures that are left out on purpose keep their annotations from counting as lost.
@@ -257,17 +353,33 @@ fn sorted(
         }
     }
     drop(images);
+    let row_of = ById::new(row_of, &ids);
     same_ids(&annotations, &|id| ids.get(id).to_string(), tally);
 
     let mut wanted = vec![false; rows.len()];
     let mut kept: Vec<(u32, Object)> = Vec::with_capacity(annotations.len());
     for (i, annotation) in annotations.iter().enumerate() {
-        let mut count = |found| tally.add(found, || name(annotation.id, i));
-        let row = annotation
-            .image
-            .map(|id| row_of.get(&id).copied().ok_or(id));
         let category = annotation.category;
-        let label = category.and_then(|id| labels.get(&id));
+        let image = annotation.image.map(|id| (id, row_of.find(id, &ids)));
+        let label = category.and_then(|id| Some((id, labels.find(id, &ids)?)));
+        let mut mixed = |id: Id, by: Id, found: [Found; 2]| {
+            if id != by {
+                let found = found[usize::from(!ids.is_text(id))];
+                tally.add(found, || {
+                    let pair = [id, by].map(|id| ids.get(id).json()).join(" for ");
+                    format!("{}: {pair}", name(annotation.id, i))
+                });
+            }
+        };
+        if let Some((id, Some((_, by)))) = image {
+            mixed(id, by, [Found::TextImageId, Found::NumberImageId]);
+        }
+        if let Some((id, (_, by))) = label {
+            mixed(id, by, [Found::TextCategoryId, Found::NumberCategoryId]);
+        }
+        let row = image.map(|(id, found)| found.map(|(row, _)| row).ok_or(id));
+        let label = label.map(|(_, (label, _))| label);
+        let mut count = |found| tally.add(found, || name(annotation.id, i));
         if let (Some(Ok(row)), Some(Some(_))) = (row, label) {
             wanted[row] = true;
         }
@@ -291,7 +403,7 @@ fn sorted(
             (None, _) => Err(Found::Keyless),
             (_, None) => Err(Found::UnknownCategory),
             (_, Some(None)) => Err(Found::OtherCategory),
-            (_, Some(Some(label))) => Ok(*label),
+            (_, Some(Some(label))) => Ok(label),
         };
         match label.and_then(|label| object(annotation, &rows[row], label)) {
             Ok(object) => {

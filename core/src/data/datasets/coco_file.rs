@@ -1,11 +1,15 @@
 //! [`CocoFile`]: a COCO annotation file as it is, without any rule of a data set. One pass, no tree; values of a wrong type are noted where
 //! they are and lose nothing else.
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use super::json::{Json, Next, Number, Result};
 use super::segments::{NONE, Segments};
 use super::table::{Id, Ids};
+use super::tally::{Found, Tally};
+use crate::config::Origin;
+use crate::data::coco;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -17,10 +21,10 @@ pub(super) struct CocoFile {
     pub has_images: bool,
     /// The file has this key at its top.
     pub has_categories: bool,
-    /// Categories without an `id` or a `name`.
-    pub broken_categories: usize,
     pub ids: Ids,
     pub segments: Segments,
+    /// Values of another kind than they should be.
+    pub tally: Tally,
 }
 
 #[derive(Debug, Default)]
@@ -70,17 +74,27 @@ impl CocoFile {
     pub fn read(input: impl Read, urls: bool) -> Result<Self> {
         let mut json = Json::new(input)?;
         let mut file = Self::default();
-        if json.next()? != Next::Object {
-            return json.fail("no COCO annotation file: it is no object, but starts otherwise");
+        match json.next()? {
+            Next::Object => json.enter_object()?,
+            other => {
+                return json.fail(format!(
+                    "no COCO annotation file: it is {other}, an object was expected"
+                ));
+            }
         }
-        json.enter_object()?;
-        while let Some(key) = json.key(&["images", "annotations", "categories"])? {
-            let list = json.next()? == Next::Array;
-            match key {
-                0 if list => file.images(&mut json, urls)?,
-                1 if list => file.annotations(&mut json)?,
-                2 if list => file.categories(&mut json)?,
-                0..=2 => return json.fail("no COCO annotation file: a list was expected"),
+        const KEYS: [&str; 3] = ["images", "annotations", "categories"];
+        while let Some(key) = json.key(&KEYS)? {
+            match (key, json.next()?) {
+                (0, Next::Array) => file.images(&mut json, urls)?,
+                (1, Next::Array) => file.annotations(&mut json)?,
+                (2, Next::Array) => file.categories(&mut json)?,
+                (0..=2, other) => {
+                    let example = ["\"file_name\": \"1.jpg\"", "...", "\"name\": \"cat\""][key];
+                    let key = KEYS[key];
+                    return json.fail(format!(
+                        "no COCO annotation file: `{key}` is {other}, a list was expected, such as [{{\"id\": 1, {example}}}],"
+                    ));
+                }
                 _ => json.skip()?,
             }
             file.has_images |= key == 0;
@@ -96,6 +110,7 @@ impl CocoFile {
         let mut text = String::new();
         while json.item()? {
             let mut image = Image::default();
+            let mut as_text = false;
             if json.next()? != Next::Object {
                 json.skip()?;
                 self.images.push(image);
@@ -106,7 +121,9 @@ impl CocoFile {
                 match key {
                     0 => image.id = self.id(json)?,
                     1 if json.text(&mut text)? => image.file_name = Some(text.as_str().into()),
-                    2 | 3 => image.size[key - 2] = json.number()?.map_or(0.0, Number::float),
+                    2 | 3 => {
+                        image.size[key - 2] = number(json, &mut text, &mut as_text)?.unwrap_or(0.0);
+                    }
                     4 if urls && json.text(&mut text)? => {
                         image.coco_url = Some(text.as_str().into());
                     }
@@ -115,6 +132,11 @@ impl CocoFile {
                     _ => json.skip()?,
                 }
             }
+            if as_text {
+                let place = self.images.len();
+                self.tally
+                    .add(Found::TextSize, || named(&self.ids, image.id, place));
+            }
             self.images.push(image);
         }
         Ok(())
@@ -122,23 +144,56 @@ impl CocoFile {
 
     fn categories<R: Read>(&mut self, json: &mut Json<R>) -> Result<()> {
         json.enter_array()?;
+        let mut place = 0;
+        let mut first_of: HashMap<Id, usize> = HashMap::new();
         while json.item()? {
-            let (mut id, mut name, mut text) = (None, None, String::new());
+            let (mut id, mut name, mut as_text) = (None, None, true);
+            let mut found = [None; 2];
             if json.next()? == Next::Object {
                 json.enter_object()?;
                 while let Some(key) = json.key(&["id", "name"])? {
                     match key {
-                        0 => id = self.id(json)?,
-                        1 => name = json.text(&mut text)?.then(|| text.clone()),
+                        0 | 1 => found[key] = Some(json.next()?),
                         _ => json.skip()?,
+                    }
+                    match key {
+                        0 => id = self.id(json)?,
+                        1 => (name, as_text) = class_name(json)?,
+                        _ => {}
                     }
                 }
             } else {
                 json.skip()?;
             }
+            let known = named(&self.ids, id, place);
+            place += 1;
             match (id, name) {
-                (Some(id), Some(name)) => self.categories.push(Category { id, name }),
-                _ => self.broken_categories += 1,
+                (Some(id), Some(name)) => {
+                    if !as_text {
+                        self.tally
+                            .add(Found::NameNotText, || format!("{known}: {name}"));
+                    }
+                    if name.trim().is_empty() {
+                        self.tally.add(Found::NamelessCategory, || known.clone());
+                    }
+                    let first = *first_of.entry(id).or_insert(self.categories.len());
+                    let first = self.categories.get(first).map(|c| c.name.as_str());
+                    if let Some(first) = first {
+                        self.tally.add(Found::SameCategory, || {
+                            format!("{known}: `{first:.40}`, then `{name:.40}`")
+                        });
+                    }
+                    if first != Some(&name) {
+                        self.categories.push(Category { id, name });
+                    }
+                }
+                (id, _) => self.tally.add(Found::BrokenCategory, || {
+                    let at = usize::from(id.is_some());
+                    match (["id", "name"][at], found[at]) {
+                        (key, None) => format!("{known}: no `{key}`"),
+                        (key, Some(other)) => format!("{known}: `{key}` is {other}"),
+                    }
+                }),
             }
         }
         Ok(())
@@ -175,57 +230,230 @@ impl CocoFile {
                 continue;
             }
             json.enter_object()?;
+            let (mut as_text, mut odd) = (false, None);
             while let Some(key) = json.key(&KEYS)? {
                 match key {
                     0 => {
                         (found.segmentation, found.form) =
                             segmentation(json, &mut self.segments, &mut scratch)?;
                     }
-                    1 => found.area = json.number()?.map(Number::float),
-                    2 => found.crowd = json.truth()?,
+                    1 => found.area = number(json, &mut scratch.text, &mut as_text)?,
+                    2 => found.crowd = flag(json, &mut scratch.text, &mut odd)?,
                     3 => found.image = self.id(json)?,
-                    4 => {
-                        let good = json.numbers(&mut scratch.numbers)?;
-                        found.bbox = scratch.numbers.as_slice().try_into().ok();
-                        found.bbox = found.bbox.filter(|_| good);
-                    }
+                    4 => found.bbox = corners(json, &mut scratch, &mut as_text)?,
                     5 => found.category = self.id(json)?,
                     6 => found.id = self.id(json)?,
-                    7 => found.ignore = json.truth()?,
+                    7 => found.ignore = flag(json, &mut scratch.text, &mut odd)?,
                     _ => json.skip()?,
                 }
+            }
+            let place = self.annotations.len();
+            for odd in odd.into_iter().chain(as_text.then_some(Found::TextNumber)) {
+                self.tally.add(odd, || named(&self.ids, found.id, place));
             }
             self.annotations.push(found);
         }
         Ok(())
     }
 
-    /// An id. As in Python 1.0 and `true` are 1.
+    /// An id. As in Python 1.0 and `true` are 1. What is no number and no text is none.
     fn id<R: Read>(&mut self, json: &mut Json<R>) -> Result<Option<Id>> {
-        Ok(match json.next()? {
+        let other = match json.next()? {
             Next::Number => match json.number()? {
-                Some(Number::Int(i)) => Some(self.ids.number(i)),
-                Some(Number::Float(x)) if x.fract() == 0.0 && x.abs() < 9e18 => {
-                    Some(self.ids.number(x as i64))
-                }
-                Some(Number::Float(x)) => Some(self.ids.text(&x.to_string())),
+                Some(Number::Int(i)) => return Ok(Some(self.ids.number(i))),
+                Some(Number::Big(_)) => Some(coco::Id::of_digits(json.digits())),
+                Some(Number::Float(x)) => coco::Id::of_float(x),
                 None => None,
             },
             Next::Text => {
                 let mut text = String::new();
                 json.text(&mut text)?;
-                Some(self.ids.text(&text))
+                Some(coco::Id::Name(text))
             }
-            next @ (Next::True | Next::False) => {
+            next => {
                 json.skip()?;
-                Some(self.ids.number(i64::from(next == Next::True)))
+                matches!(next, Next::True | Next::False)
+                    .then(|| coco::Id::Number(i64::from(next == Next::True)))
             }
-            _ => {
-                json.skip()?;
-                None
-            }
-        })
+        };
+        Ok(other.map(|id| self.ids.of(id)))
     }
+
+    /// How many annotations have a category, by the value of its id.
+    pub fn uses(&self) -> HashMap<Id, usize> {
+        let mut uses = HashMap::new();
+        for category in self.annotations.iter().filter_map(|a| a.category) {
+            *uses.entry(self.ids.value(category)).or_default() += 1;
+        }
+        uses
+    }
+}
+
+/// Pictures, categories and warnings of an annotation file.
+type Listed = (Vec<coco::Image>, Vec<coco::Category>, Vec<String>);
+
+/// What an annotation file lists; `path` names it in messages.
+///
+/// # Errors
+/// As for a data set: it is no JSON, or no annotation file.
+pub(in crate::data) fn listed(path: &str, input: impl Read) -> std::result::Result<Listed, String> {
+    let file = CocoFile::read(input, false).map_err(|e| format!("`{path}`: {e}"))?;
+    if !file.has_images {
+        return Err(format!(
+            "`{path}`: no COCO annotation file: it has no `images`"
+        ));
+    }
+    let uses = file.uses();
+    let CocoFile {
+        images: pictures,
+        categories,
+        ids,
+        mut tally,
+        ..
+    } = file;
+    let mut images: Vec<coco::Image> = Vec::with_capacity(pictures.len());
+    let mut place_of = HashMap::with_capacity(pictures.len());
+    for (i, image) in pictures.into_iter().enumerate() {
+        let (Some(id), Some(file_name)) = (image.id, image.file_name) else {
+            tally.add(Found::KeylessPicture, || named(&ids, image.id, i));
+            continue;
+        };
+        let image = coco::Image {
+            id: ids.get(id),
+            file_name: file_name.into(),
+        };
+        match place_of.get(&id) {
+            Some(first) => {
+                tally.add(Found::SamePicture, || image.id.to_string());
+                images[*first] = image;
+            }
+            None => {
+                place_of.insert(id, images.len());
+                images.push(image);
+            }
+        }
+    }
+    let categories = categories.into_iter().map(|c| coco::Category {
+        id: ids.get(c.id),
+        name: c.name,
+        annotations: uses.get(&ids.value(c.id)).copied().unwrap_or(0),
+    });
+    let report = tally.report(path, &Origin::made("ann"), None);
+    let warnings = report.into_iter().map(|d| d.message).collect();
+    Ok((images, categories.collect(), warnings))
+}
+
+/// The id, or the place where there is none.
+pub(super) fn named(ids: &Ids, id: Option<Id>, place: usize) -> String {
+    match id {
+        Some(id) => ids.get(id).to_string(),
+        None => format!("number {}", place + 1),
+    }
+}
+
+/// A number, perhaps written as text, which is noted.
+fn number<R: Read>(
+    json: &mut Json<R>,
+    text: &mut String,
+    as_text: &mut bool,
+) -> Result<Option<f64>> {
+    if json.next()? != Next::Text {
+        return Ok(json.number()?.map(Number::float));
+    }
+    json.text(text)?;
+    let number = spelled(text);
+    *as_text |= number.is_some();
+    Ok(number)
+}
+
+/// A finite number.
+fn spelled(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|v: &f64| v.is_finite())
+}
+
+/// A `bbox`: four numbers, or four texts that spell numbers.
+fn corners<R: Read>(
+    json: &mut Json<R>,
+    scratch: &mut Scratch,
+    as_text: &mut bool,
+) -> Result<Option<[f64; 4]>> {
+    scratch.numbers.clear();
+    if json.next()? != Next::Array {
+        json.skip()?;
+        return Ok(None);
+    }
+    json.enter_array()?;
+    if !json.item()? {
+        return Ok(None);
+    }
+    let mut good = true;
+    if json.next()? == Next::Text {
+        loop {
+            let number = match json.text(&mut scratch.text)? {
+                true => spelled(&scratch.text),
+                false => None,
+            };
+            good &= number.is_some();
+            scratch.numbers.extend(number);
+            if !json.item()? {
+                break;
+            }
+        }
+        *as_text |= good;
+    } else {
+        let first = json.number()?.map(Number::float);
+        good = first.is_some();
+        scratch.numbers.extend(first);
+        good &= json.rest_of_numbers(&mut scratch.numbers)?;
+    }
+    let corners = scratch.numbers.as_slice().try_into().ok();
+    Ok(corners.filter(|_| good))
+}
+
+/// `iscrowd` or `ignore`. As in Python, but that `"0"` and `"false"` are false; what is neither 0 nor 1 is noted.
+fn flag<R: Read>(json: &mut Json<R>, text: &mut String, odd: &mut Option<Found>) -> Result<bool> {
+    match json.next()? {
+        Next::Text => {
+            json.text(text)?;
+            let word = text.trim().to_lowercase();
+            let value = match word.as_str() {
+                "" | "false" | "f" | "no" | "n" | "off" | "none" | "null" | "nan" => Some(false),
+                "true" | "t" | "yes" | "y" | "on" => Some(true),
+                number => spelled(number).map(|v| v != 0.0),
+            };
+            let found = value.map_or(Found::OddFlag, |_| Found::TextFlag);
+            *odd = (*odd).max(Some(found));
+            Ok(value.unwrap_or(true))
+        }
+        Next::Object | Next::Array => {
+            *odd = Some(Found::OddFlag);
+            json.truth()
+        }
+        _ => json.truth(),
+    }
+}
+
+/// The name of a category, and whether it is a text; numbers and truths are taken as they are written.
+fn class_name<R: Read>(json: &mut Json<R>) -> Result<(Option<String>, bool)> {
+    let mut text = String::new();
+    let name = match json.next()? {
+        Next::Text => {
+            json.text(&mut text)?;
+            return Ok((Some(text), true));
+        }
+        Next::Number => match json.number()? {
+            Some(Number::Int(i)) => Some(i.to_string()),
+            Some(Number::Big(_)) => Some(json.digits().to_owned()),
+            // 1.0 is `1.0`, as Python prints it.
+            Some(Number::Float(x)) if x.is_finite() => Some(format!("{x:?}")),
+            _ => None,
+        },
+        next => {
+            json.skip()?;
+            matches!(next, Next::True | Next::False).then(|| next.to_string())
+        }
+    };
+    Ok((name, false))
 }
 
 /// Memory that is used again for every segmentation.

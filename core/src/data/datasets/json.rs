@@ -46,10 +46,26 @@ pub(super) enum Next {
     Null,
 }
 
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Next::Object => "an object",
+            Next::Array => "a list",
+            Next::Text => "a text",
+            Next::Number => "a number",
+            Next::True => "true",
+            Next::False => "false",
+            Next::Null => "null",
+        })
+    }
+}
+
 /// A number as Python would have it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Number {
     Int(i64),
+    /// An integer of more than 64 bits; [`Json::digits`] has all of them.
+    Big(f64),
     Float(f64),
 }
 
@@ -57,7 +73,7 @@ impl Number {
     pub fn float(self) -> f64 {
         match self {
             Number::Int(i) => i as f64,
-            Number::Float(x) => x,
+            Number::Big(x) | Number::Float(x) => x,
         }
     }
 }
@@ -73,6 +89,8 @@ pub(super) struct Json<R> {
     /// A container was entered and nothing of it was read.
     fresh: bool,
     scratch: Vec<u8>,
+    /// The last number that was not short.
+    digits: String,
 }
 
 impl<R: Read> Json<R> {
@@ -85,6 +103,7 @@ impl<R: Read> Json<R> {
             before: 0,
             fresh: false,
             scratch: Vec::new(),
+            digits: String::new(),
         };
         if json.look()? == Some(0xEF) {
             for byte in [0xEF, 0xBB, 0xBF] {
@@ -160,6 +179,11 @@ impl<R: Read> Json<R> {
             }
             None => self.long_number().map(Some),
         }
+    }
+
+    /// The text of the last number, if it was [`Number::Big`].
+    pub fn digits(&self) -> &str {
+        &self.digits
     }
 
     /// A list of numbers into `out`; false if it is no list, or has something else in it.
@@ -401,18 +425,19 @@ impl<R: Read> Json<R> {
     }
 
     fn long_number(&mut self) -> Result<Number> {
-        let mut text = String::new();
+        self.digits.clear();
         while let Some(byte) = self.look()? {
             if !matches!(byte, b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') {
                 break;
             }
-            if text.len() > LONGEST {
+            if self.digits.len() > LONGEST {
                 return self.fail("a number is too long");
             }
-            text.push(char::from(byte));
+            self.digits.push(char::from(byte));
             self.bump();
         }
-        match text.as_str() {
+        let text = self.digits.as_str();
+        match text {
             "NaN" => return Ok(Number::Float(f64::NAN)),
             "Infinity" => return Ok(Number::Float(f64::INFINITY)),
             "-Infinity" => return Ok(Number::Float(f64::NEG_INFINITY)),
@@ -425,9 +450,11 @@ impl<R: Read> Json<R> {
         if let (Ok(int), false) = (text.parse(), spelled) {
             return Ok(Number::Int(int));
         }
+        let whole = text.bytes().all(|b| matches!(b, b'-' | b'0'..=b'9'));
         match text.parse() {
+            Ok(float) if whole => Ok(Number::Big(float)),
             Ok(float) if !spelled => Ok(Number::Float(float)),
-            _ => self.fail(format!("`{:.40}` is no number; it ends", text)),
+            _ => self.fail(format!("`{text:.40}` is no number; it ends")),
         }
     }
 
@@ -576,6 +603,10 @@ mod tests {
         assert_eq!(
             number("9223372036854775807"),
             Ok(Some(Number::Int(i64::MAX)))
+        );
+        assert_eq!(
+            number("-9223372036854775809"),
+            Ok(Some(Number::Big(-9223372036854775809.0)))
         );
         assert_eq!(number("1e400"), Ok(Some(Number::Float(f64::INFINITY))));
         assert_eq!(

@@ -46,6 +46,7 @@ use crate::registry::{Problems, problem, unsupported};
 pub use base::BaseDetDataset;
 pub use check::check;
 pub use class_balanced::ClassBalancedDataset;
+pub(super) use coco_file::listed;
 pub use concat::ConcatDataset;
 pub use multi_image_mix::MultiImageMixDataset;
 pub use others::Others;

@@ -32,6 +32,13 @@ pub(super) enum Found {
     MissingPicture,
     Keyless,
     NotFinite,
+    TextImageId,
+    NumberImageId,
+    TextCategoryId,
+    NumberCategoryId,
+    TextNumber,
+    TextFlag,
+    OddFlag,
     MissingArea,
     SameId,
     FlatPolygon,
@@ -39,14 +46,23 @@ pub(super) enum Found {
     KeylessPicture,
     SamePicture,
     SizelessPicture,
+    TextSize,
     UnreadPicture,
     BrokenObject,
     BrokenCategory,
+    NameNotText,
+    NamelessCategory,
+    SameCategory,
 }
 
 impl Found {
     fn is_broken(self) -> bool {
         self >= Found::UnknownCategory
+    }
+
+    /// Whether an annotation is lost by a mistake in the file.
+    fn is_loss(self) -> bool {
+        (Found::UnknownCategory..=Found::NotFinite).contains(&self)
     }
 
     /// What is counted, one and several, and what became of it.
@@ -74,6 +90,27 @@ impl Found {
                 "left out: without an `image_id`, a `category_id` or a `bbox` of four numbers",
             ),
             Found::NotFinite => annotation("left out: the box has a value that is no number"),
+            Found::TextImageId => annotation(
+                "whose `image_id` is a text where the picture's `id` is a number: taken as the same",
+            ),
+            Found::NumberImageId => annotation(
+                "whose `image_id` is a number where the picture's `id` is a text: taken as the same",
+            ),
+            Found::TextCategoryId => annotation(
+                "whose `category_id` is a text where the category's `id` is a number: taken as the same",
+            ),
+            Found::NumberCategoryId => annotation(
+                "whose `category_id` is a number where the category's `id` is a text: taken as the same",
+            ),
+            Found::TextNumber => annotation(
+                "with a `bbox` or an `area` that is text: taken as the numbers it spells",
+            ),
+            Found::TextFlag => annotation(
+                "with an `iscrowd` or `ignore` that is text: \"0\" is taken as 0, \"1\" as 1",
+            ),
+            Found::OddFlag => annotation(
+                "with an `iscrowd` or `ignore` that is neither 0 nor 1: taken as Python does, so that whatever is not empty counts as 1",
+            ),
             Found::MissingArea => {
                 annotation("without `area`: width times height of the box is taken")
             }
@@ -91,6 +128,9 @@ impl Found {
             Found::SizelessPicture => picture(
                 "without `width` and `height`: their boxes are not compared with the border",
             ),
+            Found::TextSize => {
+                picture("with a `width` or a `height` that is text: taken as the number it spells")
+            }
             Found::UnreadPicture => picture("left out: their annotations cannot be read"),
             Found::BrokenObject => (
                 "object",
@@ -101,6 +141,17 @@ impl Found {
                 "category",
                 "categories",
                 "left out: without an `id` or a `name`",
+            ),
+            Found::NameNotText => (
+                "category",
+                "categories",
+                "with a `name` that is no text: taken as text",
+            ),
+            Found::NamelessCategory => ("category", "categories", "with an empty `name`"),
+            Found::SameCategory => (
+                "category",
+                "categories",
+                "with the `id` of an earlier category: annotations of that `id` are of the later one",
             ),
         }
     }
@@ -123,6 +174,15 @@ impl Tally {
         if names.len() < NAMED {
             names.push(name());
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Whether annotations are lost by mistakes in the file.
+    pub fn has_losses(&self) -> bool {
+        self.found.keys().any(|found| found.is_loss())
     }
 
     /// As diagnostics: notes by the rules; warnings, or errors, for what is broken.

@@ -361,6 +361,250 @@ fn errors_name_the_cause() {
     );
 }
 
+/// The ids, flags and names of strangers' files.
+fn strange(images: &str, annotations: &str, categories: &str) -> Texts {
+    let text = format!(
+        r#"{{"images": [{images}], "annotations": [{annotations}], "categories": [{categories}]}}"#
+    );
+    Texts::of([("a.json", text)])
+}
+
+/// An annotation with these members.
+fn one(members: &str) -> String {
+    format!(r#"{{"bbox": [1, 2, 3, 4], "area": 9, {members}}}"#)
+}
+
+#[test]
+fn ids_keep_all_their_digits() {
+    let image =
+        |id: &str| format!(r#"{{"id": {id}, "file_name": "{id}.jpg", "width": 40, "height": 30}}"#);
+    let ids = [
+        "20210315103045000000",
+        "20210315103045000001",
+        "-20210315103045000001",
+        "123456789012345678901234567890123456789012345678901",
+        "1.5",
+        "-9223372036854775808",
+    ];
+    let images = ids.map(image).join(",");
+    let annotation = |(i, id): (usize, &&str)| {
+        let category = 18446744073709551617u128 + i as u128 % 2;
+        one(&format!(
+            r#""id": {id}, "image_id": {id}, "category_id": {category}"#
+        ))
+    };
+    let annotations: Vec<String> = ids.iter().enumerate().map(annotation).collect();
+    let mut annotations = annotations.join(",");
+    annotations += r#", {"id": 18446744073709551999, "image_id": 18446744073709551998, "category_id": 18446744073709551617}"#;
+    let categories = r#"{"id": 18446744073709551617, "name": "cat"}, {"id": 18446744073709551618, "name": "dog"}"#;
+    let dataset = built(CATS, &strange(&images, &annotations, categories)).unwrap();
+    for (i, id) in ids.iter().enumerate() {
+        let info = dataset.info(i);
+        assert_eq!(info.img_id.as_ref().unwrap().json(), *id);
+        assert_eq!(dataset.labels(i), [i as i64 % 2], "{id}");
+    }
+    let text = notes(&*dataset);
+    assert!(text.contains("(18446744073709551999)"), "{text}");
+    assert!(!text.contains("earlier"), "{text}");
+    // Objects365 v1 sorts categories by their ids
+    let sorted = CATS
+        .replace("CocoDataset", "Objects365V1Dataset")
+        .replace("'cat', 'dog'", "");
+    let categories = r#"{"id": "2", "name": "d"}, {"id": 18446744073709551617, "name": "c"}, {"id": "10", "name": "e"}, {"id": 7, "name": "a"}, {"id": 9223372036854775808, "name": "b"}"#;
+    let dataset = built(&sorted, &strange(&images, "", categories)).unwrap();
+    assert_eq!(dataset.meta().classes, ["a", "b", "c", "e", "d"]);
+}
+
+#[test]
+fn texts_and_numbers_are_one_id() {
+    let images = r#"{"id": 5, "file_name": "5.jpg"}, {"id": "6", "file_name": "6.jpg"}, {"id": "x7", "file_name": "7.jpg"},
+        {"id": 9007199254740993, "file_name": "8.jpg", "width": "40", "height": "30"}"#;
+    let categories = r#"{"id": 1, "name": "cat"}, {"id": "2", "name": "dog"}"#;
+    let annotations = [
+        one(r#""id": 1, "image_id": "5", "category_id": "1""#),
+        one(r#""id": 2, "image_id": 6, "category_id": 2"#),
+        one(r#""id": 3, "image_id": "x7", "category_id": true"#),
+        one(r#""id": 4, "image_id": "9007199254740993", "category_id": 1.0"#),
+        one(r#""id": 5, "image_id": "007", "category_id": 1"#),
+    ];
+    let files = strange(images, &annotations.join(","), categories);
+    for kind in ["CocoDataset", "CityscapesDataset"] {
+        let dataset = built(&CATS.replace("CocoDataset", kind), &files).unwrap();
+        let labels: Vec<_> = (0..4).map(|i| dataset.labels(i)).collect();
+        assert_eq!(labels, [[0], [1], [0], [0]], "{kind}");
+        let text = notes(&*dataset);
+        for expected in [
+            "2 annotations whose `image_id` is a text where the picture's `id` is a number: taken as the same (1: \"5\" for 5, 4: \"9007199254740993\" for 9007199254740993)",
+            "1 annotation whose `image_id` is a number where the picture's `id` is a text: taken as the same (2: 6 for \"6\")",
+            "1 annotation whose `category_id` is a text where the category's `id` is a number: taken as the same (1: \"1\" for 1)",
+            "1 annotation whose `category_id` is a number where the category's `id` is a text: taken as the same (2: 2 for \"2\")",
+            "1 annotation left out: the file has no picture of this `image_id` (5)",
+            "1 picture with a `width` or a `height` that is text",
+        ] {
+            assert!(text.contains(expected), "{kind}: {expected}\n{text}");
+        }
+        assert_eq!(dataset.info(3).width, 40);
+    }
+    // nothing is left: not in silence
+    let lost = strange(
+        images,
+        &one(r#""id": 9, "image_id": "img_5", "category_id": 1"#),
+        categories,
+    );
+    let error = built(CATS, &lost).unwrap_err();
+    assert!(
+        error.contains("error: `a.json`: none of the 1 annotations can be used; the first has the `image_id` \"img_5\" and the `category_id` 1, the first picture the `id` 5,")
+            && error.contains("no picture of this `image_id` (9)"),
+        "{error}"
+    );
+    let test = CATS.replace("ann_file", "test_mode=True, ann_file");
+    assert!(notes(&*built(&test, &lost).unwrap()).contains("no picture of this `image_id` (9)"));
+}
+
+#[test]
+fn numbers_written_as_text() {
+    let files = coco(
+        r#"{"id": 1, "image_id": 1, "category_id": 5, "bbox": ["1", " 2", "3.5", "4"], "area": "9"},
+        {"id": 2, "image_id": 1, "category_id": 5, "bbox": [1, 2, 3, 4], "area": "0"},
+        {"id": 3, "image_id": 1, "category_id": 5, "bbox": ["1", "2", "3,5", "4"], "area": 9},
+        {"id": 4, "image_id": 1, "category_id": 5, "bbox": ["1", "2", "nan", "4"], "area": 9},
+        {"id": 5, "image_id": 1, "category_id": 5, "bbox": "[1, 2, 3, 4]", "area": 9}"#,
+    );
+    let dataset = built(CATS, &files).unwrap();
+    assert_eq!(dataset.info(0).instances[0].bbox, [1.0, 2.0, 4.5, 6.0]);
+    assert_eq!(dataset.labels(0).len(), 1);
+    let text = notes(&*dataset);
+    for expected in [
+        "2 annotations with a `bbox` or an `area` that is text: taken as the numbers it spells (1, 2)",
+        "1 annotation left out: `area` is 0 or less (2)",
+        "3 annotations left out: without an `image_id`, a `category_id` or a `bbox` of four numbers (3, 4, 5)",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+}
+
+#[test]
+fn flags_that_are_no_numbers() {
+    let values = [
+        ("0", false),
+        ("1", true),
+        ("false", false),
+        ("true", true),
+        ("null", false),
+        ("0.0", false),
+        ("\"0\"", false),
+        ("\"1\"", true),
+        ("\" False \"", false),
+        ("\"true\"", true),
+        ("\"\"", false),
+        ("\"0.0\"", false),
+        ("\"maybe\"", true),
+        ("[]", false),
+    ];
+    let crowd = |(i, (value, _)): (usize, &(&str, bool))| {
+        one(&format!(
+            r#""id": {i}, "image_id": 1, "category_id": 5, "iscrowd": {value}"#
+        ))
+    };
+    let annotations: Vec<String> = values.iter().enumerate().map(crowd).collect();
+    let dataset = built(CATS, &coco(&annotations.join(","))).unwrap();
+    let info = dataset.info(0);
+    for ((value, flag), object) in values.iter().zip(&info.instances) {
+        assert_eq!(object.ignore, *flag, "{value}");
+    }
+    let text = notes(&*dataset);
+    for expected in [
+        "warning: `a.json`: 6 annotations with an `iscrowd` or `ignore` that is text: \"0\" is taken as 0, \"1\" as 1 (6, 7, 8, 9, 10, ...)",
+        "2 annotations with an `iscrowd` or `ignore` that is neither 0 nor 1",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    let ignored = one(r#""id": 1, "image_id": 1, "category_id": 5, "ignore": "0""#);
+    assert_eq!(built(CATS, &coco(&ignored)).unwrap().labels(0), [0]);
+}
+
+#[test]
+fn names_of_categories() {
+    let set = CATS.replace("'cat', 'dog'", "'7', '1.5', '18446744073709551617', 'true'");
+    let image = r#"{"id": 1, "file_name": "1.jpg"}"#;
+    let object = one(r#""id": 1, "image_id": 1, "category_id": 4"#);
+    let categories = r#"{"id": 1, "name": 7}, {"id": 2, "name": 1.5}, {"id": 3, "name": 18446744073709551617}, {"id": 4, "name": true},
+        {"id": 5, "name": null}, {"id": 6, "name": {"en": "cat"}}, {"id": 7}, {"name": "cat"}, "cat",
+        {"id": 9, "name": ""}"#;
+    let dataset = built(&set, &strange(image, &object, categories)).unwrap();
+    assert_eq!(dataset.labels(0), [3]);
+    let text = notes(&*dataset);
+    for expected in [
+        "warning: `a.json`: 4 categories with a `name` that is no text: taken as text (1: 7, 2: 1.5, 3: 18446744073709551617, 4: true)",
+        "1 category with an empty `name` (9)",
+        "5 categories left out: without an `id` or a `name` (5: `name` is null, 6: `name` is an object, 7: no `name`, number 8: no `id`, number 9: no `id`)",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    let fails = |categories: &str, expected: &str| {
+        let error = built(CATS, &strange(image, &object, categories)).unwrap_err();
+        assert!(error.contains(expected), "{expected}\n{error}");
+    };
+    fails("", "`categories` is an empty list");
+    fails(
+        r#"{"id": 1, "name": null}"#,
+        "none of the `categories` can be used, so that no annotation has a class",
+    );
+    fails(r#"{"id": 1, "name": null}"#, "(1: `name` is null)");
+    let dict = r#"{"images": [], "categories": {"1": "cat"}}"#;
+    let error = built(CATS, &Texts::of([("a.json", dict)])).unwrap_err();
+    assert!(
+        error.contains("`categories` is an object, a list was expected"),
+        "{error}"
+    );
+}
+
+#[test]
+fn categories_of_one_name() {
+    let image = r#"{"id": 1, "file_name": "1.jpg"}"#;
+    let object = |category: u32| {
+        one(&format!(
+            r#""id": {category}, "image_id": 1, "category_id": {category}"#
+        ))
+    };
+    let twins = r#"{"id": 0, "name": "digit", "supercategory": "none"}, {"id": 1, "name": "digit"}, {"id": 2, "name": "cat"}"#;
+    let set = |classes: &str| CATS.replace("'cat', 'dog'", classes);
+    let said = |objects: &str, help: &str| {
+        let dataset = built(&set("'digit', 'cat'"), &strange(image, objects, twins)).unwrap();
+        let text = notes(&*dataset);
+        assert!(
+            text.contains("warning: `a.json`: 2 categories are named `digit` (id 0 with")
+                && text.contains("): each has a label of its own, as in MMDetection, but `classes` has the name once")
+                && text.contains(help)
+                && !text.contains("another order"),
+            "{text}"
+        );
+    };
+    said(
+        &object(1),
+        "help: remove category 0 from the file: no annotation has it",
+    );
+    said(
+        &[object(0), object(1)].join(","),
+        "help: give each a `name` of its own in the file",
+    );
+    // named as often: two classes, as in MMDetection
+    let files = strange(image, &object(1), twins);
+    let dataset = built(&set("'digit', 'digit', 'cat'"), &files).unwrap();
+    assert_eq!(dataset.labels(0), [1]);
+    let text = notes(&*dataset);
+    assert!(text.contains("warning: `a.json`: 2 categories are named `digit` (id 0 without annotations, id 1 with 1 annotation): each is a class of its own"), "{text}");
+    // not wanted
+    let cat = built(&set("'cat',"), &strange(image, &object(2), twins)).unwrap();
+    assert!(!notes(&*cat).contains("digit"));
+    // one entry twice, and two names of one id
+    let same = r#"{"id": 0, "name": "dog"}, {"id": 0, "name": "dog"}, {"id": 2, "name": "cat"}, {"id": 2, "name": "cow"}"#;
+    let dataset = built(&set("'dog', 'cat'"), &strange(image, &object(0), same)).unwrap();
+    assert_eq!(dataset.labels(0), [0]);
+    let text = notes(&*dataset);
+    assert!(text.contains("2 categories with the `id` of an earlier category: annotations of that `id` are of the later one (0: `dog`, then `dog`, 2: `cat`, then `cow`)"), "{text}");
+}
+
 #[test]
 fn labels_follow_the_file() {
     let one =
