@@ -129,6 +129,45 @@ fn annotations_give_ids_and_options_change_the_config() {
 }
 
 #[test]
+fn results_have_the_ids_of_the_annotation_file_and_no_others() {
+    let scratch = Scratch::new("unlisted");
+    let (json, ann) = (scratch.path("found.json"), scratch.path("ann.json"));
+    let file = "\u{feff}{\"images\": [{\"id\": 20210315103045000003, \"file_name\": \"00003.jpg\", \"width\": NaN}, null],
+        \"annotations\": [], \"categories\": [{\"id\": 18446744073709551617, \"name\": 3}]}";
+    std::fs::write(&ann, file).unwrap();
+    let detect = |pictures: &[&str]| {
+        let mut args = vec!["detect", CONFIG, CHECKPOINT];
+        args.extend(pictures);
+        args.extend(["--json", &json, "--device", "cpu", "--ann", &ann]);
+        smalti(&args)
+    };
+    let unlisted = "configs/demo/digits.jpg";
+    let output = detect(&["tests/data/digits/00003.jpg", unlisted]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stderr(&output);
+    for expected in [
+        "1 category with a `name` that is no text: taken as text (18446744073709551617: 3)",
+        "1 picture left out: without an `id` or a `file_name` (number 2)",
+        "does not list 1 of 2 pictures: their detections are not written to --json (configs/demo/digits.jpg)",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    let text = std::fs::read_to_string(&json).unwrap();
+    let row = "{\"image_id\":20210315103045000003,\"category_id\":18446744073709551617,\"bbox\":[";
+    let rows = text.lines().filter(|line| line.starts_with('{'));
+    assert!(
+        rows.clone().count() > 0 && rows.clone().all(|line| line.starts_with(row)),
+        "{text}"
+    );
+    std::fs::remove_file(&json).unwrap();
+    let output = detect(&[unlisted]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("lists none of the 1 pictures"), "{said}");
+    assert!(!std::path::Path::new(&json).exists());
+}
+
+#[test]
 fn channels_of_the_how_to_examples() {
     let output = smalti(&["channels", "ResNet(depth=18)", "--input", "1x3x32x32"]);
     let text = stdout(&output);

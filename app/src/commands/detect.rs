@@ -1,5 +1,6 @@
 //! `smalti detect CONFIG CHECKPOINT INPUT...`: objects in pictures, drawn and as JSON.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
@@ -43,7 +44,8 @@ pub struct DetectArgs {
     /// Lowest score: to draw and print (0.3 if not given), and, if given, to write
     #[arg(long, value_name = "T")]
     score_thr: Option<f32>,
-    /// COCO annotation file that gives `image_id` (by file name) and `category_id` (by class name) for --json
+    /// COCO annotation file that gives `image_id` (by file name) and `category_id` (by class name) for --json; pictures that it does not list
+    /// are left out there
     #[arg(long, value_name = "FILE")]
     ann: Option<PathBuf>,
     /// Pictures that run together
@@ -90,7 +92,7 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
             "the checkpoint lacks parts of the model\n{report}"
         ));
     }
-    let mut output = Output::new(args, &predictor, ids)?;
+    let mut output = Output::new(args, &predictor, ids, &paths)?;
     let bar = ProgressBar::new(paths.len() as u64);
     let style = "{pos}/{len} [{bar:30}] {per_sec} {eta} {msg}";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
@@ -245,6 +247,7 @@ impl<'a> Output<'a> {
         args: &'a DetectArgs,
         predictor: &'a Predictor,
         ids: Option<Ids>,
+        paths: &[PathBuf],
     ) -> Result<Self, String> {
         let json = match &args.json {
             None => None,
@@ -256,6 +259,11 @@ impl<'a> Output<'a> {
                     crate::style::note(&format!(
                         "the annotation file lacks these classes, their detections are not written: {names}"
                     ));
+                }
+                if let Some(ann) = &args.ann {
+                    let ann = ann.display().to_string();
+                    let remarks = unlisted(&naming, &ann, paths)?;
+                    remarks.iter().for_each(|r| crate::style::warning(r));
                 }
                 let file =
                     AtomicFile::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -328,6 +336,54 @@ impl<'a> Output<'a> {
         let done = writer.finish().and_then(AtomicFile::commit);
         done.map_err(|e| format!("--json: {e}"))
     }
+}
+
+/// Warnings of pictures that have no id in the annotation file `ann`, and of those that have the same one.
+fn unlisted(naming: &Naming, ann: &str, paths: &[PathBuf]) -> Result<Vec<String>, String> {
+    let mut warnings = Vec::new();
+    let (mut without, mut again) = (Vec::new(), Vec::new());
+    let mut first_of = HashMap::new();
+    for path in paths {
+        let name = path.display().to_string();
+        match naming.image(&name) {
+            None => without.push(name),
+            Some(id) => {
+                let first = first_of.entry(id.clone()).or_insert_with(|| name.clone());
+                if *first != name {
+                    again.push(format!("{first} and {name}: {id}"));
+                }
+            }
+        }
+    }
+    let examples = |names: &[String]| {
+        let more = if names.len() > 5 { ", ..." } else { "" };
+        format!("({}{more})", names[..names.len().min(5)].join(", "))
+    };
+    let expected =
+        "a `file_name` of its `images` should be the end of a picture's path, and the only such";
+    if without.len() == paths.len() {
+        return Err(format!(
+            "`{ann}` lists none of the {} pictures {}, so --json would have nothing: {expected}",
+            paths.len(),
+            examples(&without)
+        ));
+    }
+    if !without.is_empty() {
+        warnings.push(format!(
+            "`{ann}` does not list {} of {} pictures: their detections are not written to --json {}; {expected}",
+            without.len(),
+            paths.len(),
+            examples(&without)
+        ));
+    }
+    if !again.is_empty() {
+        warnings.push(format!(
+            "{} pictures have the `image_id` of another one, so that --json mixes their detections {}",
+            again.len(),
+            examples(&again)
+        ));
+    }
+    Ok(warnings)
 }
 
 /// Draws the best `count` detections and saves the picture as PNG.
@@ -436,6 +492,30 @@ mod tests {
         let classes = ["cat".to_string(), "dog".to_string()];
         assert_eq!(summary("a", &[1, 0, 1], &classes), "a: 2 dog, 1 cat");
         assert_eq!(summary("a", &[], &classes), "a: nothing");
+    }
+
+    #[test]
+    fn pictures_without_an_id_are_counted() {
+        let json = r#"{"images": [{"id": 1, "file_name": "1.jpg"}, {"id": 2, "file_name": "2.jpg"}], "categories": []}"#;
+        let ids = Ids::read("a.json", json.as_bytes()).unwrap();
+        let naming = Naming::new(&["cat".to_string()], Some(ids)).unwrap();
+        let said = |paths: &[&str]| {
+            let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+            unlisted(&naming, "a.json", &paths)
+        };
+        assert_eq!(said(&["i/1.jpg", "i/2.jpg"]), Ok(Vec::new()));
+        let some = said(&["1.jpg", "3.jpg", "i/1.jpg"]).unwrap();
+        assert!(
+            some[0].starts_with("`a.json` does not list 1 of 3 pictures")
+                && some[0].contains("(3.jpg)"),
+            "{some:?}"
+        );
+        assert!(some[1].contains("(1.jpg and i/1.jpg: 1)"), "{some:?}");
+        let none = said(&["3.jpg", "4.jpg"]).unwrap_err();
+        assert!(
+            none.contains("none of the 2 pictures (3.jpg, 4.jpg)"),
+            "{none}"
+        );
     }
 
     #[test]
