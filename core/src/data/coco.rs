@@ -187,6 +187,11 @@ impl Ids {
                 "`{path}`: {files} of the `file_name`s belong to several pictures: the first one's id counts ({example})"
             ));
         }
+        if categories.is_empty() {
+            warnings.push(format!(
+                "`{path}`: no `categories` that could be used: the `category_id` of results is the label, counted from 0"
+            ));
+        }
         ids.images = images;
         ids.categories = categories;
         ids.warnings = warnings;
@@ -309,7 +314,7 @@ mod tests {
         let warnings = ids.warnings().join("\n");
         for expected in [
             "`a.json`: 3 pictures left out: without an `id` or a `file_name` (number 2, number 3, number 6)",
-            "1 picture with the `id` of an earlier picture: the later entry counts (5)",
+            "1 picture with the `id` of an earlier picture: the later entry counts (5: 3.jpg, then 5.jpg)",
             "1 category left out: without an `id` or a `name` (1: `name` is null)",
             "1 of the `file_name`s belong to several pictures: the first one's id counts (2.jpg)",
         ] {
@@ -329,6 +334,12 @@ mod tests {
         fails(
             "{\"images\": {\"1\": \"a.jpg\"}}",
             "`images` is an object, a list was expected",
+        );
+        let nameless = r#"{"images": [], "categories": [{"id": 1, "name": null}]}"#;
+        let warnings = read(nameless).unwrap().warnings().join("\n");
+        assert!(
+            warnings.contains("(1: `name` is null)") && warnings.contains("counted from 0"),
+            "{warnings}"
         );
         let twice = r#"{"images": [], "annotations": [{"category_id": 4}], "categories":
             [{"id": 0, "name": "a"}, {"id": 4, "name": "a"}, {"id": 5, "name": "b"}, {"id": 6, "name": "b"}]}"#;

@@ -12,7 +12,7 @@ use super::paths::below;
 use super::table::Table;
 use super::tally::{OnBroken, note, thousands};
 use super::{Built, Dataset, MetaInfo, SampleError, Skipped, Source, pipeline};
-use crate::config::{Diagnostic, Kind, Node};
+use crate::config::{Diagnostic, Kind, Node, Value, value_to_py};
 use crate::data::picture::Problem;
 use crate::data::sample::{DataInfo, Sample};
 use crate::data::transforms::{Context, Files, Transform};
@@ -223,7 +223,7 @@ impl Setup {
 
     fn classes(&mut self, node: &Node, files: Option<&dyn Files>) -> Result<Vec<String>, Problems> {
         let Some(text) = node.as_str() else {
-            return node.read();
+            return self.listed_classes(node);
         };
         if let Some(bytes) = files.and_then(|f| f.read(text).ok()) {
             let names = String::from_utf8_lossy(&bytes);
@@ -237,6 +237,36 @@ impl Setup {
                 .push(warning.help(format!("write ('{text}',), with a comma")));
         }
         Ok(vec![text.to_owned()])
+    }
+
+    /// Names; numbers are taken as text, as those of an annotation file are.
+    fn listed_classes(&mut self, node: &Node) -> Result<Vec<String>, Problems> {
+        let is_number = |n: &&Node| matches!(n.value, Value::Int(_) | Value::Float(_));
+        let items = node.as_items().unwrap_or_default();
+        let Some(number) = items.iter().find(is_number) else {
+            return node.read();
+        };
+        let text = format!(
+            "`classes` has names that are no text, such as {}: taken as text",
+            value_to_py(number)
+        );
+        self.notes
+            .push(Diagnostic::warning(text).at(&number.origin, ""));
+        let (mut names, mut problems) = (Vec::new(), Vec::new());
+        for item in items {
+            match item.value {
+                Value::Int(_) | Value::Float(_) => names.push(value_to_py(item)),
+                _ => match item.read() {
+                    Ok(name) => names.push(name),
+                    Err(found) => problems.extend(found),
+                },
+            }
+        }
+        if problems.is_empty() {
+            Ok(names)
+        } else {
+            Err(problems)
+        }
     }
 
     /// `filter_cfg`, where it counts: not in test mode.

@@ -343,7 +343,10 @@ fn sorted(
         };
         match row_of.get(&id) {
             Some(first) => {
-                tally.add(Found::SamePicture, || name(image.id, i));
+                tally.add(Found::SamePicture, || {
+                    let [first, later] = [&rows[*first].file_name, &row.file_name];
+                    format!("{}: {first}, then {later}", name(image.id, i))
+                });
                 rows[*first] = row;
             }
             None => {

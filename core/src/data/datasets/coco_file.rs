@@ -312,7 +312,7 @@ pub(in crate::data) fn listed(path: &str, input: impl Read) -> std::result::Resu
         ..
     } = file;
     let mut images: Vec<coco::Image> = Vec::with_capacity(pictures.len());
-    let mut place_of = HashMap::with_capacity(pictures.len());
+    let mut place_of: HashMap<Id, usize> = HashMap::with_capacity(pictures.len());
     for (i, image) in pictures.into_iter().enumerate() {
         let (Some(id), Some(file_name)) = (image.id, image.file_name) else {
             tally.add(Found::KeylessPicture, || named(&ids, image.id, i));
@@ -324,7 +324,10 @@ pub(in crate::data) fn listed(path: &str, input: impl Read) -> std::result::Resu
         };
         match place_of.get(&id) {
             Some(first) => {
-                tally.add(Found::SamePicture, || image.id.to_string());
+                tally.add(Found::SamePicture, || {
+                    let [first, later] = [&images[*first].file_name, &image.file_name];
+                    format!("{}: {first}, then {later}", image.id)
+                });
                 images[*first] = image;
             }
             None => {

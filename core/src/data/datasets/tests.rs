@@ -541,6 +541,13 @@ fn names_of_categories() {
     ] {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
+    let numbers = set.replace("'7', '1.5'", "7, 1.5");
+    let dataset = built(&numbers, &strange(image, &object, categories)).unwrap();
+    assert_eq!(dataset.meta().classes[..2], ["7", "1.5"]);
+    let text = notes(&*dataset);
+    let expected =
+        "warning: `classes` has names that are no text, such as 7: taken as text\n --> a.py:1:";
+    assert!(text.contains(expected), "{text}");
     let fails = |categories: &str, expected: &str| {
         let error = built(CATS, &strange(image, &object, categories)).unwrap_err();
         assert!(error.contains(expected), "{expected}\n{error}");
@@ -597,6 +604,14 @@ fn categories_of_one_name() {
     // not wanted
     let cat = built(&set("'cat',"), &strange(image, &object(2), twins)).unwrap();
     assert!(!notes(&*cat).contains("digit"));
+    // one picture twice
+    let two = r#"{"id": 1, "file_name": "1.jpg"}, {"id": 1.0, "file_name": "2.jpg"}"#;
+    let dataset = built(&set("'cat',"), &strange(two, &object(2), twins)).unwrap();
+    let text = notes(&*dataset);
+    assert!(
+        text.contains("the later entry counts (1: 1.jpg, then 2.jpg)"),
+        "{text}"
+    );
     // one entry twice, and two names of one id
     let same = r#"{"id": 0, "name": "dog"}, {"id": 0, "name": "dog"}, {"id": 2, "name": "cat"}, {"id": 2, "name": "cow"}"#;
     let dataset = built(&set("'dog', 'cat'"), &strange(image, &object(0), same)).unwrap();
