@@ -8,7 +8,7 @@ mod style;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// The whole command line.
 #[derive(Parser)]
@@ -49,13 +49,19 @@ enum Command {
     },
     /// Time each stage of a detector
     Bench(commands::bench::BenchArgs),
+    /// Print a script that completes commands and options in your shell
+    Completions(commands::completions::CompletionsArgs),
 }
 
 /// Parses the command line and runs it.
 pub fn run() -> ExitCode {
     style::end_quietly_on_a_closed_pipe();
     style::quiet_mesa_without_a_desktop();
-    let result = match Cli::parse().command {
+    let cli = match Cli::from_arg_matches(&command().get_matches()) {
+        Ok(cli) => cli,
+        Err(e) => e.exit(),
+    };
+    let result = match cli.command {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Detect(args) => commands::detect::run(&args),
         Command::Browse(args) => commands::browse::run(&args),
@@ -67,6 +73,10 @@ pub fn run() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(args) => commands::bench::run(&args),
+        Command::Completions(args) => {
+            commands::completions::run(&args, command());
+            Ok(ExitCode::SUCCESS)
+        }
     };
     match result {
         Ok(code) => code,
@@ -74,5 +84,16 @@ pub fn run() -> ExitCode {
             style::error(&message);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The command line's grammar. Help is as wide as the terminal, up to 110 columns; a width of 0, which some editors' and build
+/// servers' terminals give, is none.
+fn command() -> clap::Command {
+    const WIDEST: usize = 110;
+    let command = Cli::command().max_term_width(WIDEST);
+    match std::env::var("COLUMNS").as_deref() {
+        Ok("0") => command.term_width(WIDEST),
+        _ => command,
     }
 }

@@ -466,3 +466,51 @@ fn nothing_to_browse_and_nowhere_to_write_are_errors() {
         "{error}"
     );
 }
+
+#[test]
+fn shells_complete_commands_and_options() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = stdout(&smalti(&["completions", shell]));
+        for word in ["detect", "browse", "score-thr", "cfg-options"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    if !cfg!(unix) {
+        return;
+    }
+    let complete = |words: &[&str]| {
+        let script = "source <(\"$0\" completions bash); COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _smalti smalti \"${@: -1}\" \"${@: -2:1}\"; \
+             echo \"${COMPREPLY[@]}\"";
+        let output = Command::new("bash")
+            .args(["-c", script])
+            .arg(program())
+            .args(words)
+            .output()
+            .expect("bash");
+        stdout(&output).trim().to_owned()
+    };
+    assert_eq!(complete(&["smalti", "det"]), "detect");
+    assert_eq!(complete(&["smalti", "detect", "--sc"]), "--score-thr");
+    assert_eq!(complete(&["smalti", "browse", "--mode", "pip"]), "pipeline");
+    assert_eq!(complete(&["smalti", "config", "ch"]), "check");
+}
+
+#[test]
+fn help_needs_no_width_of_a_terminal() {
+    for columns in [None, Some("0"), Some("40"), Some("5000"), Some("wide")] {
+        let mut help = Command::new(program());
+        help.args(["help", "detect"]).env_remove("COLUMNS");
+        if let Some(columns) = columns {
+            help.env("COLUMNS", columns);
+        }
+        let output = help.output().expect("the program is built");
+        assert!(output.status.success());
+        let text = stdout(&output);
+        let longest = text.lines().map(|l| l.chars().count()).max().unwrap();
+        let widest = if columns == Some("40") { 70 } else { 110 };
+        assert!(
+            longest <= widest && longest > 30,
+            "{columns:?}: {longest} columns\n{text}"
+        );
+    }
+}

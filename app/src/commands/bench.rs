@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use serde_json::json;
 use smalti::data::Picture;
 use smalti::{Predictor, Stage};
@@ -18,8 +18,10 @@ use super::{DeviceArg, model};
 )]
 pub struct BenchArgs {
     /// MMDetection config
+    #[arg(value_hint = ValueHint::FilePath)]
     pub(super) config: String,
     /// Checkpoint; without one the weights are initial values, which costs the same
+    #[arg(value_hint = ValueHint::FilePath)]
     checkpoint: Option<String>,
     /// Size of the picture that goes into the test pipeline
     #[arg(long, value_name = "WxH", default_value = "1333x800")]

@@ -1,6 +1,6 @@
 //! `smalti config`: show, check and compare configs.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use smalti::config::{
     Config, ConfigErrors, Configs, Diagnostic, Node, Severity, diff, value_to_py,
 };
@@ -27,6 +27,7 @@ enum ConfigCommand {
     /// `smalti config show FILE --origins | grep lr` answers where a value comes from.
     Show {
         /// The config: .py, .json, .yaml or .yml.
+        #[arg(value_hint = ValueHint::FilePath)]
         file: String,
         /// Print each value with the file, line and column where it was written.
         #[arg(long)]
@@ -42,7 +43,7 @@ enum ConfigCommand {
     /// One line for each good file; errors with their place for each bad one. The exit code is 1 if any file failed.
     Check {
         /// The configs.
-        #[arg(required = true)]
+        #[arg(required = true, value_hint = ValueHint::FilePath)]
         files: Vec<String>,
         #[command(flatten)]
         options: ReadOptions,
@@ -53,8 +54,10 @@ enum ConfigCommand {
     /// keys does not count; a tuple differs from a list, and 1 from 1.0. The exit code is 1 if anything differs.
     Diff {
         /// The first config.
+        #[arg(value_hint = ValueHint::FilePath)]
         a: String,
         /// The second config.
+        #[arg(value_hint = ValueHint::FilePath)]
         b: String,
         #[command(flatten)]
         packages: PackageOptions,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use indicatif::{ProgressBar, ProgressStyle};
 use smalti::data::coco::Ids;
 use smalti::data::{Picture, PictureError, Problem};
@@ -29,11 +29,13 @@ use super::{DeviceArg, model};
 )]
 pub struct DetectArgs {
     /// MMDetection config
+    #[arg(value_hint = ValueHint::FilePath)]
     config: String,
     /// Checkpoint: a path, an http(s) address, torchvision://..., open-mmlab://..., or the word `load_from` for what the config names
+    #[arg(value_hint = ValueHint::FilePath)]
     checkpoint: String,
     /// Pictures, folders (their pictures, not folders in them), and globs in quotes
-    #[arg(required = true)]
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
     input: Vec<String>,
     /// Draw each picture's boxes into this folder
     #[arg(long, value_name = "DIR")]

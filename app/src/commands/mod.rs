@@ -4,6 +4,7 @@ pub mod bench;
 mod bench_data;
 pub mod browse;
 pub mod channels;
+pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod detect;

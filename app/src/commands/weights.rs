@@ -33,7 +33,7 @@ Exit code: 1 when the file or the config cannot be read, and with --config when 
 shape, or cannot be read. Unexpected keys do no harm.")]
 pub struct WeightsArgs {
     /// Path, address or name of the checkpoint
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub file: String,
     /// Compare with the model of this config
     #[arg(long, value_name = "CONFIG")]

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use indicatif::{ProgressBar, ProgressStyle};
 use smalti::data::datasets::{self, Dataset};
 use smalti::data::draws_file::{self, Replayable};
@@ -42,6 +42,7 @@ use output::Output;
     Exit code: 1 after an error. With --on-error skip, bad samples are listed and left out, and the exit code is 1 only if none was good.")]
 pub struct BrowseArgs {
     /// MMDetection config
+    #[arg(value_hint = ValueHint::FilePath)]
     config: String,
     /// Which data set of the config
     #[arg(long, value_enum, default_value_t = Split::Train)]
