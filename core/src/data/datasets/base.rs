@@ -489,6 +489,9 @@ impl Dataset for BaseDetDataset {
                 return Err(self.error(at, Problem::Transform(text)));
             }
             match cx.run_all(&self.pipeline, Sample::new(self.info(at))) {
+        if let Problem::Other(error) = problem {
+            return *error;
+        }
                 Ok(Some(sample)) => return Ok(Some(sample)),
                 Ok(None) if self.test_mode => {
                     let text = "a test pipeline dropped the picture".into();

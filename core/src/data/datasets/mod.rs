@@ -37,6 +37,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::picture::Problem;
 use super::sample::{DataInfo, Sample};
 use super::transforms::{self, Context, Files, Transform};
@@ -76,6 +77,20 @@ pub struct SampleError {
 
 impl fmt::Display for SampleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl SampleError {
+    /// Of the picture that `info` tells of, unless the problem is another picture's.
+    pub fn new(info: &DataInfo, problem: Problem) -> Self {
+        match problem {
+            Problem::Other(error) => *error,
+            problem => Self {
+                path: info.img_path.clone(),
+                id: info.img_id.clone(),
+                problem,
+            },
+        }
+    }
+}
+
         match &self.id {
             Some(id) => write!(f, "{} (id {id}): {}", self.path, self.problem),
             None => write!(f, "{}: {}", self.path, self.problem),
@@ -185,6 +200,23 @@ pub fn all_notes(dataset: &dyn Dataset) -> Vec<&Diagnostic> {
 
 /// `None` where only the config is checked.
 type Built = Result<Option<Box<dyn Dataset>>, Problems>;
+/// Makes a sample of the picture at `index`; a panic is an error of that picture.
+pub(super) fn caught<T>(
+    dataset: &dyn Dataset,
+    index: usize,
+    make: impl FnOnce() -> Result<T, SampleError>,
+) -> Result<T, SampleError> {
+    catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        let text = format!("panicked: {}", text.unwrap_or_default());
+        Err(SampleError::new(
+            &dataset.info(index),
+            Problem::Transform(text),
+        ))
+    })
+}
+
 
 /// What a data set is built from.
 struct Source<'a> {
