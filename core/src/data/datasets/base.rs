@@ -226,8 +226,11 @@ impl Setup {
             return node.read();
         };
         if let Some(bytes) = files.and_then(|f| f.read(text).ok()) {
-            let names = String::from_utf8_lossy(&bytes);
-            return Ok(names.lines().map(str::to_owned).collect());
+            let names = crate::text::text(&bytes).map_err(|what| {
+                let error = Diagnostic::error(format!("`{text}`: {what}")).kind(Kind::File);
+                vec![error.at(&node.origin, "")]
+            })?;
+            return Ok(crate::text::lines(&names).map(str::to_owned).collect());
         }
         if files.is_some() {
             let message =
@@ -287,7 +290,12 @@ impl Setup {
         let left = picks.len();
         let picks = self.choose(picks)?;
         if picks.is_empty() {
-            let message = if table.rows.is_empty() {
+            let message = if table.rows.is_empty() && table.listed > 0 {
+                format!(
+                    "the data set is empty: none of the {} pictures of `{path}` can be used",
+                    thousands(table.listed)
+                )
+            } else if table.rows.is_empty() {
                 format!("the data set is empty: `{path}` has no pictures")
             } else {
                 format!(

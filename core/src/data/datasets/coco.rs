@@ -262,6 +262,7 @@ fn sorted(
     let mut wanted = vec![false; rows.len()];
     let mut kept: Vec<(u32, Object)> = Vec::with_capacity(annotations.len());
     for (i, annotation) in annotations.iter().enumerate() {
+    let listed = images.len();
         let mut count = |found| tally.add(found, || name(annotation.id, i));
         let row = annotation
             .image
@@ -350,6 +351,7 @@ fn object(annotation: &Annotation, row: &Row, label: u32) -> Result<Object, Foun
         label,
         ignore: annotation.crowd,
         segmentation: annotation.segmentation,
+        listed,
     })
 }
 

@@ -442,6 +442,102 @@ fn xml_files_that_cannot_be_read_lose_nothing_else() {
     );
 }
 
+const VOC: &str =
+    "dataset = dict(type='XMLDataset', ann_file='t.txt', metainfo=dict(classes=('cat',)))";
+
+/// An XML file with these objects, one a line from the second on.
+fn xml(objects: &[&str]) -> String {
+    let size = "<size><width>90</width><height>80</height></size>";
+    let objects: String = objects
+        .iter()
+        .map(|o| format!("\n<object>{o}</object>"))
+        .collect();
+    format!("<annotation>{size}{objects}</annotation>")
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_text() {
+    let object =
+        "<name>cat</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>";
+    let marked = |text: &str| format!("\u{FEFF}{text}").into_bytes();
+    let utf16 = |text: &str| -> Vec<u8> {
+        let units = format!("\u{FEFF}{text}");
+        units.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    };
+    for list in [marked("1\n2"), utf16("1\r\n2\r\n"), marked("1\n\u{FEFF}2")] {
+        for classes in [marked("cat\ndog"), utf16("cat\ndog")] {
+            let files = Texts::of([
+                ("t.txt", list.clone()),
+                ("names.txt", classes),
+                ("Annotations/1.xml", marked(&xml(&[object]))),
+                ("Annotations/2.xml", utf16(&xml(&[object]))),
+            ]);
+            let set = VOC.replace("('cat',)", "'names.txt'");
+            let dataset = built(&set, &files).unwrap();
+            assert_eq!(dataset.meta().classes, ["cat", "dog"]);
+            assert_eq!((dataset.len(), dataset.labels(1)), (2, vec![0]));
+            assert_eq!(dataset.info(0).img_path, "JPEGImages/1.jpg");
+        }
+    }
+    let mut files =
+        coco(r#"{"id": 1, "image_id": 1, "category_id": 5, "bbox": [1, 2, 3, 4], "area": 9}"#);
+    let json = String::from_utf8(files.0["a.json"].clone()).unwrap();
+    files.0.insert("a.json".into(), marked(&json));
+    assert_eq!(built(CATS, &files).unwrap().labels(0), [0]);
+
+    let files = Texts::of([
+        ("t.txt", b"1\n\xE9".to_vec()),
+        ("names.txt", b"\xE9".to_vec()),
+    ]);
+    let error = built(VOC, &files).unwrap_err();
+    assert!(
+        error.contains("`t.txt`: byte 2 in line 2 is 0xE9, which is no UTF-8 there"),
+        "{error}"
+    );
+    let error = built(&VOC.replace("('cat',)", "'names.txt'"), &files).unwrap_err();
+    assert!(
+        error.contains("`names.txt`: byte 0 in line 1 is 0xE9"),
+        "{error}"
+    );
+}
+
+#[test]
+fn xml_files_in_their_own_encoding() {
+    let frame = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>";
+    let file = |label: &str, name: &[u8]| {
+        let text = xml(&[&format!("<name>NAME</name>{frame}")]);
+        let (head, tail) = text.split_once("NAME").unwrap();
+        let head = format!("<?xml version=\"1.0\" encoding=\"{label}\"?>{head}");
+        [head.as_bytes(), name, tail.as_bytes()].concat()
+    };
+    let files = Texts::of([
+        ("t.txt", b"1\n2\n3\n4".to_vec()),
+        ("Annotations/1.xml", file("iso-8859-15", b"fa\xE7ade\xA4")),
+        ("Annotations/2.xml", file("gbk", b"\xC6\xBB\xB9\xFB")),
+        ("Annotations/3.xml", file("klingon", b"x")),
+        ("Annotations/4.xml", file("utf-8", b"\xE7")),
+    ]);
+    let set = VOC.replace("'cat',", "'苹果', 'façade€'");
+    let dataset = built(&set, &files).unwrap();
+    assert_eq!((dataset.labels(0), dataset.labels(1)), (vec![1], vec![0]));
+    let found = notes(&*dataset);
+    for expected in [
+        "warning: `t.txt`: 2 pictures left out: their annotations cannot be read (",
+        "Annotations/3.xml: its encoding `klingon` is not known: save it as UTF-8",
+        "Annotations/4.xml: byte 114 in line 2 is 0xE7, which is no UTF-8 there, though the file declares `utf-8`",
+    ] {
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
+    let mut bad = files;
+    bad.0.insert("t.txt".into(), b"3".to_vec());
+    let error = built(&set, &bad).unwrap_err();
+    assert!(
+        error.contains("the data set is empty: none of the 1 pictures of `t.txt` can be used"),
+        "{error}"
+    );
+    assert!(error.contains("`klingon`"), "{error}");
+}
+
 /// Drops pictures whose index is odd, and fails for index 4.
 #[derive(Debug)]
 struct Odd;

@@ -97,7 +97,7 @@ pub(super) fn build_with(source: &Source<'_>, rules: &Rules) -> Built {
     }
     let failed = |what: String| vec![setup.file_error(format!("`{path}`: {what}"))];
     let list = files.read(&path).map_err(failed)?;
-    let list = String::from_utf8(list).map_err(|_| failed("not UTF-8".into()))?;
+    let list = crate::text::text(&list).map_err(failed)?;
     let reader = Reader {
         files,
         places: (rules.places)(&setup),
@@ -108,7 +108,8 @@ pub(super) fn build_with(source: &Source<'_>, rules: &Rules) -> Built {
     let (mut tally, mut table) = (Tally::default(), Table::default());
     let mut names = Seen::default();
     // A blank line is no picture; MMDetection fails there.
-    for id in list.lines().filter(|l| !l.trim().is_empty()) {
+    for id in crate::text::lines(&list).filter(|l| !l.trim().is_empty()) {
+        table.listed += 1;
         reader.picture(id, &mut table, &mut names, &mut tally);
     }
     table.folder = reader.places.pictures.clone();
