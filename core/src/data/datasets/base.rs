@@ -9,13 +9,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::paths::below;
-use super::table::Table;
+use super::table::{Row, Table};
 use super::tally::{OnBroken, note, thousands};
 use super::{Built, Dataset, MetaInfo, SampleError, Skipped, Source, pipeline};
 use crate::config::{Diagnostic, Kind, Node};
+use crate::data::decode::DecodeOptions;
 use crate::data::picture::Problem;
 use crate::data::sample::{DataInfo, Sample};
-use crate::data::transforms::{Context, Files, Transform};
+use crate::data::transforms::{Context, Files, Transform, load};
 use crate::registry::{Problems, problem, unsupported};
 
 /// Options of every data set of pictures.
@@ -242,6 +243,36 @@ impl Setup {
         Ok(vec![text.to_owned()])
     }
 
+    /// How the pipeline decodes pictures.
+    pub fn decode_options(&self) -> DecodeOptions {
+        let load = self.step("LoadImageFromFile");
+        let load = load.and_then(|node| load::read(node).ok());
+        load.unwrap_or_default().decode
+    }
+
+    /// Whether the pipeline loads masks as polygons, which run lengths are not.
+    pub fn polygons_only(&self) -> bool {
+        let load = self.step("LoadAnnotations");
+        let is = |key: &str, value| load.and_then(|n| n.get(key)?.as_bool()) == Some(value);
+        is("with_mask", true) && is("poly2mask", false)
+    }
+
+    /// The first step of that type.
+    fn step(&self, name: &str) -> Option<&Node> {
+        let is = |node: &&Node| {
+            let kind = node.get("type").and_then(Node::as_type);
+            kind.is_some_and(|kind| kind.rsplit('.').next() == Some(name))
+        };
+        self.node.get("pipeline")?.as_items()?.iter().find(is)
+    }
+
+    /// Whether `min_size` leaves a picture out.
+    pub fn is_small(&self, row: &Row) -> bool {
+        let side = f64::from(row.width.min(row.height));
+        let least = self.filter().and_then(|f| f.min_size);
+        side > 0.0 && least.is_some_and(|least| side < least)
+    }
+
     /// `filter_cfg`, where it counts: not in test mode.
     pub fn filter(&self) -> Option<Filter> {
         self.options.filter_cfg.filter(|_| !self.test_mode())
@@ -280,8 +311,7 @@ impl Setup {
                 empties += 1;
                 continue;
             }
-            let side = f64::from(row.width.min(row.height));
-            if side > 0.0 && filter.min_size.is_some_and(|least| side < least) {
+            if self.is_small(row) {
                 small += 1;
                 continue;
             }
@@ -459,6 +489,9 @@ impl BaseDetDataset {
     }
 
     fn error(&self, index: usize, problem: Problem) -> SampleError {
+        if let Problem::Other(error) = problem {
+            return *error;
+        }
         let row = self.picks.get(index).map(|row| *row as usize);
         let info = row.map(|row| &self.table.rows[row]);
         SampleError {
@@ -497,9 +530,6 @@ impl Dataset for BaseDetDataset {
                 return Err(self.error(at, Problem::Transform(text)));
             }
             match cx.run_all(&self.pipeline, Sample::new(self.info(at))) {
-        if let Problem::Other(error) = problem {
-            return *error;
-        }
                 Ok(Some(sample)) => return Ok(Some(sample)),
                 Ok(None) if self.test_mode => {
                     let text = "a test pipeline dropped the picture".into();

@@ -10,6 +10,7 @@ mod class_balanced;
 mod class_names;
 mod coco;
 mod coco_file;
+mod coco_masks;
 mod concat;
 mod deep_fashion;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod multi_image_mix;
 mod objects365;
 mod others;
 mod paths;
+mod pictures;
 mod repeat;
 mod segments;
 mod table;
@@ -35,9 +37,9 @@ mod tests;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::picture::Problem;
 use super::sample::{DataInfo, Sample};
 use super::transforms::{self, Context, Files, Transform};
@@ -75,8 +77,6 @@ pub struct SampleError {
     pub problem: Problem,
 }
 
-impl fmt::Display for SampleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 impl SampleError {
     /// Of the picture that `info` tells of, unless the problem is another picture's.
     pub fn new(info: &DataInfo, problem: Problem) -> Self {
@@ -91,6 +91,8 @@ impl SampleError {
     }
 }
 
+impl fmt::Display for SampleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.id {
             Some(id) => write!(f, "{} (id {id}): {}", self.path, self.problem),
             None => write!(f, "{}: {}", self.path, self.problem),
@@ -198,8 +200,6 @@ pub fn all_notes(dataset: &dyn Dataset) -> Vec<&Diagnostic> {
     notes
 }
 
-/// `None` where only the config is checked.
-type Built = Result<Option<Box<dyn Dataset>>, Problems>;
 /// Makes a sample of the picture at `index`; a panic is an error of that picture.
 pub(super) fn caught<T>(
     dataset: &dyn Dataset,
@@ -217,6 +217,8 @@ pub(super) fn caught<T>(
     })
 }
 
+/// `None` where only the config is checked.
+type Built = Result<Option<Box<dyn Dataset>>, Problems>;
 
 /// What a data set is built from.
 struct Source<'a> {
