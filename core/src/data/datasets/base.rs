@@ -3,6 +3,7 @@
 //!
 //! What a data set reads from its annotation file is a [`Table`]; the types differ in nothing else.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
@@ -10,9 +11,9 @@ use serde::de::IgnoredAny;
 
 use super::paths::below;
 use super::table::{Row, Table};
-use super::tally::{OnBroken, note, thousands};
+use super::tally::{Found, OnBroken, Tally, note, thousands};
 use super::{Built, Dataset, MetaInfo, SampleError, Skipped, Source, pipeline};
-use crate::config::{Diagnostic, Kind, Node};
+use crate::config::{Diagnostic, Kind, Node, Origin};
 use crate::data::decode::DecodeOptions;
 use crate::data::picture::Problem;
 use crate::data::sample::{DataInfo, Sample};
@@ -366,7 +367,9 @@ impl Setup {
             picks,
             pipeline: self.pipeline,
             notes: self.notes,
+            file: (path.to_owned(), at),
             skipped: Mutex::default(),
+            sizes: Mutex::default(),
         })))
     }
 
@@ -457,7 +460,18 @@ pub struct BaseDetDataset {
     max_refetch: usize,
     on_broken: Option<OnBroken>,
     notes: Vec<Diagnostic>,
+    /// The annotation file, and where the config names it.
+    file: (String, Origin),
     skipped: Mutex<Skipped>,
+    sizes: Mutex<OtherSizes>,
+}
+
+/// Pictures that turned out to be of another size than the annotation file says.
+#[derive(Debug, Default)]
+struct OtherSizes {
+    /// Rows, each counted once.
+    rows: BTreeSet<u32>,
+    tally: Tally,
 }
 
 impl BaseDetDataset {
@@ -484,7 +498,26 @@ impl BaseDetDataset {
             max_refetch: 1000,
             on_broken,
             notes: Vec::new(),
+            file: (String::new(), Origin::made("a test")),
             skipped: Mutex::default(),
+            sizes: Mutex::default(),
+        }
+    }
+
+    /// Notes where the picture that was loaded is of another size than the file says.
+    fn compare_size(&self, sample: &Sample) {
+        let info = &sample.info;
+        let (said, [height, width]) = ([info.width, info.height], sample.ori_shape);
+        if said == [width, height] || said.contains(&0) || width == 0 || height == 0 {
+            return;
+        }
+        let row = self.picks.get(info.index).copied();
+        let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        if row.is_some_and(|row| sizes.rows.insert(row)) {
+            sizes.tally.add(Found::OtherSize, || {
+                let [w, h] = said;
+                format!("{}: {w}x{h}, its own {width}x{height}", info.img_path)
+            });
         }
     }
 
@@ -530,7 +563,10 @@ impl Dataset for BaseDetDataset {
                 return Err(self.error(at, Problem::Transform(text)));
             }
             match cx.run_all(&self.pipeline, Sample::new(self.info(at))) {
-                Ok(Some(sample)) => return Ok(Some(sample)),
+                Ok(Some(sample)) => {
+                    self.compare_size(&sample);
+                    return Ok(Some(sample));
+                }
                 Ok(None) if self.test_mode => {
                     let text = "a test pipeline dropped the picture".into();
                     return Err(self.error(at, Problem::Transform(text)));
@@ -560,6 +596,12 @@ impl Dataset for BaseDetDataset {
 
     fn notes(&self) -> &[Diagnostic] {
         &self.notes
+    }
+
+    fn noticed(&self) -> Vec<Diagnostic> {
+        let sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (path, at) = &self.file;
+        sizes.tally.report(path, at, None)
     }
 
     fn skipped(&self) -> Skipped {

@@ -181,6 +181,12 @@ pub trait Dataset: Send + Sync + fmt::Debug {
         &[]
     }
 
+    /// What was noticed since then, while pictures were loaded; of a wrapper, in the data sets inside it.
+    fn noticed(&self) -> Vec<Diagnostic> {
+        let children = self.children().into_iter();
+        children.flat_map(|child| child.noticed()).collect()
+    }
+
     /// Pictures that were replaced by others so far; of a wrapper, those of the data sets inside it.
     fn skipped(&self) -> Skipped {
         let mut all = Skipped::default();

@@ -637,6 +637,21 @@ fn the_own_size_of_a_picture_counts() {
     let strict = CATS.replace("ann_file", "filter_cfg=dict(min_size=32), ann_file");
     files.0.insert("i/1.jpg".into(), pgm(40, 40));
     assert_eq!(built(&strict, &files).unwrap().len(), 1);
+    // one that is seen only when it is loaded
+    let mut files = coco(inside);
+    let load = "pipeline=[dict(type='LoadImageFromFile')], ann_file";
+    let dataset = built(&CATS.replace("ann_file", load), &files).unwrap();
+    files.0.insert("i/1.jpg".into(), pgm(30, 40));
+    files.0.insert("i/2.jpg".into(), pgm(40, 30));
+    let pixels = Pixels::cpu();
+    for index in [0, 1, 0] {
+        let mut random = Counter::new(0);
+        let mut cx = Context::new(&mut random, &pixels, &files);
+        dataset.get(index, &mut cx).unwrap();
+    }
+    let found = shown(&dataset.noticed());
+    let expected = "warning: `a.json`: 1 picture of another size than the annotations say: the picture's own counts (i/1.jpg: 40x30, its own 30x40)";
+    assert!(found.starts_with(expected), "{found}");
     // one that cannot be read is as the file says
     files.0.remove("i/1.jpg");
     let found = notes(&*built(CATS, &files).unwrap());
