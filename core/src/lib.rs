@@ -35,3 +35,4 @@ pub use predict::{LoadError, PredictError, Predictor, PredictorBuilder, Stage};
 pub mod draw;
 pub mod host;
 pub mod results;
+mod text;

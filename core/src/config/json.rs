@@ -17,7 +17,7 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
         source,
         map: text,
         text: &text.text,
-        at: usize::from(text.text.starts_with('\u{FEFF}')) * 3,
+        at: 0,
     };
     reader.space();
     let node = reader.value(NESTING)?;

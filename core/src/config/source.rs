@@ -24,11 +24,15 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source with the name that messages show and its text as read.
+    /// A source with the name that messages show and its text as read, but for a byte-order mark.
     pub fn new(name: impl Into<String>, text: impl Into<String>, kind: SourceKind) -> Arc<Self> {
+        let mut text = text.into();
+        if text.starts_with('\u{FEFF}') {
+            text.remove(0);
+        }
         Arc::new(Self {
             name: name.into(),
-            text: text.into(),
+            text,
             kind,
             lines: OnceLock::new(),
         })

@@ -640,6 +640,22 @@ fn the_styles_do_not_mix() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_config() {
+    for (name, text) in [
+        ("a.py", "\u{FEFF}x = 1\ny = z"),
+        ("a.json", "\u{FEFF}{\"x\": 1,\n\"y\" 2}"),
+        ("a.yaml", "\u{FEFF}x: 1\ny: [2"),
+    ] {
+        let good = text.lines().next().unwrap().replace(',', "}");
+        let config = Config::parse(&good, name, &MapLoader::default());
+        let config = config.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(config.get("x").and_then(Node::as_int), Some(1), "{name}");
+        let error = Config::parse(text, name, &MapLoader::default()).unwrap_err();
+        assert!(error.to_string().contains(&format!("{name}:2:")), "{error}");
+    }
+}
+
+#[test]
 fn json_and_yaml_mix_with_python() {
     let files = [
         (

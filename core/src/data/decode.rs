@@ -42,7 +42,7 @@ pub enum ColorType {
 }
 
 impl ColorType {
-    fn turns(self) -> bool {
+    pub(super) fn turns(self) -> bool {
         matches!(self, ColorType::Color | ColorType::Grayscale)
     }
 

@@ -218,7 +218,7 @@ struct ReadStep {
 /// # Errors
 /// Says what is wrong with the file and what would be right.
 pub fn read(bytes: &[u8]) -> Result<Replayable, String> {
-    let file: Read = serde_json::from_slice(bytes)
+    let file: Read = serde_json::from_slice(crate::text::unmarked(bytes))
         .map_err(|e| format!("not a file of draws (`smalti browse --json` writes them): {e}"))?;
     let few = |n: usize| match n > MOST_DRAWS {
         true => Err(format!("{n} draws are more than the limit of {MOST_DRAWS}")),

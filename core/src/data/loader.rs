@@ -9,12 +9,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 
-use super::datasets::{Dataset, SampleError};
+use super::datasets::{Dataset, SampleError, caught};
 use super::in_order::Order;
 use super::picture::Problem;
 use super::pixels::Pixels;
@@ -221,16 +220,12 @@ impl Shared {
     }
 
     fn make(&self, position: usize) -> Made {
-        let made = catch_unwind(AssertUnwindSafe(|| self.sample(position)));
-        for kept in orders(&*self.source.dataset) {
+        let (dataset, index) = (&*self.source.dataset, self.order[position]);
+        let made = caught(dataset, index, || self.sample(position));
+        for kept in orders(dataset) {
             kept.finish(position as u64);
         }
-        made.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            let text = format!("panicked: {}", text.unwrap_or_default());
-            Err(self.error(position, text))
-        })
+        made
     }
 
     fn sample(&self, position: usize) -> Made {
@@ -247,25 +242,14 @@ impl Shared {
         let mut cx = Context::new(&mut *random, &source.pixels, &*source.files);
         cx.position = position as u64;
         let sample = source.dataset.get(self.order[position], &mut cx)?;
-        let mut sample =
-            sample.ok_or_else(|| self.error(position, "the pipeline dropped it".into()))?;
+        let mut sample = sample.ok_or_else(|| {
+            let info = source.dataset.info(self.order[position]);
+            SampleError::new(&info, Problem::Transform("the pipeline dropped it".into()))
+        })?;
         // here, beside the others, not where it is used
         let image = source.pixels.done(&sample.image);
-        sample.image = image.map_err(|problem| self.error_of(position, problem))?;
+        sample.image = image.map_err(|problem| SampleError::new(&sample.info, problem))?;
         Ok(sample)
-    }
-
-    fn error(&self, position: usize, text: String) -> SampleError {
-        self.error_of(position, Problem::Transform(text))
-    }
-
-    fn error_of(&self, position: usize, problem: Problem) -> SampleError {
-        let info = self.source.dataset.info(self.order[position]);
-        SampleError {
-            path: info.img_path.clone(),
-            id: info.img_id.clone(),
-            problem,
-        }
     }
 }
 

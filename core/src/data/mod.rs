@@ -9,6 +9,7 @@ pub mod coco;
 pub mod datasets;
 pub mod decode;
 pub mod draws_file;
+mod header;
 pub mod image;
 pub mod in_order;
 pub mod loader;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::datasets::SampleError;
+
 /// u8 pixels in memory: rows from the top, samples interleaved, colour as **BGR** (as OpenCV and
 /// so MMDetection have it), BGRA with four channels. RGB is a conversion at the edge.
 #[derive(Clone, PartialEq, Eq)]
@@ -159,6 +161,8 @@ pub enum Problem {
     },
     /// A transform made something impossible of it.
     Transform(String),
+    /// Not this picture, but one that was mixed into it.
+    Other(Box<SampleError>),
 }
 
 impl PictureError {
@@ -198,6 +202,7 @@ impl fmt::Display for Problem {
                 "{width}x{height} pixels are more than the limit of {limit} (`max_pixels`)"
             ),
             Problem::Transform(what) => write!(f, "{what}"),
+            Problem::Other(error) => write!(f, "{error}"),
         }
     }
 }

@@ -115,14 +115,7 @@ pub fn trace(
     let found = dataset.get(index, &mut cx);
     let left = cx.replay.take().unwrap_or_default();
     let saved = cx.saved.take().unwrap_or_default();
-    let problem = |text: String| {
-        let info = dataset.info(index);
-        SampleError {
-            path: info.img_path.clone(),
-            id: info.img_id.clone(),
-            problem: Problem::Transform(text),
-        }
-    };
+    let problem = |text: String| SampleError::new(&dataset.info(index), Problem::Transform(text));
     let steps = assemble(seen, &saved, &random.recorded.draws);
     let unused = recording.left();
     let error = match (found, left.front(), unused.front()) {

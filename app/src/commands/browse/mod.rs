@@ -173,6 +173,9 @@ pub fn run(args: &BrowseArgs) -> Result<ExitCode, String> {
         Some(output) => browse(args, &*dataset, output, &disk, replay.as_ref(), &indexes)?,
         None => Outcome::default(),
     };
+    for note in config.errors(dataset.noticed()).diagnostics {
+        eprintln!("{note}");
+    }
     let replaced = dataset.skipped();
     if let Some(output) = output.filter(|_| args.json) {
         output.summary(&summary, &outcome.failed, &replaced.first)?;

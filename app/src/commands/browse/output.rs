@@ -180,8 +180,13 @@ impl Output {
         }
         let mut head = vec![(Weight::Title, heading(dataset, index))];
         if let Some(error) = &trace.error {
-            head.push((Weight::Alarm, format!("then: {}", error.problem)));
-            let _ = write!(lines, "\n  then: {}", error.problem);
+            // Of another picture than this, its name belongs to it.
+            let what = match error.path == dataset.info(index).img_path {
+                true => error.problem.to_string(),
+                false => error.to_string(),
+            };
+            head.push((Weight::Alarm, format!("then: {what}")));
+            let _ = write!(lines, "\n  then: {what}");
         }
         let path = self
             .dir

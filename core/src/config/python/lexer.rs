@@ -74,10 +74,9 @@ pub(super) struct Lexer<'t> {
 
 /// The tokens of a whole file.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
-    let start = if text.starts_with('\u{FEFF}') { 3 } else { 0 };
     let mut lexer = Lexer {
         text,
-        at: start,
+        at: 0,
         end: text.len(),
         open: Vec::new(),
         indents: vec![0],

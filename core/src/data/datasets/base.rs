@@ -3,19 +3,21 @@
 //!
 //! What a data set reads from its annotation file is a [`Table`]; the types differ in nothing else.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::paths::below;
-use super::table::Table;
-use super::tally::{OnBroken, note, thousands};
+use super::table::{Row, Table};
+use super::tally::{Found, OnBroken, Tally, note, thousands};
 use super::{Built, Dataset, MetaInfo, SampleError, Skipped, Source, pipeline};
-use crate::config::{Diagnostic, Kind, Node, Value, value_to_py};
+use crate::config::{Diagnostic, Kind, Node, Origin, Value, value_to_py};
+use crate::data::decode::DecodeOptions;
 use crate::data::picture::Problem;
 use crate::data::sample::{DataInfo, Sample};
-use crate::data::transforms::{Context, Files, Transform};
+use crate::data::transforms::{Context, Files, Transform, load};
 use crate::registry::{Problems, problem, unsupported};
 
 /// Options of every data set of pictures.
@@ -226,8 +228,11 @@ impl Setup {
             return self.listed_classes(node);
         };
         if let Some(bytes) = files.and_then(|f| f.read(text).ok()) {
-            let names = String::from_utf8_lossy(&bytes);
-            return Ok(names.lines().map(str::to_owned).collect());
+            let names = crate::text::text(&bytes).map_err(|what| {
+                let error = Diagnostic::error(format!("`{text}`: {what}")).kind(Kind::File);
+                vec![error.at(&node.origin, "")]
+            })?;
+            return Ok(crate::text::lines(&names).map(str::to_owned).collect());
         }
         if files.is_some() {
             let message =
@@ -269,6 +274,36 @@ impl Setup {
         }
     }
 
+    /// How the pipeline decodes pictures.
+    pub fn decode_options(&self) -> DecodeOptions {
+        let load = self.step("LoadImageFromFile");
+        let load = load.and_then(|node| load::read(node).ok());
+        load.unwrap_or_default().decode
+    }
+
+    /// Whether the pipeline loads masks as polygons, which run lengths are not.
+    pub fn polygons_only(&self) -> bool {
+        let load = self.step("LoadAnnotations");
+        let is = |key: &str, value| load.and_then(|n| n.get(key)?.as_bool()) == Some(value);
+        is("with_mask", true) && is("poly2mask", false)
+    }
+
+    /// The first step of that type.
+    fn step(&self, name: &str) -> Option<&Node> {
+        let is = |node: &&Node| {
+            let kind = node.get("type").and_then(Node::as_type);
+            kind.is_some_and(|kind| kind.rsplit('.').next() == Some(name))
+        };
+        self.node.get("pipeline")?.as_items()?.iter().find(is)
+    }
+
+    /// Whether `min_size` leaves a picture out.
+    pub fn is_small(&self, row: &Row) -> bool {
+        let side = f64::from(row.width.min(row.height));
+        let least = self.filter().and_then(|f| f.min_size);
+        side > 0.0 && least.is_some_and(|least| side < least)
+    }
+
     /// `filter_cfg`, where it counts: not in test mode.
     pub fn filter(&self) -> Option<Filter> {
         self.options.filter_cfg.filter(|_| !self.test_mode())
@@ -307,8 +342,7 @@ impl Setup {
                 empties += 1;
                 continue;
             }
-            let side = f64::from(row.width.min(row.height));
-            if side > 0.0 && filter.min_size.is_some_and(|least| side < least) {
+            if self.is_small(row) {
                 small += 1;
                 continue;
             }
@@ -317,7 +351,12 @@ impl Setup {
         let left = picks.len();
         let picks = self.choose(picks)?;
         if picks.is_empty() {
-            let message = if table.rows.is_empty() {
+            let message = if table.rows.is_empty() && table.listed > 0 {
+                format!(
+                    "the data set is empty: none of the {} pictures of `{path}` can be used",
+                    thousands(table.listed)
+                )
+            } else if table.rows.is_empty() {
                 format!("the data set is empty: `{path}` has no pictures")
             } else {
                 format!(
@@ -358,7 +397,9 @@ impl Setup {
             picks,
             pipeline: self.pipeline,
             notes: self.notes,
+            file: (path.to_owned(), at),
             skipped: Mutex::default(),
+            sizes: Mutex::default(),
         })))
     }
 
@@ -449,7 +490,18 @@ pub struct BaseDetDataset {
     max_refetch: usize,
     on_broken: Option<OnBroken>,
     notes: Vec<Diagnostic>,
+    /// The annotation file, and where the config names it.
+    file: (String, Origin),
     skipped: Mutex<Skipped>,
+    sizes: Mutex<OtherSizes>,
+}
+
+/// Pictures that turned out to be of another size than the annotation file says.
+#[derive(Debug, Default)]
+struct OtherSizes {
+    /// Rows, each counted once.
+    rows: BTreeSet<u32>,
+    tally: Tally,
 }
 
 impl BaseDetDataset {
@@ -476,11 +528,33 @@ impl BaseDetDataset {
             max_refetch: 1000,
             on_broken,
             notes: Vec::new(),
+            file: (String::new(), Origin::made("a test")),
             skipped: Mutex::default(),
+            sizes: Mutex::default(),
+        }
+    }
+
+    /// Notes where the picture that was loaded is of another size than the file says.
+    fn compare_size(&self, sample: &Sample) {
+        let info = &sample.info;
+        let (said, [height, width]) = ([info.width, info.height], sample.ori_shape);
+        if said == [width, height] || said.contains(&0) || width == 0 || height == 0 {
+            return;
+        }
+        let row = self.picks.get(info.index).copied();
+        let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        if row.is_some_and(|row| sizes.rows.insert(row)) {
+            sizes.tally.add(Found::OtherSize, || {
+                let [w, h] = said;
+                format!("{}: {w}x{h}, its own {width}x{height}", info.img_path)
+            });
         }
     }
 
     fn error(&self, index: usize, problem: Problem) -> SampleError {
+        if let Problem::Other(error) = problem {
+            return *error;
+        }
         let row = self.picks.get(index).map(|row| *row as usize);
         let info = row.map(|row| &self.table.rows[row]);
         SampleError {
@@ -519,7 +593,10 @@ impl Dataset for BaseDetDataset {
                 return Err(self.error(at, Problem::Transform(text)));
             }
             match cx.run_all(&self.pipeline, Sample::new(self.info(at))) {
-                Ok(Some(sample)) => return Ok(Some(sample)),
+                Ok(Some(sample)) => {
+                    self.compare_size(&sample);
+                    return Ok(Some(sample));
+                }
                 Ok(None) if self.test_mode => {
                     let text = "a test pipeline dropped the picture".into();
                     return Err(self.error(at, Problem::Transform(text)));
@@ -549,6 +626,12 @@ impl Dataset for BaseDetDataset {
 
     fn notes(&self) -> &[Diagnostic] {
         &self.notes
+    }
+
+    fn noticed(&self) -> Vec<Diagnostic> {
+        let sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (path, at) = &self.file;
+        sizes.tally.report(path, at, None)
     }
 
     fn skipped(&self) -> Skipped {

@@ -9,6 +9,9 @@ use std::collections::HashMap;
 use super::base::{Setup, Wanted};
 use super::class_names::COCO;
 use super::coco_file::{Annotation, Category, CocoFile, Form, Image, named};
+use super::coco_masks::Flaw;
+use super::pictures::Pictures;
+use super::segments::Segments;
 use super::table::{ById, Id, Object, Row, Table};
 use super::tally::{Found, OnBroken, Tally, listed, thousands};
 use super::{Built, Source};
@@ -85,7 +88,8 @@ pub(super) fn build_with(source: &Source<'_>, rules: &Rules) -> Built {
     }
     let example = first_ids(&file);
     let annotations = thousands(file.annotations.len());
-    let read = sorted(file, rules, &meaning.by_id, &mut tally);
+    let pictures = Pictures::new(&setup, files, setup.pictures());
+    let read = sorted(file, rules, &meaning.by_id, &setup, &pictures, &mut tally);
     let report = report(&tally, &setup);
     if read.0.objects.is_empty() && tally.has_losses() && !setup.test_mode() {
         let what = format!("none of the {annotations} annotations can be used; {example}");
@@ -306,13 +310,15 @@ fn sorted(
     file: CocoFile,
     rules: &Rules,
     labels: &ById<Option<u32>>,
+    setup: &Setup,
+    pictures: &Pictures<'_>,
     tally: &mut Tally,
 ) -> (Table, Vec<bool>) {
     let CocoFile {
         images,
         annotations,
         ids,
-        segments,
+        mut segments,
         ..
     } = file;
     let name = |id: Option<Id>, i: usize| named(&ids, id, i);
@@ -331,9 +337,6 @@ fn sorted(
             continue;
         };
         let size = image.size.map(|v| v as u32);
-        if size.contains(&0) {
-            tally.add(Found::SizelessPicture, || name(image.id, i));
-        }
         let row = Row {
             id,
             file_name: file_name.into(),
@@ -355,9 +358,22 @@ fn sorted(
             }
         }
     }
+    let listed = images.len();
     drop(images);
     let row_of = ById::new(row_of, &ids);
     same_ids(&annotations, &|id| ids.get(id).to_string(), tally);
+    let mut doubtful: Vec<bool> = rows.iter().map(|row| setup.is_small(row)).collect();
+    for annotation in &annotations {
+        let row = annotation.image.and_then(|id| row_of.find(id, &ids));
+        if let Some((row, _)) = row {
+            doubtful[row] |= !fits(annotation, &rows[row], &segments);
+        }
+    }
+    pictures.compare(&mut rows, doubtful, tally);
+    for row in rows.iter().filter(|r| r.width == 0 || r.height == 0) {
+        tally.add(Found::SizelessPicture, || ids.get(row.id).to_string());
+    }
+    let polygons_only = setup.polygons_only();
 
     let mut wanted = vec![false; rows.len()];
     let mut kept: Vec<(u32, Object)> = Vec::with_capacity(annotations.len());
@@ -409,14 +425,33 @@ fn sorted(
             (_, Some(Some(label))) => Ok(label),
         };
         match label.and_then(|label| object(annotation, &rows[row], label)) {
-            Ok(object) => {
+            Ok(mut object) => {
                 if annotation.area.is_none() {
                     count(Found::MissingArea);
                 }
-                match annotation.form {
-                    Form::Good => {}
-                    Form::Flat => count(Found::FlatPolygon),
-                    Form::Broken => count(Found::BrokenMask),
+                let flawed = |found, flaw: Flaw| Some((found, Some(flaw.words().to_owned())));
+                let odd = match annotation.form {
+                    Form::Good => None,
+                    Form::Flat => Some((Found::FlatPolygon, None)),
+                    Form::Nested => Some((Found::NestedPolygon, None)),
+                    Form::Part(flaw) => flawed(Found::PartOfMask, flaw),
+                    Form::Broken(flaw) => flawed(Found::BrokenMask, flaw),
+                    Form::Runs => match other_size(annotation, &rows[row], &segments) {
+                        Some([w, h]) => {
+                            object.segmentation = segments.broken();
+                            let [width, height] = [rows[row].width, rows[row].height];
+                            let what = format!("{w}x{h}, the picture {width}x{height}");
+                            Some((Found::OtherMaskSize, Some(what)))
+                        }
+                        None if polygons_only && !object.ignore => Some((Found::RunLengths, None)),
+                        None => None,
+                    },
+                };
+                if let Some((found, what)) = odd {
+                    tally.add(found, || match what {
+                        Some(what) => format!("{}: {what}", name(annotation.id, i)),
+                        None => name(annotation.id, i),
+                    });
                 }
                 kept.push((row as u32, object));
             }
@@ -431,8 +466,27 @@ fn sorted(
         segments,
         ids,
         folder: String::new(),
+        listed,
     };
     (table, wanted)
+}
+
+/// Whether an annotation fits into a picture of the size that the file says.
+fn fits(annotation: &Annotation, row: &Row, segments: &Segments) -> bool {
+    let [width, height] = [row.width, row.height].map(|v| f64::from(v) + 1.0);
+    let inside = annotation
+        .bbox
+        .is_none_or(|[x, y, w, h]| !(x + w > width || y + h > height));
+    inside && other_size(annotation, row, segments).is_none()
+}
+
+/// The size of an annotation's run lengths, if it is not the picture's.
+fn other_size(annotation: &Annotation, row: &Row, segments: &Segments) -> Option<[u64; 2]> {
+    if annotation.form != Form::Runs || row.width == 0 || row.height == 0 {
+        return None;
+    }
+    let size = segments.size(annotation.segmentation)?;
+    (size != [row.width, row.height].map(u64::from)).then_some(size)
 }
 
 /// The object of an annotation, by the rules of MMDetection's `parse_data_info`.

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::io::Read;
 
+pub(super) use super::coco_masks::Form;
+use super::coco_masks::{Scratch, segmentation};
 use super::json::{Json, Next, Number, Result};
 use super::segments::{NONE, Segments};
 use super::table::{Id, Ids};
@@ -50,17 +52,6 @@ pub(super) struct Annotation {
     pub ignore: bool,
     pub segmentation: u64,
     pub form: Form,
-}
-
-/// How a segmentation is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// As it should be, or there is none.
-    Good,
-    /// One list of numbers where a list of lists belongs.
-    Flat,
-    /// Cannot be read; [`Annotation::segmentation`] has no polygon.
-    Broken,
 }
 
 #[derive(Clone, Debug)]
@@ -457,115 +448,4 @@ fn class_name<R: Read>(json: &mut Json<R>) -> Result<(Option<String>, bool)> {
         }
     };
     Ok((name, false))
-}
-
-/// Memory that is used again for every segmentation.
-#[derive(Default)]
-struct Scratch {
-    numbers: Vec<f64>,
-    counts: Vec<u32>,
-    text: String,
-}
-
-fn segmentation<R: Read>(
-    json: &mut Json<R>,
-    segments: &mut Segments,
-    scratch: &mut Scratch,
-) -> Result<(u64, Form)> {
-    match json.next()? {
-        Next::Array => polygons(json, segments, scratch),
-        Next::Object => run_lengths(json, segments, scratch),
-        _ if json.truth()? => Ok((broken(segments), Form::Broken)),
-        _ => Ok((NONE, Form::Good)),
-    }
-}
-
-/// A segmentation that is there but has no polygon: `LoadAnnotations` ignores such an object, as it does in MMDetection.
-fn broken(segments: &mut Segments) -> u64 {
-    let at = segments.polygons();
-    segments.end();
-    at
-}
-
-fn polygons<R: Read>(
-    json: &mut Json<R>,
-    segments: &mut Segments,
-    scratch: &mut Scratch,
-) -> Result<(u64, Form)> {
-    json.enter_array()?;
-    if !json.item()? {
-        return Ok((NONE, Form::Good));
-    }
-    let at = segments.polygons();
-    if json.next()? == Next::Number {
-        scratch.numbers.clear();
-        let first = json.number()?.map(Number::float);
-        scratch.numbers.extend(first);
-        if !json.rest_of_numbers(&mut scratch.numbers)? {
-            segments.end();
-            return Ok((at, Form::Broken));
-        }
-        segments.polygon(&scratch.numbers);
-        segments.end();
-        return Ok((at, Form::Flat));
-    }
-    let mut form = Form::Good;
-    loop {
-        if json.numbers(&mut scratch.numbers)? {
-            segments.polygon(&scratch.numbers);
-        } else {
-            form = Form::Broken;
-        }
-        if !json.item()? {
-            break;
-        }
-    }
-    segments.end();
-    Ok((at, form))
-}
-
-fn run_lengths<R: Read>(
-    json: &mut Json<R>,
-    segments: &mut Segments,
-    scratch: &mut Scratch,
-) -> Result<(u64, Form)> {
-    /// Which form `counts` has.
-    enum Counts {
-        None,
-        Plain,
-        Text,
-    }
-    json.enter_object()?;
-    let (mut counts, mut size, mut empty) = (Counts::None, None, true);
-    while let Some(key) = json.key(&["counts", "size"])? {
-        empty = false;
-        match (key, json.next()?) {
-            (0, Next::Text) => {
-                json.text(&mut scratch.text)?;
-                counts = Counts::Text;
-            }
-            (0, Next::Array) => {
-                let good = json.numbers(&mut scratch.numbers)?;
-                let whole = |v: &f64| v.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(v);
-                let good = good && scratch.numbers.iter().all(whole);
-                scratch.counts.clear();
-                let counted = scratch.numbers.iter().map(|v| *v as u32);
-                scratch.counts.extend(counted);
-                counts = if good { Counts::Plain } else { Counts::None };
-            }
-            (1, Next::Array) => {
-                let good = json.numbers(&mut scratch.numbers)?;
-                let sides: Option<[f64; 2]> = scratch.numbers.as_slice().try_into().ok();
-                let whole = |v: &f64| v.fract() == 0.0 && (0.0..=1e9).contains(v);
-                size = sides.filter(|s| good && s.iter().all(whole));
-            }
-            _ => json.skip()?,
-        }
-    }
-    Ok(match (counts, size.map(|s| s.map(|v| v as usize))) {
-        (Counts::Plain, Some([h, w])) => (segments.plain(&scratch.counts, w, h), Form::Good),
-        (Counts::Text, Some([h, w])) => (segments.text(&scratch.text, w, h), Form::Good),
-        _ if empty => (NONE, Form::Good),
-        _ => (broken(segments), Form::Broken),
-    })
 }

@@ -105,8 +105,8 @@ impl<R: Read> Json<R> {
             scratch: Vec::new(),
             digits: String::new(),
         };
-        if json.look()? == Some(0xEF) {
-            for byte in [0xEF, 0xBB, 0xBF] {
+        if json.look()? == Some(crate::text::MARK[0]) {
+            for byte in crate::text::MARK {
                 json.expect(byte)?;
             }
         }

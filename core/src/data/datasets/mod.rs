@@ -10,6 +10,7 @@ mod class_balanced;
 mod class_names;
 mod coco;
 mod coco_file;
+mod coco_masks;
 mod concat;
 mod deep_fashion;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod multi_image_mix;
 mod objects365;
 mod others;
 mod paths;
+mod pictures;
 mod repeat;
 mod segments;
 mod table;
@@ -35,6 +37,7 @@ mod tests;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::picture::Problem;
@@ -73,6 +76,20 @@ pub struct SampleError {
     pub id: Option<super::coco::ImageId>,
     /// Why.
     pub problem: Problem,
+}
+
+impl SampleError {
+    /// Of the picture that `info` tells of, unless the problem is another picture's.
+    pub fn new(info: &DataInfo, problem: Problem) -> Self {
+        match problem {
+            Problem::Other(error) => *error,
+            problem => Self {
+                path: info.img_path.clone(),
+                id: info.img_id.clone(),
+                problem,
+            },
+        }
+    }
 }
 
 impl fmt::Display for SampleError {
@@ -165,6 +182,12 @@ pub trait Dataset: Send + Sync + fmt::Debug {
         &[]
     }
 
+    /// What was noticed since then, while pictures were loaded; of a wrapper, in the data sets inside it.
+    fn noticed(&self) -> Vec<Diagnostic> {
+        let children = self.children().into_iter();
+        children.flat_map(|child| child.noticed()).collect()
+    }
+
     /// Pictures that were replaced by others so far; of a wrapper, those of the data sets inside it.
     fn skipped(&self) -> Skipped {
         let mut all = Skipped::default();
@@ -182,6 +205,23 @@ pub fn all_notes(dataset: &dyn Dataset) -> Vec<&Diagnostic> {
         notes.extend(all_notes(child));
     }
     notes
+}
+
+/// Makes a sample of the picture at `index`; a panic is an error of that picture.
+pub(super) fn caught<T>(
+    dataset: &dyn Dataset,
+    index: usize,
+    make: impl FnOnce() -> Result<T, SampleError>,
+) -> Result<T, SampleError> {
+    catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        let text = format!("panicked: {}", text.unwrap_or_default());
+        Err(SampleError::new(
+            &dataset.info(index),
+            Problem::Transform(text),
+        ))
+    })
 }
 
 /// `None` where only the config is checked.

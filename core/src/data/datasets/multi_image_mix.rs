@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
 
-use super::{Built, Dataset, MetaInfo, Others, SampleError, Source, nested, pipeline};
+use super::{Built, Dataset, MetaInfo, Others, SampleError, Source, caught, nested, pipeline};
 use crate::config::{Diagnostic, Node};
 use crate::data::picture::Problem;
 use crate::data::sample::{DataInfo, Sample};
@@ -109,7 +109,7 @@ impl MultiImageMixDataset {
     fn mixed(
         &self,
         step: &dyn Transform,
-        index: usize,
+        info: &DataInfo,
         cx: &mut Context<'_>,
     ) -> Result<Option<Vec<Sample>>, SampleError> {
         for _ in 0..self.max_refetch {
@@ -117,7 +117,7 @@ impl MultiImageMixDataset {
             let Some(indexes) = step.mix_indexes(&mut others, cx) else {
                 return Ok(None);
             };
-            let indexes = indexes.map_err(|p| self.error(index, p))?;
+            let indexes = indexes.map_err(|p| SampleError::new(info, p))?;
             // who saves, replays or watches draws wants those of every load
             let plain = cx.saved.is_none() && cx.replay.is_none() && cx.watch.is_none();
             let mut samples = Vec::with_capacity(indexes.len());
@@ -128,7 +128,7 @@ impl MultiImageMixDataset {
                         step.name(),
                         others.len()
                     );
-                    return Err(self.error(index, Problem::Transform(text)));
+                    return Err(SampleError::new(info, Problem::Transform(text)));
                 }
                 let loaded = others.take(other).filter(|_| plain);
                 let sample = match loaded {
@@ -146,7 +146,7 @@ impl MultiImageMixDataset {
             step.name(),
             self.max_refetch
         );
-        Err(self.error(index, Problem::Transform(text)))
+        Err(SampleError::new(info, Problem::Transform(text)))
     }
 
     /// Another picture; the steps of its pipeline are not those of the sample that is watched.
@@ -156,18 +156,9 @@ impl MultiImageMixDataset {
         cx: &mut Context<'_>,
     ) -> Result<Option<Sample>, SampleError> {
         let watch = cx.watch.take();
-        let sample = self.dataset.get(other, cx);
+        let sample = caught(&*self.dataset, other, || self.dataset.get(other, cx));
         cx.watch = watch;
         sample
-    }
-
-    fn error(&self, index: usize, problem: Problem) -> SampleError {
-        let info = self.dataset.info(index);
-        SampleError {
-            path: info.img_path.clone(),
-            id: info.img_id.clone(),
-            problem,
-        }
     }
 }
 
@@ -192,6 +183,8 @@ impl Dataset for MultiImageMixDataset {
         let Some(mut sample) = self.dataset.get(index, cx)? else {
             return Ok(None);
         };
+        // perhaps of another picture, if that at `index` was dropped
+        let info = sample.info.clone();
         let skipped = self.skip_type_keys();
         for step in &self.pipeline {
             // a scope (`mmdet.Mosaic`) makes no difference here
@@ -199,14 +192,14 @@ impl Dataset for MultiImageMixDataset {
             if skipped.iter().any(is_step) {
                 continue;
             }
-            if let Some(mix) = self.mixed(&**step, index, cx)? {
+            if let Some(mix) = self.mixed(&**step, &info, cx)? {
                 sample.mix = mix;
             }
             let mut next = None;
             for _ in 0..self.max_refetch {
                 next = cx
                     .run_one(&**step, sample.clone())
-                    .map_err(|p| self.error(index, p))?;
+                    .map_err(|p| SampleError::new(&info, p))?;
                 if next.is_some() {
                     break;
                 }
@@ -217,7 +210,7 @@ impl Dataset for MultiImageMixDataset {
                     step.name(),
                     self.max_refetch
                 );
-                self.error(index, Problem::Transform(text))
+                SampleError::new(&info, Problem::Transform(text))
             })?;
             sample.mix.clear();
         }
@@ -333,6 +326,57 @@ mod tests {
         let error = dataset.get(2, &mut cx).unwrap_err().to_string();
         let expected = "2.png (id 2): `Mosaic` takes picture 812 of a data set of 5";
         assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn the_picture_at_fault_is_named() {
+        let (int, float) = (Answer::Int, Answer::Float);
+        let error = |pictures: Flat, pipeline: &str, answers: Vec<Answer>| {
+            let dataset = mixed(pictures, &format!("[{pipeline}]"));
+            let error = get(&dataset, 2, &mut Scripted::new(answers)).unwrap_err();
+            error.to_string()
+        };
+        let thin = || Flat::new(&[[4, 4], [4, 4], [4, 4], [1, 300], [4, 4]]);
+        let of_mosaic = [int(0), int(3), int(1), float(0.1), float(1.0), float(1.0)];
+        let of_mix_up = [int(3), float(1.0), float(0.5), float(1.0)];
+        let mix_up = "dict(type='MixUp', img_scale=(4, 4))";
+        for (step, answers) in [(MOSAIC, of_mosaic.to_vec()), (mix_up, of_mix_up.to_vec())] {
+            let text = error(thin(), step, answers.clone());
+            let expected = "3.png (id 3): a picture of 1x300 fitted into 4x4 has no pixels";
+            assert_eq!(text, expected, "{step}");
+            let mut pictures = Flat::new(&[[4, 4]; 5]);
+            pictures.panics = vec![3];
+            let text = error(pictures, step, answers);
+            assert_eq!(text, "3.png (id 3): panicked: picture 3", "{step}");
+        }
+        // that of the outer picture is its own
+        let outer = Flat::new(&[[4, 4], [4, 4], [1, 300]]);
+        let text = error(
+            outer,
+            MOSAIC,
+            [&[int(0), int(0), int(1)], &of_mosaic[3..]].concat(),
+        );
+        assert!(
+            text.starts_with("2.png (id 2): a picture of 1x300"),
+            "{text}"
+        );
+        let text = error(
+            Flat::new(&[[4, 4]; 5]),
+            "dict(type='CopyPaste')",
+            vec![int(3), int(1), Answer::Ints(vec![0])],
+        );
+        assert!(
+            text.starts_with("3.png (id 3): `CopyPaste` found no masks"),
+            "{text}"
+        );
+        let mut pictures = thin();
+        pictures.masks = true;
+        let text = error(
+            pictures,
+            "dict(type='CopyPaste')",
+            vec![int(3), int(1), Answer::Ints(vec![0])],
+        );
+        assert!(text.contains("found 4x4 and 1x300 (3.png)"), "{text}");
     }
 
     /// Drops the sample until it was asked this many times.

@@ -1,6 +1,6 @@
 //! [`Others`]: the data set from which Mosaic, MixUp and CopyPaste choose pictures.
 
-use super::Dataset;
+use super::{Dataset, caught};
 use crate::data::pixels::Pixels;
 use crate::data::random::{Answer, Call, Random, RandomError};
 use crate::data::sample::Sample;
@@ -47,7 +47,7 @@ impl<'a> Others<'a> {
         };
         let mut cx = Context::new(&mut watched, self.pixels, self.files);
         cx.position = self.position;
-        let sample = self.dataset.get(index, &mut cx);
+        let sample = caught(self.dataset, index, || self.dataset.get(index, &mut cx));
         let asked = watched.asked;
         let Ok(Some(sample)) = sample else {
             return true;

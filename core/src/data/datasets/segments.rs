@@ -60,6 +60,13 @@ impl Segments {
         self.bytes.push(0);
     }
 
+    /// A segmentation that is there but has no polygon: `LoadAnnotations` ignores such an object, as it does in MMDetection.
+    pub fn broken(&mut self) -> u64 {
+        let at = self.polygons();
+        self.end();
+        at
+    }
+
     pub fn plain(&mut self, counts: &[u32], width: usize, height: usize) -> u64 {
         let at = self.rle(PLAIN, width, height);
         self.push(counts.len() as u64);
@@ -72,6 +79,16 @@ impl Segments {
         self.push(counts.len() as u64);
         self.bytes.extend_from_slice(counts.as_bytes());
         at
+    }
+
+    /// Width and height of the run lengths that begin at `at`.
+    pub fn size(&self, at: u64) -> Option<[u64; 2]> {
+        let mut from = Cursor {
+            bytes: &self.bytes,
+            at: usize::try_from(at).ok()?,
+        };
+        let runs = at != NONE && from.byte() != POLYGONS;
+        runs.then(|| [from.number(), from.number()])
     }
 
     /// The segmentation that begins at `at`.
@@ -219,6 +236,9 @@ mod tests {
         assert_eq!(segments.get(plain), rle(counts, 5, 300));
         assert_eq!(segments.get(text), rle(RleCounts::Text("a0~".into()), 1, 2));
         assert_eq!(segments.get(NONE), Segmentation::None);
+        assert_eq!(segments.size(plain), Some([5, 300]));
+        assert_eq!(segments.size(text), Some([1, 2]));
+        assert_eq!((segments.size(at), segments.size(NONE)), (None, None));
     }
 
     #[test]

@@ -147,6 +147,8 @@ pub(super) struct Table {
     pub ids: Ids,
     /// The folder of pictures.
     pub folder: String,
+    /// Pictures that the file lists, those that cannot be used included.
+    pub listed: usize,
 }
 
 impl Table {

@@ -42,13 +42,21 @@ pub(super) enum Found {
     MissingArea,
     SameId,
     FlatPolygon,
+    NestedPolygon,
+    PartOfMask,
     BrokenMask,
+    OtherMaskSize,
+    RunLengths,
     KeylessPicture,
     SamePicture,
     SizelessPicture,
     TextSize,
+    OtherSize,
     UnreadPicture,
-    BrokenObject,
+    NamelessObject,
+    BoxlessObject,
+    BrokenBox,
+    OddDifficult,
     BrokenCategory,
     NameNotText,
     NamelessCategory,
@@ -69,6 +77,7 @@ impl Found {
     fn words(self) -> (&'static str, &'static str, &'static str) {
         let annotation = |what| ("annotation", "annotations", what);
         let picture = |what| ("picture", "pictures", what);
+        let object = |what| ("object", "objects", what);
         match self {
             Found::Ignored => annotation("left out: marked `ignore`"),
             Found::OtherCategory => {
@@ -118,6 +127,18 @@ impl Found {
             Found::FlatPolygon => annotation(
                 "with a `segmentation` that is one list of numbers, not a list of lists: taken as one polygon",
             ),
+            Found::NestedPolygon => annotation(
+                "with a `segmentation` of [x, y] points or of lists in lists, not a list of lists of numbers: taken as the polygons that it shows",
+            ),
+            Found::PartOfMask => annotation(
+                "with a polygon that cannot be read: where masks are loaded, the others count",
+            ),
+            Found::OtherMaskSize => annotation(
+                "with run lengths of another size than the picture: where masks are loaded, the object is ignored",
+            ),
+            Found::RunLengths => annotation(
+                "with run lengths where the pipeline wants polygons (`poly2mask=False`): the object is ignored, as in MMDetection",
+            ),
             Found::BrokenMask => annotation(
                 "with a `segmentation` that cannot be read: where masks are loaded, the object is ignored",
             ),
@@ -132,11 +153,19 @@ impl Found {
                 picture("with a `width` or a `height` that is text: taken as the number it spells")
             }
             Found::UnreadPicture => picture("left out: their annotations cannot be read"),
-            Found::BrokenObject => (
-                "object",
-                "objects",
-                "left out: without a `name` or a `bndbox` of four numbers",
-            ),
+            Found::OtherSize => {
+                picture("of another size than the annotations say: the picture's own counts")
+            }
+            Found::NamelessObject => object("left out: without a `name`"),
+            Found::BoxlessObject => {
+                object("left out: without a `bndbox` of `xmin`, `ymin`, `xmax` and `ymax`")
+            }
+            Found::BrokenBox => {
+                object("left out: their `bndbox` lacks a side or has one that is no number")
+            }
+            Found::OddDifficult => {
+                object("with a `difficult` that says neither yes nor no: taken as 0")
+            }
             Found::BrokenCategory => (
                 "category",
                 "categories",
@@ -165,6 +194,8 @@ pub(super) struct Tally {
 
 /// How many are named.
 const NAMED: usize = 5;
+/// Where names are this long, no more follow.
+const LONG: usize = 300;
 
 impl Tally {
     /// Counts one; `name` is asked for the first few only.
@@ -185,15 +216,20 @@ impl Tally {
         self.found.keys().any(|found| found.is_loss())
     }
 
+    /// In words what there is of some kinds, with the first of each.
+    pub fn told(&self, kinds: &[Found]) -> Vec<String> {
+        let found = |kind| Some((kind, self.found.get(&kind)?));
+        let found = kinds.iter().copied().filter_map(found);
+        found
+            .map(|(kind, (count, names))| told(kind, *count, &names[..names.len().min(1)]))
+            .collect()
+    }
+
     /// As diagnostics: notes by the rules; warnings, or errors, for what is broken.
     /// `path` is that of the annotation file.
     pub fn report(&self, path: &str, at: &Origin, on_broken: Option<OnBroken>) -> Vec<Diagnostic> {
         let one = |(found, (count, names)): (&Found, &(usize, Vec<String>))| {
-            let (single, several, what) = found.words();
-            let unit = if *count == 1 { single } else { several };
-            let more = if *count > names.len() { ", ..." } else { "" };
-            let (count, names) = (thousands(*count), names.join(", "));
-            let text = format!("`{path}`: {count} {unit} {what} ({names}{more})");
+            let text = format!("`{path}`: {}", told(*found, *count, names));
             match (found.is_broken(), on_broken) {
                 (true, Some(OnBroken::Error)) => Diagnostic::error(text)
                     .kind(Kind::File)
@@ -205,6 +241,31 @@ impl Tally {
         };
         self.found.iter().map(one).collect()
     }
+}
+
+/// How many of a kind, what became of them, and the first of them.
+fn told(found: Found, count: usize, names: &[String]) -> String {
+    let (single, several, what) = found.words();
+    let unit = if count == 1 { single } else { several };
+    let comma = match names.iter().any(|n| n.contains(", ")) {
+        true => "; ",
+        false => ", ",
+    };
+    let mut list = String::new();
+    let mut told = 0;
+    for name in names {
+        if list.len() > LONG {
+            break;
+        }
+        list.push_str(if told > 0 { comma } else { "" });
+        list.push_str(name);
+        told += 1;
+    }
+    if count > told {
+        list.push_str(comma);
+        list.push_str("...");
+    }
+    format!("{} {unit} {what} ({list})", thousands(count))
 }
 
 /// Something worth knowing.

@@ -245,7 +245,8 @@ fn broken_annotations_lose_nothing_else() {
         "1 annotation without `area`: width times height of the box is taken (10)",
         "1 annotation with the `id` of an earlier annotation: both are kept (10)",
         "1 annotation with a `segmentation` that is one list of numbers, not a list of lists: taken as one polygon (12)",
-        "2 annotations with a `segmentation` that cannot be read: where masks are loaded, the object is ignored (13, 14)",
+        "2 annotations with a `segmentation` that cannot be read: where masks are loaded, the object is ignored \
+            (13: run lengths without good `counts` or `size`, 14: neither a list nor run lengths)",
     ] {
         assert!(notes.contains(expected), "{expected}\n{notes}");
     }
@@ -674,8 +675,8 @@ fn xml_files_that_cannot_be_read_lose_nothing_else() {
     let text = notes(&*dataset);
     for expected in [
         "2 pictures left out: their annotations cannot be read (Annotations/3.xml: `</a>` closes nothing in line 1, Annotations/4.xml: there is no such file)",
-        "1 object left out: without a `name` or a `bndbox` of four numbers (Annotations/2.xml, number 1)",
-        "1 annotation left out: of a category that the config does not want (Annotations/2.xml, number 2)",
+        "1 object left out: without a `bndbox` of `xmin`, `ymin`, `xmax` and `ymax` (Annotations/2.xml line 1, object 1)",
+        "1 annotation left out: of a category that the config does not want (Annotations/2.xml line 1, object 2)",
     ] {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
@@ -699,6 +700,297 @@ fn xml_files_that_cannot_be_read_lose_nothing_else() {
         ),
         "{other}"
     );
+}
+
+const VOC: &str =
+    "dataset = dict(type='XMLDataset', ann_file='t.txt', metainfo=dict(classes=('cat',)))";
+
+/// An XML file with these objects, one a line from the second on.
+fn xml(objects: &[&str]) -> String {
+    let size = "<size><width>90</width><height>80</height></size>";
+    let objects: String = objects
+        .iter()
+        .map(|o| format!("\n<object>{o}</object>"))
+        .collect();
+    format!("<annotation>{size}{objects}</annotation>")
+}
+
+#[test]
+fn xml_objects_say_what_is_wrong_with_them() {
+    let sides = |sides: [&str; 4]| {
+        let [a, b, c, d] = sides;
+        format!("<xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax><ymax>{d}</ymax>")
+    };
+    let good = format!("<bndbox>{}</bndbox>", sides(["1", "2", "3", "4"]));
+    let cat = |rest: &str| format!("<name>cat</name>{rest}");
+    let frame = |values| cat(&format!("<bndbox>{}</bndbox>", sides(values)));
+    let flag = |difficult: &str| cat(&format!("<difficult>{difficult}</difficult>{good}"));
+    let texts = [
+        cat(&format!("<difficult/>{good}")),
+        flag("1"),
+        flag("True"),
+        flag("Unspecified"),
+        cat(&format!(
+            "<robndbox>{}</robndbox>",
+            sides(["1", "2", "3", "4"])
+        )),
+        cat(""),
+        frame(["nan", "2", "3", "4"]),
+        frame(["1", "58,5", "3", "4"]),
+        frame(["1", "2", "", "4"]),
+        frame(["1", "2", "1e300", "4"]),
+        cat("<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax></bndbox>"),
+        good.clone(),
+        format!("<name> </name>{good}"),
+    ];
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let files = |objects: &[&str]| {
+        Texts::of([
+            ("t.txt", "1".to_owned()),
+            ("Annotations/1.xml", xml(objects)),
+        ])
+    };
+    let dataset = built(VOC, &files(&texts)).unwrap();
+    let info = dataset.info(0);
+    let ignored: Vec<bool> = info.instances.iter().map(|i| i.ignore).collect();
+    assert_eq!(ignored, [false, true, true, false]);
+    let found = notes(&*dataset);
+    for expected in [
+        "warning: `t.txt`: 2 objects with a `difficult` that says neither yes nor no: taken as 0 \
+            (Annotations/1.xml line 2, object 1: it is empty; Annotations/1.xml line 5, object 4: it is `Unspecified`)",
+        "2 objects left out: without a `bndbox` of `xmin`, `ymin`, `xmax` and `ymax` (Annotations/1.xml line 6, object 5: it has `robndbox`, which is not read; \
+            Annotations/1.xml line 7, object 6)",
+        "5 objects left out: their `bndbox` lacks a side or has one that is no number (",
+        "line 8, object 7: `xmin` is `nan`",
+        "line 9, object 8: `ymin` is `58,5`: write 58.5",
+        "line 10, object 9: `xmax` is empty",
+        "line 11, object 10: `xmax` is `1e300`",
+        "line 12, object 11: `bndbox` has no `ymax`",
+        "2 objects left out: without a `name` (Annotations/1.xml line 13, object 12; Annotations/1.xml line 14, object 13)",
+    ] {
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
+    let error = built(VOC, &files(&texts[4..7])).unwrap_err();
+    let expected = "error: `t.txt`: 0 of 3 annotations kept: 2 objects left out: without a `bndbox` of `xmin`, `ymin`, `xmax` and `ymax` (Annotations/1.xml line 2, object 1: \
+        it has `robndbox`, which is not read; ...); 1 object left out: their `bndbox` lacks a side";
+    assert!(error.contains(expected), "{error}");
+    assert!(
+        error.contains("warning: `t.txt`: 1 object left out: their `bndbox`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_text() {
+    let object =
+        "<name>cat</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>";
+    let marked = |text: &str| format!("\u{FEFF}{text}").into_bytes();
+    let utf16 = |text: &str| -> Vec<u8> {
+        let units = format!("\u{FEFF}{text}");
+        units.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    };
+    for list in [marked("1\n2"), utf16("1\r\n2\r\n"), marked("1\n\u{FEFF}2")] {
+        for classes in [marked("cat\ndog"), utf16("cat\ndog")] {
+            let files = Texts::of([
+                ("t.txt", list.clone()),
+                ("names.txt", classes),
+                ("Annotations/1.xml", marked(&xml(&[object]))),
+                ("Annotations/2.xml", utf16(&xml(&[object]))),
+            ]);
+            let set = VOC.replace("('cat',)", "'names.txt'");
+            let dataset = built(&set, &files).unwrap();
+            assert_eq!(dataset.meta().classes, ["cat", "dog"]);
+            assert_eq!((dataset.len(), dataset.labels(1)), (2, vec![0]));
+            assert_eq!(dataset.info(0).img_path, "JPEGImages/1.jpg");
+        }
+    }
+    let mut files =
+        coco(r#"{"id": 1, "image_id": 1, "category_id": 5, "bbox": [1, 2, 3, 4], "area": 9}"#);
+    let json = String::from_utf8(files.0["a.json"].clone()).unwrap();
+    files.0.insert("a.json".into(), marked(&json));
+    assert_eq!(built(CATS, &files).unwrap().labels(0), [0]);
+
+    let files = Texts::of([
+        ("t.txt", b"1\n\xE9".to_vec()),
+        ("names.txt", b"\xE9".to_vec()),
+    ]);
+    let error = built(VOC, &files).unwrap_err();
+    assert!(
+        error.contains("`t.txt`: byte 2 in line 2 is 0xE9, which is no UTF-8 there"),
+        "{error}"
+    );
+    let error = built(&VOC.replace("('cat',)", "'names.txt'"), &files).unwrap_err();
+    assert!(
+        error.contains("`names.txt`: byte 0 in line 1 is 0xE9"),
+        "{error}"
+    );
+}
+
+#[test]
+fn xml_files_in_their_own_encoding() {
+    let frame = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>";
+    let file = |label: &str, name: &[u8]| {
+        let text = xml(&[&format!("<name>NAME</name>{frame}")]);
+        let (head, tail) = text.split_once("NAME").unwrap();
+        let head = format!("<?xml version=\"1.0\" encoding=\"{label}\"?>{head}");
+        [head.as_bytes(), name, tail.as_bytes()].concat()
+    };
+    let files = Texts::of([
+        ("t.txt", b"1\n2\n3\n4".to_vec()),
+        ("Annotations/1.xml", file("iso-8859-15", b"fa\xE7ade\xA4")),
+        ("Annotations/2.xml", file("gbk", b"\xC6\xBB\xB9\xFB")),
+        ("Annotations/3.xml", file("klingon", b"x")),
+        ("Annotations/4.xml", file("utf-8", b"\xE7")),
+    ]);
+    let set = VOC.replace("'cat',", "'苹果', 'façade€'");
+    let dataset = built(&set, &files).unwrap();
+    assert_eq!((dataset.labels(0), dataset.labels(1)), (vec![1], vec![0]));
+    let found = notes(&*dataset);
+    for expected in [
+        "warning: `t.txt`: 2 pictures left out: their annotations cannot be read (",
+        "Annotations/3.xml: its encoding `klingon` is not known: save it as UTF-8",
+        "Annotations/4.xml: byte 114 in line 2 is 0xE7, which is no UTF-8 there, though the file declares `utf-8`",
+    ] {
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
+    let mut bad = files;
+    bad.0.insert("t.txt".into(), b"3".to_vec());
+    let error = built(&set, &bad).unwrap_err();
+    assert!(
+        error.contains("the data set is empty: none of the 1 pictures of `t.txt` can be used"),
+        "{error}"
+    );
+    assert!(error.contains("`klingon`"), "{error}");
+}
+
+/// A grey picture.
+fn pgm(width: usize, height: usize) -> Vec<u8> {
+    let mut bytes = format!("P5 {width} {height} 255\n").into_bytes();
+    bytes.resize(bytes.len() + width * height, 7);
+    bytes
+}
+
+#[test]
+fn the_own_size_of_a_picture_counts() {
+    // the file says 40 x 30 of both
+    let inside = r#"{"id": 1, "image_id": 1, "category_id": 5, "bbox": [1, 2, 3, 4], "area": 9}"#;
+    let below = r#"{"id": 2, "image_id": 1, "category_id": 5, "bbox": [1, 31, 3, 4], "area": 9}"#;
+    let right = r#"{"id": 3, "image_id": 1, "category_id": 5, "bbox": [31, 2, 3, 4], "area": 9}"#;
+    let mut files = coco(&[inside, below, right].join(","));
+    files.0.insert("i/1.jpg".into(), pgm(30, 40));
+    files.0.insert("i/2.jpg".into(), pgm(40, 30));
+    let dataset = built(CATS, &files).unwrap();
+    let info = dataset.info(0);
+    let boxes: Vec<_> = info.instances.iter().map(|i| i.bbox).collect();
+    assert_eq!(boxes, [[1.0, 2.0, 4.0, 6.0], [1.0, 31.0, 4.0, 35.0]]);
+    assert_eq!((info.width, info.height), (30, 40));
+    assert_eq!((dataset.info(1).width, dataset.info(1).height), (40, 30));
+    let found = notes(&*dataset);
+    for expected in [
+        "warning: `a.json`: 1 picture of another size than the annotations say: the picture's own counts (1.jpg: 40x30, its own 30x40)",
+        "1 annotation left out: the box lies outside of the picture (3)",
+    ] {
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
+    // a picture that is not as small as the file says
+    let strict = CATS.replace("ann_file", "filter_cfg=dict(min_size=32), ann_file");
+    files.0.insert("i/1.jpg".into(), pgm(40, 40));
+    assert_eq!(built(&strict, &files).unwrap().len(), 1);
+    // one that is seen only when it is loaded
+    let mut files = coco(inside);
+    let load = "pipeline=[dict(type='LoadImageFromFile')], ann_file";
+    let dataset = built(&CATS.replace("ann_file", load), &files).unwrap();
+    files.0.insert("i/1.jpg".into(), pgm(30, 40));
+    files.0.insert("i/2.jpg".into(), pgm(40, 30));
+    let pixels = Pixels::cpu();
+    for index in [0, 1, 0] {
+        let mut random = Counter::new(0);
+        let mut cx = Context::new(&mut random, &pixels, &files);
+        dataset.get(index, &mut cx).unwrap();
+    }
+    let found = shown(&dataset.noticed());
+    let expected = "warning: `a.json`: 1 picture of another size than the annotations say: the picture's own counts (i/1.jpg: 40x30, its own 30x40)";
+    assert!(found.starts_with(expected), "{found}");
+    // one that cannot be read is as the file says
+    files.0.remove("i/1.jpg");
+    let found = notes(&*built(CATS, &files).unwrap());
+    assert!(!found.contains("another size"), "{found}");
+
+    let object =
+        "<name>cat</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>";
+    let small = xml(&[object]).replace("90", "9");
+    let files = Texts::of([
+        ("t.txt", b"1\n2\n3".to_vec()),
+        ("Annotations/1.xml", small.clone().into_bytes()),
+        ("Annotations/2.xml", small.replace(">9<", "><").into_bytes()),
+        (
+            "Annotations/3.xml",
+            small.replace(">9<", ">x<").into_bytes(),
+        ),
+        ("JPEGImages/1.jpg", pgm(90, 80)),
+        ("JPEGImages/2.jpg", pgm(70, 60)),
+    ]);
+    let strict = VOC.replace("ann_file", "filter_cfg=dict(min_size=32), ann_file");
+    let dataset = built(&strict, &files).unwrap();
+    assert_eq!((dataset.len(), dataset.info(1).width), (2, 70));
+    let found = notes(&*dataset);
+    for expected in [
+        "2 pictures of another size than the annotations say: the picture's own counts (2.jpg: `width` is empty, its own 70x60; 1.jpg: 9x80, its own 90x80)",
+        "Annotations/3.xml: `width` is `x`, and JPEGImages/3.jpg: there is no such file",
+    ] {
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
+}
+
+#[test]
+fn masks_that_are_not_taken_are_named() {
+    let annotation = |id: usize, mask: &str| {
+        format!(
+            r#"{{"id": {id}, "image_id": 1, "category_id": 5, "bbox": [1, 2, 3, 4], "area": 9, "segmentation": {mask}}}"#
+        )
+    };
+    let all = [
+        "[[1, 2], [3, 4], [5, 6]]",
+        "[[1, 2, 3, 4, 5, 6], [1, 2]]",
+        "[[1, 2, 3, 4, 5, 6, 7]]",
+        r#"{"counts": [6], "size": [2, 3]}"#,
+        r#"{"counts": [1200], "size": [30, 40]}"#,
+        r#"{"counts": [1201], "size": [30, 40]}"#,
+        "[[1, 2, 3, 4]]",
+    ];
+    let all: Vec<String> = (1..).zip(all).map(|(id, m)| annotation(id, m)).collect();
+    let files = coco(&all.join(","));
+    let load =
+        "pipeline=[dict(type='mmdet.LoadAnnotations', with_mask=True, poly2mask=False)], ann_file";
+    let dataset = built(&CATS.replace("ann_file", load), &files).unwrap();
+    let info = dataset.info(0);
+    assert_eq!(info.instances.len(), 7, "no box is lost");
+    let points = Segmentation::Polygons(vec![vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]);
+    assert_eq!(info.instances[0].mask, points);
+    assert_eq!(info.instances[3].mask, Segmentation::Polygons(Vec::new()));
+    let found = notes(&*dataset);
+    for expected in [
+        "1 annotation with a `segmentation` of [x, y] points or of lists in lists, not a list of lists of numbers: taken as the polygons that it shows (1)",
+        "1 annotation with a polygon that cannot be read: where masks are loaded, the others count (2: a polygon of fewer than 3 points)",
+        "3 annotations with a `segmentation` that cannot be read: where masks are loaded, the object is ignored (3: a polygon of an odd number of values, \
+            6: run lengths that do not fill their `size`, 7: a polygon of fewer than 3 points)",
+        "1 annotation with run lengths of another size than the picture: where masks are loaded, the object is ignored (4: 3x2, the picture 40x30)",
+        "1 annotation with run lengths where the pipeline wants polygons (`poly2mask=False`): the object is ignored, as in MMDetection (5)",
+    ] {
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
+    // run lengths that fit into the picture though not into the size that the file says
+    let mut files = coco(
+        &annotation(1, r#"{"counts": [6], "size": [2, 3]}"#)
+            .replace("[1, 2, 3, 4]", "[0, 0, 3, 2]"),
+    );
+    files.0.insert("i/1.jpg".into(), pgm(3, 2));
+    let dataset = built(CATS, &files).unwrap();
+    assert!(matches!(
+        dataset.info(0).instances[0].mask,
+        Segmentation::Rle { .. }
+    ));
+    assert!(notes(&*dataset).contains("1.jpg: 40x30, its own 3x2"));
 }
 
 /// Drops pictures whose index is odd, and fails for index 4.

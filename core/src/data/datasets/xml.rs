@@ -10,6 +10,8 @@ const DEEPEST: usize = 64;
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Element {
     pub name: String,
+    /// Where it begins, counted from 1.
+    pub line: usize,
     /// Before the first element in it, without space around.
     pub text: String,
     pub children: Vec<Element>,
@@ -24,13 +26,16 @@ impl Element {
         if bytes.len() > LARGEST {
             return Err(format!("larger than {} MiB", LARGEST >> 20));
         }
-        let text = decoded(bytes)?;
-        let mut reader = Reader { text: &text, at: 0 };
-        reader.root().map_err(|what| {
-            let before = &text.as_bytes()[..reader.at.min(text.len())];
-            let line = before.iter().filter(|b| **b == b'\n').count() + 1;
-            format!("{what} in line {line}")
-        })
+        let text = crate::text::xml(bytes)?;
+        let mut reader = Reader {
+            text: &text,
+            at: 0,
+            line: 1,
+            counted: 0,
+        };
+        reader
+            .root()
+            .map_err(|what| format!("{what} in line {}", reader.line()))
     }
 
     /// The first element of that name directly in it.
@@ -49,29 +54,25 @@ impl Element {
     }
 }
 
-/// UTF-8, or Latin-1 where the file says so.
-fn decoded(bytes: &[u8]) -> Result<String, String> {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-        return Err("UTF-16, which is not read".into());
-    }
-    let head: Vec<u8> = bytes[..bytes.len().min(100)].to_ascii_lowercase();
-    let latin = head.windows(10).any(|w| w == b"iso-8859-1");
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(_) if latin => Ok(bytes.iter().map(|b| char::from(*b)).collect()),
-        Err(_) => Err("not UTF-8".into()),
-    }
-}
-
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// That of the byte before which lines were counted.
+    line: usize,
+    counted: usize,
 }
 
 impl<'a> Reader<'a> {
     fn rest(&self) -> &'a str {
         &self.text[self.at..]
+    }
+
+    /// The line in which it is.
+    fn line(&mut self) -> usize {
+        let passed = &self.text.as_bytes()[self.counted..self.at.min(self.text.len())];
+        self.line += passed.iter().filter(|b| **b == b'\n').count();
+        self.counted += passed.len();
+        self.line
     }
 
     fn root(&mut self) -> Result<Element, String> {
@@ -109,10 +110,12 @@ impl<'a> Reader<'a> {
                     None => return Ok(element),
                 }
             } else {
+                let line = self.line();
                 let tag = self.tag()?;
                 let name = tag.split([' ', '\t', '\r', '\n', '/']).next().unwrap_or("");
                 let element = Element {
                     name: name.to_owned(),
+                    line,
                     ..Element::default()
                 };
                 let closed = tag.ends_with('/');
@@ -206,6 +209,8 @@ mod tests {
             .collect();
         assert_eq!(names, ["a&b éA", "<dog>"]);
         assert!(root.find("name").is_none(), "direct children only");
+        let lines: Vec<usize> = root.all("object").map(|o| o.line).collect();
+        assert_eq!((root.line, lines), (3, vec![4, 5]));
         let latin = b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><a>\xE9</a>";
         assert_eq!(Element::read(latin).unwrap().text, "é");
     }

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use super::base::Setup;
 use super::paths::join;
+use super::pictures::Pictures;
 use super::table::{Object, Row, Table};
 use super::tally::{Found, OnBroken, Tally, listed, thousands};
 use super::xml::Element;
 use super::{Built, Source};
 use crate::config::Severity;
-use crate::data::decode::{DecodeOptions, decode};
 use crate::data::transforms::Files;
 use crate::registry::problem;
 
@@ -97,10 +97,12 @@ pub(super) fn build_with(source: &Source<'_>, rules: &Rules) -> Built {
     }
     let failed = |what: String| vec![setup.file_error(format!("`{path}`: {what}"))];
     let list = files.read(&path).map_err(failed)?;
-    let list = String::from_utf8(list).map_err(|_| failed("not UTF-8".into()))?;
+    let list = crate::text::text(&list).map_err(failed)?;
+    let places = (rules.places)(&setup);
     let reader = Reader {
         files,
-        places: (rules.places)(&setup),
+        pictures: Pictures::new(&setup, files, places.pictures.clone()),
+        places,
         minus: if rules.from_one { 1.0 } else { 0.0 },
         least,
         labels: meta.classes.iter().map(String::as_str).zip(0..).collect(),
@@ -108,9 +110,12 @@ pub(super) fn build_with(source: &Source<'_>, rules: &Rules) -> Built {
     let (mut tally, mut table) = (Tally::default(), Table::default());
     let mut names = Seen::default();
     // A blank line is no picture; MMDetection fails there.
-    for id in list.lines().filter(|l| !l.trim().is_empty()) {
+    for id in crate::text::lines(&list).filter(|l| !l.trim().is_empty()) {
+        table.listed += 1;
         reader.picture(id, &mut table, &mut names, &mut tally);
     }
+    let small = table.rows.iter().map(|row| setup.is_small(row)).collect();
+    reader.pictures.compare(&mut table.rows, small, &mut tally);
     table.folder = reader.places.pictures.clone();
     let report = tally.report(&path, setup.file_origin(), setup.options.on_broken);
     if report.iter().any(|d| d.severity == Severity::Error)
@@ -119,16 +124,24 @@ pub(super) fn build_with(source: &Source<'_>, rules: &Rules) -> Built {
         return Err(report);
     }
     if table.objects.is_empty() && names.objects > 0 {
+        let mut why = tally.told(&LOST);
+        if !names.categories.is_empty() {
+            let found = listed(names.categories.iter().map(String::as_str));
+            let wanted = listed(meta.classes.iter().map(String::as_str));
+            why.insert(
+                0,
+                format!("the files have categories {found}, the config wants {wanted}"),
+            );
+        }
         let message = format!(
-            "`{path}`: 0 of {} annotations kept: the files have categories {}, the config wants {}",
+            "`{path}`: 0 of {} annotations kept: {}",
             thousands(names.objects),
-            listed(names.categories.iter().map(String::as_str)),
-            listed(meta.classes.iter().map(String::as_str))
+            why.join("; ")
         );
         let mut finding = setup.file_error(message);
         // These files list no categories: a small set to test on may lack the classes.
         if !setup.test_mode() {
-            return Err(vec![finding]);
+            return Err(std::iter::once(finding).chain(report).collect());
         }
         finding.severity = Severity::Warning;
         setup.notes.push(finding);
@@ -150,6 +163,7 @@ struct Seen {
 struct Reader<'a> {
     files: &'a dyn Files,
     places: Places,
+    pictures: Pictures<'a>,
     minus: f64,
     least: Option<f64>,
     labels: HashMap<&'a str, u32>,
@@ -171,7 +185,7 @@ impl Reader<'_> {
         };
         let folder = root.text_of("folder").filter(|_| self.places.named_folder);
         let file_name = join(folder.unwrap_or(""), &format!("{id}.jpg"));
-        let size = match self.size(&root, &file_name) {
+        let size = match self.size(&root, &file_name, tally) {
             Ok(size) => size,
             Err(why) => {
                 tally.add(Found::UnreadPicture, || format!("{path}: {why}"));
@@ -180,9 +194,10 @@ impl Reader<'_> {
         };
         for (i, object) in root.all("object").enumerate() {
             seen.objects += 1;
-            let name = || format!("{path}, number {}", i + 1);
-            let Some(class) = object.text_of("name") else {
-                tally.add(Found::BrokenObject, name);
+            let name = || format!("{path} line {}, object {}", object.line, i + 1);
+            let class = object.text_of("name").filter(|class| !class.is_empty());
+            let Some(class) = class else {
+                tally.add(Found::NamelessObject, name);
                 continue;
             };
             let Some(label) = self.labels.get(class) else {
@@ -192,9 +207,21 @@ impl Reader<'_> {
                 tally.add(Found::OtherCategory, name);
                 continue;
             };
-            match self.object(object, *label) {
-                Some(object) => table.objects.push(object),
-                None => tally.add(Found::BrokenObject, name),
+            let difficult = difficult(object).unwrap_or_else(|what| {
+                tally.add(Found::OddDifficult, || format!("{}: {what}", name()));
+                false
+            });
+            match self.frame(object) {
+                Ok(bbox) => {
+                    let small = self.least.is_some_and(|least| {
+                        let [x1, y1, x2, y2] = bbox;
+                        x2 - x1 < least || y2 - y1 < least
+                    });
+                    let bbox = bbox.map(|v| v as f32);
+                    let object = Object::boxed(bbox, *label, difficult || small);
+                    table.objects.push(object);
+                }
+                Err((found, what)) => tally.add(found, || name() + &what),
             }
         }
         table.rows.push(Row {
@@ -206,41 +233,95 @@ impl Reader<'_> {
         });
     }
 
-    /// The `size` element, or the picture's own size where there is none.
-    fn size(&self, root: &Element, file_name: &str) -> Result<[u32; 2], String> {
-        if let Some(size) = root.find("size") {
-            let side = |name: &str| -> Result<u32, String> {
-                let text = size.text_of(name).unwrap_or("");
-                let side = number(text).filter(|v| (0.0..=1e9).contains(v));
-                side.map(|v| v as u32)
-                    .ok_or_else(|| format!("no good `{name}` in `size`"))
-            };
-            return Ok([side("width")?, side("height")?]);
-        }
-        let path = join(&self.places.pictures, file_name);
-        let bytes = self
-            .files
-            .read(&path)
-            .map_err(|why| format!("no `size`, and {path}: {why}"))?;
-        let picture = decode(&path, &bytes, &DecodeOptions::default());
-        let picture = picture.map_err(|error| format!("no `size`, and {error}"))?;
-        Ok([picture.width() as u32, picture.height() as u32])
+    /// The `size` element, or the picture's own size where there is no good one.
+    fn size(&self, root: &Element, file_name: &str, tally: &mut Tally) -> Result<[u32; 2], String> {
+        let own = || self.pictures.size(file_name);
+        let Some(size) = root.find("size") else {
+            return own().map_err(|why| format!("no `size`, and {why}"));
+        };
+        let what = match ["width", "height"].map(|name| side(size, name)) {
+            [Ok(width), Ok(height)] if width >= 1.0 && height >= 1.0 => {
+                return Ok([width as u32, height as u32]);
+            }
+            [Ok(width), Ok(height)] => format!("`size` is {width}x{height}"),
+            [Err(what), _] | [_, Err(what)] => what,
+        };
+        let [width, height] = own().map_err(|why| format!("{what}, and {why}"))?;
+        tally.add(Found::OtherSize, || {
+            format!("{file_name}: {what}, its own {width}x{height}")
+        });
+        Ok([width, height])
     }
 
-    fn object(&self, object: &Element, label: u32) -> Option<Object> {
-        let difficult = match object.text_of("difficult") {
-            Some(text) => number(text)? != 0.0,
-            None => false,
+    /// `bndbox`, or what is wrong with it, in words that follow the object's name.
+    fn frame(&self, object: &Element) -> Result<[f64; 4], (Found, String)> {
+        let Some(frame) = object.find("bndbox") else {
+            let other = |e: &&Element| FRAMES.contains(&e.name.as_str());
+            let other = object.children.iter().find(other);
+            let what = other.map(|o| format!(": it has `{}`, which is not read", o.name));
+            return Err((Found::BoxlessObject, what.unwrap_or_default()));
         };
-        let frame = object.find("bndbox")?;
-        let side = |name: &str| Some(number(frame.text_of(name)?)?.trunc() - self.minus);
-        let [x1, y1, x2, y2] = [side("xmin")?, side("ymin")?, side("xmax")?, side("ymax")?];
-        let small = self
-            .least
-            .is_some_and(|least| x2 - x1 < least || y2 - y1 < least);
-        let bbox = [x1, y1, x2, y2].map(|v| v as f32);
-        Some(Object::boxed(bbox, label, difficult || small))
+        let mut bbox = [0.0; 4];
+        for (value, name) in bbox.iter_mut().zip(["xmin", "ymin", "xmax", "ymax"]) {
+            let side = side(frame, name).map_err(|what| (Found::BrokenBox, format!(": {what}")))?;
+            *value = side.trunc() - self.minus;
+        }
+        Ok(bbox)
     }
+}
+
+/// What loses an object, but for its category.
+const LOST: [Found; 3] = [
+    Found::NamelessObject,
+    Found::BoxlessObject,
+    Found::BrokenBox,
+];
+
+/// Shapes of other forms of these files, which stand where a `bndbox` does.
+const FRAMES: [&str; 6] = [
+    "robndbox",
+    "rotated_bndbox",
+    "rbndbox",
+    "polygon",
+    "segmentation",
+    "points",
+];
+
+/// `difficult`: 0 if there is none; what it is if it says neither yes nor no.
+fn difficult(object: &Element) -> Result<bool, String> {
+    let Some(text) = object.text_of("difficult") else {
+        return Ok(false);
+    };
+    match (number(text), text.to_ascii_lowercase().as_str()) {
+        (Some(value), _) => Ok(value != 0.0),
+        (_, "true" | "yes") => Ok(true),
+        (_, "false" | "no") => Ok(false),
+        (_, "") => Err("it is empty".into()),
+        _ => Err(format!("it is {}", quoted(text))),
+    }
+}
+
+/// The number in an element, or what is wrong with it.
+fn side(of: &Element, name: &str) -> Result<f64, String> {
+    let text = match of.text_of(name) {
+        None => return Err(format!("`{}` has no `{name}`", of.name)),
+        Some("") => return Err(format!("`{name}` is empty")),
+        Some(text) => text,
+    };
+    number(text).ok_or_else(|| {
+        let point = text.replacen(',', ".", 1);
+        let help = match number(&point) {
+            Some(_) => format!(": write {point}"),
+            None => String::new(),
+        };
+        format!("`{name}` is {}{help}", quoted(text))
+    })
+}
+
+/// A text of a file, cut and without what cannot be seen.
+fn quoted(text: &str) -> String {
+    let cut: String = text.chars().take(40).collect();
+    format!("`{}`", cut.escape_debug())
 }
 
 /// A finite number.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::mixing::mixed;
+use super::mixing::{mixed, of};
 use super::{Draws, Others, Outcome, Transform};
 use crate::config::Node;
 use crate::data::picture::Problem;
@@ -111,7 +111,7 @@ impl Draws for CopyPaste {
         let [other] = &others[..] else {
             return Ok(Some(sample));
         };
-        let bitmaps = self.masks(other)?;
+        let bitmaps = self.masks(other).map_err(of(&other.info))?;
         let objects = match &drawn.objects {
             Some(objects) => objects.clone(),
             None => (0..other.gt.len()).collect(),
@@ -125,12 +125,19 @@ impl Draws for CopyPaste {
             return Ok(Some(sample));
         }
         let size = sample.image.size();
-        if other.image.size() != size || other.image.channels() != sample.image.channels() {
+        let channels = [sample.image.channels(), other.image.channels()];
+        if other.image.size() != size || channels[0] != channels[1] {
             let [w, h] = other.image.size();
-            let text = format!(
-                "`CopyPaste` takes two pictures of one size, found {}x{} and {w}x{h}: resize, crop and pad both before",
-                size[0], size[1]
+            let mut text = format!(
+                "`CopyPaste` takes two pictures of one size, found {}x{} and {w}x{h} ({}): resize, crop and pad both before",
+                size[0], size[1], other.info.img_path
             );
+            if channels[0] != channels[1] {
+                text = format!(
+                    "`CopyPaste` takes two pictures of as many channels, found {} and {} ({})",
+                    channels[0], channels[1], other.info.img_path
+                );
+            }
             return Err(Problem::Transform(text));
         }
         let mut gt = other.gt.select(&objects);

@@ -1,7 +1,7 @@
 //! `LoadAnnotations` of mmdet 3.3 (datasets/transforms/loading.py): boxes, labels and masks of what the data set knows of the picture.
 //!
-//! An object whose polygons are all broken (an odd number of values, or fewer than three points) gets an empty mask and counts as ignored,
-//! so also run lengths where polygons are asked for. Boxes with a value that is no finite number are left out here; MMDetection goes on with them.
+//! An object whose polygons are all broken (an odd number of values, fewer than three points, or a value that is no number) gets an empty mask and counts as ignored,
+//! so also run lengths where polygons are asked for, and such that do not fill the picture; the data set has counted and named them. Boxes with a value that is no finite number are left out here; MMDetection goes on with them.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -100,12 +100,17 @@ impl LoadAnnotations {
                             size[0], size[1]
                         )));
                     }
-                    bitmaps.push(rle_to_bitmap(counts, size[0], size[1]).map_err(wrong)?);
+                    let bitmap = rle_to_bitmap(counts, size[0], size[1]);
+                    *ignore |= bitmap.is_err();
+                    bitmaps.push(bitmap.unwrap_or_else(|_| vec![0; size[0] * size[1]].into()));
                     continue;
                 }
                 Segmentation::Rle { .. } => Polygon::new(),
                 Segmentation::Polygons(all) => {
-                    let whole = |p: &&Vec<f64>| p.len() >= 6 && p.len().is_multiple_of(2);
+                    let whole = |p: &&Vec<f64>| {
+                        let finite = p.iter().all(|v| v.is_finite());
+                        p.len() >= 6 && p.len().is_multiple_of(2) && finite
+                    };
                     all.iter().filter(whole).cloned().collect()
                 }
             };
@@ -230,6 +235,16 @@ mod tests {
         let points = || Segmentation::Polygons(vec![vec![0.0; 4]]);
         for options in ["with_mask=True", "with_mask=True, poly2mask=False"] {
             let out = loaded(options, points()).unwrap().unwrap();
+            assert!(out.gt.ignore[0]);
+            assert_eq!(out.gt.masks.unwrap().areas(), [0.0]);
+        }
+        for counts in [vec![2, 3], vec![2, 5]] {
+            let runs = Segmentation::Rle {
+                counts: RleCounts::Plain(counts),
+                width: 3,
+                height: 2,
+            };
+            let out = loaded("with_mask=True", runs).unwrap().unwrap();
             assert!(out.gt.ignore[0]);
             assert_eq!(out.gt.masks.unwrap().areas(), [0.0]);
         }

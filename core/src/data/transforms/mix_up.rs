@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use smalti_shaders::reference::resize::{Interpolation, View, linear_f64};
 
 use super::canvas::{checked, stored};
-use super::mixing::{PadVal, fitted, img_scale, mixed, rescaled};
+use super::mixing::{PadVal, fitted, img_scale, mixed, of, rescaled};
 use super::{Draws, Method, Others, Outcome, Transform};
 use crate::config::Node;
 use crate::data::image::{Depth, Image, Samples};
@@ -174,14 +174,18 @@ impl MixUp {
         as_there: bool,
     ) -> Outcome {
         let target = sample.image.size();
-        let (scale, resized) = fitted(other.image.size(), self.img_scale)?;
+        let of_other = of(&other.info);
+        let fits = fitted(other.image.size(), self.img_scale);
+        let (scale, resized) = fits.map_err(&of_other)?;
         let size = self.jittered(drawn.ratio)?;
         let scale = scale * drawn.ratio;
         let most = [0, 1].map(|i| size[i].saturating_sub(target[i]) as i64);
         let offset = [0, 1].map(|i| drawn.offset[i].clamp(0, most[i]));
         let at = offset.map(|v| -v);
 
-        let upper = self.upper(&other.image, resized, size, drawn.flip, target, at, pixels)?;
+        let upper = self
+            .upper(&other.image, resized, size, drawn.flip, target, at, pixels)
+            .map_err(&of_other)?;
         let blend = Op::Blend {
             other: upper,
             weight: 0.5,
@@ -191,7 +195,8 @@ impl MixUp {
 
         let mut gt = other.gt;
         if let Some(masks) = gt.masks.take() {
-            let masks = masks.resize(rescaled([masks.width, masks.height], scale)?);
+            let size_of_masks = rescaled([masks.width, masks.height], scale);
+            let masks = masks.resize(size_of_masks.map_err(&of_other)?);
             gt.masks = Some(moved(masks, size, drawn.flip, target, at, as_there));
         }
         boxes::rescale(&mut gt.boxes, [scale as f32; 2]);

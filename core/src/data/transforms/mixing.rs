@@ -4,8 +4,9 @@ use serde::Deserialize;
 
 use super::canvas::checked;
 use crate::config::{Node, Value};
+use crate::data::datasets::SampleError;
 use crate::data::picture::Problem;
-use crate::data::sample::Sample;
+use crate::data::sample::{DataInfo, Sample};
 use crate::registry::{Problems, problem};
 
 /// `pad_val`. Python's types matter: see [`PadVal::is_float`].
@@ -65,6 +66,11 @@ pub(super) fn probability(node: &Node, value: Option<f64>) -> Result<f64, Proble
     }
     let message = format!("`prob` is {prob}");
     Err(problem(node, "prob", message, "must be between 0 and 1"))
+}
+
+/// Makes a problem that of the picture that `info` tells of, which is mixed into another one.
+pub(super) fn of(info: &DataInfo) -> impl Fn(Problem) -> Problem {
+    |problem| Problem::Other(Box::new(SampleError::new(info, problem)))
 }
 
 /// Takes the other pictures of a sample, of which there must be `count`.

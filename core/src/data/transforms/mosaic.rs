@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::canvas::{checked, stored};
-use super::mixing::{PadVal, fitted, img_scale, mixed, probability, rescaled};
+use super::mixing::{PadVal, fitted, img_scale, mixed, of, probability, rescaled};
 use super::{Draws, Others, Outcome, Transform};
 use crate::config::Node;
 use crate::data::picture::Problem;
@@ -107,23 +107,32 @@ impl Mosaic {
         let canvas = checked(self.img_scale.map(|v| v.saturating_mul(2)))?;
         let center = on_canvas(center, canvas)?;
         let (channels, depth) = (sample.image.channels(), sample.image.depth());
-        let own = (sample.image.clone(), std::mem::take(&mut sample.gt));
-        let others = others.into_iter().map(|s| (s.image, s.gt));
+        let own = (
+            sample.info.clone(),
+            sample.image.clone(),
+            std::mem::take(&mut sample.gt),
+        );
+        let others = others.into_iter().map(|s| (s.info, s.image, s.gt));
         let mut parts = Vec::with_capacity(4);
         let mut all: Option<GroundTruth> = None;
-        for (corner, (image, mut gt)) in std::iter::once(own).chain(others).enumerate() {
+        for (corner, (info, image, mut gt)) in std::iter::once(own).chain(others).enumerate() {
             if (image.channels(), image.depth()) != (channels, depth) {
-                let text = "the pictures of a mosaic differ in channels or depth";
-                return Err(Problem::Transform(text.into()));
+                let text = format!(
+                    "the pictures of a mosaic differ in channels or depth: here {} of {:?}, in {} {channels} of {depth:?}",
+                    image.channels(),
+                    image.depth(),
+                    sample.info.img_path
+                );
+                return Err(of(&info)(Problem::Transform(text)));
             }
-            let (scale, resized) = fitted(image.size(), self.img_scale)?;
+            let (scale, resized) = fitted(image.size(), self.img_scale).map_err(of(&info))?;
             let x = Span::new(corner % 2 == 0, center[0], resized[0], canvas[0]);
             let y = Span::new(corner < 2, center[1], resized[1], canvas[1]);
             let at = [x.offset(), y.offset()];
             boxes::rescale(&mut gt.boxes, [scale as f32; 2]);
             boxes::translate(&mut gt.boxes, at.map(|v| v as f32));
             if let Some(masks) = gt.masks.take() {
-                let size = rescaled([masks.width, masks.height], scale)?;
+                let size = rescaled([masks.width, masks.height], scale).map_err(of(&info))?;
                 gt.masks = Some(masks.resize(size).place(canvas, at));
             }
             match &mut all {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::Xyxy;
 
 pub use fill::polygon_to_bitmap;
+pub(crate) use rle::covered;
 pub use rle::{RleCounts, rle_to_bitmap};
 
 /// In which direction something is mirrored.

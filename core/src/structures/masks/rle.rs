@@ -25,10 +25,27 @@ impl RleCounts {
     }
 }
 
-/// Five bits a character, the lowest first; the sixth says that more follow. From the fourth on, each is a difference to the one two before.
+/// Pixels that run lengths in COCO's text form cover.
+///
+/// # Errors
+/// Text that is none of COCO's.
+pub(crate) fn covered(text: &[u8]) -> Result<u64, String> {
+    let mut sum = 0_u64;
+    each(text, |length| sum = sum.saturating_add(length))?;
+    Ok(sum)
+}
+
 fn from_text(text: &[u8]) -> Result<Vec<u64>, String> {
-    let mut counts: Vec<u64> = Vec::new();
-    let mut at = 0;
+    let mut counts = Vec::new();
+    each(text, |length| counts.push(length))?;
+    Ok(counts)
+}
+
+/// Five bits a character, the lowest first; the sixth says that more follow. From the fourth on, each is a difference to the one two before.
+fn each(text: &[u8], mut give: impl FnMut(u64)) -> Result<(), String> {
+    // the one two before, and the one before
+    let mut last = [0_u64; 2];
+    let (mut at, mut given) = (0, 0);
     while at < text.len() {
         let (mut value, mut shift) = (0_i64, 0);
         loop {
@@ -54,12 +71,15 @@ fn from_text(text: &[u8]) -> Result<Vec<u64>, String> {
                 break;
             }
         }
-        if counts.len() > 2 {
-            value = value.saturating_add_unsigned(counts[counts.len() - 2]);
+        if given > 2 {
+            value = value.saturating_add_unsigned(last[0]);
         }
-        counts.push(u64::try_from(value).map_err(|_| "a run length is negative")?);
+        let length = u64::try_from(value).map_err(|_| "a run length is negative")?;
+        last = [last[1], length];
+        given += 1;
+        give(length);
     }
-    Ok(counts)
+    Ok(())
 }
 
 /// RLE of COCO (`counts` uncompressed or as text, size height x width) to a bitmap.
