@@ -13,6 +13,7 @@
 //! Where we differ from MMEngine 0.10.7 on purpose: integers have 64 bits; files that are programs are refused; a
 //! `{{_base_.x}}` within a longer string is an error (it would stay a random text).
 
+mod commas;
 mod diagnostic;
 mod diff;
 mod eval;
@@ -32,6 +33,7 @@ mod value;
 mod write;
 pub mod yaml;
 
+pub use commas::{check as check_commas, stray_comma};
 pub use diagnostic::{ConfigErrors, Diagnostic, Kind, Severity};
 pub use diff::{Change, diff};
 pub use loader::{LARGEST, LoadError, Loader, MapLoader};
