@@ -13,6 +13,7 @@
 //! Where we differ from MMEngine 0.10.7 on purpose: integers have 64 bits; files that are programs are refused; a
 //! `{{_base_.x}}` within a longer string is an error (it would stay a random text).
 
+mod characters;
 mod commas;
 mod diagnostic;
 mod diff;
@@ -23,22 +24,27 @@ mod loader;
 mod merge;
 mod nearest;
 mod options;
+mod paths;
 mod python;
 mod read;
 mod resolve;
 mod source;
 mod substitute;
 pub mod text;
+mod unreadable;
 mod value;
 mod write;
 pub mod yaml;
 
+pub(crate) use characters::named as named_character;
+pub use characters::visible;
 pub use commas::{check as check_commas, stray_comma};
 pub use diagnostic::{ConfigErrors, Diagnostic, Kind, Severity};
 pub use diff::{Change, diff};
 pub use loader::{LARGEST, LoadError, Loader, MapLoader};
 pub use nearest::{distance, nearest};
 pub use source::{Origin, Source, SourceKind};
+pub use unreadable::{Unreadable, encoding, not_utf8, other_kind, unreadable_text};
 pub use value::{Dict, Entry, Key, Node, Object, Value};
 pub use write::{to_json, value_to_py};
 
@@ -126,8 +132,12 @@ impl Config {
             includes: loaded.includes.clone(),
         };
         if errors.is_empty() {
+            let broken = config.errors(paths::broken(config.dict())).diagnostics;
+            let mut config = config;
+            config.notes.extend(broken);
             Ok(config)
         } else {
+            errors.splice(0..0, config.notes.iter().cloned());
             Err(config.errors(errors))
         }
     }

@@ -5,8 +5,8 @@
 
 use super::diagnostic::{Diagnostic, Kind};
 use super::eval::{NESTING, NODES, value_key};
-use super::source::{Origin, Source, Span};
-use super::substitute::Text;
+use super::source::{Origin, Source, SourceKind, Span};
+use super::substitute::{Text, with_data};
 use super::value::{Dict, Entry, Key, Node, Value};
 use indexmap::IndexMap;
 use saphyr_parser::{Event, Parser, ScalarStyle};
@@ -171,7 +171,15 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
                 let tag = tag.as_ref().map(|t| t.suffix.as_str());
                 // `<<` as a key is the merge key.
                 let merges = plain && tag.is_none() && text == "<<";
-                let value = scalar(&text, plain, tag, &at)?;
+                let content = with_data(text.as_ref().into());
+                let value = match scalar(&content, plain, tag, &at)? {
+                    // A variable's value that is a list or dict.
+                    Value::Str(s) if plain && *content != *text && s.starts_with(['[', '{']) => {
+                        let inner = Source::new(source.name(), &*s, SourceKind::Made);
+                        parse(&inner).map_or(Value::Str(s), |node| node.value)
+                    }
+                    value => value,
+                };
                 let node = Node { value, origin: at };
                 if anchor > 0 {
                     anchors.insert(anchor, node.clone());
