@@ -17,6 +17,7 @@ mod characters;
 mod commas;
 mod diagnostic;
 mod diff;
+mod effects;
 mod eval;
 mod find;
 pub mod json;
@@ -158,9 +159,11 @@ impl Config {
         self.root.at(path)
     }
 
-    /// Merges `key=value` options of a command line, as MMEngine's `--cfg-options` does. On an error nothing changes.
+    /// Merges `key=value` options of a command line, as MMEngine's `--cfg-options` does. On an error nothing changes. Options that set a
+    /// new key, or a variable that nothing reads any more, are noted.
     pub fn merge_options<S: AsRef<str>>(&mut self, options: &[S]) -> Result<(), ConfigErrors> {
         let merged = options::apply(self.dict(), options).map_err(|e| self.errors(e))?;
+        self.notes.extend(effects::notes(self.dict(), options));
         self.root.value = Value::Dict(merged);
         Ok(())
     }
