@@ -23,37 +23,43 @@ impl<'n> Comma<'n> {
         let [inner] = &items[..] else {
             return None;
         };
-        // The tuple may have come here by a name; its item stands where it was written, with the comma behind it.
-        let text = inner.origin.source().text();
-        let space = |from: usize| {
-            let mut at = from;
-            while let Some(byte) = text.as_bytes().get(at) {
-                match byte {
-                    b'#' => at += text[at..].find('\n').unwrap_or(text.len() - at),
-                    b' ' | b'\t' | b'\r' | b'\n' | b'\\' => at += 1,
-                    _ => break,
-                }
-            }
-            at
-        };
-        let mut at = space(inner.origin.end());
-        while text.as_bytes().get(at) == Some(&b')') {
-            at = space(at + 1);
-        }
-        if text.as_bytes().get(at) != Some(&b',') {
-            return None;
-        }
-        let bare = text.as_bytes().get(space(at + 1)) != Some(&b')');
-        let span = Span {
-            start: at as u32,
-            end: at as u32 + 1,
-        };
-        let at = Origin::new(inner.origin.source(), span);
+        let (at, bare) = behind(&inner.origin)?;
         Some(Self { inner, at, bare })
     }
 }
 
-const HELP: &str = "take the comma away";
+/// The comma that makes a tuple of the one value that was written at `inner`, and whether there are no parentheses around the tuple. The
+/// tuple may have come here by a name; its item stands where it was written, with the comma behind it.
+pub(crate) fn behind(inner: &Origin) -> Option<(Origin, bool)> {
+    let text = inner.source().text();
+    let byte = |at: usize| text.as_bytes().get(at).copied();
+    let space = |from: usize| {
+        let mut at = from;
+        while let Some(next) = byte(at) {
+            match next {
+                b'#' => at += text[at..].find('\n').unwrap_or(text.len() - at),
+                b' ' | b'\t' | b'\r' | b'\n' | b'\\' => at += 1,
+                _ => break,
+            }
+        }
+        at
+    };
+    let mut at = space(inner.end());
+    while byte(at) == Some(b')') {
+        at = space(at + 1);
+    }
+    if byte(at) != Some(b',') {
+        return None;
+    }
+    let bare = byte(space(at + 1)) != Some(b')');
+    let span = Span {
+        start: at as u32,
+        end: at as u32 + 1,
+    };
+    Some((Origin::new(inner.source(), span), bare))
+}
+
+pub(crate) const HELP: &str = "take the comma away";
 
 impl Diagnostic {
     /// Points at the comma, if it is one that made the tuple which this is about.

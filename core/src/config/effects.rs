@@ -52,7 +52,6 @@ const READ: &[&str] = &[
     "test_cfg",
     "test_dataloader",
     "test_evaluator",
-    "test_pipeline",
     "total_epochs",
     "train_cfg",
     "train_dataloader",
@@ -96,7 +95,9 @@ pub(crate) fn notes<S: AsRef<str>>(root: &Dict, options: &[S]) -> Vec<Diagnostic
         }
         let top = path.split('.').next().unwrap_or(path);
         let old = root.get(top);
-        let read = READ.contains(&top);
+        // `smalti detect` reads the variable where there is no loader.
+        let loader = root.contains("test_dataloader") || root.contains("val_dataloader");
+        let read = READ.contains(&top) || (top == "test_pipeline" && !loader);
         // Where it was copied to matters more than that a key of it is new.
         let copies = match old.filter(|_| !read) {
             Some(old) => copies(root, top, old),
@@ -109,9 +110,25 @@ pub(crate) fn notes<S: AsRef<str>>(root: &Dict, options: &[S]) -> Vec<Diagnostic
             if !(within.is_none() && read) {
                 notes.push(new_key(note, missing, within, root));
             }
+        } else if let Some(twin) = twin(root, top) {
+            let message = format!("`{twin}` was made from `{top}`, and keeps its own value");
+            notes.push(note(message).help(format!(
+                "give `{twin}{}=...` too, if it is meant",
+                &path[top.len()..]
+            )));
         }
     }
     notes
+}
+
+/// Another name of the top level that is read and was set as `test_dataloader = val_dataloader` is.
+fn twin<'n>(root: &'n Dict, top: &str) -> Option<&'n str> {
+    root.iter().find_map(|(key, entry)| {
+        let key = key
+            .as_str()
+            .filter(|key| *key != top && READ.contains(key))?;
+        (entry.node.origin.text() == top).then_some(key)
+    })
 }
 
 /// The first part of a path that the config does not have, and the dict that lacks it (none for the top level).
@@ -199,9 +216,23 @@ fn variable(
 }
 
 /// Paths outside of variables whose value is that of the variable, or was made with it.
-fn copies(root: &Dict, name: &str, old: &Node) -> Vec<String> {
+fn copies<'n>(root: &'n Dict, name: &'n str, old: &'n Node) -> Vec<String> {
+    let mut names = vec![name];
+    // Variables that were made with it, and those that were made with them.
+    while names.len() < 64
+        && let Some(next) = root.iter().find_map(|(key, entry)| {
+            let key = key
+                .as_str()
+                .filter(|key| !READ.contains(key) && !names.contains(key))?;
+            let text = entry.node.origin.text();
+            let single = entry.node.as_dict().is_none() && entry.node.as_items().is_none();
+            (single && names.iter().any(|name| mentions(text, name))).then_some(key)
+        })
+    {
+        names.push(next);
+    }
     let mut copies = Copies {
-        name,
+        names,
         old,
         exact: Vec::new(),
         made: Vec::new(),
@@ -216,7 +247,8 @@ fn copies(root: &Dict, name: &str, old: &Node) -> Vec<String> {
 }
 
 struct Copies<'n> {
-    name: &'n str,
+    /// The variable, and those that were made with it.
+    names: Vec<&'n str>,
     old: &'n Node,
     exact: Vec<String>,
     /// Made with it, as `data_root + 'a.json'`.
@@ -233,7 +265,7 @@ impl Copies<'_> {
         // What was written as the name, with or without its base before it.
         let own = text.strip_prefix("_base_.").unwrap_or(text);
         let place = |o: &Origin| (o.file().to_owned(), o.line(), o.column());
-        let same = own == self.name || place(origin) == place(&self.old.origin);
+        let same = own == self.names[0] || place(origin) == place(&self.old.origin);
         if same && node.value == self.old.value {
             self.exact.push(path);
             return;
@@ -249,14 +281,14 @@ impl Copies<'_> {
                     self.walk(item, format!("{path}.{i}"));
                 }
             }
-            _ if mentions(text, self.name) => self.made.push(path),
+            _ if self.names.iter().any(|name| mentions(text, name)) => self.made.push(path),
             _ => {}
         }
     }
 }
 
 /// Whether a name stands in the text of an expression.
-fn mentions(text: &str, name: &str) -> bool {
+pub(crate) fn mentions(text: &str, name: &str) -> bool {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     // A string with the word in it is none, but for the fields of f-strings.
     if text.starts_with(['\'', '"']) && !text.contains(['+', '%']) {
@@ -280,8 +312,13 @@ scale = (640, 640)
 unused = 1
 train_dataloader = dict(batch_size=2, dataset=dict(
     type='CocoDataset', metainfo=metainfo, ann_file=data_root + 'a.json', pipeline=[dict(type='Resize', scale=scale)]))
-val_dataloader = dict(dataset=dict(data_prefix=dict(img=f'{data_root}img'), metainfo=metainfo))
-model = dict(backbone=dict(type='ResNet', depth=50))
+test_pipeline = [dict(type='Resize', scale=(64, 64))]
+val_dataloader = dict(num_workers=1, dataset=dict(
+    data_prefix=dict(img=f'{data_root}img'), metainfo=metainfo, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+root = '/a'
+weights = root + '/w.pth'
+model = dict(backbone=dict(type='ResNet', depth=50, init_cfg=dict(type='Pretrained', checkpoint=weights)))
 ";
 
     fn notes(options: &[&str]) -> Vec<String> {
@@ -295,7 +332,8 @@ model = dict(backbone=dict(type='ResNet', depth=50))
         let expected = "\
 note: `metainfo.classes` has no effect: nothing reads the variable `metainfo` once the config is read
  --> --cfg-options metainfo.classes=x,y
-help: its value went into `train_dataloader.dataset.metainfo`, `val_dataloader.dataset.metainfo`; set it there: \
+help: its value went into `train_dataloader.dataset.metainfo`, `val_dataloader.dataset.metainfo`, \
+`test_dataloader.dataset.metainfo`; set it there: \
 `train_dataloader.dataset.metainfo.classes=...`";
         assert_eq!(notes(&["metainfo.classes=x,y"]), [expected]);
         let found = notes(&["data_root=/x"]).join("");
@@ -310,6 +348,26 @@ help: its value went into `train_dataloader.dataset.metainfo`, `val_dataloader.d
         let found = notes(&["scale=(1,1)"]).join("");
         assert!(
             found.contains("`train_dataloader.dataset.pipeline.0.scale=...`"),
+            "{found}"
+        );
+        let found = notes(&["root=/x"]).join("");
+        assert!(
+            found.contains("`model.backbone.init_cfg.checkpoint`"),
+            "{found}"
+        );
+        let found = notes(&["val_dataloader.batch_size=2"]).join("");
+        assert!(
+            found.contains("`val_dataloader.batch_size` is new"),
+            "{found}"
+        );
+        let found = notes(&["val_dataloader.num_workers=2"]).join("");
+        assert!(
+            found.contains("`test_dataloader` was made from `val_dataloader`"),
+            "{found}"
+        );
+        let found = notes(&["test_pipeline.0.scale=(1,1)"]).join("");
+        assert!(
+            found.contains("`val_dataloader.dataset.pipeline`"),
             "{found}"
         );
         let found = notes(&["unused=2"]).join("");

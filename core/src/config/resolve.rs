@@ -233,6 +233,10 @@ impl<'l> Resolver<'l> {
         let mut evaluator = Evaluator::new(source, text, &env, Some(&base), false);
         evaluator.run(statements);
         let mut errors = std::mem::take(&mut evaluator.errors);
+        if let Some((_, at)) = evaluator.globals.get("_base_") {
+            errors.push(unread_base("within an expression", at));
+        }
+        loaded.notes.extend(misspelt_base(&evaluator));
         let base = match evaluator.freeze_base() {
             Ok(base) => base,
             Err(halt) => {
@@ -590,13 +594,7 @@ fn base_names(
                 start: text.original(span.start),
                 end: text.original(span.end),
             };
-            Diagnostic::error(format!("`_base_` {what} is not read"))
-                .kind(Kind::Key)
-                .at(&Origin::new(source, span), "")
-                .help(
-                    "bases are loaded before the file runs, from one `_base_ = ...` at the top level: a path or a list of \
-                     paths; a choice between bases takes two files",
-                )
+            unread_base(what, &Origin::new(source, span))
         };
         return Err(misplaced.iter().map(error).collect());
     }
@@ -644,6 +642,32 @@ fn base_list(node: Node) -> Loads<Vec<Node>> {
             ])
         }
     }
+}
+
+fn unread_base(what: &str, at: &Origin) -> Diagnostic {
+    let error = Diagnostic::error(format!("`_base_` {what} is not read")).kind(Kind::Key);
+    error.at(at, "").help(
+        "bases are loaded before the file runs, from one `_base_ = ...` at the top level: a path or a list of paths; a choice \
+         between bases takes two files",
+    )
+}
+
+/// A warning of a variable such as `__base__` or `_base` that names configs.
+fn misspelt_base(evaluator: &Evaluator<'_>) -> Option<Diagnostic> {
+    let near = |name: &str| {
+        let plain = name.trim_matches('_').to_lowercase();
+        name != "_base_" && plain.len() < name.len() && matches!(&*plain, "base" | "bases")
+    };
+    let (name, (item, at)) = evaluator.globals.iter().find(|(name, _)| near(name))?;
+    let text = item.at.text();
+    if ![".py", ".json", ".yaml", ".yml"]
+        .iter()
+        .any(|end| text.contains(end))
+    {
+        return None;
+    }
+    let warning = Diagnostic::warning(format!("`{name}` names no bases, and none is loaded"));
+    Some(warning.at(at, "").help("write `_base_`"))
 }
 
 /// Places where `_base_` is set and nothing reads it, and what they are.

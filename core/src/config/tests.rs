@@ -1124,6 +1124,19 @@ fn bases_are_named_at_the_top() {
         text.contains("within another block") && text.contains("a.py:3:5"),
         "{text}"
     );
+    let text = error(&[("a.py", "x = (_base_ := './b.py')\n"), base]).to_string();
+    assert!(text.contains("within an expression is not read"), "{text}");
+    for name in ["_base", "__base__", "_bases_", "_BASE_"] {
+        let config = load(&[("a.py", &format!("{name} = './b.py'\n")), base]).unwrap();
+        let note = config.notes[0].to_string();
+        assert!(note.contains(&format!("`{name}` names no bases")), "{note}");
+    }
+    assert!(
+        load(&[("a.py", "base = 'b.py'\n_base = 3\n")])
+            .unwrap()
+            .notes
+            .is_empty()
+    );
     // what needs no name can be computed
     assert_eq!(
         shown(&[
@@ -1221,4 +1234,22 @@ fn strange_characters_are_named() {
     assert_eq!(shown(&[("a.py", ""), ("b.py", "")]), "");
     // letters of other scripts are names in Python too
     assert_eq!(shown(&[("a.py", "名前 = 'ａ'\n")]), "名前 = 'ａ'");
+}
+
+#[test]
+fn a_comma_that_made_a_tuple_explains_what_fails_later() {
+    for (text, comma) in [
+        ("model = dict(a=1),\nmodel.update(dict(b=1))\n", "a.py:1:18"),
+        ("model = dict(a=1),\nmodel['b'] = 1\n", "a.py:1:18"),
+        ("root = 'a/',\nann = root + 'b.json'\n", "a.py:1:12"),
+        ("n = 3,\nx = 2 ** n\n", "a.py:1:6"),
+    ] {
+        let text = error(&[("a.py", text)]).to_string();
+        assert!(
+            text.contains(comma) && text.ends_with("help: take the comma away"),
+            "{text}"
+        );
+    }
+    let text = error(&[("a.py", "x = (1,)\ny = x + 'a'\n")]).to_string();
+    assert!(!text.contains("comma"), "{text}");
 }
