@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 
 use crate::config::{Config, Diagnostic, Kind, Node, Severity};
+use crate::data::preprocessor::DetDataPreprocessor;
 use crate::detectors::Detector;
 use crate::layers::{Mode, Params, StateEntry};
 use crate::registry::{Build, DEFAULT_SCOPE, OpenCheckpoint, Problems, Registry};
@@ -43,6 +44,14 @@ pub fn check(config: &Config, registry: &Registry) -> Problems {
         return Vec::new();
     }
     let mut problems = state(config, registry).err().unwrap_or_default();
+    let preprocessor = config.root.at("model.data_preprocessor");
+    let ours = |node: &&Node| {
+        let kind = node.get("type").and_then(Node::as_type);
+        kind.is_some_and(|kind| kind.rsplit('.').next() == Some("DetDataPreprocessor"))
+    };
+    if let Some(node) = preprocessor.filter(ours) {
+        problems.extend(DetDataPreprocessor::read(node).err().unwrap_or_default());
+    }
     for problem in &mut problems {
         if problem.kind == Kind::Unsupported {
             problem.severity = Severity::Note;
@@ -320,6 +329,13 @@ mod tests {
         let forgotten =
             config("test_dataloader=dict(dataset=dict(metainfo=dict(classes=('cat'))))");
         assert_eq!(class_names(&forgotten, None, 1), ["cat"]);
+    }
+
+    #[test]
+    fn the_preprocessor_is_checked_too() {
+        let text = "model=dict(type='DETR', data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=0))";
+        let found = check(&config(text), &Registry::standard());
+        assert!(found.iter().any(|d| d.message == "`pad_size_divisor` is 0"));
     }
 
     #[test]

@@ -185,6 +185,11 @@ fn is_invisible(c: char) -> bool {
     known(c).is_some_and(|(_, meant)| matches!(&*meant, "" | " ")) && c != '\u{FFFD}'
 }
 
+/// The first invisible character of a text.
+pub(crate) fn hidden(text: &str) -> Option<char> {
+    text.chars().find(|c| is_invisible(*c))
+}
+
 /// A character as a message names it: itself where it can be seen, its code, its name where we know it.
 pub(crate) fn named(c: char) -> String {
     if matches!(c, ' '..='~') {

@@ -138,6 +138,7 @@ impl Reader<'_> {
                 let error = self.unexpected("a key in double quotes was expected here");
                 return Err(match self.byte() {
                     Some(b'}') => error.help("JSON has no comma behind the last item"),
+                    Some(b'\'') => error.help("JSON has double quotes only"),
                     _ => error,
                 });
             }

@@ -1,18 +1,30 @@
-//! Paths of Windows in which Python's escapes were read: `'D:\data\new'` has the end of a line in it.
+//! What a config has but hardly means: paths of Windows in which Python's escapes were read (`'D:\data\new'` has the end of a line in
+//! it), and keys with invisible characters.
 
 use std::collections::BTreeSet;
 
+use super::characters::{hidden, named};
 use super::diagnostic::{Diagnostic, Kind};
 use super::source::SourceKind;
 use super::value::{Dict, Node, Value};
 
-/// Warnings for strings that begin as paths of Windows and have a control character.
+/// Warnings for strings that begin as paths of Windows and have a control character, and for keys with an invisible one.
 pub(crate) fn broken(root: &Dict) -> Vec<Diagnostic> {
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
-    for (_, entry) in root.iter() {
-        walk(&entry.node, &mut found, &mut seen);
-    }
+    entries(root, &mut found, &mut seen);
     found
+}
+
+fn entries(dict: &Dict, found: &mut Vec<Diagnostic>, seen: &mut BTreeSet<String>) {
+    for (key, entry) in dict.iter() {
+        let strange = key.as_str().and_then(hidden);
+        if let Some(c) = strange.filter(|_| seen.insert(entry.key.to_string())) {
+            let message = format!("the key `{key}` has {} in it", named(c));
+            let warning = Diagnostic::warning(message).kind(Kind::Key);
+            found.push(warning.at(&entry.key, "").help("take it away"));
+        }
+        walk(&entry.node, found, seen);
+    }
 }
 
 fn walk(node: &Node, found: &mut Vec<Diagnostic>, seen: &mut BTreeSet<String>) {
@@ -29,7 +41,7 @@ fn walk(node: &Node, found: &mut Vec<Diagnostic>, seen: &mut BTreeSet<String>) {
                 found.push(warning(node, c));
             }
         }
-        Value::Dict(dict) => dict.iter().for_each(|(_, e)| walk(&e.node, found, seen)),
+        Value::Dict(dict) => entries(dict, found, seen),
         Value::List(items) | Value::Tuple(items) | Value::Set(items) => {
             items.iter().for_each(|item| walk(item, found, seen));
         }
@@ -76,6 +88,14 @@ mod tests {
     fn notes(text: &str) -> Vec<String> {
         let config = Config::parse(text, "a.py", &MapLoader::default()).unwrap();
         config.notes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn invisible_characters_in_keys_are_warned_of() {
+        let found = notes("a = {'lr\u{200B}': 1, '名': 2, 'b c': 3}");
+        assert_eq!(found.len(), 1, "{found:?}");
+        let message = "warning: the key `lr<U+200B>` has U+200B ZERO WIDTH SPACE in it";
+        assert!(found[0].starts_with(message), "{}", found[0]);
     }
 
     #[test]

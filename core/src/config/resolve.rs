@@ -162,6 +162,8 @@ impl<'l> Resolver<'l> {
         if let Some(found) = other {
             let message = format!("`{path}` is no config: {}", found.what);
             let error = Diagnostic::error(message).kind(Kind::File);
+            // Its text would say nothing.
+            let source = Source::new(path, "", SourceKind::File);
             let error = error.at(&Origin::new(&source, Span::default()), "");
             return Err(vec![error.help(found.help)]);
         }
@@ -508,19 +510,14 @@ fn within_limits(loaded: Loaded) -> Loads<Loaded> {
 
 fn parsed<'t>(source: &Arc<Source>, text: &'t Text<'_>) -> Loads<Vec<Stmt<'t>>> {
     parse(&text.text).map_err(|wrong| {
-        let value = text.help(wrong.span.start);
-        let span = value.map_or_else(
-            || Span {
-                start: text.original(wrong.span.start),
-                end: text.original(wrong.span.end),
-            },
-            |(place, _)| place,
-        );
+        let span = Span {
+            start: text.original(wrong.span.start),
+            end: text.original(wrong.span.end),
+        };
         let diagnostic = Diagnostic::error(wrong.message)
             .kind(wrong.kind)
             .at(&Origin::new(source, span), "");
-        let help = value.map(|(_, help)| help.to_owned());
-        vec![match help.or(wrong.help) {
+        vec![match wrong.help {
             Some(help) => diagnostic.help(help),
             None => diagnostic,
         }]

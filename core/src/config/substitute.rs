@@ -181,10 +181,13 @@ impl<'s> Text<'s> {
                 if text {
                     return Ok(Some(data(&value)));
                 }
-                if value.contains(['\n', '\r']) && parse_expression(&value).is_err() {
-                    let message =
-                        format!("the value of `{name}` has several lines and is no Python value");
-                    return Err(wrong(message).help(QUOTE_IT));
+                // A part of a number or name may be no value by itself.
+                let part = |c: char| is_word(c) || "+-.".contains(c);
+                if !value.chars().all(part) && parse_expression(value.trim()).is_err() {
+                    return Err(
+                        wrong(format!("the value of `{name}` is no value of a config"))
+                            .help(QUOTE_IT),
+                    );
                 }
                 Ok(Some(value))
             },
@@ -272,20 +275,6 @@ impl<'s> Text<'s> {
         Ok(())
     }
 
-    /// The place and help of a mistake at `at` of the new text, if it stands where a variable's value was put outside of quotes.
-    pub(crate) fn help(&self, at: u32) -> Option<(Span, &'static str)> {
-        let i = self
-            .replaced
-            .partition_point(|r| r[0] <= at)
-            .checked_sub(1)?;
-        let [start, end, from, to] = self.replaced[i];
-        let place = Span {
-            start: from,
-            end: to,
-        };
-        (!self.env.is_empty() && (start..=end).contains(&at)).then_some((place, QUOTE_IT))
-    }
-
     /// The offset in the text as read, of an offset in the new text.
     pub(crate) fn original(&self, at: u32) -> u32 {
         let i = self.replaced.partition_point(|r| r[0] <= at);
@@ -303,8 +292,7 @@ impl<'s> Text<'s> {
     }
 }
 
-const QUOTE_IT: &str =
-    "outside of quotes the value is read as Python; put quotes around `{{...}}` to have it as text";
+const QUOTE_IT: &str = "outside of quotes the value is read as a part of the config; put quotes around `{{...}}` to have it as text";
 
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'

@@ -1048,16 +1048,15 @@ fn a_variable_outside_of_quotes_is_a_value() {
         let config = load("a = {{$V:1}}", value).unwrap();
         assert_eq!(value_to_py(config.get("a").unwrap()), expected);
     }
-    let error = load("a = {{$V:1}}\n", r"D:\666").unwrap_err().to_string();
-    assert!(
-        error.contains("a.py:1:5") && error.contains("put quotes around"),
-        "{error}"
-    );
-    let error = load("a = {{$V:1}}\n", "1\nb = 2").unwrap_err().to_string();
-    assert!(
-        error.contains("several lines") && error.contains("a.py:1:5"),
-        "{error}"
-    );
+    for value in [r"D:\666", "1\nb = 2", "3; b = 4", "a=1, b=2", "it's"] {
+        let error = load("a = {{$V:1}}\n", value).unwrap_err().to_string();
+        assert!(
+            error.contains("a.py:1:5") && error.contains("put quotes around"),
+            "{error}"
+        );
+    }
+    let config = load("a = 0.{{$V:1}}", "01").unwrap();
+    assert_eq!(config.get("a").and_then(Node::as_float), Some(0.01));
     let error = load("a = {{$V:1}}\n", "").unwrap_err().to_string();
     assert!(error.contains("`V` is empty"), "{error}");
     // the folder's name is data too
@@ -1229,6 +1228,18 @@ fn strange_characters_are_named() {
         "{text}"
     );
     assert!(error(&[("a.json", "")]).to_string().contains("empty"));
+    for (text, message, place) in [
+        ("a: 1\nb:\u{A0}2\n", "U+00A0 NO-BREAK SPACE", "a.yaml:2:3"),
+        ("a: 1\nb： 2\n", "U+FF1A FULLWIDTH COLON", "a.yaml:2:2"),
+        (
+            "a:\n\tb: 2\n",
+            "YAML is indented with spaces only",
+            "a.yaml:2:1",
+        ),
+    ] {
+        let text = error(&[("a.yaml", text)]).to_string();
+        assert!(text.contains(message) && text.contains(place), "{text}");
+    }
     let text = error(&[("c.py", "_base_ = 'a.py'\n"), ("a.py", "a\u{A0}= 1\n")]).to_string();
     assert!(text.contains("base chain: c.py:1"), "{text}");
     assert_eq!(shown(&[("a.py", ""), ("b.py", "")]), "");

@@ -74,8 +74,8 @@ pub fn other_kind(bytes: &[u8]) -> Option<Unreadable> {
     if text.starts_with(b"version https://git-lfs.github.com/spec/") {
         let size = String::from_utf8_lossy(text);
         let size = size.lines().find_map(|l| l.strip_prefix("size "));
-        let of = size.map_or(String::new(), |s| format!(" of {} bytes", s.trim()));
-        let what = format!("it is a Git LFS pointer, not the file{of} that it stands for");
+        let size = size.map_or(String::new(), |s| format!(" ({} B)", s.trim()));
+        let what = format!("it is a Git LFS pointer, not the file{size} that it stands for");
         return found(what, "fetch the file with `git lfs pull`");
     }
     let start = text[..text.len().min(15)].to_ascii_lowercase();
@@ -147,6 +147,16 @@ pub fn not_utf8(bytes: &[u8]) -> Option<Unreadable> {
     let at = error.valid_up_to();
     let line = 1 + bytes[..at].iter().filter(|b| **b == b'\n').count();
     let byte = bytes[at];
+    let start = &bytes[..bytes.len().min(4096)];
+    let control = |b: &&u8| **b < 32 && !matches!(b, b'\t' | b'\n' | b'\r' | 12);
+    if start.iter().filter(control).count() * 50 > start.len() {
+        return Some(Unreadable {
+            what: format!(
+                "it is no text: byte 0x{byte:02X} at offset {at}, and control characters"
+            ),
+            help: WRONG.into(),
+        });
+    }
     let (looks, iconv) = match encoding(bytes) {
         Some(name) => (format!("; it looks like {name}"), name),
         None => (String::new(), "ENCODING"),
@@ -262,13 +272,17 @@ mod tests {
         assert_eq!(what(&swapped), "it is UTF-16BE, not UTF-8");
         assert_eq!(
             what(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"),
-            "it is a Git LFS pointer, not the file of 12 bytes that it stands for"
+            "it is a Git LFS pointer, not the file (12 B) that it stands for"
         );
         assert_eq!(
             what(b" <!DOCTYPE html><html><title>404 Not Found</title>"),
             "it is an HTML page ('404 Not Found')"
         );
         assert_eq!(what(b"\x1f\x8b\x08"), "it is a gzip file, no text");
+        assert_eq!(
+            what(b"\x01\x02\x03ab\xc3\x05\xff"),
+            "it is no text: byte 0xC3 at offset 5, and control characters"
+        );
         assert_eq!(
             what(&[0; 9]),
             "it is 9 bytes that are all 0: writing it was not finished"
