@@ -76,6 +76,7 @@ pub struct ReadOptions {
     ///
     /// Examples: model.backbone.depth=18   train_dataloader.dataset.pipeline.0.type=LoadImage   img_scale=(640,480)
     /// Lists are a,b or [a,b], tuples (a,b); quotes and spaces are dropped, as MMEngine does.
+    /// A key that is new, or a variable whose value was copied before, is noted: such an option may have no effect.
     #[arg(long, num_args = 1.., value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
     pub cfg_options: Vec<String>,
     /// Packages whose configs are bases.

@@ -5,54 +5,37 @@ use super::nearest::nearest;
 use super::source::{Origin, SourceKind};
 use super::value::{Dict, Node, Value};
 
-/// Names of the top level that something reads: MMEngine's runner, MMDetection's tools, and those of MMDetection 2.x. Others are variables.
+/// Names of the top level that something reads: MMEngine's runner and MMDetection's tools. Others are variables.
 const READ: &[&str] = &[
     "auto_resume",
     "auto_scale_lr",
-    "checkpoint_config",
     "compile",
-    "cudnn_benchmark",
     "custom_hooks",
     "custom_imports",
-    "data",
     "data_preprocessor",
     "default_hooks",
     "default_scope",
     "device",
-    "dist_params",
     "efficient_conv_bn_eval",
     "env_cfg",
-    "evaluation",
     "experiment_name",
     "find_unused_parameters",
     "fp16",
-    "gpu_ids",
     "launcher",
     "load_from",
-    "log_config",
     "log_level",
     "log_processor",
-    "lr_config",
     "model",
     "model_wrapper_cfg",
-    "momentum_config",
-    "mp_start_method",
-    "opencv_num_threads",
     "optim_wrapper",
-    "optimizer",
-    "optimizer_config",
     "param_scheduler",
     "randomness",
     "resume",
-    "resume_from",
-    "runner",
     "runner_type",
-    "seed",
     "strategy",
     "test_cfg",
     "test_dataloader",
     "test_evaluator",
-    "total_epochs",
     "train_cfg",
     "train_dataloader",
     "tta_model",
@@ -62,8 +45,45 @@ const READ: &[&str] = &[
     "val_evaluator",
     "visualizer",
     "work_dir",
-    "workflow",
 ];
+
+/// Those of MMDetection 2.x, and what 3.x has in their place.
+const OLD: &[(&str, &str)] = &[
+    ("checkpoint_config", "default_hooks.checkpoint"),
+    ("cudnn_benchmark", "env_cfg.cudnn_benchmark"),
+    ("data", "train_dataloader"),
+    ("dist_params", "env_cfg.dist_cfg"),
+    ("evaluation", "val_evaluator"),
+    ("gpu_ids", ""),
+    ("log_config", "default_hooks.logger"),
+    ("lr_config", "param_scheduler"),
+    ("momentum_config", "param_scheduler"),
+    ("mp_start_method", "env_cfg.mp_cfg.mp_start_method"),
+    ("opencv_num_threads", "env_cfg.mp_cfg.opencv_num_threads"),
+    ("optimizer", "optim_wrapper.optimizer"),
+    ("optimizer_config", "optim_wrapper"),
+    ("resume_from", "resume"),
+    ("runner", "train_cfg"),
+    ("seed", "randomness.seed"),
+    ("total_epochs", "train_cfg.max_epochs"),
+    ("workflow", ""),
+];
+
+/// Whether something reads a name of the top level of this config.
+fn is_read(root: &Dict, name: &str) -> bool {
+    let has = |names: &[&str]| names.iter().any(|name| root.contains(name));
+    // `smalti detect` reads the variable where there is no loader.
+    let test = name == "test_pipeline" && !has(&["test_dataloader", "val_dataloader"]);
+    let new = [
+        "train_dataloader",
+        "test_dataloader",
+        "optim_wrapper",
+        "default_hooks",
+        "train_cfg",
+    ];
+    let old = OLD.iter().any(|(old, _)| *old == name) && (root.contains(name) || !has(&new));
+    READ.contains(&name) || test || old
+}
 
 /// How many places of a value are listed.
 const NAMED: usize = 6;
@@ -95,9 +115,7 @@ pub(crate) fn notes<S: AsRef<str>>(root: &Dict, options: &[S]) -> Vec<Diagnostic
         }
         let top = path.split('.').next().unwrap_or(path);
         let old = root.get(top);
-        // `smalti detect` reads the variable where there is no loader.
-        let loader = root.contains("test_dataloader") || root.contains("val_dataloader");
-        let read = READ.contains(&top) || (top == "test_pipeline" && !loader);
+        let read = is_read(root, top);
         // Where it was copied to matters more than that a key of it is new.
         let copies = match old.filter(|_| !read) {
             Some(old) => copies(root, top, old),
@@ -126,7 +144,7 @@ fn twin<'n>(root: &'n Dict, top: &str) -> Option<&'n str> {
     root.iter().find_map(|(key, entry)| {
         let key = key
             .as_str()
-            .filter(|key| *key != top && READ.contains(key))?;
+            .filter(|key| *key != top && is_read(root, key))?;
         (entry.node.origin.text() == top).then_some(key)
     })
 }
@@ -178,11 +196,37 @@ fn new_key(
         };
         return note(message).help(format!("did you mean `{whole}`?"));
     }
+    if within.is_none() {
+        let replaced = OLD.iter().find(|(old, new)| *old == key && !new.is_empty());
+        let replaced = replaced.map(|(_, new)| format!("MMDetection 3 has `{new}` in its place"));
+        let mut same = Vec::new();
+        paths_of(root, key, "", &mut same);
+        let same = (!same.is_empty()).then(|| format!("there is {}", same.join(", ")));
+        return match replaced.or(same) {
+            Some(help) => note(message).help(help),
+            None => note(message),
+        };
+    }
     match within {
         Some(_) if !names.is_empty() && names.len() <= 20 => {
             note(message).help(format!("there are {}", names.join(", ")))
         }
         _ => note(message),
+    }
+}
+
+/// A few paths that end in a key.
+fn paths_of(dict: &Dict, key: &str, path: &str, found: &mut Vec<String>) {
+    for (name, entry) in dict.iter() {
+        if found.len() >= 3 {
+            return;
+        }
+        let path = format!("{path}{name}");
+        if name.as_str() == Some(key) {
+            found.push(format!("`{path}`"));
+        } else if let Some(inner) = entry.node.as_dict() {
+            paths_of(inner, key, &format!("{path}."), found);
+        }
     }
 }
 
@@ -223,7 +267,7 @@ fn copies<'n>(root: &'n Dict, name: &'n str, old: &'n Node) -> Vec<String> {
         && let Some(next) = root.iter().find_map(|(key, entry)| {
             let key = key
                 .as_str()
-                .filter(|key| !READ.contains(key) && !names.contains(key))?;
+                .filter(|key| !is_read(root, key) && !names.contains(key))?;
             let text = entry.node.origin.text();
             let single = entry.node.as_dict().is_none() && entry.node.as_items().is_none();
             (single && names.iter().any(|name| mentions(text, name))).then_some(key)
@@ -238,7 +282,7 @@ fn copies<'n>(root: &'n Dict, name: &'n str, old: &'n Node) -> Vec<String> {
         made: Vec::new(),
     };
     for (key, entry) in root.iter() {
-        if let Some(key) = key.as_str().filter(|key| READ.contains(key)) {
+        if let Some(key) = key.as_str().filter(|key| is_read(root, key)) {
             copies.walk(&entry.node, key.to_owned());
         }
     }
@@ -389,6 +433,13 @@ help: its value went into `train_dataloader.dataset.metainfo`, `val_dataloader.d
         let found = notes(&["modle.backbone.depth=18"]).join("");
         assert!(found.contains("did you mean `model`?"), "{found}");
         assert_eq!(notes(&["a=1", "a=2"]).len(), 2);
+        let found = notes(&["optimizer.lr=1"]).join("");
+        assert!(
+            found.contains("has `optim_wrapper.optimizer` in its place"),
+            "{found}"
+        );
+        let found = notes(&["depth=18"]).join("");
+        assert!(found.contains("there is `model.backbone.depth`"), "{found}");
     }
 
     #[test]
