@@ -11,7 +11,8 @@
 //! and going over one is an error.
 //!
 //! Where we differ from MMEngine 0.10.7 on purpose: integers have 64 bits; files that are programs are refused; a
-//! `{{_base_.x}}` within a longer string is an error (it would stay a random text).
+//! `{{_base_.x}}` within a longer string is an error (it would stay a random text); what `{{$NAME:default}}` puts into a string is data, not
+//! Python; a `_base_` that MMEngine would lose (within an `if`, set twice) is an error; bases may be written with `\`.
 
 mod characters;
 mod commas;

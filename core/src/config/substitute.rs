@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// Frames the name of a base value where `{{_base_.name}}` stood. A code point that no text may contain.
 pub(crate) const MARK: char = '\u{FDD0}';
 
+/// How long a text may become.
+const MOST: usize = 64 << 20;
+
 /// Frames a text that was put into a string, its bytes as hexadecimal digits: no rule of quotes and escapes sees it.
 const DATA: char = '\u{FDD1}';
 
@@ -235,6 +238,12 @@ impl<'s> Text<'s> {
             match value(inside, within).map_err(|d| d.at(&Origin::new(source, span), ""))? {
                 Some(text) => {
                     quotes.text_at(start, end);
+                    if new.len() + text.len() > MOST {
+                        let message =
+                            format!("with its variables this text has more than {MOST} bytes");
+                        let error = Diagnostic::error(message).kind(Kind::Limit);
+                        return Err(error.at(&Origin::new(source, span), ""));
+                    }
                     new.push_str(&old[done..start]);
                     let at = new.len() as u32;
                     new.push_str(&text);
