@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 
 use crate::config::{Config, Diagnostic, Kind, Node, Severity};
+use crate::data::preprocessor::DetDataPreprocessor;
 use crate::detectors::Detector;
 use crate::layers::{Mode, Params, StateEntry};
 use crate::registry::{Build, DEFAULT_SCOPE, OpenCheckpoint, Problems, Registry};
@@ -43,6 +44,14 @@ pub fn check(config: &Config, registry: &Registry) -> Problems {
         return Vec::new();
     }
     let mut problems = state(config, registry).err().unwrap_or_default();
+    let preprocessor = config.root.at("model.data_preprocessor");
+    let ours = |node: &&Node| {
+        let kind = node.get("type").and_then(Node::as_type);
+        kind.is_some_and(|kind| kind.rsplit('.').next() == Some("DetDataPreprocessor"))
+    };
+    if let Some(node) = preprocessor.filter(ours) {
+        problems.extend(DetDataPreprocessor::read(node).err().unwrap_or_default());
+    }
     for problem in &mut problems {
         if problem.kind == Kind::Unsupported {
             problem.severity = Severity::Note;
@@ -63,6 +72,46 @@ pub fn class_names(
         .filter(fits)
         .or_else(|| config_classes(config).filter(fits))
         .unwrap_or_else(|| (0..count).map(|i| i.to_string()).collect())
+}
+
+/// Warnings where [`class_names`] has to take numbers, and where it takes what other commands do not read.
+pub fn class_notes(config: &Config, from_checkpoint: Option<&[String]>, count: usize) -> Problems {
+    if from_checkpoint.is_some_and(|names| names.len() == count) {
+        return Vec::new();
+    }
+    let datasets = ["test_dataloader", "val_dataloader", "train_dataloader"];
+    let metainfo = datasets.iter().find_map(|loader| {
+        let dataset = innermost_dataset(config.root.get(loader)?.get("dataset")?)?;
+        let metainfo = dataset.get("metainfo")?;
+        let old = metainfo.get("classes").is_none();
+        let node = metainfo
+            .get("classes")
+            .or_else(|| metainfo.get("CLASSES"))?;
+        Some((node, old))
+    });
+    let Some((node, old)) = metainfo else {
+        return Vec::new();
+    };
+    let given = config_classes(config).map_or(0, |names| names.len());
+    if given != count {
+        let what = match node.as_str() {
+            Some(text) => format!("`classes` is the text '{text}', one name"),
+            None => format!("`metainfo` has {given} class names"),
+        };
+        let message =
+            format!("{what}, and the model has {count} classes: they are named by numbers");
+        let help = "write all names: metainfo=dict(classes=('a', 'b', ...)); files of names are not read here";
+        return vec![Diagnostic::warning(message).at(&node.origin, "").help(help)];
+    }
+    if old {
+        let message = "`metainfo` has `CLASSES`, which MMDetection 3 does not read: the names are taken here only";
+        return vec![
+            Diagnostic::warning(message)
+                .at(&node.origin, "")
+                .help("write `classes`"),
+        ];
+    }
+    Vec::new()
 }
 
 fn config_classes(config: &Config) -> Option<Vec<String>> {
@@ -262,9 +311,31 @@ mod tests {
             "test_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=dict(type='CocoDataset')))",
         );
         assert_eq!(class_names(&coco, None, 80)[79], "toothbrush");
+        let old = config("test_dataloader=dict(dataset=dict(metainfo=dict(CLASSES=('a','b'))))");
+        for (of, count, part) in [
+            (&old, 2, "`CLASSES`"),
+            (&old, 3, "2 class names, and the model has 3"),
+            (
+                &config("test_dataloader=dict(dataset=dict(metainfo=dict(classes='a.txt')))"),
+                2,
+                "'a.txt'",
+            ),
+        ] {
+            let notes = class_notes(of, None, count);
+            assert!(notes[0].message.contains(part), "{}", notes[0]);
+        }
+        assert!(class_notes(&config(named), None, 2).is_empty());
+        assert!(class_notes(&old, Some(&own), 2).is_empty());
         let forgotten =
             config("test_dataloader=dict(dataset=dict(metainfo=dict(classes=('cat'))))");
         assert_eq!(class_names(&forgotten, None, 1), ["cat"]);
+    }
+
+    #[test]
+    fn the_preprocessor_is_checked_too() {
+        let text = "model=dict(type='DETR', data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=0))";
+        let found = check(&config(text), &Registry::standard());
+        assert!(found.iter().any(|d| d.message == "`pad_size_divisor` is 0"));
     }
 
     #[test]

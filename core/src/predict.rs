@@ -205,8 +205,10 @@ impl<'a> PredictorBuilder<'a> {
         };
         let known = checkpoint.as_ref().map(|c| c.meta().classes.as_slice());
         let uninitialised = params.initialised();
+        let notes = model::class_notes(self.config, known, detector.num_classes());
         Ok(Predictor {
             classes: model::class_names(self.config, known, detector.num_classes()),
+            notes: errors(notes).diagnostics,
             pipeline: Pipeline::read(pipeline).map_err(errors)?,
             preprocessor,
             detector,
@@ -237,6 +239,7 @@ pub struct Predictor {
     pipeline: Pipeline,
     preprocessor: DetDataPreprocessor,
     classes: Vec<String>,
+    notes: Vec<Diagnostic>,
     device: Device,
     report: Option<LoadReport>,
     uninitialised: Vec<String>,
@@ -257,6 +260,11 @@ impl Predictor {
     /// Names of the classes; [`Detections::labels`] count them.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// What is noteworthy about the names of the classes.
+    pub fn notes(&self) -> &[Diagnostic] {
+        &self.notes
     }
 
     /// How the checkpoint fitted, if there was one.

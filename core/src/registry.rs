@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::backbones::{self, Backbone, BuildBackbone};
-use crate::config::{Diagnostic, Kind, Node, distance, nearest};
+use crate::config::{Diagnostic, Kind, Node, distance, nearest, stray_comma};
 use crate::detectors::{self, BuildDetector, Detector};
 use crate::heads::{self, BuildHead, DenseHead};
 use crate::layers::{Mode, Params};
@@ -113,6 +113,9 @@ impl Registry {
     /// # Errors
     /// A missing `type`, or a name that no searched scope has: says which were searched, and the nearest names.
     pub fn find(&self, node: &Node, scope: &str, kind: &str) -> Result<Row, Problems> {
+        if let Some(error) = stray_comma(&format!("this {kind}"), node) {
+            return Err(vec![error]);
+        }
         if node.as_items().is_some() {
             let message = format!("a list of {kind}s is not supported yet");
             return Err(unsupported(node, "", message, ""));

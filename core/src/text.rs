@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::config::unreadable_text;
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 /// UTF-8's byte-order mark.
@@ -19,11 +20,14 @@ pub(crate) fn unmarked(bytes: &[u8]) -> &[u8] {
 /// The text of a file: UTF-8, or UTF-16 where a byte-order mark says so.
 ///
 /// # Errors
-/// The first byte that is none of the encoding.
+/// What the file is instead; the first byte that is none of the encoding, and which encoding it looks like.
 pub(crate) fn text(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     let found = match marked(bytes)? {
         Some((encoding, rest)) => decoded(rest, encoding, bytes.len() - rest.len()),
-        None => decoded(bytes, UTF_8, 0),
+        None => match unreadable_text(bytes).filter(|_| !bytes.trim_ascii().is_empty()) {
+            Some(found) => return Err(found.to_string()),
+            None => decoded(bytes, UTF_8, 0),
+        },
     };
     found.map_err(|what| format!("{what}: save the file as UTF-8"))
 }
@@ -176,10 +180,17 @@ mod tests {
 
     #[test]
     fn errors_name_the_byte() {
-        assert_eq!(
-            text(b"ok\nfa\xE7ade").unwrap_err(),
-            "byte 5 in line 2 is 0xE7, which is no UTF-8 there: save the file as UTF-8"
+        let error = text(b"ok\nfa\xE7ade").unwrap_err();
+        assert!(
+            error.starts_with("it is not UTF-8: byte 0xE7 at offset 5, in line 2; it looks like"),
+            "{error}"
         );
+        assert_eq!(
+            text(b"1\nfa\xE7").unwrap_err(),
+            "byte 4 in line 2 is 0xE7, which is no UTF-8 there: save the file as UTF-8"
+        );
+        let pointer = b"version https://git-lfs.github.com/spec/v1\nsize 3\n";
+        assert!(text(pointer).unwrap_err().contains("git lfs pull"));
         let error = text(b"\xEF\xBB\xBFok\xE7").unwrap_err();
         assert!(error.starts_with("byte 5 in line 1 is 0xE7"), "{error}");
         assert!(text(b"\xFF\xFEa\0b").unwrap_err().contains("no UTF-16LE"));

@@ -514,3 +514,87 @@ fn help_needs_no_width_of_a_terminal() {
         );
     }
 }
+
+#[test]
+fn what_explains_an_error_or_has_no_effect_is_said_by_every_command() {
+    let scratch = Scratch::new("explained");
+    let config = data_set(&scratch);
+    let out = scratch.path("out");
+    let set = "train_dataloader.dataset.metainfo.";
+    let (names, old) = (
+        format!("{set}classes=names.txt"),
+        format!("{set}CLASSES=(a,b)"),
+    );
+    for (option, part) in [
+        (&names, "'names.txt' cannot be read"),
+        (&old, "`metainfo` has `CLASSES`"),
+    ] {
+        for command in [
+            &["browse", "--out", &out][..],
+            &["bench", "--data"],
+            &["config", "check"],
+        ] {
+            let mut args = command.to_vec();
+            args.extend([config.as_str(), "--cfg-options", option]);
+            if option == &old {
+                args.push("train_dataloader.dataset.ann_file=none.json");
+            }
+            let output = smalti(&args);
+            let check = command[0] == "config";
+            assert_eq!(
+                output.status.success(),
+                check,
+                "{args:?}: {}",
+                stderr(&output)
+            );
+            assert!(
+                stderr(&output).contains(part),
+                "{args:?}: {}",
+                stderr(&output)
+            );
+        }
+    }
+    for command in [
+        &["config", "show"][..],
+        &["config", "check"],
+        &["channels"],
+        &["weights", "--config"],
+        &["bench"],
+    ] {
+        let mut args = command.to_vec();
+        args.push(CONFIG);
+        if command[0] == "weights" {
+            args.insert(1, CHECKPOINT);
+        }
+        if command[0] == "bench" {
+            args.extend([
+                "--size", "64x64", "--runs", "1", "--warmup", "0", "--device", "cpu",
+            ]);
+        }
+        args.extend([
+            "--cfg-options",
+            "img_scale=(64,64)",
+            "model.backbone.archs=large",
+        ]);
+        let text = stderr(&smalti(&args));
+        for part in [
+            "nothing reads the variable `img_scale`",
+            ".pipeline.",
+            "did you mean `model.backbone.arch`?",
+        ] {
+            assert!(text.contains(part), "{args:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn channels_of_a_backbone_as_a_config_has_it() {
+    for text in [
+        "dict(type='ResNet', depth=18)",
+        "backbone=dict(type='ResNet', depth=18),",
+    ] {
+        let output = smalti(&["channels", text, "--input", "1x3x32x32"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stdout(&output).contains("in_channels=[64, 128, 256, 512]"));
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::json;
 use smalti::data::Picture;
 use smalti::{Predictor, Stage};
 
-use super::config::ReadOptions;
+use super::config::{ReadOptions, tell};
 use super::{DeviceArg, model};
 
 /// Arguments of `smalti bench`.
@@ -78,6 +78,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
         builder = builder.checkpoint(model::open_checkpoint(name)?);
     }
     let predictor = builder.build().map_err(|e| e.to_string())?;
+    tell(predictor.notes());
     let picture = match &args.picture {
         None => made_up(&args.size)?,
         Some(path) => {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde_json::json;
+use smalti::config::Severity;
 use smalti::data::datasets::{self, Dataset};
 use smalti::data::image::Image;
 use smalti::data::loader::{Loader, LoaderOptions};
@@ -15,6 +16,7 @@ use smalti::data::transforms::{Context, Files};
 use smalti::host::disk::Disk;
 
 use super::bench::{BenchArgs, peak_memory_mib};
+use super::config::tell;
 
 /// Pictures from the disk; those that were decoded once are kept, if that is wanted.
 struct Kept {
@@ -51,6 +53,9 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     let disk = Disk::new();
     let dataset = datasets::from_config(&config, &args.split, &disk);
     let dataset = dataset.map_err(|e| config.errors(e).to_string())?;
+    let noticed = datasets::all_notes(&*dataset).into_iter();
+    let warnings = noticed.filter(|d| d.severity != Severity::Note).cloned();
+    tell(&config.errors(warnings.collect()).diagnostics);
     let chosen = args.device.choose()?;
     let pixels = match smalti::ops::augment::engine(&chosen.device) {
         Some(engine) => Pixels::on(engine),

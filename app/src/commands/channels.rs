@@ -125,8 +125,20 @@ fn parse_shape(text: &str) -> Result<[usize; 4], String> {
         .ok_or_else(|| format!("--input is `{text}`; write batch x channels x height x width, for example 1x3x224x224"))
 }
 
-/// `Type(key=value, ...)` as `dict(type='Type', key=value, ...)`.
+/// `Type(key=value, ...)` as `dict(type='Type', key=value, ...)`; or that dict itself, as it stands in a config: `backbone=dict(...),`.
 fn parse_expression(text: &str) -> Result<Node, String> {
+    let text = text.trim().trim_end_matches(',').trim_end();
+    let value = match text.split_once('=') {
+        Some((name, value)) if name.trim() == "backbone" => value.trim_start(),
+        _ => text,
+    };
+    let dict = value
+        .strip_prefix("dict")
+        .is_some_and(|rest| rest.trim_start().starts_with('('));
+    if dict || value.starts_with('{') {
+        return config::parse_value(value).map_err(|e| e.to_string());
+    }
+    let text = value;
     let (name, arguments) = match text.split_once('(') {
         Some((name, rest)) => (name.trim(), rest.strip_suffix(')').unwrap_or(rest)),
         None => (text.trim(), ""),
@@ -146,6 +158,35 @@ fn parse_expression(text: &str) -> Result<Node, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backbone_in_every_form() {
+        for text in [
+            "ResNet(depth=18)",
+            "dict(type='ResNet', depth=18)",
+            " backbone = dict( type='ResNet', depth=18),",
+            "{'type': 'ResNet', 'depth': 18}",
+        ] {
+            let node = parse_expression(text).unwrap();
+            let read = [node.get("type").unwrap(), node.get("depth").unwrap()];
+            assert_eq!(read[0].as_str(), Some("ResNet"), "{text}");
+            assert_eq!(read[1].as_int(), Some(18), "{text}");
+        }
+        assert_eq!(
+            parse_expression("ResNet")
+                .unwrap()
+                .get("type")
+                .unwrap()
+                .as_str(),
+            Some("ResNet")
+        );
+        assert!(parse_expression("dict(type='ResNet'").is_err());
+        assert!(
+            parse_expression("a b(c=1)")
+                .unwrap_err()
+                .contains("neither")
+        );
+    }
 
     #[test]
     fn shapes() {

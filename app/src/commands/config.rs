@@ -79,6 +79,7 @@ pub struct ReadOptions {
     ///
     /// Examples: model.backbone.depth=18   train_dataloader.dataset.pipeline.0.type=LoadImage   img_scale=(640,480)
     /// Lists are a,b or [a,b], tuples (a,b); quotes and spaces are dropped, as MMEngine does.
+    /// A key that is new, or a variable whose value was copied before, is noted: such an option may have no effect.
     #[arg(long, num_args = 1.., value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
     pub cfg_options: Vec<String>,
     /// Packages whose configs are bases.
@@ -108,16 +109,23 @@ impl PackageOptions {
 }
 
 impl ReadOptions {
-    /// Loads a config with these packages, and changes the values that were given.
+    /// Loads a config with these packages, and changes the values that were given. What is noteworthy goes to the error stream.
     pub fn load(&self, file: &str) -> Result<Config, String> {
         let files = self.packages.files()?;
-        self.load_with(&mut Configs::new(&files), file)
-            .map_err(|e| e.to_string())
+        let config = self
+            .load_with(&mut Configs::new(&files), file)
+            .map_err(|e| e.to_string())?;
+        tell(&config.notes);
+        Ok(config)
     }
 
     fn load_with(&self, configs: &mut Configs<'_>, file: &str) -> Result<Config, ConfigErrors> {
         let mut config = configs.load(file)?;
-        config.merge_options(&self.cfg_options)?;
+        config.merge_options(&self.cfg_options).map_err(|errors| {
+            let mut all = errors.diagnostics;
+            all.extend(config.notes.iter().cloned());
+            ConfigErrors::from(all)
+        })?;
         Ok(config)
     }
 }
@@ -183,11 +191,13 @@ impl From<ConfigErrors> for Failure {
     }
 }
 
-/// Warnings of a config go to the error stream.
+/// Findings go to the error stream.
+pub fn tell(findings: &[Diagnostic]) {
+    findings.iter().for_each(|finding| eprintln!("{finding}"));
+}
+
+/// So does what a config would have imported.
 fn warn(config: &Config) {
-    for note in &config.notes {
-        eprintln!("{note}");
-    }
     let imports = config.custom_imports();
     if !imports.is_empty() {
         eprintln!(

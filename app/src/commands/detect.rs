@@ -16,7 +16,7 @@ use smalti::ops::Detections;
 use smalti::results::{Naming, ResultWriter};
 use smalti::{Predictor, Stage};
 
-use super::config::ReadOptions;
+use super::config::{ReadOptions, tell};
 use super::{DeviceArg, model};
 
 /// Arguments of `smalti detect`.
@@ -86,6 +86,7 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
         None => builder.open_with(&model::open_shared),
     };
     let predictor = builder.build().map_err(|e| e.to_string())?;
+    tell(predictor.notes());
     if !predictor.uninitialised().is_empty() && predictor.report().is_none() {
         return Err("this config has no `load_from`: give a checkpoint".into());
     }

@@ -1,9 +1,11 @@
 //! What several commands ask about a config and its model.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use smalti::config::{Config, Diagnostic};
+use smalti::config::{Config, Diagnostic, check_commas};
+use smalti::host::disk::Disk;
 use smalti::registry::Registry;
 use smalti::weights::Checkpoint;
 
@@ -12,8 +14,19 @@ use super::weights::load_with_bar;
 
 /// What is wrong with a config's model and its data sets, for `smalti config check`. What is not built yet is a note.
 pub fn check(config: &Config) -> Vec<Diagnostic> {
-    let mut found = smalti::model::check(config, &Registry::standard());
-    found.extend(smalti::data::datasets::check(config));
+    let mut found = check_commas(config);
+    found.extend(smalti::model::check(config, &Registry::standard()));
+    let disk = Disk::new();
+    found.extend(smalti::data::datasets::check(config, Some(&disk)));
+    // A comma is found by the checks of its place too.
+    let mut commas = BTreeSet::new();
+    found.retain(|finding| {
+        let comma = finding
+            .labels
+            .last()
+            .filter(|(_, label)| label == "this comma");
+        comma.is_none_or(|(origin, _)| commas.insert(origin.to_string()))
+    });
     found
 }
 

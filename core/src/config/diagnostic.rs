@@ -1,5 +1,6 @@
 //! What is wrong or noteworthy in a config, as data; and the one place where it becomes text.
 
+use super::characters::{shown, visible};
 use super::source::{Origin, SourceKind};
 use std::fmt;
 
@@ -94,6 +95,13 @@ impl Diagnostic {
         self
     }
 
+    /// Something worth knowing, with a message and no place yet.
+    pub fn note(message: impl Into<String>) -> Self {
+        let mut note = Self::error(message);
+        note.severity = Severity::Note;
+        note
+    }
+
     /// Adds a place with a word that stands beside its caret.
     pub fn at(mut self, origin: &Origin, label: impl Into<String>) -> Self {
         self.labels.push((origin.clone(), label.into()));
@@ -114,7 +122,7 @@ impl fmt::Display for Diagnostic {
             Severity::Warning => "warning",
             Severity::Note => "note",
         };
-        write!(f, "{severity}: {}", self.message)?;
+        write!(f, "{severity}: {}", visible(&self.message))?;
         let numbers = self.labels.iter().map(|(o, _)| o.line().to_string().len());
         let margin = numbers.max().unwrap_or(1);
         for (origin, label) in &self.labels {
@@ -132,7 +140,7 @@ impl fmt::Display for Diagnostic {
             write!(f, "{end}")?;
         }
         match &self.help {
-            Some(help) => write!(f, "\nhelp: {help}"),
+            Some(help) => write!(f, "\nhelp: {}", visible(help)),
             None => Ok(()),
         }
     }
@@ -162,16 +170,23 @@ fn place(f: &mut fmt::Formatter<'_>, origin: &Origin, label: &str, margin: usize
         0
     };
     let to = chars.len().min(from + SHOWN);
-    let shown = chars[from..to].iter();
-    let shown: String = shown
-        .map(|c| if c.is_control() { ' ' } else { *c })
-        .collect();
+    // Invisible characters are shown by their codes, so what is shown is longer than what is there.
+    let shown = |chars: &[char]| -> String {
+        let parts = chars
+            .iter()
+            .map(|c| shown(*c).unwrap_or_else(|| c.to_string()));
+        parts.collect()
+    };
+    let end = (column + width).clamp(from, to.max(column));
+    let pad = shown(&chars[from..column]).chars().count();
+    let width = shown(&chars[column..end]).chars().count().max(1);
+    let shown = shown(&chars[from..to]);
     let before = if from > 0 { "..." } else { "" };
     let after = if to < chars.len() { "..." } else { "" };
     let number = origin.line();
     write!(f, "\n{number:>margin$} | {before}{shown}{after}")?;
-    let pad = column - from + before.len();
-    let carets = "^".repeat(width.min(to.max(column + 1) - column));
+    let pad = pad + before.len();
+    let carets = "^".repeat(width);
     write!(f, "\n{:margin$} | {:pad$}{carets}", "", "")?;
     match label {
         "" => Ok(()),
@@ -257,6 +272,18 @@ help: give 3 numbers";
         let text = error.to_string();
         assert!(text.lines().all(|l| l.len() < 160), "{text}");
         assert!(text.contains("oops") && text.contains("..."));
+    }
+
+    #[test]
+    fn invisible_characters_are_shown_and_the_caret_fits() {
+        let place = origin("a.py", "x\u{A0}= 'a\u{200B}' + oops", "oops");
+        let error = Diagnostic::error("no a\u{200B}").at(&place, "");
+        let expected = "\
+error: no a<U+200B>
+ --> a.py:1:12
+1 | x<U+00A0>= 'a<U+200B>' + oops
+  |                          ^^^^";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! file where there is none.
 
 use super::diagnostic::{Diagnostic, Kind};
-use super::loader::{folder, join};
+use super::loader::{LoadError, folder, join};
 use super::nearest::distance;
 use super::resolve::{Loads, Resolver};
 use super::source::Origin;
@@ -70,7 +70,12 @@ impl Resolver<'_> {
             return Err(vec![error(message)]);
         };
         let Some((package, path)) = text.split_once("::") else {
-            return Ok((join(folder(by.file()), text), None));
+            let path = join(folder(by.file()), text);
+            // Written on Windows, where a `\` is a `/`.
+            if text.contains('\\') && self.loader.read(&path) == Err(LoadError::NotFound) {
+                return Ok((join(folder(by.file()), &text.replace('\\', "/")), None));
+            }
+            return Ok((path, None));
         };
         if path.is_empty() || path.contains("::") || package.is_empty() || package.contains('/') {
             let help = "write `package::folder/file.py`, as in `mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py`";
@@ -94,10 +99,7 @@ impl Resolver<'_> {
             paths.rotate_left(1);
             paths
         };
-        let found = folders
-            .iter()
-            .flat_map(candidates)
-            .find(|p| self.loader.read(p).is_ok());
+        let found = folders.iter().flat_map(candidates).find(|p| self.exists(p));
         match found {
             Some(path) => Ok((path, Some(package.to_owned()))),
             None if folders.is_empty() => Err(vec![
@@ -120,6 +122,14 @@ impl Resolver<'_> {
                 }])
             }
         }
+    }
+
+    /// Whether there is such a file, be it readable or not.
+    fn exists(&self, path: &str) -> bool {
+        matches!(
+            self.loader.read(path),
+            Ok(_) | Err(LoadError::Unreadable(_))
+        )
     }
 
     /// Where a package may lie: where the loader says, or around the file that asks.
@@ -167,7 +177,7 @@ impl Resolver<'_> {
             .map(|r| join(f, &format!("{r}.py")))
         };
         let mut found = folders.iter().flat_map(candidates);
-        match found.find(|p| self.loader.read(p).is_ok()) {
+        match found.find(|p| self.exists(p)) {
             Some(path) => Ok(path),
             None if folders.is_empty() => Err(vec![
                 error(format!(

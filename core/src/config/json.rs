@@ -1,9 +1,10 @@
 //! JSON as Python's `json` module reads it, with the place of each value.
 
+use super::characters::{advice, named};
 use super::diagnostic::{Diagnostic, Kind};
 use super::eval::NESTING;
 use super::source::{Origin, Source, Span};
-use super::substitute::Text;
+use super::substitute::{Text, with_data};
 use super::value::{Dict, Entry, Key, Node, Value};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
     let node = reader.value(NESTING)?;
     reader.space();
     if reader.at < reader.text.len() {
-        return Err(reader.wrong("the text goes on behind its value"));
+        return Err(reader.unexpected("the text goes on behind its value"));
     }
     Ok(node)
 }
@@ -51,6 +52,23 @@ impl Reader<'_> {
             .at(&origin, "")
     }
 
+    /// Something else was expected here; a character that only looks right is named.
+    fn unexpected(&self, message: &str) -> Diagnostic {
+        match self.text[self.at..].chars().next() {
+            None if self.text.trim().is_empty() => {
+                self.wrong(format!("{message}, but the file is empty"))
+            }
+            Some(c) if !c.is_ascii_graphic() => {
+                let error = self.wrong(format!("{message}, found the character {}", named(c)));
+                match advice(c, self.text) {
+                    Some(help) => error.help(help),
+                    None => error,
+                }
+            }
+            _ => self.wrong(message),
+        }
+    }
+
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -63,7 +81,7 @@ impl Reader<'_> {
 
     fn expect(&mut self, byte: u8) -> Result<(), Diagnostic> {
         if self.byte() != Some(byte) {
-            return Err(self.wrong(format!("`{}` was expected here", byte as char)));
+            return Err(self.unexpected(&format!("`{}` was expected here", byte as char)));
         }
         self.at += 1;
         Ok(())
@@ -94,7 +112,7 @@ impl Reader<'_> {
                     .into_iter()
                     .find(|(w, _)| self.text[start..].starts_with(w));
                 let Some((word, value)) = found else {
-                    let error = self.wrong("a value was expected here");
+                    let error = self.unexpected("a value was expected here");
                     return Err(match self.byte() {
                         Some(b'\'') => error.help("JSON has double quotes only"),
                         Some(b'}' | b']') => error.help("JSON has no comma behind the last item"),
@@ -117,9 +135,10 @@ impl Reader<'_> {
         while self.byte() != Some(b'}') {
             let start = self.at;
             if self.byte() != Some(b'"') {
-                let error = self.wrong("a key in double quotes was expected here");
+                let error = self.unexpected("a key in double quotes was expected here");
                 return Err(match self.byte() {
                     Some(b'}') => error.help("JSON has no comma behind the last item"),
+                    Some(b'\'') => error.help("JSON has double quotes only"),
                     _ => error,
                 });
             }
@@ -225,7 +244,7 @@ impl Reader<'_> {
             .count();
         if rest.get(plain) == Some(&b'"') {
             self.at += plain + 1;
-            return Ok(self.text[start..start + plain].into());
+            return Ok(with_data(self.text[start..start + plain].into()).into());
         }
         let mut out = String::new();
         loop {
@@ -248,7 +267,7 @@ impl Reader<'_> {
             }
         }
         self.at += 1;
-        Ok(out.into())
+        Ok(with_data(out.into()).into())
     }
 
     fn escape(&mut self) -> Result<char, Diagnostic> {

@@ -1,5 +1,6 @@
 //! How configs reach files: a trait that a native program, a browser and a test each fulfil.
 
+use super::unreadable::Unreadable;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -10,8 +11,20 @@ pub enum LoadError {
     NotFound,
     /// The file is larger than a config may be.
     TooLarge,
+    /// It is no text, or none in UTF-8.
+    Unreadable(Unreadable),
     /// Anything else, in words.
     Other(String),
+}
+
+impl LoadError {
+    /// What to do about it, where that can be said.
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            LoadError::Unreadable(found) => Some(&found.help),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for LoadError {
@@ -19,6 +32,7 @@ impl fmt::Display for LoadError {
         match self {
             LoadError::NotFound => f.write_str("there is no such file"),
             LoadError::TooLarge => write!(f, "it is larger than {LARGEST} bytes"),
+            LoadError::Unreadable(found) => f.write_str(&found.what),
             LoadError::Other(why) => f.write_str(why),
         }
     }
@@ -48,9 +62,12 @@ pub trait Loader {
     }
 
     /// An environment variable, for `{{$NAME:default}}`. A browser has none.
-    fn env(&self, name: &str) -> Option<String> {
+    ///
+    /// # Errors
+    /// It is set, but why its value is no text.
+    fn env(&self, name: &str) -> Result<Option<String>, String> {
         let _ = name;
-        None
+        Ok(None)
     }
 
     /// The absolute form of a path, for `{{fileDirname}}`.
@@ -116,8 +133,8 @@ impl Loader for MapLoader {
         self.packages.get(name).cloned().into_iter().collect()
     }
 
-    fn env(&self, name: &str) -> Option<String> {
-        self.env.get(name).cloned()
+    fn env(&self, name: &str) -> Result<Option<String>, String> {
+        Ok(self.env.get(name).cloned())
     }
 }
 

@@ -11,10 +11,14 @@
 //! and going over one is an error.
 //!
 //! Where we differ from MMEngine 0.10.7 on purpose: integers have 64 bits; files that are programs are refused; a
-//! `{{_base_.x}}` within a longer string is an error (it would stay a random text).
+//! `{{_base_.x}}` within a longer string is an error (it would stay a random text); what `{{$NAME:default}}` puts into a string is data, not
+//! Python; a `_base_` that MMEngine would lose (within an `if`, set twice) is an error; bases may be written with `\`.
 
+mod characters;
+mod commas;
 mod diagnostic;
 mod diff;
+mod effects;
 mod eval;
 mod find;
 pub mod json;
@@ -22,21 +26,27 @@ mod loader;
 mod merge;
 mod nearest;
 mod options;
+mod paths;
 mod python;
 mod read;
 mod resolve;
 mod source;
 mod substitute;
 pub mod text;
+mod unreadable;
 mod value;
 mod write;
 pub mod yaml;
 
+pub(crate) use characters::named as named_character;
+pub use characters::visible;
+pub use commas::{check as check_commas, stray_comma};
 pub use diagnostic::{ConfigErrors, Diagnostic, Kind, Severity};
 pub use diff::{Change, diff};
 pub use loader::{LARGEST, LoadError, Loader, MapLoader};
 pub use nearest::{distance, nearest};
 pub use source::{Origin, Source, SourceKind};
+pub use unreadable::{Unreadable, encoding, not_utf8, other_kind, unreadable_text};
 pub use value::{Dict, Entry, Key, Node, Object, Value};
 pub use write::{to_json, value_to_py};
 
@@ -124,8 +134,12 @@ impl Config {
             includes: loaded.includes.clone(),
         };
         if errors.is_empty() {
+            let broken = config.errors(paths::broken(config.dict())).diagnostics;
+            let mut config = config;
+            config.notes.extend(broken);
             Ok(config)
         } else {
+            errors.splice(0..0, config.notes.iter().cloned());
             Err(config.errors(errors))
         }
     }
@@ -146,9 +160,11 @@ impl Config {
         self.root.at(path)
     }
 
-    /// Merges `key=value` options of a command line, as MMEngine's `--cfg-options` does. On an error nothing changes.
+    /// Merges `key=value` options of a command line, as MMEngine's `--cfg-options` does. On an error nothing changes. Options that set a
+    /// new key, or a variable that nothing reads any more, are noted.
     pub fn merge_options<S: AsRef<str>>(&mut self, options: &[S]) -> Result<(), ConfigErrors> {
         let merged = options::apply(self.dict(), options).map_err(|e| self.errors(e))?;
+        self.notes.extend(effects::notes(self.dict(), options));
         self.root.value = Value::Dict(merged);
         Ok(())
     }

@@ -93,7 +93,7 @@ struct Reading {
 
 impl Reading {
     fn report(&self, error: ReadError, root: &Node) {
-        let origin = error.origin.unwrap_or_else(|| root.origin.clone());
+        let origin = error.origin.clone().unwrap_or_else(|| root.origin.clone());
         let path = error.path.unwrap_or_default();
         let key = path.rsplit('.').next().unwrap_or("");
         let diagnostic = match error.what {
@@ -124,6 +124,10 @@ impl Reading {
                     .kind(Kind::Mistyped)
                     .at(&origin, "")
             }
+        };
+        let diagnostic = match &error.tuple {
+            Some(tuple) => diagnostic.comma(tuple),
+            None => diagnostic,
         };
         let mut all = self.diagnostics.borrow_mut();
         let same = |d: &Diagnostic| {
@@ -173,6 +177,8 @@ struct ReadError {
     what: What,
     origin: Option<Origin>,
     path: Option<String>,
+    /// The value, where it is a tuple that a comma may have made.
+    tuple: Option<Node>,
 }
 
 #[derive(Debug)]
@@ -188,6 +194,7 @@ impl ReadError {
             what,
             origin: None,
             path: None,
+            tuple: None,
         }
     }
 
@@ -199,6 +206,7 @@ impl ReadError {
                 _ => path.to_owned(),
             });
             self.origin = Some(node.origin.clone());
+            self.tuple = matches!(node.value, Value::Tuple(_)).then(|| node.clone());
         }
         self
     }

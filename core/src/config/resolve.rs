@@ -7,10 +7,11 @@ use super::eval::{
 };
 use super::loader::{LARGEST, LoadError, Loader, folder, join, relative};
 use super::merge::{merge, scoped};
-use super::python::ast::{ExprKind, Stmt, StmtKind};
+use super::python::ast::{Expr, ExprKind, Stmt, StmtKind, Trailer};
 use super::python::parse;
 use super::source::{Origin, Source, SourceKind, Span};
-use super::substitute::{MARK, Text};
+use super::substitute::{Env, MARK, Text};
+use super::unreadable::other_kind;
 use super::value::{Dict, Entry, Key, Node, Object, Value};
 use super::{json, yaml};
 use std::collections::HashMap;
@@ -69,9 +70,12 @@ impl<'l> Resolver<'l> {
             Err(error) => {
                 let message = format!("the config `{path}` cannot be read: {error}");
                 let diagnostic = Diagnostic::error(message).kind(Kind::File);
-                let near = self.nearest_file(folder(&path), &path);
-                Err(vec![match near.filter(|_| error == LoadError::NotFound) {
-                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                let near = || self.nearest_file(folder(&path), &path);
+                let near = (error == LoadError::NotFound).then(near).flatten();
+                let near = near.map(|near| format!("did you mean `{near}`?"));
+                let help = near.or_else(|| error.help().map(str::to_owned));
+                Err(vec![match help {
+                    Some(help) => diagnostic.help(help),
                     None => diagnostic,
                 }])
             }
@@ -127,12 +131,21 @@ impl<'l> Resolver<'l> {
     fn unreadable(&self, path: &str, by: &Origin, error: &LoadError) -> Diagnostic {
         let message = format!("the base `{path}` cannot be read: {error}");
         let diagnostic = Diagnostic::error(message).kind(Kind::File).at(by, "");
-        let near = self.nearest_file(folder(by.file()), path);
-        match near.filter(|_| *error == LoadError::NotFound) {
-            Some(near) => {
-                let near = relative(folder(by.file()), &near);
-                diagnostic.help(format!("the nearest file is `{near}`"))
-            }
+        let near = || {
+            let near = self.nearest_file(folder(by.file()), path)?;
+            let near = relative(folder(by.file()), &near);
+            Some(format!("the nearest file is `{near}`"))
+        };
+        let help = match error {
+            LoadError::NotFound if path.contains(char::is_control) => Some(
+                "a `\\` in a string begins an escape: write the path with `/`, or as r'...'"
+                    .to_owned(),
+            ),
+            LoadError::NotFound => near(),
+            _ => error.help().map(str::to_owned),
+        };
+        match help {
+            Some(help) => diagnostic.help(help),
             None => diagnostic,
         }
     }
@@ -142,8 +155,20 @@ impl<'l> Resolver<'l> {
             let message = format!("`{path}` is larger than {LARGEST} bytes");
             return Err(vec![Diagnostic::error(message).kind(Kind::Limit)]);
         }
+        // An empty file is a config without values, but no JSON.
+        let blank = text.trim().is_empty() && !path.ends_with(".json");
+        let other = other_kind(text.as_bytes()).filter(|_| !blank);
+        let source = Source::new(path, text, SourceKind::File);
+        if let Some(found) = other {
+            let message = format!("`{path}` is no config: {}", found.what);
+            let error = Diagnostic::error(message).kind(Kind::File);
+            // Its text would say nothing.
+            let source = Source::new(path, "", SourceKind::File);
+            let error = error.at(&Origin::new(&source, Span::default()), "");
+            return Err(vec![error.help(found.help)]);
+        }
         self.chain.push(path.to_owned());
-        let result = self.source(path, &Source::new(path, text, SourceKind::File), style);
+        let result = self.source(path, &source, style);
         self.chain.pop();
         result.map(Arc::new)
     }
@@ -151,6 +176,7 @@ impl<'l> Resolver<'l> {
     fn source(&mut self, path: &str, source: &Arc<Source>, style: Style) -> Loads<Loaded> {
         let loader = self.loader;
         let env = |name: &str| loader.env(name);
+        let env: &Env<'_> = &env;
         let extension = path.rsplit_once('.').map_or("", |(_, e)| e);
         if !matches!(extension, "py" | "json" | "yaml" | "yml") {
             let message =
@@ -159,7 +185,7 @@ impl<'l> Resolver<'l> {
         }
         let substituted = || {
             let absolute = join("", &loader.absolute(path));
-            Text::of(source, &absolute, &env).map_err(|d| vec![d])
+            Text::of(source, &absolute, env).map_err(|d| vec![d])
         };
         if extension != "py" {
             if style == Style::Lazy {
@@ -174,7 +200,7 @@ impl<'l> Resolver<'l> {
             let statements = parsed(source, &text)?;
             let lazy = is_lazy(&statements);
             let as_text = !lazy || style == Style::Text;
-            let evaluator = Evaluator::new(source, &text, &env, None, lazy);
+            let evaluator = Evaluator::new(source, &text, env, None, lazy);
             if let Some(script) = evaluator.script(&statements) {
                 return Err(vec![script]);
             }
@@ -209,6 +235,10 @@ impl<'l> Resolver<'l> {
         let mut evaluator = Evaluator::new(source, text, &env, Some(&base), false);
         evaluator.run(statements);
         let mut errors = std::mem::take(&mut evaluator.errors);
+        if let Some((_, at)) = evaluator.globals.get("_base_") {
+            errors.push(unread_base("within an expression", at));
+        }
+        loaded.notes.extend(misspelt_base(&evaluator));
         let base = match evaluator.freeze_base() {
             Ok(base) => base,
             Err(halt) => {
@@ -319,6 +349,12 @@ impl<'l> Resolver<'l> {
                 &origin,
                 "this file is in text style, but its chain is in lazy style",
             )]);
+        }
+        if let Some(span) = misplaced_read_base(statements) {
+            let message = "`with read_base():` within another block is not read";
+            let help = "bases are loaded before the file runs: put it at the top level; a choice between bases takes two files";
+            let error = Diagnostic::error(message).kind(Kind::Key);
+            return Err(vec![error.at(&Origin::new(source, span), "").help(help)]);
         }
         let loader = self.loader;
         let env = |name: &str| loader.env(name);
@@ -546,8 +582,19 @@ fn base_names(
     statements: &[Stmt<'_>],
     source: &Arc<Source>,
     text: &Text<'_>,
-    env: &dyn Fn(&str) -> Option<String>,
+    env: &Env<'_>,
 ) -> Loads<Vec<Node>> {
+    let misplaced = misplaced_bases(statements);
+    if !misplaced.is_empty() {
+        let error = |(span, what): &(Span, &str)| {
+            let span = Span {
+                start: text.original(span.start),
+                end: text.original(span.end),
+            };
+            unread_base(what, &Origin::new(source, span))
+        };
+        return Err(misplaced.iter().map(error).collect());
+    }
     let Some(statement) = statements.iter().find(|s| is_base_assignment(s)) else {
         return Ok(Vec::new());
     };
@@ -556,6 +603,7 @@ fn base_names(
     };
     // No name of the file is known yet.
     let mut evaluator = Evaluator::new(source, text, env, None, false);
+    evaluator.reads_bases = true;
     let node = evaluator
         .placed(value)
         .and_then(|item| evaluator.freeze(&item, &Dict::new()));
@@ -586,10 +634,116 @@ fn base_list(node: Node) -> Loads<Vec<Node>> {
             Err(vec![
                 Diagnostic::error(message)
                     .kind(Kind::Key)
-                    .at(&node.origin, ""),
+                    .at(&node.origin, "")
+                    .comma(&node),
             ])
         }
     }
+}
+
+fn unread_base(what: &str, at: &Origin) -> Diagnostic {
+    let error = Diagnostic::error(format!("`_base_` {what} is not read")).kind(Kind::Key);
+    error.at(at, "").help(
+        "bases are loaded before the file runs, from one `_base_ = ...` at the top level: a path or a list of paths; a choice \
+         between bases takes two files",
+    )
+}
+
+/// A warning of a variable such as `__base__` or `_base` that names configs.
+fn misspelt_base(evaluator: &Evaluator<'_>) -> Option<Diagnostic> {
+    let near = |name: &str| {
+        let plain = name.trim_matches('_').to_lowercase();
+        name != "_base_" && plain.len() < name.len() && matches!(&*plain, "base" | "bases")
+    };
+    let (name, (item, at)) = evaluator.globals.iter().find(|(name, _)| near(name))?;
+    let text = item.at.text();
+    if ![".py", ".json", ".yaml", ".yml"]
+        .iter()
+        .any(|end| text.contains(end))
+    {
+        return None;
+    }
+    let warning = Diagnostic::warning(format!("`{name}` names no bases, and none is loaded"));
+    Some(warning.at(at, "").help("write `_base_`"))
+}
+
+/// Places where `_base_` is set and nothing reads it, and what they are.
+fn misplaced_bases(statements: &[Stmt<'_>]) -> Vec<(Span, &'static str)> {
+    fn sets(target: &Expr<'_>) -> bool {
+        match &target.kind {
+            ExprKind::Name(name) => *name == "_base_",
+            ExprKind::Tuple(items) | ExprKind::List(items) => items.iter().any(sets),
+            ExprKind::Starred(inner) => sets(inner),
+            _ => false,
+        }
+    }
+    /// `_base_.append(...)`: the bases are no list by then.
+    fn adds(expr: &Expr<'_>) -> bool {
+        let ExprKind::Postfix(base, trailers) = &expr.kind else {
+            return false;
+        };
+        let methods = ["append", "extend", "insert"];
+        matches!(base.kind, ExprKind::Name("_base_"))
+            && matches!(&trailers[..], [(Trailer::Attribute(m), _), (Trailer::Call(_), _)] if methods.contains(m))
+    }
+    fn walk<'s>(
+        statements: &'s [Stmt<'_>],
+        block: Option<&'static str>,
+        found: &mut Vec<(Span, &'static str)>,
+    ) {
+        let mut first = true;
+        for statement in statements {
+            let what = match &statement.kind {
+                StmtKind::Assign(..) if is_base_assignment(statement) && block.is_none() => {
+                    (!std::mem::take(&mut first)).then_some("that is set a second time")
+                }
+                StmtKind::Assign(targets, _) if targets.iter().any(sets) => {
+                    Some(block.unwrap_or("that is set together with other names"))
+                }
+                StmtKind::AugAssign(target, ..) if sets(target) => {
+                    Some(block.unwrap_or("that is added to"))
+                }
+                StmtKind::Expr(expr) if adds(expr) => Some(block.unwrap_or("that is added to")),
+                StmtKind::For(head, ..) if sets(&head.0) => Some("of a loop"),
+                _ => None,
+            };
+            found.extend(what.map(|what| (statement.span, what)));
+            match &statement.kind {
+                StmtKind::If(_, body, other) => {
+                    walk(body, Some("within an `if`"), found);
+                    walk(other, Some("within an `if`"), found);
+                }
+                StmtKind::For(_, body, other) | StmtKind::While(_, body, other) => {
+                    walk(body, Some("within a loop"), found);
+                    walk(other, Some("within a loop"), found);
+                }
+                StmtKind::With(_, body) => walk(body, Some("within a `with`"), found),
+                _ => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(statements, None, &mut found);
+    found
+}
+
+/// `with read_base():` within another block, whose bases would not be loaded.
+fn misplaced_read_base(statements: &[Stmt<'_>]) -> Option<Span> {
+    let inner = |body: &[Stmt<'_>]| {
+        let own = body.iter().find(
+            |s| matches!(&s.kind, StmtKind::With(items, _) if items.iter().any(is_read_base)),
+        );
+        own.map(|s| s.span).or_else(|| misplaced_read_base(body))
+    };
+    statements
+        .iter()
+        .find_map(|statement| match &statement.kind {
+            StmtKind::If(_, a, b) | StmtKind::For(_, a, b) | StmtKind::While(_, a, b) => {
+                inner(a).or_else(|| inner(b))
+            }
+            StmtKind::With(_, body) => inner(body),
+            _ => None,
+        })
 }
 
 /// Whether a file is in lazy style: the first that is found of `_base_ = ...` (no), `with` (yes) and an import of another
@@ -697,13 +851,15 @@ pub(crate) fn value(text: &str) -> Loads<Node> {
     let plain = Text::plain(&source);
     let expression = super::python::parse_expression(text).map_err(|wrong| {
         let origin = Origin::new(&source, wrong.span);
-        vec![
-            Diagnostic::error(wrong.message)
-                .kind(wrong.kind)
-                .at(&origin, ""),
-        ]
+        let error = Diagnostic::error(wrong.message)
+            .kind(wrong.kind)
+            .at(&origin, "");
+        vec![match wrong.help {
+            Some(help) => error.help(help),
+            None => error,
+        }]
     })?;
-    let mut evaluator = Evaluator::new(&source, &plain, &|_| None, None, false);
+    let mut evaluator = Evaluator::new(&source, &plain, &|_| Ok(None), None, false);
     let item = evaluator.placed(&expression);
     item.and_then(|item| evaluator.freeze(&item, &Dict::new()))
         .map_err(|halt| {

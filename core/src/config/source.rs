@@ -123,6 +123,11 @@ impl Origin {
         self.source.name()
     }
 
+    /// The offset behind the value.
+    pub(crate) fn end(&self) -> usize {
+        self.end as usize
+    }
+
     /// Line, counted from 1.
     pub fn line(&self) -> usize {
         self.source

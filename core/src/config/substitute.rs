@@ -1,15 +1,122 @@
 //! `{{...}}` in a config's text: names of the file, environment variables, and values of the base.
 //!
 //! MMEngine replaces them in the text before it is parsed, in this order, also within comments and strings. So do we,
-//! and keep a map back to the text as it was read, for messages.
+//! and keep a map back to the text as it was read, for messages. One thing differs: what is put into a string is data there,
+//! whatever is in it. `'{{$ROOT:/data}}'` is the value of `ROOT` also where that has backslashes, quotes or ends of lines.
 
 use super::diagnostic::{Diagnostic, Kind};
+use super::python::parse_expression;
 use super::source::{Origin, Source, Span};
 use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Frames the name of a base value where `{{_base_.name}}` stood. A code point that no text may contain.
 pub(crate) const MARK: char = '\u{FDD0}';
+
+/// How long a text may become.
+const MOST: usize = 64 << 20;
+
+/// Frames a text that was put into a string, its bytes as hexadecimal digits: no rule of quotes and escapes sees it.
+const DATA: char = '\u{FDD1}';
+
+/// Reads an environment variable; an error says why its value cannot be had.
+pub(crate) type Env<'a> = dyn Fn(&str) -> Result<Option<String>, String> + 'a;
+
+/// A text as data within a string.
+fn data(text: &str) -> String {
+    let mut out = String::from(DATA);
+    text.bytes().for_each(|b| out.push_str(&format!("{b:02x}")));
+    out.push(DATA);
+    out
+}
+
+/// The content of a string with what was put into it as data.
+pub(crate) fn with_data(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains(DATA) {
+        return text;
+    }
+    let digits = |part: &str| {
+        let pairs = part.as_bytes().chunks(2).map(|pair| {
+            let pair = std::str::from_utf8(pair).ok().filter(|p| p.len() == 2)?;
+            u8::from_str_radix(pair, 16).ok()
+        });
+        String::from_utf8(pairs.collect::<Option<Vec<u8>>>()?).ok()
+    };
+    // Every second part was framed.
+    let parts = text.split(DATA).enumerate();
+    let parts = parts.map(|(i, part)| match digits(part).filter(|_| i % 2 == 1) {
+        Some(value) => Cow::Owned(value),
+        None => Cow::Borrowed(part),
+    });
+    Cow::Owned(parts.collect())
+}
+
+/// Whether a place in a text is within a string or comment. Asked from the front to the back.
+struct Quotes<'t> {
+    text: &'t [u8],
+    at: usize,
+    language: Language,
+    /// The quote that ends the string, and whether there are three.
+    within: Option<(u8, bool)>,
+    comment: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Language {
+    Python,
+    Json,
+    /// Words need no quotes: all is text.
+    Yaml,
+}
+
+impl<'t> Quotes<'t> {
+    fn new(text: &'t str, file: &str) -> Self {
+        let language = match file.rsplit_once('.').map_or("", |(_, e)| e) {
+            "json" => Language::Json,
+            "yaml" | "yml" => Language::Yaml,
+            _ => Language::Python,
+        };
+        Self {
+            text: text.as_bytes(),
+            at: 0,
+            language,
+            within: None,
+            comment: false,
+        }
+    }
+
+    /// Whether `to` is within text; then goes on at `end`, without a look at what is between.
+    fn text_at(&mut self, to: usize, end: usize) -> bool {
+        if self.language == Language::Yaml {
+            return true;
+        }
+        let python = self.language == Language::Python;
+        while self.at < to {
+            let byte = self.text[self.at];
+            let three = self.text[self.at..].starts_with(&[byte; 3]);
+            self.at += 1;
+            match (self.within, byte) {
+                _ if self.comment => self.comment = byte != b'\n',
+                (Some(_), b'\\') => self.at += 1,
+                (Some((quote, false)), _) if byte == quote => self.within = None,
+                (Some((_, false)), b'\n') => self.within = None,
+                (Some((quote, true)), _) if byte == quote && three => {
+                    self.at += 2;
+                    self.within = None;
+                }
+                (Some(_), _) => {}
+                (None, b'#') if python => self.comment = true,
+                (None, b'"' | b'\'') if python || byte == b'"' => {
+                    self.within = Some((byte, python && three));
+                    self.at += 2 * usize::from(python && three);
+                }
+                _ => {}
+            }
+        }
+        self.at = self.at.max(end);
+        self.within.is_some() || self.comment
+    }
+}
 
 /// A text with its replacements made.
 pub(crate) struct Text<'s> {
@@ -37,32 +144,53 @@ impl<'s> Text<'s> {
     pub(crate) fn of(
         source: &'s Arc<Source>,
         path: &str,
-        env: &dyn Fn(&str) -> Option<String>,
+        env: &Env<'_>,
     ) -> Result<Self, Diagnostic> {
         let mut text = Self::plain(source);
         if !source.text().contains("{{") {
             return Ok(text);
         }
         let mut used = Vec::new();
-        text.replace(|inside| Ok(file_name(inside, path)), source)?;
         text.replace(
-            |inside| {
+            |inside, text| {
+                let value = file_name(inside, path);
+                Ok(value.map(|value| if text { data(&value) } else { value }))
+            },
+            source,
+        )?;
+        text.replace(
+            |inside, text| {
                 let Some((name, default)) = variable(inside) else {
                     return Ok(None);
                 };
-                let value = match env(name) {
-                    Some(value) => {
-                        used.push((name.to_owned(), value.clone()));
-                        value
-                    }
-                    None => default.to_owned(),
-                };
-                if value.is_empty() {
-                    return Err(Diagnostic::error(format!(
-                        "environment variable `{name}` is not set and has no default"
+                let wrong = |message: String| Diagnostic::error(message).kind(Kind::Evaluate);
+                let value = env(name).map_err(|why| {
+                    wrong(format!(
+                        "environment variable `{name}` cannot be used: {why}"
                     ))
-                    .kind(Kind::Evaluate)
-                    .help(format!("set it, or give a default: {{{{${name}:value}}}}")));
+                })?;
+                if value.as_deref().unwrap_or(default).is_empty() {
+                    let how = match value {
+                        Some(_) => "is empty",
+                        None => "is not set and has no default",
+                    };
+                    return Err(wrong(format!("environment variable `{name}` {how}"))
+                        .help(format!("set it, or give a default: {{{{${name}:value}}}}")));
+                }
+                let Some(value) = value else {
+                    return Ok(Some(default.to_owned()));
+                };
+                used.push((name.to_owned(), value.clone()));
+                if text {
+                    return Ok(Some(data(&value)));
+                }
+                // A part of a number or name may be no value by itself.
+                let part = |c: char| is_word(c) || "+-.".contains(c);
+                if !value.chars().all(part) && parse_expression(value.trim()).is_err() {
+                    return Err(
+                        wrong(format!("the value of `{name}` is no value of a config"))
+                            .help(QUOTE_IT),
+                    );
                 }
                 Ok(Some(value))
             },
@@ -70,7 +198,7 @@ impl<'s> Text<'s> {
         )?;
         let mut found = false;
         text.replace(
-            |inside| {
+            |inside, _| {
                 let name = inside.trim().strip_prefix("_base_.");
                 let name =
                     name.filter(|n| !n.is_empty() && n.chars().all(|c| is_word(c) || c == '.'));
@@ -84,13 +212,14 @@ impl<'s> Text<'s> {
         Ok(text)
     }
 
-    /// Replaces each `{{inside}}` for which `value` has a text.
+    /// Replaces each `{{inside}}` for which `value` has a text. It is also told whether the place is within a string or comment.
     fn replace(
         &mut self,
-        mut value: impl FnMut(&str) -> Result<Option<String>, Diagnostic>,
+        mut value: impl FnMut(&str, bool) -> Result<Option<String>, Diagnostic>,
         source: &Arc<Source>,
     ) -> Result<(), Diagnostic> {
         let old = self.text.as_ref();
+        let mut quotes = Quotes::new(old, source.name());
         let (mut new, mut done, mut from) = (String::new(), 0, 0);
         let mut replaced: Vec<[u32; 4]> = Vec::new();
         while let Some(start) = old[from..].find("{{").map(|i| i + from) {
@@ -105,8 +234,16 @@ impl<'s> Text<'s> {
                 end: self.original(end as u32),
             };
             let inside = &old[start + 2..end - 2];
-            match value(inside).map_err(|d| d.at(&Origin::new(source, span), ""))? {
+            let within = quotes.text_at(start, start);
+            match value(inside, within).map_err(|d| d.at(&Origin::new(source, span), ""))? {
                 Some(text) => {
+                    quotes.text_at(start, end);
+                    if new.len() + text.len() > MOST {
+                        let message =
+                            format!("with its variables this text has more than {MOST} bytes");
+                        let error = Diagnostic::error(message).kind(Kind::Limit);
+                        return Err(error.at(&Origin::new(source, span), ""));
+                    }
                     new.push_str(&old[done..start]);
                     let at = new.len() as u32;
                     new.push_str(&text);
@@ -164,6 +301,8 @@ impl<'s> Text<'s> {
     }
 }
 
+const QUOTE_IT: &str = "outside of quotes the value is read as a part of the config; put quotes around `{{...}}` to have it as text";
+
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
@@ -206,10 +345,9 @@ mod tests {
 
     fn text(text: &str) -> Result<String, Diagnostic> {
         let source = Source::new("a.py", text, SourceKind::File);
-        let env = |name: &str| (name == "ROOT").then(|| "/data".to_owned());
-        Ok(Text::of(&source, "/x/y.b/run.v2.py", &env)?
-            .text
-            .into_owned())
+        let env = |name: &str| Ok((name == "ROOT").then(|| "/data".to_owned()));
+        let text = Text::of(&source, "/x/y.b/run.v2.py", &env)?.text;
+        Ok(with_data(text).into_owned())
     }
 
     #[test]
@@ -228,6 +366,47 @@ mod tests {
     }
 
     #[test]
+    fn strings_and_comments_are_told_from_code() {
+        for (text, within) in [
+            ("x = {{a}}", false),
+            ("x = '{{a}}'", true),
+            ("x = r\"it's {{a}}\"", true),
+            ("x = 'it\\'s {{a}}'", true),
+            ("x = 'a' + {{a}}", false),
+            ("x = '''a'b\n{{a}}'''", true),
+            ("x = '''a''' + {{a}}", false),
+            ("x = ''\ny = {{a}}", false),
+            ("# it's\nx = {{a}}", false),
+            ("x = 1  # {{a}}", true),
+            ("x = f'{y}/{{a}}'", true),
+        ] {
+            let at = text.find("{{").unwrap();
+            assert_eq!(Quotes::new(text, "a.py").text_at(at, at), within, "{text}");
+        }
+        let json = "{\"it's\": {{a}}, \"b\": \"{{b}}\"}";
+        let mut quotes = Quotes::new(json, "a.json");
+        let places = [json.find("{{a").unwrap(), json.find("{{b").unwrap()];
+        assert_eq!(places.map(|at| quotes.text_at(at, at)), [false, true]);
+    }
+
+    #[test]
+    fn data_is_data() {
+        for value in [
+            "D:\\666\\new_dir",
+            "it's \"so\"",
+            "a\nb",
+            "{{$X:y}}",
+            "名",
+            "",
+        ] {
+            let text = format!("a{}b", data(value));
+            assert_eq!(with_data(text.into()), format!("a{value}b"));
+        }
+        let stranger = format!("a{DATA}zz{DATA}b{DATA}");
+        assert_eq!(with_data(stranger.as_str().into()), "azzb");
+    }
+
+    #[test]
     fn base_values_become_marked_strings_and_other_braces_stay() {
         let base = text("x={{ _base_.a.b }}  # {{_base_.c}}").unwrap();
         assert_eq!(base, format!("x=\"{MARK}a.b{MARK}\"  # \"{MARK}c{MARK}\""));
@@ -240,7 +419,7 @@ mod tests {
     fn offsets_map_back_to_the_text_as_read() {
         let given = "a='{{fileExtname}}' + b + {{_base_.c}} + d";
         let source = Source::new("a.py", given, SourceKind::File);
-        let text = Text::of(&source, "/x/y.py", &|_| None).unwrap();
+        let text = Text::of(&source, "/x/y.py", &|_| Ok(None)).unwrap();
         for word in [" b ", "+ d", "a="] {
             let at = text.text.find(word).unwrap() as u32;
             assert_eq!(

@@ -991,3 +991,292 @@ fn a_config_can_be_shared_between_threads() {
     shared::<Config>();
     shared::<ConfigErrors>();
 }
+
+#[test]
+fn the_value_of_a_variable_is_data() {
+    let values = [
+        r"D:\666\new_dir",
+        r"C:\Users\me",
+        r#"it's "quoted" '''and''' """so""""#,
+        "a\nb = 2\r\n",
+        r"ends with \",
+        "{{$X:y}} {{_base_.a}} {x} %s",
+        "# no comment",
+        "数据\u{A0}",
+        "',); b = 3 #",
+    ];
+    let py = r#"
+a = '{{$V:/data}}'
+b = r'{{$V:/data}}/x'
+c = "{{'$V:/data'}}"
+d = f'{a}{{$V:/data}}'
+e = '''{{$V:/data}}'''
+# {{$V:/data}}
+f = {'k{{$V:/data}}': 1}
+"#;
+    let json = r#"{"a": "{{$V:/data}}", "b": "\t{{$V:/data}}", "k{{$V:/data}}": 1}"#;
+    let yaml = "a: {{$V:/data}}\nb: '{{$V:/data}}/x'\nc: \"\\t{{$V:/data}}\"\n";
+    for value in values {
+        let mut loader = MapLoader::new([("a.py", py), ("a.json", json), ("a.yaml", yaml)]);
+        loader.env.insert("V".into(), value.into());
+        let load = |name: &str| {
+            Config::load(name, &loader).unwrap_or_else(|e| panic!("{name}, {value:?}: {e}"))
+        };
+        let text =
+            |config: &Config, path: &str| config.at(path).unwrap().as_str().unwrap().to_owned();
+        let config = load("a.py");
+        for (path, expected) in [
+            ("a", value.to_owned()),
+            ("b", format!("{value}/x")),
+            ("c", value.to_owned()),
+            ("d", format!("{value}{value}")),
+            ("e", value.to_owned()),
+        ] {
+            assert_eq!(text(&config, path), expected, "{path}");
+        }
+        let key = config.get("f").unwrap().as_dict().unwrap().names().next();
+        assert_eq!(key, Some(format!("k{value}").as_str()));
+        assert_eq!(config.env[0], ("V".to_owned(), value.to_owned()));
+        let config = load("a.json");
+        assert_eq!(text(&config, "a"), value);
+        assert_eq!(text(&config, "b"), format!("\t{value}"));
+        assert!(config.dict().contains(&format!("k{value}")));
+        let config = load("a.yaml");
+        assert_eq!(text(&config, "a"), value);
+        assert_eq!(text(&config, "b"), format!("{value}/x"));
+        assert_eq!(text(&config, "c"), format!("\t{value}"));
+    }
+}
+
+#[test]
+fn a_variable_outside_of_quotes_is_a_value() {
+    let load = |text: &str, value: &str| {
+        let mut loader = MapLoader::new([("a.py", text)]);
+        loader.env.insert("V".into(), value.into());
+        Config::load("a.py", &loader)
+    };
+    for (value, expected) in [
+        ("80", "80"),
+        ("[1, 'a']", "[1, 'a']"),
+        ("1 + 2", "3"),
+        ("None", "None"),
+    ] {
+        let config = load("a = {{$V:1}}", value).unwrap();
+        assert_eq!(value_to_py(config.get("a").unwrap()), expected);
+    }
+    for value in [r"D:\666", "1\nb = 2", "3; b = 4", "a=1, b=2", "it's"] {
+        let error = load("a = {{$V:1}}\n", value).unwrap_err().to_string();
+        assert!(
+            error.contains("a.py:1:5") && error.contains("put quotes around"),
+            "{error}"
+        );
+    }
+    let config = load("a = 0.{{$V:1}}", "01").unwrap();
+    assert_eq!(config.get("a").and_then(Node::as_float), Some(0.01));
+    let error = load("a = {{$V:1}}\n", "").unwrap_err().to_string();
+    assert!(error.contains("`V` is empty"), "{error}");
+    // the folder's name is data too
+    let files = [("it's/a\"b/c.py", "x = '{{fileDirname}}'\n")];
+    assert_eq!(
+        shown(&files),
+        "x = \"it's/a\\\"b\"".replace("\"it's/a\\\"b\"", &text::string("it's/a\"b"))
+    );
+}
+
+#[test]
+fn bases_are_named_at_the_top() {
+    let base = ("b.py", "lr = 1\n");
+    for (text, message, place) in [
+        (
+            "if True:\n    _base_ = './b.py'\nelse:\n    _base_ = './c.py'\n",
+            "within an `if` is not read",
+            "a.py:2:5",
+        ),
+        (
+            "for i in [1]:\n    _base_ = './b.py'\n",
+            "within a loop",
+            "a.py:2:5",
+        ),
+        (
+            "_base_ = './b.py'\n_base_ = './c.py'\n",
+            "set a second time",
+            "a.py:2:1",
+        ),
+        (
+            "_base_ = ['./b.py']\n_base_ += ['./c.py']\n",
+            "added to",
+            "a.py:2:1",
+        ),
+        (
+            "_base_ = ['./b.py']\n_base_.append('./c.py')\n",
+            "added to",
+            "a.py:2:1",
+        ),
+        (
+            "x = _base_ = './b.py'\n",
+            "together with other names",
+            "a.py:1:1",
+        ),
+        (
+            "root = '.'\n_base_ = [f'{root}/b.py']\n",
+            "computed from `root`",
+            "a.py:2:14",
+        ),
+        (
+            "import os\n_base_ = os.path.join('.', 'b.py')\n",
+            "computed from `os`",
+            "a.py:2:10",
+        ),
+        ("_base_ = './b.py',\n", "not a tuple", "a.py:1:10"),
+    ] {
+        let text = error(&[("a.py", text), base]).to_string();
+        assert!(text.contains(message) && text.contains(place), "{text}");
+        assert!(text.contains("help: "), "{text}");
+    }
+    let lazy = "from mmengine.config import read_base\nif True:\n    with read_base():\n        from .b import *\n";
+    let text = error(&[("a.py", lazy), base]).to_string();
+    assert!(
+        text.contains("within another block") && text.contains("a.py:3:5"),
+        "{text}"
+    );
+    let text = error(&[("a.py", "x = (_base_ := './b.py')\n"), base]).to_string();
+    assert!(text.contains("within an expression is not read"), "{text}");
+    for name in ["_base", "__base__", "_bases_", "_BASE_"] {
+        let config = load(&[("a.py", &format!("{name} = './b.py'\n")), base]).unwrap();
+        let note = config.notes[0].to_string();
+        assert!(note.contains(&format!("`{name}` names no bases")), "{note}");
+    }
+    assert!(
+        load(&[("a.py", "base = 'b.py'\n_base = 3\n")])
+            .unwrap()
+            .notes
+            .is_empty()
+    );
+    // what needs no name can be computed
+    assert_eq!(
+        shown(&[
+            ("a.py", "_base_ = ['./' + n + '.py' for n in ['b']]\n"),
+            base
+        ]),
+        "lr = 1"
+    );
+    // written on Windows
+    assert_eq!(
+        shown(&[("d/a.py", "_base_ = r'..\\b.py'\n"), base]),
+        "lr = 1"
+    );
+    let text = error(&[("d/a.py", "_base_ = '..\\b.py'\n"), base]).to_string();
+    assert!(
+        text.contains("`d/..<U+0008>.py`") && text.contains("r'...'"),
+        "{text}"
+    );
+}
+
+#[test]
+fn strange_characters_are_named() {
+    for (text, message, help) in [
+        (
+            "a\u{A0}= 1\n",
+            "U+00A0 NO-BREAK SPACE is no Python",
+            "write an ordinary space",
+        ),
+        (
+            "a = 1\u{200B}\n",
+            "U+200B ZERO WIDTH SPACE is no Python",
+            "take it away",
+        ),
+        (
+            "a = ‘x’\n",
+            "(U+2018 LEFT SINGLE QUOTATION MARK)",
+            "write `'` in its place",
+        ),
+        (
+            "a = dict（b=1）\n",
+            "(U+FF08 FULLWIDTH LEFT PARENTHESIS)",
+            "write `(`",
+        ),
+        ("a = １\n", "(U+FF11 FULLWIDTH DIGIT ONE)", "write `1`"),
+        (
+            "ａ = 1\n",
+            "(U+FF41 FULLWIDTH LATIN SMALL LETTER A)",
+            "write `a`",
+        ),
+        (
+            "if True:\n\u{3000}\u{3000}a = 1\n",
+            "U+3000 IDEOGRAPHIC SPACE",
+            "there are 2 of it",
+        ),
+        (
+            "a = 'C:\\Users'\n",
+            "too few hexadecimal digits",
+            "`\\U` begins an escape",
+        ),
+        (
+            "a = f'C:\\Users{1}'\n",
+            "too few hexadecimal digits",
+            "`\\U` begins an escape",
+        ),
+        (
+            "a = 'C:\\data\\'\n",
+            "this string is not closed",
+            "makes the quote part",
+        ),
+        (
+            "version https://git-lfs.github.com/spec/v1\nsize 3\n",
+            "a Git LFS pointer",
+            "git lfs pull",
+        ),
+        ("<html><title>x</title>", "an HTML page ('x')", "download"),
+        ("m\0o\0d\0e\0l\0", "UTF-16LE", "iconv"),
+    ] {
+        let text = error(&[("a.py", text)]).to_string();
+        assert!(text.contains(message) && text.contains(help), "{text}");
+        assert!(text.contains("a.py:"), "{text}");
+    }
+    let text = error(&[("a.json", "{\"a\":\u{A0}1}")]).to_string();
+    assert!(
+        text.contains("U+00A0 NO-BREAK SPACE") && text.contains("a.json:1:6"),
+        "{text}"
+    );
+    let text = error(&[("a.json", "{“a”: 1}")]).to_string();
+    assert!(
+        text.contains("U+201C") && text.contains("write `\"`"),
+        "{text}"
+    );
+    assert!(error(&[("a.json", "")]).to_string().contains("empty"));
+    for (text, message, place) in [
+        ("a: 1\nb:\u{A0}2\n", "U+00A0 NO-BREAK SPACE", "a.yaml:2:3"),
+        ("a: 1\nb： 2\n", "U+FF1A FULLWIDTH COLON", "a.yaml:2:2"),
+        (
+            "a:\n\tb: 2\n",
+            "YAML is indented with spaces only",
+            "a.yaml:2:1",
+        ),
+    ] {
+        let text = error(&[("a.yaml", text)]).to_string();
+        assert!(text.contains(message) && text.contains(place), "{text}");
+    }
+    let text = error(&[("c.py", "_base_ = 'a.py'\n"), ("a.py", "a\u{A0}= 1\n")]).to_string();
+    assert!(text.contains("base chain: c.py:1"), "{text}");
+    assert_eq!(shown(&[("a.py", ""), ("b.py", "")]), "");
+    // letters of other scripts are names in Python too
+    assert_eq!(shown(&[("a.py", "名前 = 'ａ'\n")]), "名前 = 'ａ'");
+}
+
+#[test]
+fn a_comma_that_made_a_tuple_explains_what_fails_later() {
+    for (text, comma) in [
+        ("model = dict(a=1),\nmodel.update(dict(b=1))\n", "a.py:1:18"),
+        ("model = dict(a=1),\nmodel['b'] = 1\n", "a.py:1:18"),
+        ("root = 'a/',\nann = root + 'b.json'\n", "a.py:1:12"),
+        ("n = 3,\nx = 2 ** n\n", "a.py:1:6"),
+    ] {
+        let text = error(&[("a.py", text)]).to_string();
+        assert!(
+            text.contains(comma) && text.ends_with("help: take the comma away"),
+            "{text}"
+        );
+    }
+    let text = error(&[("a.py", "x = (1,)\ny = x + 'a'\n")]).to_string();
+    assert!(!text.contains("comma"), "{text}");
+}

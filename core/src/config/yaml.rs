@@ -3,10 +3,11 @@
 //! The grammar is saphyr-parser's; what a plain word means is decided here, since `yes` is a bool, `010` is 8 and
 //! `1e-3` is a string for the configs that people have.
 
+use super::characters::{advice, named};
 use super::diagnostic::{Diagnostic, Kind};
 use super::eval::{NESTING, NODES, value_key};
-use super::source::{Origin, Source, Span};
-use super::substitute::Text;
+use super::source::{Origin, Source, SourceKind, Span};
+use super::substitute::{Text, with_data};
 use super::value::{Dict, Entry, Key, Node, Value};
 use indexmap::IndexMap;
 use saphyr_parser::{Event, Parser, ScalarStyle};
@@ -64,10 +65,9 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| {
             let marker = *error.marker();
-            wrong(
-                &origin(&saphyr_parser::Span::new(marker, marker)),
-                format!("this is no YAML: {}", error.info()),
-            )
+            let at = origin(&saphyr_parser::Span::new(marker, marker));
+            let error = wrong(&at, format!("this is no YAML: {}", error.info()));
+            strange_character(error, source)
         })?;
         let at = origin(&span);
         let node = match event {
@@ -171,7 +171,15 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
                 let tag = tag.as_ref().map(|t| t.suffix.as_str());
                 // `<<` as a key is the merge key.
                 let merges = plain && tag.is_none() && text == "<<";
-                let value = scalar(&text, plain, tag, &at)?;
+                let content = with_data(text.as_ref().into());
+                let value = match scalar(&content, plain, tag, &at)? {
+                    // A variable's value that is a list or dict.
+                    Value::Str(s) if plain && *content != *text && s.starts_with(['[', '{']) => {
+                        let inner = Source::new(source.name(), &*s, SourceKind::Made);
+                        parse(&inner).map_or(Value::Str(s), |node| node.value)
+                    }
+                    value => value,
+                };
                 let node = Node { value, origin: at };
                 if anchor > 0 {
                     anchors.insert(anchor, node.clone());
@@ -207,6 +215,38 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
             })
         }
     }
+}
+
+/// Points at the first character that only looks like space or punctuation, which may be why a text is no YAML; or at a tab that indents.
+fn strange_character(error: Diagnostic, source: &Arc<Source>) -> Diagnostic {
+    let text = source.text();
+    let place = |at: usize, length: usize| {
+        let span = Span {
+            start: at as u32,
+            end: (at + length) as u32,
+        };
+        Origin::new(source, span)
+    };
+    let strange = text
+        .char_indices()
+        .find(|(_, c)| !c.is_ascii() && advice(*c, "").is_some());
+    if let Some((at, c)) = strange {
+        let error = error.at(&place(at, c.len_utf8()), named(c));
+        return match advice(c, text) {
+            Some(help) => error.help(help),
+            None => error,
+        };
+    }
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line[..indent].find('\t') {
+            let error = error.at(&place(start + tab, 1), "a tab");
+            return error.help("YAML is indented with spaces only");
+        }
+        start += line.len();
+    }
+    error
 }
 
 /// Puts a finished node into the list or dict that is open.

@@ -14,7 +14,7 @@ use super::coco::ImageId;
 use super::decode::{self, MAX_PIXELS};
 use super::picture::{Picture, PictureError, Problem};
 use super::plan::{self, Step};
-use super::transforms::{LoadImageFromFile, Method, Pad, PaddingMode, Resize};
+use super::transforms::{LoadImageFromFile, Method, Pad, PaddingMode, Resize, list_in_a_tuple};
 use crate::config::{Diagnostic, Kind, Node};
 use crate::registry::Problems;
 
@@ -85,6 +85,9 @@ impl Pipeline {
     /// # Errors
     /// Everything wrong in it, each with its place.
     pub fn read(list: &Node) -> Result<Self, Problems> {
+        if let Some(error) = list_in_a_tuple(list) {
+            return Err(vec![error]);
+        }
         let Some(nodes) = list.as_items() else {
             let message = format!("a pipeline is a list, found {}", list.type_name());
             let error = Diagnostic::error(message).kind(Kind::Mistyped);

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::config::{Diagnostic, Kind, Node, nearest};
+use crate::config::{Diagnostic, Kind, Node, nearest, stray_comma};
 use crate::registry::Problems;
 
 use super::transforms::{
@@ -62,6 +62,9 @@ const NOT_YET: &[&str] = &[
 /// # Errors
 /// An unknown type, or options that it does not have.
 pub fn build(node: &Node) -> Result<Step, Problems> {
+    if let Some(error) = stray_comma("this transform", node) {
+        return Err(vec![error]);
+    }
     let Some(kind) = node.get("type").and_then(Node::as_type) else {
         let found = format!(
             "a transform is a dict with a `type`, found {}",

@@ -1,7 +1,7 @@
 //! Config files on disk, for native programs.
 #![cfg(not(target_arch = "wasm32"))]
 
-use crate::config::{LARGEST, LoadError, Loader};
+use crate::config::{LARGEST, LoadError, Loader, unreadable_text};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -64,7 +64,6 @@ impl Loader for ConfigFiles {
     fn read(&self, path: &str) -> Result<String, LoadError> {
         let failed = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => LoadError::NotFound,
-            std::io::ErrorKind::InvalidData => LoadError::Other("it is no UTF-8 text".into()),
             _ => LoadError::Other(error.to_string()),
         };
         let meta = fs::metadata(path).map_err(failed)?;
@@ -79,7 +78,11 @@ impl Loader for ConfigFiles {
         if meta.len() > LARGEST as u64 {
             return Err(LoadError::TooLarge);
         }
-        fs::read_to_string(path).map_err(failed)
+        let bytes = fs::read(path).map_err(failed)?;
+        String::from_utf8(bytes).map_err(|error| match unreadable_text(error.as_bytes()) {
+            Some(found) => LoadError::Unreadable(found),
+            None => LoadError::Other("it ends within a character of UTF-8".into()),
+        })
     }
 
     fn list(&self, folder: &str) -> Vec<String> {
@@ -131,8 +134,20 @@ impl Loader for ConfigFiles {
             .collect()
     }
 
-    fn env(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+    fn env(&self, name: &str) -> Result<Option<String>, String> {
+        use std::env::VarError;
+        match std::env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(value)) => {
+                let bytes = value.as_encoded_bytes();
+                let at = std::str::from_utf8(bytes).map_or_else(|e| e.valid_up_to(), str::len);
+                let byte = bytes.get(at).copied().unwrap_or_default();
+                Err(format!(
+                    "its value is not UTF-8 (byte 0x{byte:02X} at offset {at})"
+                ))
+            }
+        }
     }
 
     fn absolute(&self, path: &str) -> String {
@@ -189,6 +204,31 @@ mod tests {
         let error = Config::load(&path("b.py"), &files).unwrap_err().to_string();
         assert!(error.contains("`./_base_/model.py`"), "{error}");
         assert!(Config::load(&path("_base_"), &files).is_err());
+        let gbk = b"# \xd6\xd0\xce\xc4\nlr = 1\n";
+        fs::write(root.join("gbk.py"), gbk).unwrap();
+        let utf16: Vec<u8> = "\u{FEFF}a = 1"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        fs::write(root.join("utf16.py"), utf16).unwrap();
+        fs::write(root.join("c.py"), "x = 1\n_base_ = './gbk.py'\n").unwrap();
+        for (name, parts) in [
+            (
+                "gbk.py",
+                [
+                    "byte 0xD6 at offset 2, in line 1; it looks like GBK",
+                    "iconv -f GBK",
+                ],
+            ),
+            (
+                "utf16.py",
+                ["it is UTF-16LE, not UTF-8", "iconv -f UTF-16LE"],
+            ),
+            ("c.py", ["c.py:2:10", "it looks like GBK"]),
+        ] {
+            let error = Config::load(&path(name), &files).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
         fs::remove_dir_all(&root).unwrap();
     }
 }

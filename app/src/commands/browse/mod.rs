@@ -24,7 +24,7 @@ use smalti::data::transforms::Files;
 use smalti::host::disk::Disk;
 
 use super::DeviceArg;
-use super::config::ReadOptions;
+use super::config::{ReadOptions, tell};
 use output::Output;
 
 /// Arguments of `smalti browse`.
@@ -152,9 +152,7 @@ pub fn run(args: &BrowseArgs) -> Result<ExitCode, String> {
         .into_iter()
         .cloned()
         .collect();
-    for note in config.errors(noticed).diagnostics {
-        eprintln!("{note}");
-    }
+    tell(&config.errors(noticed).diagnostics);
     let indexes = indexes(args, replay.as_ref(), dataset.len())?;
     let exists =
         |path: &str| Path::new(path).exists() || Path::new(&path.replace('\\', "/")).exists();

@@ -170,6 +170,14 @@ impl Evaluator<'_> {
         if PYTHON_ONLY.contains(&name) {
             return self.unsupported(span, &format!("it uses `{name}`"));
         }
+        if self.reads_bases {
+            return self.fail_help(
+                span,
+                format!("`_base_` is computed from `{name}`, but bases are read before the file runs: no name is known yet"),
+                "write the paths out: _base_ = ['./base.py']; `{{fileDirname}}` and `{{$NAME:default}}` of the environment may \
+                 be part of them",
+            );
+        }
         let message = format!("there is no name `{name}`");
         let own = nearest(name, self.globals.keys().map(|k| &**k));
         if let Some(near) = own.or_else(|| nearest(name, builtin_names())) {
@@ -405,8 +413,12 @@ impl Evaluator<'_> {
             && &**module == "os.environ"
         {
             return match (self.env)(name) {
-                Some(value) => self.string(value, span),
-                None => self.fail(span, format!("environment variable `{name}` is not set")),
+                Ok(Some(value)) => self.string(value, span),
+                Ok(None) => self.fail(span, format!("environment variable `{name}` is not set")),
+                Err(why) => self.fail(
+                    span,
+                    format!("environment variable `{name}` cannot be used: {why}"),
+                ),
             };
         }
         self.index(val, &index, span)

@@ -240,8 +240,12 @@ impl Evaluator<'_> {
                     return self.fail(span, "the name of an environment variable is a string");
                 };
                 match (self.env)(&variable) {
-                    Some(value) => self.string(value, span),
-                    None => Ok(arguments.any(1, "default").cloned().unwrap_or(Val::None)),
+                    Ok(Some(value)) => self.string(value, span),
+                    Ok(None) => Ok(arguments.any(1, "default").cloned().unwrap_or(Val::None)),
+                    Err(why) => self.fail(
+                        span,
+                        format!("environment variable `{variable}` cannot be used: {why}"),
+                    ),
                 }
             }
             "os.path.join" | "os.path.basename" | "os.path.dirname" | "os.path.splitext" => {

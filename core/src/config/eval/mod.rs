@@ -17,7 +17,7 @@ mod strings;
 
 use super::diagnostic::{Diagnostic, Kind};
 use super::source::{Origin, Source, Span};
-use super::substitute::Text;
+use super::substitute::{Env, Text};
 use super::value::{Dict, Object};
 use indexmap::IndexMap;
 use std::sync::Arc;
@@ -66,11 +66,13 @@ pub(super) struct Evaluator<'e> {
     source: &'e Arc<Source>,
     text: &'e Text<'e>,
     /// Reads an environment variable.
-    env: &'e dyn Fn(&str) -> Option<String>,
+    env: &'e Env<'e>,
     /// Bases of a file in lazy style, by module as written.
     pub modules: IndexMap<String, Val>,
     /// Whether the file is in lazy style.
     lazy: bool,
+    /// Whether this is the value of `_base_`, which is read before any name is known.
+    pub reads_bases: bool,
     /// Names imported in lazy style: they are no part of the config.
     pub imported: Vec<String>,
     steps: usize,
@@ -88,7 +90,7 @@ impl<'e> Evaluator<'e> {
     pub(super) fn new(
         source: &'e Arc<Source>,
         text: &'e Text<'e>,
-        env: &'e dyn Fn(&str) -> Option<String>,
+        env: &'e Env<'e>,
         base: Option<&Dict>,
         lazy: bool,
     ) -> Self {
@@ -102,6 +104,7 @@ impl<'e> Evaluator<'e> {
             env,
             modules: IndexMap::new(),
             lazy,
+            reads_bases: false,
             imported: Vec::new(),
             steps: STEPS,
             bytes: BYTES,

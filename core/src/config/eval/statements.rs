@@ -1,6 +1,8 @@
 //! Statements.
 
+use super::super::commas::{HELP, behind};
 use super::super::diagnostic::{Diagnostic, Kind};
+use super::super::effects::mentions;
 use super::super::python::ast::{
     Alias, Binary, Expr, ExprKind, ImportFrom, Stmt, StmtKind, Trailer,
 };
@@ -23,7 +25,8 @@ impl Evaluator<'_> {
             match self.statement(statement) {
                 Ok(()) => {}
                 Err(Halt::Error(diagnostic)) => {
-                    self.errors.push(*diagnostic);
+                    let explained = self.with_comma(*diagnostic);
+                    self.errors.push(explained);
                     self.poison(statement);
                 }
                 Err(Halt::Poisoned) => self.poison(statement),
@@ -38,6 +41,29 @@ impl Evaluator<'_> {
                 }
             }
             self.locals.clear();
+        }
+    }
+
+    /// Points at the comma that made a tuple of one, if the expression that failed uses a variable of which that is true.
+    fn with_comma(&self, error: Diagnostic) -> Diagnostic {
+        let Some((failed, _)) = error.labels.first() else {
+            return error;
+        };
+        let comma = self.globals.iter().find_map(|(name, (item, _))| {
+            let Val::Tuple(id) = item.val else {
+                return None;
+            };
+            let [single] = self.items(id) else {
+                return None;
+            };
+            let (at, bare) = behind(&single.at)?;
+            (bare && mentions(failed.text(), name)).then(|| (at, name.clone()))
+        });
+        match comma {
+            Some((at, name)) => error
+                .at(&at, format!("this comma makes `{name}` a tuple of one"))
+                .help(HELP),
+            None => error,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Text to tokens.
 
+use super::super::characters::{advice, named};
 use super::super::source::Span;
+use super::super::substitute::with_data;
 use super::strings::unescape;
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ pub(super) struct Token<'t> {
 pub(crate) struct Wrong {
     pub message: String,
     pub span: Span,
-    pub help: Option<&'static str>,
+    pub help: Option<String>,
     /// Whether a limit of ours was met, rather than Python's grammar broken.
     pub kind: super::super::diagnostic::Kind,
 }
@@ -46,6 +48,18 @@ impl Wrong {
             kind: super::super::diagnostic::Kind::Syntax,
         }
     }
+}
+
+/// An escape that is none, at `at` in the literal's body that begins at `body`.
+pub(super) fn bad_escape(text: &str, body: usize, (at, message): (usize, &'static str)) -> Wrong {
+    let start = body + at;
+    let mut wrong = Wrong::new(message, start, start + 2);
+    if let Some(escape) = text.get(start..start + 2) {
+        wrong.help = Some(format!(
+            "`{escape}` begins an escape of Python: a path is written r'C:\\folder', 'C:/folder' or 'C:\\\\folder'"
+        ));
+    }
+    wrong
 }
 
 pub(super) fn span(start: usize, end: usize) -> Span {
@@ -229,16 +243,31 @@ impl<'t> Lexer<'t> {
         Ok(true)
     }
 
+    /// The character at `at` has no place in Python.
+    fn stray(&self, at: usize) -> Wrong {
+        let c = self.text[at..].chars().next().unwrap_or(' ');
+        let message = format!("the character {} is no Python", named(c));
+        let mut wrong = Wrong::new(message, at, at + c.len_utf8());
+        wrong.help = advice(c, self.text);
+        wrong
+    }
+
     fn word(&mut self) -> Result<(), Wrong> {
         let (start, rest) = (self.at, &self.text[self.at..self.end]);
         let length = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'));
         let word = &rest[..length.unwrap_or(rest.len())];
         let Some(first) = rest.chars().next().filter(|_| !word.is_empty()) else {
-            let c = rest.chars().next().unwrap_or(' ');
-            let message = format!("the character `{c}` is no Python");
-            return Err(Wrong::new(message, start, start + c.len_utf8()));
+            return Err(self.stray(start));
         };
         debug_assert!(first.is_alphabetic() || first == '_' || !first.is_ascii());
+        // Python takes `ａ` for `a`, which nobody means; and no number of another script begins a name.
+        let wide = |c: char| ('\u{FF01}'..='\u{FF5E}').contains(&c);
+        if let Some((i, _)) = word.char_indices().find(|(_, c)| wide(*c)) {
+            return Err(self.stray(start + i));
+        }
+        if first.is_numeric() {
+            return Err(self.stray(start));
+        }
         self.at += word.len();
         let prefix = word.len() <= 2 && word.bytes().all(|b| b"rRbBuUfF".contains(&b));
         if prefix && matches!(self.byte(), Some(b'\'' | b'"')) {
@@ -283,7 +312,15 @@ impl<'t> Lexer<'t> {
             }
         }
         if at == usize::MAX {
-            return Err(Wrong::new("this string is not closed", start, body));
+            let mut wrong = Wrong::new("this string is not closed", start, body);
+            let line = self.text[start..].lines().next().unwrap_or("");
+            if line.contains(&format!("\\{}", quote as char)) {
+                wrong.help = Some(
+                    "a `\\` before a quote makes the quote part of the text: leave it out, or write `/` or `\\\\`"
+                        .into(),
+                );
+            }
+            return Err(wrong);
         }
         self.at = at + length;
         if format {
@@ -291,8 +328,8 @@ impl<'t> Lexer<'t> {
             return Ok(());
         }
         let value = unescape(&self.text[body..at], raw)
-            .map_err(|(i, m)| Wrong::new(m, body + i, body + i + 2))?;
-        self.push(Tok::Str(value.into()), start);
+            .map_err(|wrong| bad_escape(self.text, body, wrong))?;
+        self.push(Tok::Str(with_data(value).into()), start);
         Ok(())
     }
 
@@ -368,7 +405,7 @@ impl<'t> Lexer<'t> {
             && plain.bytes().any(|b| b != b'0')
         {
             let mut wrong = Wrong::new("a decimal number has no leading zeros", start, end);
-            wrong.help = Some("octal numbers are written `0o17`");
+            wrong.help = Some("octal numbers are written `0o17`".into());
             return Err(wrong);
         }
         let digits = if radix == 10 {
@@ -394,9 +431,7 @@ impl<'t> Lexer<'t> {
         let first = rest.as_bytes()[0];
         let fits = |o: &&&str| o.as_bytes()[0] == first && rest.starts_with(**o);
         let Some(operator) = OPERATORS.iter().find(fits) else {
-            let c = rest.chars().next().unwrap_or(' ');
-            let message = format!("the character `{}` is no Python", c.escape_default());
-            return Err(Wrong::new(message, start, start + c.len_utf8()));
+            return Err(self.stray(start));
         };
         self.at += operator.len();
         match *operator {

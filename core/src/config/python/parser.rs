@@ -2,8 +2,9 @@
 
 use super::super::diagnostic::Kind;
 use super::super::source::Span;
+use super::super::substitute::with_data;
 use super::ast::*;
-use super::lexer::{Tok, Token, Wrong, expression_tokens, tokens};
+use super::lexer::{Tok, Token, Wrong, bad_escape, expression_tokens, tokens};
 use super::statements::check_target;
 use super::strings::{RawPiece, split, unescape};
 
@@ -120,7 +121,7 @@ impl<'t> Parser<'t> {
         }
         let mut wrong = self.expected(&format!("`{op}`"));
         if op == ")" || op == "]" || op == "}" {
-            wrong.help = Some("a comma may be missing before this");
+            wrong.help = Some("a comma may be missing before this".into());
         }
         Err(wrong)
     }
@@ -674,9 +675,9 @@ impl<'t> Parser<'t> {
             match piece {
                 RawPiece::Text(start, end) => {
                     let body = &self.text[start..end];
-                    let text = unescape(body, raw)
-                        .map_err(|(i, m)| Wrong::new(m, start + i, start + i + 2))?;
-                    into.push(Piece::Text(text.into_owned()));
+                    let text =
+                        unescape(body, raw).map_err(|wrong| bad_escape(self.text, start, wrong))?;
+                    into.push(Piece::Text(with_data(text).into_owned()));
                 }
                 RawPiece::Field {
                     start,

@@ -318,8 +318,9 @@ pub(super) fn check_target(target: &Expr<'_>) -> Parsed<()> {
                 span.start as usize,
                 span.end as usize,
             );
-            wrong.help =
-                Some("to compare, write `==`; a key of a dict is set with `d['key'] = value`");
+            wrong.help = Some(
+                "to compare, write `==`; a key of a dict is set with `d['key'] = value`".into(),
+            );
             Err(wrong)
         }
     }

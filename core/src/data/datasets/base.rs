@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use super::paths::below;
 use super::table::{Row, Table};
 use super::tally::{Found, OnBroken, Tally, note, thousands};
-use super::{Built, Dataset, MetaInfo, SampleError, Skipped, Source, pipeline};
+use super::{Built, Dataset, MetaInfo, Noticed, SampleError, Skipped, Source, pipeline, unloaded};
 use crate::config::{Diagnostic, Kind, Node, Origin, Value, value_to_py};
 use crate::data::decode::DecodeOptions;
 use crate::data::picture::Problem;
@@ -85,12 +85,22 @@ enum Indices {
 
 /// What a config says of a data set, before any file is read.
 #[derive(Debug)]
-pub(super) struct Setup {
+pub(super) struct Setup<'a> {
     node: Node,
     kind: &'static str,
     pub options: Options,
     pipeline: Vec<Box<dyn Transform>>,
-    pub notes: Vec<Diagnostic>,
+    pub notes: Noticed<'a>,
+    names: Names<'a>,
+}
+
+/// Where files of class names are.
+struct Names<'a>(Option<&'a dyn Files>);
+
+impl std::fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Names")
+    }
 }
 
 /// The classes that a config wants.
@@ -100,16 +110,17 @@ pub(super) struct Wanted {
     pub from_file: bool,
 }
 
-impl Setup {
+impl<'a> Setup<'a> {
     /// Reads the options and builds the pipeline; all mistakes of both.
-    pub fn read(source: &Source<'_>) -> Result<Self, Problems> {
+    pub fn read(source: &Source<'a>) -> Result<Self, Problems> {
         let node = source.node;
         let mut problems = Vec::new();
         let options = node.read::<Options>().map_err(|p| problems.extend(p)).ok();
         let steps = pipeline(node, source.kind)
             .map_err(|p| problems.extend(p))
             .ok();
-        let mut notes = source.notes.clone();
+        problems.extend(steps.as_ref().and_then(|steps| unloaded(node, steps)));
+        let mut notes = Noticed::new(source);
         if let Some(options) = &options {
             problems.extend(options.conflicts(node));
             notes.extend(options.without_effect(node));
@@ -121,6 +132,7 @@ impl Setup {
                 options,
                 pipeline,
                 notes,
+                names: Names(source.names),
             }),
             _ => Err(problems),
         }
@@ -181,12 +193,9 @@ impl Setup {
         };
         let Some(dict) = given.as_dict() else {
             let message = format!("`metainfo` is a dict, found {}", given.type_name());
-            return Err(problem(
-                &self.node,
-                "metainfo",
-                message,
-                "for example dict(classes=('a', 'b'))",
-            ));
+            let help = "for example dict(classes=('a', 'b'))";
+            let problems = problem(&self.node, "metainfo", message, help).into_iter();
+            return Err(problems.map(|p| p.comma(&given)).collect());
         };
         for name in ["CLASSES", "PALETTE"] {
             if let Some(node) = dict.get(name) {
@@ -227,20 +236,33 @@ impl Setup {
         let Some(text) = node.as_str() else {
             return self.listed_classes(node);
         };
-        if let Some(bytes) = files.and_then(|f| f.read(text).ok()) {
-            let names = crate::text::text(&bytes).map_err(|what| {
-                let error = Diagnostic::error(format!("`{text}`: {what}")).kind(Kind::File);
-                vec![error.at(&node.origin, "")]
-            })?;
-            return Ok(crate::text::lines(&names).map(str::to_owned).collect());
-        }
-        if files.is_some() {
-            let message =
-                format!("`classes` is the text '{text}', not a tuple: taken as one class");
-            let warning = Diagnostic::warning(message).at(&node.origin, "");
-            self.notes
-                .push(warning.help(format!("write ('{text}',), with a comma")));
-        }
+        let Some(files) = files.or(self.names.0) else {
+            return Ok(vec![text.to_owned()]);
+        };
+        let why = match files.read(text) {
+            Ok(bytes) => {
+                let names = crate::text::text(&bytes).map_err(|what| {
+                    let message =
+                        format!("the file of class names '{text}' cannot be read: {what}");
+                    let error = Diagnostic::error(message).kind(Kind::File);
+                    vec![error.at(&node.origin, "")]
+                })?;
+                return Ok(crate::text::lines(&names).map(str::to_owned).collect());
+            }
+            Err(why) => why,
+        };
+        let (message, help) = match is_path(text) {
+            true => (
+                format!("the file of class names '{text}' cannot be read, so that its name is taken as the only class: {why}"),
+                "its path begins at the folder in which the program runs; or write the names: classes=('a', 'b')".to_owned(),
+            ),
+            false => (
+                format!("`classes` is the text '{text}', not a tuple: taken as one class"),
+                format!("write ('{text}',), with a comma"),
+            ),
+        };
+        let warning = Diagnostic::warning(message).at(&node.origin, "");
+        self.notes.push(warning.help(help));
         Ok(vec![text.to_owned()])
     }
 
@@ -368,14 +390,7 @@ impl Setup {
                     thousands(left)
                 )
             };
-            let mut problems = self.notes;
-            problems.retain(|d| d.severity != crate::config::Severity::Note);
-            let at = self.node.get("ann_file").unwrap_or(&self.node);
-            let error = Diagnostic::error(message)
-                .kind(Kind::File)
-                .at(&at.origin, "");
-            problems.insert(0, error);
-            return Err(problems);
+            return Err(vec![self.file_error(message)]);
         }
         let kept: usize = picks.iter().map(|i| table.objects(*i as usize).len()).sum();
         let summary = format!(
@@ -386,7 +401,8 @@ impl Setup {
             table.size_bytes() as f64 / 1e6
         );
         let at = self.file_origin().clone();
-        self.notes.insert(0, note(summary, &at));
+        let mut notes = std::mem::take(&mut self.notes.own);
+        notes.insert(0, note(summary, &at));
         Ok(Some(Box::new(BaseDetDataset {
             kind: self.kind,
             test_mode: self.test_mode(),
@@ -396,7 +412,7 @@ impl Setup {
             table,
             picks,
             pipeline: self.pipeline,
-            notes: self.notes,
+            notes,
             file: (path.to_owned(), at),
             skipped: Mutex::default(),
             sizes: Mutex::default(),
@@ -431,6 +447,12 @@ impl Setup {
             }
         }
     }
+}
+
+/// Whether a text names a file rather than a class: it has folders, or an ending such as `.txt`.
+fn is_path(text: &str) -> bool {
+    let ending = text.rsplit_once('.').map_or("", |(_, ending)| ending);
+    text.contains(['/', '\\']) || ["txt", "names", "csv", "json", "list", "lst"].contains(&ending)
 }
 
 impl Options {

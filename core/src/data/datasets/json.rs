@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io::Read;
 
+use crate::config::{named_character, not_utf8, other_kind};
+
 /// Bytes read at once.
 const BUFFER: usize = 1 << 18;
 /// Longest number or text; a longer one is no annotation.
@@ -28,7 +30,10 @@ pub(super) struct JsonError {
 
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.what, self.at)
+        match self.at {
+            0 => f.write_str(&self.what),
+            at => write!(f, "{} at byte {at}", self.what),
+        }
     }
 }
 
@@ -105,7 +110,11 @@ impl<R: Read> Json<R> {
             scratch: Vec::new(),
             digits: String::new(),
         };
-        if json.look()? == Some(crate::text::MARK[0]) {
+        let first = json.look()?;
+        if let Some(other) = other_kind(&json.buffer[..json.end]) {
+            return json.fail(other.to_string());
+        }
+        if first == Some(crate::text::MARK[0]) {
             for byte in crate::text::MARK {
                 json.expect(byte)?;
             }
@@ -122,9 +131,9 @@ impl<R: Read> Json<R> {
             b'f' => Next::False,
             b'n' => Next::Null,
             b'-' | b'0'..=b'9' | b'N' | b'I' => Next::Number,
-            other => {
-                let found = char::from(other).escape_default();
-                return self.fail(format!("a value was expected, found `{found}`"));
+            _ => {
+                let found = self.found()?;
+                return self.fail(format!("a value was expected, found {found}"));
             }
         })
     }
@@ -228,7 +237,14 @@ impl<R: Read> Json<R> {
         self.bytes_of_text(&mut bytes)?;
         match String::from_utf8(bytes) {
             Ok(text) => *out = text,
-            Err(_) => return self.fail("a text that is not UTF-8 ends"),
+            Err(error) => {
+                let what = not_utf8(error.as_bytes()).map_or(String::new(), |found| {
+                    format!(" ({}): {}", found.what, found.help)
+                });
+                return self.fail(format!(
+                    "the file is not UTF-8{what}; its first such text ends"
+                ));
+            }
         }
         Ok(true)
     }
@@ -458,6 +474,23 @@ impl<R: Read> Json<R> {
         }
     }
 
+    /// The next character, for messages.
+    fn found(&mut self) -> Result<String> {
+        if self.end - self.at < 4 {
+            self.fill()?;
+        }
+        let rest = &self.buffer[self.at..self.end.min(self.at + 4)];
+        let valid = match std::str::from_utf8(rest) {
+            Ok(text) => text,
+            Err(e) => std::str::from_utf8(&rest[..e.valid_up_to()]).unwrap_or(""),
+        };
+        Ok(match (valid.chars().next(), rest.first()) {
+            (Some(c), _) => named_character(c),
+            (None, Some(byte)) => format!("the byte 0x{byte:02X}, which is not UTF-8"),
+            (None, None) => "the file's end".into(),
+        })
+    }
+
     /// The next byte that is no space.
     fn solid(&mut self) -> Result<u8> {
         self.space()?;
@@ -495,11 +528,13 @@ impl<R: Read> Json<R> {
                 Ok(())
             }
             None => self.fail("the file ends too early"),
-            Some(found) => self.fail(format!(
-                "`{}` was expected, found `{}`",
-                char::from(byte).escape_default(),
-                char::from(found).escape_default()
-            )),
+            Some(_) => {
+                let found = self.found()?;
+                self.fail(format!(
+                    "`{}` was expected, found {found}",
+                    char::from(byte).escape_default()
+                ))
+            }
         }
     }
 
@@ -639,6 +674,54 @@ mod tests {
         assert_eq!(truths, [true, false, false, true, true]);
         assert_eq!(json.key(&names), Ok(None));
         json.finish().unwrap();
+    }
+
+    #[test]
+    fn what_is_no_json_is_named() {
+        let fails = |bytes: &[u8]| {
+            let read = |bytes| {
+                let mut json = Json::new(Drip(bytes))?;
+                json.enter_object()?;
+                while json.key(&[])?.is_some() {
+                    json.text(&mut String::new())?;
+                }
+                json.finish()
+            };
+            read(bytes).unwrap_err().to_string()
+        };
+        let utf16: Vec<u8> = "{\"a\": 1}"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        for (bytes, part) in [
+            (&b""[..], "it is empty: copy"),
+            (&utf16, "it is UTF-16LE, not UTF-8: save it as UTF-8"),
+            (
+                b"version https://git-lfs.github.com/spec/v1\nsize 12\n",
+                "git lfs pull",
+            ),
+            (
+                b"<!DOCTYPE html><title>Sign in</title>",
+                "an HTML page ('Sign in')",
+            ),
+            (b"\x1f\x8b\x08\0", "it is a gzip file, no text: unpack it"),
+            (
+                "{\u{A0}\"a\": 1}".as_bytes(),
+                "found U+00A0 NO-BREAK SPACE at byte 1",
+            ),
+            (
+                "{“a”: 1}".as_bytes(),
+                "found `“` (U+201C LEFT DOUBLE QUOTATION MARK) at byte 1",
+            ),
+            (b"{\"a\": \"\xd6\xd0\xce\xc4\"}", "it looks like GBK"),
+            (
+                b"{\xff",
+                "found the byte 0xFF, which is not UTF-8 at byte 1",
+            ),
+        ] {
+            let error = fails(bytes);
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

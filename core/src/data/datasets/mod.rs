@@ -36,6 +36,7 @@ mod xml_style;
 mod tests;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ use std::sync::Arc;
 use super::picture::Problem;
 use super::sample::{DataInfo, Sample};
 use super::transforms::{self, Context, Files, Transform};
-use crate::config::{Config, Diagnostic, Kind, Node, nearest};
+use crate::config::{Config, Diagnostic, Kind, Node, Severity, nearest, stray_comma};
 use crate::registry::{Problems, problem, unsupported};
 
 pub use base::BaseDetDataset;
@@ -224,6 +225,34 @@ pub(super) fn caught<T>(
     })
 }
 
+/// What was noticed while a data set was read. It is also kept where the reading ends with an error, which it may explain.
+#[derive(Debug)]
+pub(super) struct Noticed<'a> {
+    own: Vec<Diagnostic>,
+    log: &'a RefCell<Vec<Diagnostic>>,
+}
+
+impl<'a> Noticed<'a> {
+    /// Begins with what its keys were mapped to, which is in the log already.
+    fn new(source: &Source<'a>) -> Self {
+        Self {
+            own: source.notes.clone(),
+            log: source.log,
+        }
+    }
+
+    fn push(&mut self, finding: Diagnostic) {
+        if finding.severity != Severity::Note {
+            self.log.borrow_mut().push(finding.clone());
+        }
+        self.own.push(finding);
+    }
+
+    fn extend(&mut self, findings: impl IntoIterator<Item = Diagnostic>) {
+        findings.into_iter().for_each(|finding| self.push(finding));
+    }
+}
+
 /// `None` where only the config is checked.
 type Built = Result<Option<Box<dyn Dataset>>, Problems>;
 
@@ -233,6 +262,8 @@ struct Source<'a> {
     kind: &'static str,
     /// `None`: nothing is read, only the config is checked.
     files: Option<&'a dyn Files>,
+    /// Where files of class names are, also if only the config is checked.
+    names: Option<&'a dyn Files>,
     /// What its keys were mapped to.
     notes: Vec<Diagnostic>,
     /// All of those so far.
@@ -301,8 +332,19 @@ fn read(
     files: &dyn Files,
     notes: Vec<Diagnostic>,
 ) -> Result<Box<dyn Dataset>, Problems> {
-    let built = make(node, Some(files), notes, &RefCell::default())?;
-    built.ok_or_else(|| problem(node, "type", "no data set was built", ""))
+    let log = RefCell::default();
+    let built = make(node, Some(files), Some(files), notes, &log);
+    let missing = || problem(node, "type", "no data set was built", "");
+    built
+        .and_then(|built| built.ok_or_else(missing))
+        .map_err(|mut problems| {
+            // What was noticed before may be the reason.
+            let known: BTreeSet<String> = problems.iter().map(ToString::to_string).collect();
+            let warnings = log.into_inner().into_iter();
+            let warnings = warnings.filter(|d| d.severity == Severity::Warning);
+            problems.extend(warnings.filter(|d| !known.contains(&d.to_string())));
+            problems
+        })
 }
 
 /// Reads the data set of `train`, `val` or `test`: `{split}_dataloader.dataset`, or `data.{split}` of MMDetection 2.x.
@@ -315,6 +357,9 @@ pub fn from_config(
     files: &dyn Files,
 ) -> Result<Box<dyn Dataset>, Problems> {
     let (loader, notes) = legacy::dataloader(config, split);
+    if let Some(error) = stray_loader(loader.as_ref(), split) {
+        return Err(vec![error]);
+    }
     let Some(dataset) = loader.as_ref().and_then(|l| l.get("dataset")) else {
         let message = format!("the config has no data set for `{split}`: no `{split}_dataloader`");
         return Err(problem(
@@ -327,17 +372,26 @@ pub fn from_config(
     read(dataset, files, notes)
 }
 
+/// The error of `train_dataloader = dict(...),`.
+fn stray_loader(loader: Option<&Node>, split: &str) -> Option<Diagnostic> {
+    stray_comma(&format!("`{split}_dataloader`"), loader?)
+}
+
 /// A data set inside another one.
 fn nested(node: &Node, outer: &Source<'_>) -> Built {
-    make(node, outer.files, Vec::new(), outer.log)
+    make(node, outer.files, outer.names, Vec::new(), outer.log)
 }
 
 fn make(
     node: &Node,
     files: Option<&dyn Files>,
+    names: Option<&dyn Files>,
     mut notes: Vec<Diagnostic>,
     log: &RefCell<Vec<Diagnostic>>,
 ) -> Built {
+    if let Some(error) = stray_comma("this data set", node) {
+        return Err(vec![error]);
+    }
     let (node, mapped) = legacy::dataset(node);
     notes.extend(mapped);
     log.borrow_mut().extend(notes.iter().cloned());
@@ -360,6 +414,7 @@ fn make(
             node: &node,
             kind,
             files,
+            names,
             notes,
             log,
         };
@@ -400,6 +455,9 @@ fn pipeline(node: &Node, kind: &str) -> Result<Vec<Box<dyn Transform>>, Problems
     let Some(items) = list.as_items() else {
         return transforms::build_all(Some(list));
     };
+    if let Some(error) = transforms::list_in_a_tuple(list) {
+        return Err(vec![error]);
+    }
     let (mut steps, mut problems) = (Vec::new(), Vec::new());
     for item in items {
         let step = match transforms::build(item) {
@@ -434,4 +492,41 @@ fn pipeline(node: &Node, kind: &str) -> Result<Vec<Box<dyn Transform>>, Problems
     } else {
         Err(problems)
     }
+}
+
+/// The error of a pipeline of which a step needs the picture before one has loaded it.
+fn unloaded(node: &Node, steps: &[Box<dyn Transform>]) -> Option<Diagnostic> {
+    fn loads(step: &dyn Transform) -> bool {
+        step.name() == "LoadImageFromFile" || step.children().into_iter().any(loads)
+    }
+    // Those read what the data set knows of the picture.
+    let needs =
+        |step: &dyn Transform| !matches!(step.name(), "LoadAnnotations" | "LoadEmptyAnnotations");
+    let at = steps
+        .iter()
+        .position(|step| needs(&**step) || loads(&**step))?;
+    if loads(&*steps[at]) {
+        return None;
+    }
+    let list = node.get("pipeline")?;
+    let later = steps[at..].iter().any(|step| loads(&**step));
+    let (message, place, label, help) = match later {
+        true => (
+            format!(
+                "`{}` comes before `LoadImageFromFile`: there is no picture yet",
+                steps[at].name()
+            ),
+            list.as_items()?.get(at)?,
+            "",
+            "move `LoadImageFromFile` to the front",
+        ),
+        false => (
+            "no step of this pipeline loads the picture: `LoadImageFromFile` is missing".to_owned(),
+            list.as_items()?.first()?,
+            "the first step",
+            "begin the pipeline with dict(type='LoadImageFromFile')",
+        ),
+    };
+    let error = Diagnostic::error(message).kind(Kind::Missing);
+    Some(error.at(&place.origin, label).help(help))
 }

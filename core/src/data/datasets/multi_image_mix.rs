@@ -8,7 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
 
-use super::{Built, Dataset, MetaInfo, Others, SampleError, Source, caught, nested, pipeline};
+use super::{
+    Built, Dataset, MetaInfo, Others, SampleError, Source, caught, nested, pipeline, unloaded,
+};
 use crate::config::{Diagnostic, Node};
 use crate::data::picture::Problem;
 use crate::data::sample::{DataInfo, Sample};
@@ -45,6 +47,10 @@ pub(super) fn build(source: &Source<'_>) -> Built {
     let steps = pipeline(node, source.kind)
         .map_err(|p| problems.extend(p))
         .ok();
+    // Where the data set inside loads nothing, this pipeline has to.
+    if node.get("dataset").is_some_and(|inner| !has_steps(inner)) {
+        problems.extend(steps.as_ref().and_then(|steps| unloaded(node, steps)));
+    }
     let inner = node.get("dataset").map(|inner| nested(inner, source));
     let inner = inner.and_then(|made| made.map_err(|p| problems.extend(p)).ok());
     let (Some(options), Some(steps), Some(inner), true) =
@@ -71,6 +77,19 @@ pub(super) fn build(source: &Source<'_>) -> Built {
         dataset.notes.extend(source.notes.iter().cloned());
         Box::new(dataset)
     }))
+}
+
+/// Whether a data set, or all those inside it, have a pipeline.
+fn has_steps(dataset: &Node) -> bool {
+    let several = dataset.get("datasets").and_then(Node::as_items);
+    match (dataset.get("dataset"), several) {
+        (Some(inner), _) => has_steps(inner),
+        (None, Some(all)) => all.iter().all(has_steps),
+        (None, None) => {
+            let steps = dataset.get("pipeline").and_then(Node::as_items);
+            steps.is_some_and(|steps| !steps.is_empty())
+        }
+    }
 }
 
 impl MultiImageMixDataset {

@@ -618,7 +618,7 @@ fn categories_of_one_name() {
     let dataset = built(&set("'dog', 'cat'"), &strange(image, &object(0), same)).unwrap();
     assert_eq!(dataset.labels(0), [0]);
     let text = notes(&*dataset);
-    assert!(text.contains("2 categories with the `id` of an earlier category: annotations of that `id` are of the later one (0: `dog`, then `dog`, 2: `cat`, then `cow`)"), "{text}");
+    assert!(text.contains("2 categories with the `id` of an earlier category: annotations of that `id` are of the later one (0: `dog`, then `dog`; 2: `cat`, then `cow`)"), "{text}");
 }
 
 #[test]
@@ -821,7 +821,7 @@ fn a_byte_order_mark_is_no_part_of_a_text() {
     );
     let error = built(&VOC.replace("('cat',)", "'names.txt'"), &files).unwrap_err();
     assert!(
-        error.contains("`names.txt`: byte 0 in line 1 is 0xE9"),
+        error.contains("'names.txt' cannot be read: byte 0 in line 1 is 0xE9"),
         "{error}"
     );
 }
@@ -1159,7 +1159,7 @@ fn the_recipe_of_the_how_to_page() {
     ] {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
-    let found = check(&config);
+    let found = check(&config, None);
     assert!(
         found
             .iter()
@@ -1171,7 +1171,7 @@ fn the_recipe_of_the_how_to_page() {
         "model = dict(data_preprocessor=dict(type='DetDataPreprocessor', mean=[123.675",
         "model = dict(data_preprocessor=dict(mean=[1.0",
     );
-    let found = shown(&check(&self::config(&other)));
+    let found = shown(&check(&self::config(&other), None));
     assert!(
         found.contains("`data_preprocessor` has another mean or std"),
         "{found}"
@@ -1189,7 +1189,7 @@ train_dataloader = dict(dataset=dict(type='CocoDataset', ann_file='none.json', p
 val_dataloader = dict(dataset=dict(type='RepeatDataset', times=2, dataset=dict(type='CocoDataset', indices='x')))
 test_dataloader = val_dataloader
 ";
-    let found = check(&config(text));
+    let found = check(&config(text), None);
     let all = shown(&found);
     for expected in [
         "error: `Mosaic` mixes several pictures, which `CocoDataset` does not give it\n --> a.py:4:15",
@@ -1309,4 +1309,229 @@ fn data_sets_of_2x() {
     );
     assert!(loader("test").unwrap().contains("ConcatDataset"));
     assert_eq!(loader("train"), None);
+}
+
+#[test]
+fn warnings_that_explain_an_error_come_with_it() {
+    let ann = r#"{"images": [{"id": 1, "file_name": "1.jpg"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}], "categories": [{"id": 1, "name": "zebu"}]}"#;
+    let files = Texts::of([("a.json", ann)]);
+    for (metainfo, warning) in [
+        (
+            "dict(CLASSES=('zebu',))",
+            "`metainfo` has `CLASSES`, which nothing reads",
+        ),
+        (
+            "dict(classes='data/classes.txt')",
+            "the file of class names 'data/classes.txt' cannot be read",
+        ),
+        (
+            "dict(classes='dog')",
+            "`classes` is the text 'dog', not a tuple",
+        ),
+    ] {
+        let leaf = format!("dict(type='CocoDataset', ann_file='a.json', metainfo={metainfo})");
+        for text in [
+            format!("dataset = {leaf}"),
+            format!(
+                "dataset = dict(type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[{leaf}]))"
+            ),
+        ] {
+            let error = built(&text, &files).unwrap_err();
+            assert!(
+                error.starts_with("error: `a.json`: 0 of 1 annotations kept"),
+                "{error}"
+            );
+            assert_eq!(
+                error.matches(&format!("warning: {warning}")).count(),
+                1,
+                "{error}"
+            );
+        }
+        let loader = format!("train_dataloader = dict(dataset={leaf})");
+        let found = check(&config(&loader), Some(&files));
+        assert!(found.iter().all(|d| d.severity == Severity::Warning));
+        assert!(shown(&found).contains(warning), "{}", shown(&found));
+    }
+    // the file is there: nothing to say
+    let files = Texts::of([("a.json", ann), ("c.txt", "zebu\n")]);
+    let text = "dict(type='CocoDataset', ann_file='a.json', metainfo=dict(classes='c.txt'))";
+    assert!(built(&format!("dataset = {text}"), &files).is_ok());
+    let found = check(
+        &config(&format!("val_dataloader = dict(dataset={text})")),
+        Some(&files),
+    );
+    assert_eq!(shown(&found), "");
+}
+
+#[test]
+fn a_pipeline_loads_the_picture_before_it_is_needed() {
+    let load = "dict(type='LoadImageFromFile')";
+    let labels = "dict(type='LoadAnnotations', with_bbox=True)";
+    let of = |steps: &str| {
+        let text = format!(
+            "train_dataloader = dict(dataset=dict(type='CocoDataset', ann_file='a.json', pipeline=[{steps}]))"
+        );
+        shown(&check(&config(&text), None))
+    };
+    for (steps, message) in [
+        (
+            format!("{labels}, dict(type='PackDetInputs')"),
+            "`LoadImageFromFile` is missing",
+        ),
+        (
+            "dict(type='Resize', scale=(8, 8))".into(),
+            "`LoadImageFromFile` is missing",
+        ),
+        (
+            format!("{labels}, dict(type='RandomFlip', prob=0.5), {load}"),
+            "`RandomFlip` comes before `LoadImageFromFile`",
+        ),
+        (
+            format!("{load}, dict(type='PackDetInputs')"),
+            "warning: no step of the training pipeline loads objects",
+        ),
+    ] {
+        let found = of(&steps);
+        assert!(
+            found.contains(message) && found.contains("help: "),
+            "{found}"
+        );
+    }
+    for steps in [
+        String::new(),
+        format!("{load}, {labels}, dict(type='PackDetInputs')"),
+        format!("{labels}, {load}, dict(type='PackDetInputs')"),
+        format!("dict(type='Compose', transforms=[{load}, {labels}]), dict(type='PackDetInputs')"),
+    ] {
+        assert_eq!(of(&steps), "", "{steps}");
+    }
+    let mixed = |inner: &str, outer: &str| {
+        let text = format!(
+            "train_dataloader = dict(dataset=dict(type='MultiImageMixDataset', pipeline=[{outer}], dataset=dict(type='RepeatDataset', \
+             times=2, dataset=dict(type='CocoDataset', ann_file='a.json', pipeline=[{inner}]))))"
+        );
+        shown(&check(&config(&text), None))
+    };
+    let flip = "dict(type='RandomFlip', prob=0.5)";
+    assert_eq!(mixed(&format!("{load}, {labels}"), flip), "");
+    assert_eq!(mixed("", &format!("{load}, {labels}, {flip}")), "");
+    let found = mixed("", flip);
+    assert!(found.contains("`LoadImageFromFile` is missing"), "{found}");
+}
+
+#[test]
+fn ranges_from_which_nothing_can_be_drawn_are_found_without_files() {
+    for (step, key) in [
+        ("dict(type='CopyPaste', max_num_pasted=0)", "max_num_pasted"),
+        ("dict(type='MixUp', ratio_range=(0.0, 1.5))", "ratio_range"),
+        (
+            "dict(type='Mosaic', center_ratio_range=(0.5, 2.5))",
+            "center_ratio_range",
+        ),
+        ("dict(type='Mosaic', img_scale=(0, 64))", "img_scale"),
+        (
+            "dict(type='CachedMixUp', ratio_range=(-1.0, 1.5))",
+            "ratio_range",
+        ),
+        ("dict(type='RandomShift', max_shift_px=0)", "max_shift_px"),
+        ("dict(type='Expand', ratio_range=(0.5, 2.0))", "ratio_range"),
+        (
+            "dict(type='RandomErasing', n_patches=2, ratio=1.0)",
+            "ratio",
+        ),
+        (
+            "dict(type='RandomErasing', n_patches=(4, 2), ratio=0.5)",
+            "n_patches",
+        ),
+        (
+            "dict(type='CutOut', n_holes=(3, 1), cutout_shape=(8, 8))",
+            "n_holes",
+        ),
+        (
+            "dict(type='RandomResize', scale=(64, 64), ratio_range=(2.0, 0.5))",
+            "ratio_range",
+        ),
+        (
+            "dict(type='RandomResize', scale=(64, 64), ratio_range=(-1.0, 0.5))",
+            "ratio_range",
+        ),
+        (
+            "dict(type='RandomAffine', scaling_ratio_range=(1.5, 0.5))",
+            "scaling_ratio_range",
+        ),
+        ("dict(type='RandomCrop', crop_size=(0, 8))", "crop_size"),
+        (
+            "dict(type='RandomCrop', crop_size=(9, 8), crop_type='absolute_range')",
+            "crop_size",
+        ),
+        ("dict(type='Resize', scale=(0, 8))", "scale"),
+        ("dict(type='Pad', size_divisor=0)", "size_divisor"),
+        ("dict(type='RandomChoiceResize', scales=[])", "scales"),
+        (
+            "dict(type='RandomCenterCropPad', crop_size=(8, 8), ratios=(0.0,), mean=[0], std=[1], to_rgb=True, test_pad_mode=None)",
+            "ratios",
+        ),
+    ] {
+        let text = format!(
+            "train_dataloader = dict(dataset=dict(type='MultiImageMixDataset', pipeline=[{step}], dataset=dict(type='CocoDataset', \
+             ann_file='a.json', pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')])))"
+        );
+        let found = check(&config(&text), None);
+        assert_eq!(found.len(), 1, "{step}: {}", shown(&found));
+        assert_eq!(found[0].severity, Severity::Error, "{step}");
+        assert!(
+            found[0].message.contains(&format!("`{key}`")),
+            "{}",
+            found[0]
+        );
+    }
+}
+
+#[test]
+fn a_comma_too_many_is_pointed_at_where_it_is() {
+    let set = "dict(type='CocoDataset', ann_file='a.json', pipeline=p)";
+    let load = "dict(type='LoadImageFromFile')";
+    for (text, what, column) in [
+        (format!("p = []\ndataset = {set},"), "this data set", "2:66"),
+        (
+            format!("x = {load},\np = [x]\ndataset = {set}"),
+            "this transform",
+            "1:35",
+        ),
+        (
+            format!("p = [{load}],\ndataset = {set}"),
+            "this pipeline",
+            "1:37",
+        ),
+        (
+            format!(
+                "a = 'b/',\np = []\ndataset = {}",
+                set.replace("pipeline", "data_root=a, pipeline")
+            ),
+            "a string expected",
+            "1:9",
+        ),
+        (
+            format!(
+                "m = dict(classes=('a',)),\np = []\ndataset = {}",
+                set.replace("pipeline", "metainfo=m, pipeline")
+            ),
+            "`metainfo` is a dict",
+            "1:25",
+        ),
+    ] {
+        let error = built(&text, &Texts::default()).unwrap_err();
+        assert!(error.contains(what), "{error}");
+        assert!(
+            error.contains(&format!("a.py:{column}\n")) && error.contains("take the comma away"),
+            "{error}"
+        );
+    }
+    let loader = config("train_dataloader = dict(dataset=dict()),");
+    let problems = shown(&from_config(&loader, "train", &Texts::default()).unwrap_err());
+    assert!(
+        problems.contains("`train_dataloader` is a tuple of one dict"),
+        "{problems}"
+    );
 }

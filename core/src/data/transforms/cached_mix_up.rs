@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::cached_mosaic::{Cache, CacheRule};
+use super::cached_mosaic::{Cache, CacheRule, but_the_last};
 use super::mix_up::{MixUp, MixUpDrawn, Options};
 use super::mixing::{PadVal, probability};
 use super::{Context, Others, Outcome, Transform};
@@ -143,6 +143,7 @@ impl Transform for CachedMixUp {
         cx: &mut Context<'_>,
     ) -> Option<Result<Vec<usize>, Problem>> {
         Some(cx.drawn("CachedMixUp.indexes", |random| {
+            but_the_last("CachedMixUp", others.len())?;
             let index = self.mix_up.draw_other(|| {
                 let index = random.randint(0, others.len() as i64 - 1)? as usize;
                 Ok((index, others.has_objects(index, random)))

@@ -135,8 +135,19 @@ impl Transform for CachedMosaic {
     }
 }
 
+/// A choice among all pictures of a data set but the last needs two.
+pub(super) fn but_the_last(name: &str, len: usize) -> Result<(), Problem> {
+    match len {
+        0 | 1 => Err(Problem::Transform(format!(
+            "`{name}` draws among all pictures but the last, of which the data set has {len}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Three places, never the last of `len`.
 fn three(len: usize, random: &mut dyn Random) -> Result<Vec<usize>, Problem> {
+    but_the_last("CachedMosaic", len)?;
     let draw = |_| Ok(random.randint(0, len as i64 - 1)? as usize);
     (0..3).map(draw).collect()
 }

@@ -13,7 +13,7 @@ use crate::data::picture::Problem;
 use crate::data::pixels::{Op, Pixels};
 use crate::data::random::{Choice, Random};
 use crate::data::sample::Sample;
-use crate::registry::Problems;
+use crate::registry::{Problems, problem};
 use crate::structures::{Bitmap, Masks, Reason, Xyxy};
 
 /// Objects from one picture to another.
@@ -54,6 +54,12 @@ struct Config {
 impl CopyPaste {
     fn read(node: &Node) -> Result<Self, Problems> {
         let config: Config = node.read()?;
+        if let Some(most) = config.max_num_pasted.filter(|n| *n < 1) {
+            let message =
+                format!("`max_num_pasted` is {most}: fewer than that many objects are pasted");
+            let help = "must be at least 1, with which none is pasted; to paste none, leave `CopyPaste` out";
+            return Err(problem(node, "max_num_pasted", message, help));
+        }
         Ok(Self {
             max_num_pasted: config.max_num_pasted.unwrap_or(100),
             bbox_occluded_thr: config.bbox_occluded_thr.unwrap_or(10.0),
@@ -285,6 +291,13 @@ mod tests {
                 assert_eq!(gt.dropped[0].bbox, [0.0, 0.0, 4.0, 2.0]);
             }
         }
+    }
+
+    #[test]
+    fn a_range_without_a_number_is_refused() {
+        let node = crate::config::parse_value("dict(type='CopyPaste', max_num_pasted=0)");
+        let problems = CopyPaste::read(&node.unwrap()).unwrap_err();
+        assert!(problems[0].to_string().contains("`max_num_pasted` is 0"));
     }
 
     #[test]

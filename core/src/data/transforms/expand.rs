@@ -4,6 +4,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::canvas::{checked, stored};
+use super::level::within;
 use super::{Draws, Outcome, Transform};
 use crate::config::Node;
 use crate::data::picture::Problem;
@@ -100,9 +101,11 @@ pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Problems> {
     if config.to_rgb.unwrap_or(true) {
         mean.reverse();
     }
+    let ratio_range = config.ratio_range.unwrap_or([1.0, 4.0]);
+    within(node, "ratio_range", ratio_range, 1.0..=f64::INFINITY)?;
     Ok(Box::new(Expand {
         mean,
-        ratio_range: config.ratio_range.unwrap_or([1.0, 4.0]),
+        ratio_range,
         prob: config.prob.unwrap_or(0.5),
     }))
 }

@@ -110,6 +110,26 @@ pub(super) fn chance(node: &Node, key: &str, value: f64) -> Result<(), Problems>
     Err(problem(node, key, message, ""))
 }
 
+/// A range from which is drawn: both of its ends must be within `allowed`.
+pub(super) fn within(
+    node: &Node,
+    key: &str,
+    [low, high]: [f64; 2],
+    allowed: RangeInclusive<f64>,
+) -> Result<(), Problems> {
+    if allowed.contains(&low) && allowed.contains(&high) {
+        return Ok(());
+    }
+    let (from, to) = (allowed.start(), allowed.end());
+    let must = match to.is_finite() {
+        true => format!("both must be from {from} to {to}"),
+        false if *from > 0.0 && *from < 1e-9 => "both must be more than 0".to_owned(),
+        false => format!("both must be at least {from}"),
+    };
+    let message = format!("`{key}` is ({low}, {high}), {must}");
+    Err(problem(node, key, message, ""))
+}
+
 /// mmdet asserts that some options are floats: an int is a mistake there.
 pub(super) fn float(node: &Node, key: &str) -> Result<(), Problems> {
     match node.get(key).map(|n| &n.value) {

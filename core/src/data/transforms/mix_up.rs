@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use smalti_shaders::reference::resize::{Interpolation, View, linear_f64};
 
 use super::canvas::{checked, stored};
+use super::level::within;
 use super::mixing::{PadVal, fitted, img_scale, mixed, of, rescaled};
 use super::{Draws, Method, Others, Outcome, Transform};
 use crate::config::Node;
@@ -102,9 +103,16 @@ impl MixUp {
             let help = "at least one picture must be tried";
             return Err(problem(node, "max_iters", "`max_iters` is 0", help));
         }
+        let ratio_range = options.ratio_range.unwrap_or([0.5, 1.5]);
+        within(
+            node,
+            "ratio_range",
+            ratio_range,
+            f64::MIN_POSITIVE..=f64::INFINITY,
+        )?;
         Ok(Self {
             img_scale: img_scale(node, options.img_scale)?,
-            ratio_range: options.ratio_range.unwrap_or([0.5, 1.5]),
+            ratio_range,
             flip_ratio: options.flip_ratio.unwrap_or(0.5),
             pad_val: options.pad_val.unwrap_or(PadVal::Float(114.0)),
             max_iters,

@@ -68,7 +68,7 @@ use super::picture::Problem;
 use super::pixels::Pixels;
 use super::random::Random;
 use super::sample::Sample;
-use crate::config::{Diagnostic, Kind, Node, nearest};
+use crate::config::{Diagnostic, Kind, Node, nearest, stray_comma};
 use crate::registry::{Problems, problem, unsupported};
 
 use not_yet::NOT_YET;
@@ -255,7 +255,12 @@ impl<'a> Context<'a> {
         draw: impl FnOnce(&mut dyn Random) -> Result<P, Problem>,
     ) -> Result<P, Problem> {
         let drawn = match &mut self.replay {
-            None => draw(self.random)?,
+            None => draw(self.random).map_err(|problem| match problem {
+                Problem::Transform(text) if text.starts_with("np.") => {
+                    Problem::Transform(format!("`{name}` cannot draw: {text}"))
+                }
+                other => other,
+            })?,
             Some(queue) => {
                 let fail = |what: String| {
                     Problem::Transform(format!("the replayed draws do not fit: {what}"))
@@ -394,6 +399,9 @@ fn kind_of<K: Copy>(node: &Node, kinds: &[K], name: fn(K) -> &'static str) -> Re
 /// # Errors
 /// An unknown type, or options that it does not have.
 pub fn build(node: &Node) -> Result<Box<dyn Transform>, Problems> {
+    if let Some(error) = stray_comma("this transform", node) {
+        return Err(vec![error]);
+    }
     let Some(kind) = node.get("type").and_then(Node::as_type) else {
         let found = format!(
             "a transform is a dict with a `type`, found {}",
@@ -428,6 +436,15 @@ pub fn build(node: &Node) -> Result<Box<dyn Transform>, Problems> {
     Err(vec![error.help(help)])
 }
 
+/// The error of `pipeline = [...],`, whose comma makes it a tuple of one list.
+pub(in crate::data) fn list_in_a_tuple(node: &Node) -> Option<Diagnostic> {
+    let [inner] = node.as_items()? else {
+        return None;
+    };
+    inner.as_items()?;
+    stray_comma("this pipeline", node)
+}
+
 /// Reads a list of transforms; `None` is an empty list.
 ///
 /// # Errors
@@ -436,6 +453,9 @@ pub fn build_all(node: Option<&Node>) -> Result<Vec<Box<dyn Transform>>, Problem
     let Some(node) = node.filter(|n| !n.is_none()) else {
         return Ok(Vec::new());
     };
+    if let Some(error) = list_in_a_tuple(node) {
+        return Err(vec![error]);
+    }
     let Some(items) = node.as_items() else {
         let message = format!(
             "a pipeline is a list of transforms, found {}",

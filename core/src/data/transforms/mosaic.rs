@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::canvas::{checked, stored};
+use super::level::within;
 use super::mixing::{PadVal, fitted, img_scale, mixed, of, probability, rescaled};
 use super::{Draws, Others, Outcome, Transform};
 use crate::config::Node;
@@ -74,9 +75,11 @@ impl Mosaic {
         pad_val: Option<PadVal>,
         prob: Option<f64>,
     ) -> Result<Self, Problems> {
+        let center_ratio_range = center_ratio_range.unwrap_or([0.5, 1.5]);
+        within(node, "center_ratio_range", center_ratio_range, 0.0..=2.0)?;
         Ok(Self {
             img_scale: img_scale(node, scale)?,
-            center_ratio_range: center_ratio_range.unwrap_or([0.5, 1.5]),
+            center_ratio_range,
             bbox_clip_border: bbox_clip_border.unwrap_or(true),
             pad_val: pad_val.unwrap_or(PadVal::Float(114.0)),
             prob: probability(node, prob)?,

@@ -345,7 +345,7 @@ fn train_mode(node: &Node, config: &Config, problems: &mut Problems) -> Option<M
     must_be_none(node, "test_pad_mode", "train", problems);
     let off = |key: &str| node.get(key).is_some_and(Node::is_none);
     let ratios = match &config.ratios {
-        Some(ratios) if ratios.is_empty() => None,
+        Some(ratios) if !ratios.iter().all(|r| *r > 0.0) || ratios.is_empty() => None,
         Some(ratios) => Some(ratios.clone()),
         None if off("ratios") => None,
         None => Some(vec![0.9, 1.0, 1.1]),

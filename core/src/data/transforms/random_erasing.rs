@@ -138,9 +138,15 @@ pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Problems> {
         let message = "`img_border_value` must be a number or a tuple of three";
         return Err(problem(node, "img_border_value", message, ""));
     };
+    let patches = count(node, "n_patches", &config.n_patches)?;
+    let ratio = ratio(node, &config.ratio)?;
+    if ratio == [1.0; 2] && patches[1] > 0 {
+        let message = "`ratio` is 1: there is no place to draw for a patch as large as the picture";
+        return Err(problem(node, "ratio", message, "must be less than 1"));
+    }
     Ok(Box::new(RandomErasing {
-        patches: count(node, "n_patches", &config.n_patches)?,
-        ratio: ratio(node, &config.ratio)?,
+        patches,
+        ratio,
         squared: config.squared.unwrap_or(true),
         erased_thr: config.bbox_erased_thr.unwrap_or(0.9),
         fill,
@@ -231,6 +237,7 @@ mod tests {
             "n_patches=1",
             "ratio=0.5",
             "n_patches=1, ratio=1.5",
+            "n_patches=1, ratio=1",
             "n_patches=1, ratio=(0.5, 0.5)",
             "n_patches=1, ratio=[0.1, 0.5]",
             "n_patches=(3, 1), ratio=0.5",

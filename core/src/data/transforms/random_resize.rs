@@ -108,7 +108,7 @@ fn scales(node: &Node, scale: &Node, ratio: Option<[f64; 2]>) -> Result<Scales, 
             return Err(problem(node, "scale", message, help));
         };
         let finite = least.is_finite() && most.is_finite();
-        if !(finite && least <= most && most > 0.0) {
+        if !(finite && least <= most && most > 0.0 && least >= 0.0) {
             let message =
                 format!("`ratio_range` is ({least}, {most}), must rise to a positive number");
             return Err(problem(node, "ratio_range", message, ""));

@@ -95,8 +95,10 @@ pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Problems> {
     let prob = config.prob.unwrap_or(0.5);
     chance(node, "prob", prob)?;
     let max_shift_px = config.max_shift_px.unwrap_or(32);
-    if max_shift_px < 0 {
-        let message = format!("`max_shift_px` is {max_shift_px}, must not be negative");
+    if max_shift_px < 1 {
+        let message = format!(
+            "`max_shift_px` is {max_shift_px}: shifts are drawn from -n on and below n, so it must be at least 1"
+        );
         return Err(problem(node, "max_shift_px", message, ""));
     }
     Ok(Box::new(RandomShift {
@@ -155,7 +157,12 @@ mod tests {
 
     #[test]
     fn asserts_and_strangers() {
-        for text in ["prob=1.5", "max_shift_px=-1", "max_shift_px=0.5"] {
+        for text in [
+            "prob=1.5",
+            "max_shift_px=-1",
+            "max_shift_px=0",
+            "max_shift_px=0.5",
+        ] {
             let text = format!("dict(type='RandomShift', {text})");
             assert_eq!(mistakes(&text).len(), 1, "{text}");
         }
