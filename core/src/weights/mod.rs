@@ -16,7 +16,6 @@
 use std::fmt;
 
 mod burnpack;
-mod cbor;
 mod dtype;
 mod error;
 mod graph;
@@ -238,7 +237,7 @@ fn read_zip(
     let order = archive.small(file, &format!("{folder}byteorder"), 16);
     let big_endian = order.is_some_and(|order| order.starts_with(b"big"));
     let inflated;
-    let (bytes, base) = match entry.stored_range(file)? {
+    let (bytes, base) = match entry.stored_range()? {
         Some(range) => (
             file.get(range.clone()).unwrap_or_default(),
             Some(range.start),
