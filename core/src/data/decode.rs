@@ -6,10 +6,10 @@
 //! - Orientation: JPEG and PNG turn as EXIF says, unless the colour type ignores it; TIFF always;
 //!   WebP only with `imdecode_backend='pillow'`.
 //! - 16 bits: the upper 8, but `round(v / 257)` of a colour TIFF. Alpha is dropped, not blended; TIFF has more: see
-//!   [`tiff`].
+//!   `decode/tiff.rs`.
 //! - CMYK: OpenCV's formula. A file that ends too early is an error; a damaged one that does not
 //!   end early is shown as far as it goes, as OpenCV does.
-//! - Sizes: [`SizeLimits`], and no more than the file's length can hold ([`most_pixels`]), before anything is allocated.
+//! - Sizes: [`SizeLimits`], and no more than the file's length can hold (`most_pixels`), before anything is allocated.
 //!
 //! Where we differ: GIF is read (its first frame; OpenCV 4.11's wheel reads none); so is a JPEG that
 //! lacks nothing but its end marker; grey of a colour PNG is 1 level off in 0.4% (and its gamma is ignored);

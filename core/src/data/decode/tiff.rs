@@ -328,9 +328,12 @@ impl<'a> Page<'a> {
             }
             let out = samples.chunks_exact_mut(width * take);
             for (row, out) in data.chunks_exact(row_bytes).zip(out) {
+                let count = take.min(step);
                 for (x, pixel) in out.chunks_exact_mut(take).enumerate() {
-                    for c in 0..take.min(step) {
-                        pixel[plane + c] = self.sample(row, x * step + c);
+                    let pixel = &mut pixel[plane..plane + count];
+                    match self.bits {
+                        8 => pixel.copy_from_slice(&row[x * step..][..count]),
+                        _ => (0..count).for_each(|c| pixel[c] = self.sample(row, x * step + c)),
                     }
                 }
             }
@@ -338,9 +341,9 @@ impl<'a> Page<'a> {
         Ok(samples)
     }
 
+    /// A sample that is not a byte.
     fn sample(&self, row: &[u8], i: usize) -> u8 {
         match self.bits {
-            8 => row[i],
             16 => {
                 let wide = self.wide(&row[2 * i..]);
                 // libtiff cuts grey, and rounds colour
