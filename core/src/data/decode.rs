@@ -599,7 +599,7 @@ mod tests {
         let error = decode("big.jpg", &jpeg_bytes(), &options).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "big.jpg: 48x32 pixels: that is more than the limit of 1535, which the environment variable \
+            "big.jpg: 48x32 pixels are more than the limit of 1535, which the environment variable \
              OPENCV_IO_MAX_IMAGE_PIXELS changes"
         );
         // files of some hundred bytes that claim 900 million pixels: nothing is allocated for them

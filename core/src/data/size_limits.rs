@@ -77,14 +77,14 @@ impl SizeLimits {
         [width, height]: [usize; 2],
         f: &mut fmt::Formatter<'_>,
     ) -> fmt::Result {
-        let (what, limit, variable) = match () {
-            () if width > self.width => ("the width is", self.width, VARIABLES[1]),
-            () if height > self.height => ("the height is", self.height, VARIABLES[2]),
-            () => ("that is", self.pixels, VARIABLES[0]),
+        let (more, limit, variable) = match () {
+            () if width > self.width => ("wider", self.width, VARIABLES[1]),
+            () if height > self.height => ("higher", self.height, VARIABLES[2]),
+            () => ("more", self.pixels, VARIABLES[0]),
         };
         write!(
             f,
-            "{width}x{height} pixels: {what} more than the limit of {limit}"
+            "{width}x{height} pixels are {more} than the limit of {limit}"
         )?;
         match cfg!(target_arch = "wasm32") {
             true => write!(f, "; make the picture smaller"),
@@ -149,10 +149,10 @@ mod tests {
         let why = |size| limits.check(size).unwrap_err().to_string();
         assert_eq!(
             why([20, 6]),
-            "20x6 pixels: that is more than the limit of 100, which the environment variable OPENCV_IO_MAX_IMAGE_PIXELS changes"
+            "20x6 pixels are more than the limit of 100, which the environment variable OPENCV_IO_MAX_IMAGE_PIXELS changes"
         );
-        assert!(why([51, 1]).contains("the width is more than the limit of 50"));
+        assert!(why([51, 1]).contains("51x1 pixels are wider than the limit of 50"));
         assert!(why([1, 41]).contains("OPENCV_IO_MAX_IMAGE_HEIGHT"));
-        assert!(why([usize::MAX, 2]).contains("the width is"));
+        assert!(why([usize::MAX, 2]).contains("are wider than"));
     }
 }

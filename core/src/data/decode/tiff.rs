@@ -9,11 +9,8 @@
 //! pixel, L*a*b*, YCbCr with subsampling outside of JPEG, two-dimensional fax of group 3, JPEG of the old style.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
 use std::io::{Cursor, ErrorKind};
 
-use ::fax::BitReader;
-use ::fax::maps::{black, white};
 use ::tiff::TiffError;
 use ::tiff::decoder::Decoder;
 use ::tiff::decoder::ifd::Value;
@@ -24,6 +21,12 @@ use super::{
     ColorType, DecodeOptions, JPEG_LIMITS, LUMA, ONLY_EIGHT_BITS, Problem, finish, jpeg_problem,
 };
 use crate::data::picture::Picture;
+
+mod colour;
+mod unpack;
+
+use colour::Colour;
+use unpack::{DEFLATE, FAX2, FAX3, FAX4, JPEG, LZW, NONE, OLD_DEFLATE, PACK_BITS};
 
 /// Decodes the first page of `bytes`.
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Picture, Problem> {
@@ -115,7 +118,7 @@ impl<'a> Page<'a> {
             return unread(kind);
         }
         let compression = one(Tag::Compression, 1)?;
-        if let Some(name) = unread_compression(compression, one(T4_OPTIONS, 0)?) {
+        if let Some(name) = unpack::name_of_unread(compression, one(T4_OPTIONS, 0)?) {
             return unread(&format!("compression {compression} ({name})"));
         }
         let tile_width = one(Tag::TileWidth, 0)?;
@@ -407,18 +410,7 @@ impl<'a> Page<'a> {
             return Ok(packed);
         }
         let mut out = vec![0; length];
-        let filled = match self.compression {
-            PACK_BITS => pack_bits(&packed, &mut out),
-            LZW => lzw(&packed, &mut out)?,
-            FAX2 | FAX3 | FAX4 => fax(&packed, &mut out, self.tile[0], self.compression)?,
-            _ => {
-                let mut inflater = flate2::Decompress::new(true);
-                let finish = flate2::FlushDecompress::Finish;
-                let done = inflater.decompress(&packed, &mut out, finish);
-                done.map_err(|error| corrupt(error.to_string()))?;
-                inflater.total_out() as usize
-            }
-        };
+        let filled = unpack::fill(&packed, &mut out, self.compression, self.tile[0])?;
         if filled < length {
             return Err(Problem::Truncated);
         }
@@ -466,101 +458,6 @@ impl<'a> Page<'a> {
     }
 }
 
-/// How samples become grey, or blue, green, red.
-enum Colour {
-    Grey {
-        inverted: bool,
-        highest: u32,
-        straight_alpha: bool,
-    },
-    Rgb,
-    Rgba {
-        straight_alpha: bool,
-    },
-    Palette(Vec<[u8; 3]>),
-    Cmyk,
-    YCbCr,
-}
-
-impl Colour {
-    /// Samples of a pixel that are looked at.
-    fn reads(&self) -> usize {
-        match self {
-            Self::Grey { straight_alpha, .. } => 1 + usize::from(*straight_alpha),
-            Self::Palette(_) => 1,
-            Self::Rgb | Self::YCbCr => 3,
-            Self::Rgba { .. } | Self::Cmyk => 4,
-        }
-    }
-
-    /// A row of samples to pixels of 1, 3 or 4 channels.
-    fn paint(&self, from: &[u8], to: &mut [u8], channels: usize) {
-        let pixels = from.chunks_exact(self.reads());
-        for (s, to) in pixels.zip(to.chunks_exact_mut(channels)) {
-            let (bgr, alpha) = match self {
-                Self::Grey {
-                    inverted,
-                    highest,
-                    straight_alpha,
-                } => {
-                    let level = u32::from(s[0]);
-                    let level = if *inverted { highest - level } else { level };
-                    let grey = (level * 255 / highest) as u8;
-                    to[0] = if *straight_alpha {
-                        times(grey, s[1])
-                    } else {
-                        grey
-                    };
-                    continue;
-                }
-                Self::Palette(palette) => (palette[usize::from(s[0])], 255),
-                Self::Rgb => ([s[2], s[1], s[0]], 255),
-                Self::Rgba { straight_alpha } => {
-                    let alpha = if *straight_alpha { s[3] } else { 255 };
-                    ([2, 1, 0].map(|c| times(s[c], alpha)), s[3])
-                }
-                Self::Cmyk => {
-                    let light = 255 - u32::from(s[3]);
-                    (
-                        [2, 1, 0].map(|c| (light * (255 - u32::from(s[c])) / 255) as u8),
-                        255,
-                    )
-                }
-                Self::YCbCr => (bgr_from_ycbcr([s[0], s[1], s[2]]), 255),
-            };
-            to[..3].copy_from_slice(&bgr);
-            if let Some(last) = to.get_mut(3) {
-                *last = alpha;
-            }
-        }
-    }
-}
-
-/// libtiff's product of a sample and alpha.
-fn times(v: u8, alpha: u8) -> u8 {
-    ((u32::from(v) * u32::from(alpha) + 127) / 255) as u8
-}
-
-/// libtiff's conversion in 16 bits of fraction, with the coefficients of CCIR 601 and the full range.
-fn bgr_from_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
-    const HALF: i32 = 1 << 15;
-    let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
-    let red = y + ((91881 * cr + HALF) >> 16);
-    let green = y + ((-46802 * cr - 22553 * cb + HALF) >> 16);
-    let blue = y + ((116130 * cb + HALF) >> 16);
-    [blue, green, red].map(|v| v.clamp(0, 255) as u8)
-}
-
-const NONE: u64 = 1;
-const FAX2: u64 = 2;
-const FAX3: u64 = 3;
-const FAX4: u64 = 4;
-const LZW: u64 = 5;
-const JPEG: u64 = 7;
-const DEFLATE: u64 = 8;
-const PACK_BITS: u64 = 32773;
-const OLD_DEFLATE: u64 = 32946;
-
 const SEPARATED: u64 = 5;
 const YCBCR: u64 = 6;
 
@@ -583,129 +480,6 @@ fn is_near(value: &Value, usual: &[f64]) -> bool {
 
 const T4_OPTIONS: Tag = Tag::Unknown(292);
 const INK_SET: Tag = Tag::Unknown(332);
-
-/// The name of a compression that is not read.
-fn unread_compression(compression: u64, t4_options: u64) -> Option<&'static str> {
-    Some(match compression {
-        FAX3 if t4_options & 1 == 1 => "two-dimensional fax of group 3",
-        NONE | FAX2 | FAX3 | FAX4 | LZW | JPEG | DEFLATE | PACK_BITS | OLD_DEFLATE => return None,
-        6 => "JPEG of the old style",
-        9 | 10 | 34661 => "JBIG",
-        32766 => "NeXT",
-        32771 => "fax in words",
-        32809 => "ThunderScan",
-        32908 => "Pixar",
-        34676 | 34677 => "SGI LogLuv",
-        33003 | 33005 | 34712 => "JPEG 2000",
-        34887 => "LERC",
-        34892 => "lossy JPEG of a DNG",
-        34925 => "LZMA",
-        50000 => "Zstandard",
-        50001 => "WebP",
-        50002 | 52546 => "JPEG XL",
-        _ => "unknown",
-    })
-}
-
-/// Fills `out` and gives the number of bytes that were there.
-fn pack_bits(packed: &[u8], out: &mut [u8]) -> usize {
-    let (mut rest, mut filled) = (packed, 0);
-    while let [code, tail @ ..] = rest {
-        let free = &mut out[filled..];
-        let (used, count) = match usize::from(*code) {
-            128 => (0, 0),
-            n if n < 128 => (n + 1, n + 1),
-            n => (1, 257 - n),
-        };
-        let Some((from, tail)) = tail.split_at_checked(used) else {
-            break;
-        };
-        let count = count.min(free.len());
-        match used {
-            1 => free[..count].fill(from[0]),
-            _ => free[..count].copy_from_slice(&from[..count]),
-        }
-        (rest, filled) = (tail, filled + count);
-    }
-    filled
-}
-
-fn lzw(packed: &[u8], out: &mut [u8]) -> Result<usize, Problem> {
-    if let [0, second, ..] = packed
-        && second & 1 == 1
-    {
-        return unread("LZW of the old style");
-    }
-    let mut decoder = weezl::decode::Configuration::with_tiff_size_switch(weezl::BitOrder::Msb, 8)
-        .with_yield_on_full_buffer(true)
-        .build();
-    let (mut read, mut filled) = (0, 0);
-    while filled < out.len() {
-        let done = decoder.decode_bytes(&packed[read..], &mut out[filled..]);
-        read += done.consumed_in;
-        filled += done.consumed_out;
-        match done.status {
-            Ok(weezl::LzwStatus::Ok) if done.consumed_in + done.consumed_out > 0 => {}
-            Ok(_) => break,
-            Err(error) => return Err(corrupt(error.to_string())),
-        }
-    }
-    Ok(filled)
-}
-
-/// Fax of group 4, 3 (one-dimensional), or with its codes alone (2): black is a set bit.
-fn fax(packed: &[u8], out: &mut [u8], width: usize, group: u64) -> Result<usize, Problem> {
-    let row_bytes = width.div_ceil(8);
-    let rows = u16::try_from(out.len() / row_bytes);
-    let (Ok(columns), Ok(rows)) = (u16::try_from(width), rows) else {
-        return unread("a fax of more than 65535 rows or columns");
-    };
-    let mut filled = 0;
-    let mut line = |transitions: &[u16]| {
-        let Some(row) = out.get_mut(filled..filled + row_bytes) else {
-            return;
-        };
-        for (x, colour) in ::fax::decoder::pels(transitions, columns).enumerate() {
-            row[x / 8] |= u8::from(colour == ::fax::Color::Black) << (7 - x % 8);
-        }
-        filled += row_bytes;
-    };
-    let input = packed.iter().copied();
-    match group {
-        FAX4 => ::fax::decoder::decode_g4(input, columns, Some(rows), line),
-        // the last line may lack its end
-        FAX3 => ::fax::decoder::decode_g3(input.chain([0, 1].repeat(6)), line),
-        _ => {
-            let input = input.chain([0; 4]).map(Ok::<u8, Infallible>);
-            let reader = ::fax::ByteReader::new(input);
-            reader.ok().and_then(|mut reader| {
-                (0..rows).try_for_each(|_| {
-                    line(&runs(&mut reader, columns)?);
-                    reader.consume(reader.bits_to_byte_boundary()).ok()
-                })
-            })
-        }
-    };
-    Ok(filled)
-}
-
-/// Where a row changes its colour, white first.
-fn runs(reader: &mut impl BitReader, columns: u16) -> Option<Vec<u16>> {
-    let (mut ends, mut at, mut white) = (Vec::new(), 0u16, true);
-    while at < columns {
-        let run = match white {
-            true => white::decode(reader)?,
-            false => black::decode(reader)?,
-        };
-        at = at.checked_add(run)?;
-        // a longer run is a sum of codes, of which the last is below 64
-        if run < 64 {
-            ends.push(at);
-            white = !white;
-        }
-    }
-    Some(ends)
-}
 
 fn problem(error: TiffError) -> Problem {
     match error {
