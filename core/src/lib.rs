@@ -33,6 +33,7 @@ mod predict;
 pub use predict::{LoadError, PredictError, Predictor, PredictorBuilder, Stage};
 
 pub mod draw;
+mod file_kind;
 pub mod host;
 pub mod results;
 mod text;

@@ -393,11 +393,11 @@ fn data_set(scratch: &Scratch) -> String {
     scratch.path("config.py")
 }
 
-/// The head of a PNG of 30,000 x 30,000 pixels, and two bytes of them.
+/// The head of a PNG of 40,000 x 40,000 pixels, and two bytes of them.
 fn huge_png() -> Vec<u8> {
     let mut header = b"IHDR".to_vec();
-    header.extend(30_000u32.to_be_bytes());
-    header.extend(30_000u32.to_be_bytes());
+    header.extend(40_000u32.to_be_bytes());
+    header.extend(40_000u32.to_be_bytes());
     header.extend([8, 2, 0, 0, 0]);
     let mut crc = flate2::Crc::new();
     crc.update(&header);
@@ -428,7 +428,7 @@ fn bad_pictures_are_named_and_lose_no_other() {
     assert!(output.status.success(), "{text}");
     for (file, id, why) in [
         ("b.jpg", 1, "ends before the picture does"),
-        ("c.png", 2, "30000x30000 pixels are more than the limit"),
+        ("c.png", 2, "40000x40000 pixels are more than the limit"),
         ("d.jpg", 3, ""),
     ] {
         let line = text

@@ -8,6 +8,7 @@ use crate::corpus::{Tally, check_all, read_rows};
 use smalti::config::{Config, Kind};
 use smalti::host::config_files::ConfigFiles;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -71,13 +72,36 @@ fn fetch(name: &str, version: &str, cache: &Path, folder: &Path) -> Result<(), S
         name.starts_with(&start) && name.ends_with(".whl")
     });
     let wheel = wheels.next().ok_or("pip left no wheel")?;
-    let file = fs::File::open(&wheel).map_err(|e| e.to_string())?;
-    let mut archive = zip::ZipArchive::new(file).map_err(|e| e.to_string())?;
     // Unpacked beside its place and then moved, so that a broken run leaves nothing half done.
     let partial = folder.with_extension("partial");
     let _ = fs::remove_dir_all(&partial);
-    archive.extract(&partial).map_err(|e| e.to_string())?;
-    fs::rename(&partial, folder).map_err(|e| e.to_string())
+    let unpacked = extract(&wheel, &partial).and_then(|()| Ok(fs::rename(&partial, folder)?));
+    unpacked.map_err(|e| format!("{}: {e}", wheel.display()))
+}
+
+fn extract(wheel: &Path, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let bytes = fs::read(wheel)?;
+    let archive = rawzip::ZipArchive::from_slice(&bytes)?;
+    for record in archive.entries() {
+        let record = record?;
+        let entry = archive.get_entry(record.wayfinder())?;
+        let path = folder.join(record.file_path().try_normalize()?.as_ref());
+        if record.is_dir() {
+            continue;
+        }
+        let mut content = Vec::new();
+        if record.compression_method() == rawzip::CompressionMethod::STORE {
+            entry
+                .verifying_reader(entry.data())
+                .read_to_end(&mut content)?;
+        } else {
+            let inflated = flate2::read::DeflateDecoder::new(entry.data());
+            entry.verifying_reader(inflated).read_to_end(&mut content)?;
+        }
+        fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        fs::write(path, content)?;
+    }
+    Ok(())
 }
 
 fn check(name: &str, version: &str) -> Option<(Tally, PathBuf)> {

@@ -34,7 +34,7 @@ pub struct DetectArgs {
     /// Checkpoint: a path, an http(s) address, torchvision://..., open-mmlab://..., or the word `load_from` for what the config names
     #[arg(value_hint = ValueHint::FilePath)]
     checkpoint: String,
-    /// Pictures, folders (their pictures, not folders in them), and globs in quotes
+    /// Pictures, folders (their pictures, not folders in them, nor files that begin with a dot), and globs in quotes
     #[arg(required = true, value_hint = ValueHint::AnyPath)]
     input: Vec<String>,
     /// Draw each picture's boxes into this folder
@@ -439,31 +439,54 @@ const ENDINGS: [&str; 12] = [
     "jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "gif", "ppm", "pgm", "pbm", "jfif",
 ];
 
-/// Pictures that the inputs name, each once, in order.
+/// Endings of pictures that are not read, so that leaving them out is worth a remark.
+const UNREAD: [&str; 16] = [
+    "heic", "heif", "avif", "jxl", "jp2", "psd", "svg", "pdf", "exr", "hdr", "tga", "dng", "cr2",
+    "cr3", "nef", "arw",
+];
+
+/// Pictures that the inputs name, each once, in order. Files that systems hide ([`is_hidden`]) only count if they are named.
 fn find_pictures(inputs: &[String]) -> Result<Vec<PathBuf>, String> {
     let mut paths = Vec::new();
     for input in inputs {
         let path = Path::new(input);
         if path.is_dir() {
             let entries = std::fs::read_dir(path).map_err(|e| format!("{input}: {e}"))?;
-            let mut found: Vec<_> = entries
-                .flatten()
-                .map(|e| e.path())
-                .filter(|p| is_picture(p))
+            let files = entries.flatten().map(|e| e.path());
+            let files = files.filter(|p| !is_hidden(p) && p.is_file());
+            let (mut found, others): (Vec<_>, Vec<_>) =
+                files.partition(|p| ENDINGS.contains(&ending(p).as_str()));
+            found.sort();
+            let unread: Vec<_> = others
+                .iter()
+                .filter(|p| UNREAD.contains(&ending(p).as_str()))
                 .collect();
+            let remark = unread.iter().min().map(|first| {
+                format!(
+                    "{} of its files are of kinds that are not read, for example {}: convert them to JPEG or PNG",
+                    unread.len(),
+                    first.display()
+                )
+            });
             if found.is_empty() {
+                let remark = remark.map_or_else(String::new, |text| format!("; {text}"));
+                let endings = ENDINGS.join(", ");
                 return Err(format!(
-                    "{input}: no pictures in this folder ({})",
-                    ENDINGS.join(", ")
+                    "{input}: no pictures in this folder ({endings}){remark}"
                 ));
             }
-            found.sort();
+            if let Some(remark) = remark {
+                crate::style::note(&format!("{input}: {remark}"));
+            }
             paths.append(&mut found);
         } else if path.exists() {
             paths.push(path.to_owned());
         } else if input.contains(['*', '?', '[']) {
+            // as in a shell: only a pattern that begins with a dot means names that do
+            let all = has_dot(path);
             let found = glob::glob(input).map_err(|e| format!("{input}: {e}"))?;
-            let mut found: Vec<_> = found.flatten().filter(|p| p.is_file()).collect();
+            let found = found.flatten().filter(|p| p.is_file());
+            let mut found: Vec<_> = found.filter(|p| all || !is_hidden(p)).collect();
             if found.is_empty() {
                 return Err(format!("{input}: no file matches"));
             }
@@ -477,13 +500,21 @@ fn find_pictures(inputs: &[String]) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-fn is_picture(path: &Path) -> bool {
-    let ending = path
-        .extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
-    path.is_file() && ENDINGS.contains(&ending.as_str())
+fn ending(path: &Path) -> String {
+    let ending = path.extension().unwrap_or_default();
+    ending.to_string_lossy().to_lowercase()
+}
+
+/// Whether it is a file that systems keep beside pictures and do not show: `._a.jpg` and `.DS_Store` of macOS, Windows' `Thumbs.db`.
+fn is_hidden(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    let of_windows = ["thumbs.db", "ehthumbs.db", "desktop.ini"];
+    has_dot(path) || of_windows.iter().any(|of| name.eq_ignore_ascii_case(of))
+}
+
+fn has_dot(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 #[cfg(test)]
@@ -524,8 +555,20 @@ mod tests {
     #[test]
     fn inputs_are_files_folders_and_globs() {
         let dir = std::env::temp_dir().join(format!("smalti-inputs-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        for name in ["b.JPG", "a.png", "notes.txt"] {
+        std::fs::create_dir_all(dir.join("phone")).unwrap();
+        for name in [
+            "b.JPG",
+            "a.png",
+            "notes.txt",
+            "._b.JPG",
+            ".hidden.png",
+            ".DS_Store",
+            "Thumbs.db",
+            "desktop.ini",
+            "phone/2.heic",
+            "phone/1.HEIC",
+            "phone/._1.HEIC",
+        ] {
             std::fs::write(dir.join(name), "").unwrap();
         }
         let text = |s: &str| dir.join(s).display().to_string();
@@ -537,6 +580,18 @@ mod tests {
                 .collect()
         };
         assert_eq!(names(&[text("")]), ["a.png", "b.JPG"]);
+        // what systems hide is left out, unless it is named
+        assert_eq!(names(&[text("*")]), ["a.png", "b.JPG", "notes.txt"]);
+        assert_eq!(names(&[text("*.JPG")]), ["b.JPG"]);
+        assert_eq!(names(&[text(".*.png")]), [".hidden.png"]);
+        assert_eq!(names(&[text("._b.JPG")]), ["._b.JPG"]);
+        let message = find_pictures(&[text("phone")]).unwrap_err();
+        assert!(
+            message.contains("no pictures in this folder")
+                && message.contains("2 of its files are of kinds that are not read, for example")
+                && message.contains("1.HEIC: convert them to JPEG or PNG"),
+            "{message}"
+        );
         assert_eq!(
             names(&[text("*.png"), text("a.png"), text("notes.txt")]),
             ["a.png", "notes.txt"]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::file_kind::no_text;
+
 /// Why a file is no text that can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
@@ -17,33 +19,6 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// How kinds of files begin.
-const BEGINNINGS: &[(&[u8], &str, &str)] = &[
-    (
-        b"\x1f\x8b",
-        "a gzip file",
-        "unpack it, for example with `gunzip`",
-    ),
-    (b"PK\x03\x04", "a zip file", "unpack it"),
-    (b"BZh", "a bzip2 file", "unpack it"),
-    (b"\xfd7zXZ\0", "an xz file", "unpack it"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
-    (b"Rar!", "a RAR archive", "unpack it"),
-    (b"\x89PNG", "a PNG picture", WRONG),
-    (b"\xff\xd8\xff", "a JPEG picture", WRONG),
-    (b"GIF8", "a GIF picture", WRONG),
-    (b"%PDF", "a PDF", WRONG),
-    (b"\x7fELF", "a program", WRONG),
-    (b"\x89HDF", "an HDF5 file", WRONG),
-    (b"\x93NUMPY", "an array of numpy", WRONG),
-    (b"PAR1", "a Parquet file", WRONG),
-    (b"SQLite format 3", "an SQLite database", WRONG),
-    (b"\x80\x02", "a Python pickle", WRONG),
-    (b"\x80\x03", "a Python pickle", WRONG),
-    (b"\x80\x04", "a Python pickle", WRONG),
-    (b"\x80\x05", "a Python pickle", WRONG),
-];
 const WRONG: &str = "name the file that is meant";
 
 /// What is wrong with a file that should be a text, or `None` if it is one. `bytes` are the file, or at least its first few thousand.
@@ -68,8 +43,8 @@ pub fn other_kind(bytes: &[u8]) -> Option<Unreadable> {
         };
         return found(size, "copy, download or write it again");
     }
-    if let Some((_, kind, help)) = BEGINNINGS.iter().find(|(b, ..)| bytes.starts_with(b)) {
-        return found(format!("it is {kind}, no text"), help);
+    if let Some(kind) = no_text(bytes).filter(|_| wide(bytes).is_none()) {
+        return found(format!("it is no text but {kind}"), WRONG);
     }
     if text.starts_with(b"version https://git-lfs.github.com/spec/") {
         let size = String::from_utf8_lossy(text);
@@ -278,7 +253,10 @@ mod tests {
             what(b" <!DOCTYPE html><html><title>404 Not Found</title>"),
             "it is an HTML page ('404 Not Found')"
         );
-        assert_eq!(what(b"\x1f\x8b\x08"), "it is a gzip file, no text");
+        assert_eq!(
+            what(b"\x1f\x8b\x08"),
+            "it is no text but gzip data (unpack it first)"
+        );
         assert_eq!(
             what(b"\x01\x02\x03ab\xc3\x05\xff"),
             "it is no text: byte 0xC3 at offset 5, and control characters"

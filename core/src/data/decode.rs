@@ -5,13 +5,15 @@
 //!   where zune-jpeg has 4.8%, up to 4 levels, and jpeg-decoder 3.8%, up to 3).
 //! - Orientation: JPEG and PNG turn as EXIF says, unless the colour type ignores it; TIFF always;
 //!   WebP only with `imdecode_backend='pillow'`.
-//! - 16 bits: the upper 8, but `round(v / 257)` of a colour TIFF. Alpha is dropped, not blended.
+//! - 16 bits: the upper 8, but `round(v / 257)` of a colour TIFF. Alpha is dropped, not blended; TIFF has more: see
+//!   `decode/tiff.rs`.
 //! - CMYK: OpenCV's formula. A file that ends too early is an error; a damaged one that does not
 //!   end early is shown as far as it goes, as OpenCV does.
+//! - Sizes: [`SizeLimits`], and no more than the file's length can hold (`most_pixels`), before anything is allocated.
 //!
 //! Where we differ: GIF is read (its first frame; OpenCV 4.11's wheel reads none); so is a JPEG that
-//! lacks nothing but its end marker; JPEG in TIFF is 1 level off in 2% of the samples; grey of a
-//! colour PNG 1 level in 0.4% (and its gamma is ignored); `unchanged` keeps 8 bits only.
+//! lacks nothing but its end marker; grey of a colour PNG is 1 level off in 0.4% (and its gamma is ignored);
+//! `unchanged` keeps 8 bits only.
 
 use std::io::Cursor;
 
@@ -23,6 +25,10 @@ use libjpeg_turbo_rs::{
 use serde::Deserialize;
 
 use super::picture::{Picture, PictureError, Problem, swap_red_blue};
+use super::size_limits::SizeLimits;
+use crate::file_kind::looks_like;
+
+mod tiff;
 
 /// mmcv's `color_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -72,44 +78,28 @@ pub enum Backend {
 }
 
 /// How a file is decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DecodeOptions {
     /// Channels and orientation.
     pub color_type: ColorType,
     /// The library to follow where they differ.
     pub backend: Backend,
-    /// Larger pictures are refused before they are decoded.
-    pub max_pixels: usize,
-}
-
-/// [`DecodeOptions::max_pixels`] unless told otherwise: 2^27, 384 MiB as BGR.
-pub const MAX_PIXELS: usize = 1 << 27;
-
-impl Default for DecodeOptions {
-    fn default() -> Self {
-        Self {
-            color_type: ColorType::default(),
-            backend: Backend::default(),
-            max_pixels: MAX_PIXELS,
-        }
-    }
+    /// Larger pictures are refused before they are decoded; by default as the environment says.
+    pub limits: Option<SizeLimits>,
 }
 
 impl DecodeOptions {
-    fn check(&self, width: usize, height: usize) -> Result<(), Problem> {
-        if width == 0 || height == 0 {
+    /// The pixels of a picture that may be read.
+    fn check(&self, size: [usize; 2]) -> Result<usize, Problem> {
+        if size.contains(&0) {
+            let [width, height] = size;
             return Err(Problem::Unsupported(format!(
                 "a picture of {width}x{height} pixels"
             )));
         }
-        match width.checked_mul(height) {
-            Some(pixels) if pixels <= self.max_pixels => Ok(()),
-            _ => Err(Problem::TooLarge {
-                width,
-                height,
-                limit: self.max_pixels,
-            }),
-        }
+        self.limits
+            .map_or_else(SizeLimits::in_force, Ok)?
+            .check(size)
     }
 }
 
@@ -120,32 +110,27 @@ impl DecodeOptions {
 pub fn decode(name: &str, bytes: &[u8], options: &DecodeOptions) -> Result<Picture, PictureError> {
     let result = match bytes {
         [] => Err(Problem::Empty),
+        // JPEG-LS begins as JPEG does
+        [0xff, 0xd8, 0xff, 0xf7, ..] => other(bytes, options),
         [0xff, 0xd8, ..] => jpeg(bytes, options),
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => tiff::decode(bytes, options),
         _ => other(bytes, options),
     };
     result.map_err(|problem| PictureError::new(name, problem))
 }
 
 fn jpeg(bytes: &[u8], options: &DecodeOptions) -> Result<Picture, Problem> {
-    let limits = DecodeLimits {
-        // coefficients of a progressive picture are the most: 3 planes of i16, and the output
-        max_memory: Some(options.max_pixels as u64 * 16 + (64 << 20)),
-        max_scans: 512,
-        ..DecodeLimits::default()
-    };
-    let problem = |error: JpegError| match error {
-        JpegError::UnexpectedEof => Problem::Truncated,
-        JpegError::Unsupported(what) => Problem::Unsupported(format!("JPEG with {what}")),
-        other => Problem::Corrupt {
-            format: "JPEG",
-            reason: other.to_string(),
-        },
-    };
-    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(problem)?;
+    let mut decoder = Decoder::new_with_limits(bytes, JPEG_LIMITS).map_err(jpeg_problem)?;
     let header = decoder.header();
     let (width, height) = (usize::from(header.width), usize::from(header.height));
     let components = header.components.len();
-    options.check(width, height)?;
+    let pixels = options.check([width, height])?;
+    // A block of 64 pixels takes a bit at least, but for arithmetic coding (lossless needs more).
+    if pixels as u64 / 64 > bytes.len() as u64 * 8
+        && !libjpeg_turbo_rs::probe(bytes).is_ok_and(|info| info.arithmetic)
+    {
+        return Err(Problem::Truncated);
+    }
     let grey = options.color_type.is_grey();
     let cmyk = matches!(
         decoder.jpeg_color_space(),
@@ -165,7 +150,7 @@ fn jpeg(bytes: &[u8], options: &DecodeOptions) -> Result<Picture, Problem> {
     decoder.set_lenient(true);
     decoder.set_output_format(format);
     let exif = decoder.exif_orientation().unwrap_or(1);
-    let image = decoder.decode_image().map_err(problem)?;
+    let image = decoder.decode_image().map_err(jpeg_problem)?;
     let short = image
         .warnings
         .iter()
@@ -184,6 +169,26 @@ fn jpeg(bytes: &[u8], options: &DecodeOptions) -> Result<Picture, Problem> {
     } else {
         picture
     })
+}
+
+/// Sizes are checked by us, before.
+const JPEG_LIMITS: DecodeLimits = DecodeLimits {
+    max_width: 65_535,
+    max_height: 65_535,
+    max_pixels: u64::MAX,
+    max_scans: 512,
+    max_memory: None,
+};
+
+fn jpeg_problem(error: JpegError) -> Problem {
+    match error {
+        JpegError::UnexpectedEof => Problem::Truncated,
+        JpegError::Unsupported(what) => Problem::Unsupported(format!("JPEG with {what}")),
+        other => Problem::Corrupt {
+            format: "JPEG",
+            reason: other.to_string(),
+        },
+    }
 }
 
 /// Whether the sampling is one that the decoder can do: factors divide the largest, as libjpeg demands;
@@ -224,18 +229,21 @@ fn other(bytes: &[u8], options: &DecodeOptions) -> Result<Picture, Problem> {
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| Problem::Unreadable(e.to_string()))?;
-    let format = reader.format().ok_or(Problem::UnknownFormat)?;
+    let unknown = || Problem::UnknownFormat {
+        looks_like: looks_like(bytes),
+    };
+    let format = reader.format().ok_or_else(unknown)?;
     let name = match format {
         ImageFormat::Png => "PNG",
         ImageFormat::WebP => "WebP",
         ImageFormat::Bmp => "BMP",
-        ImageFormat::Tiff => "TIFF",
         ImageFormat::Gif => "GIF",
         ImageFormat::Pnm => "PNM",
-        _ => return Err(Problem::UnknownFormat),
+        _ => return Err(unknown()),
     };
     let mut limits = image::Limits::default();
-    limits.max_alloc = Some(options.max_pixels as u64 * 8 + (64 << 20));
+    let most = options.limits.map_or_else(SizeLimits::in_force, Ok)?.pixels;
+    limits.max_alloc = Some((most as u64).saturating_mul(8).saturating_add(64 << 20));
     reader.limits(limits);
     let problem = |error: image::ImageError| match error {
         image::ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -249,9 +257,11 @@ fn other(bytes: &[u8], options: &DecodeOptions) -> Result<Picture, Problem> {
     };
     let mut decoder = reader.into_decoder().map_err(problem)?;
     let (width, height) = decoder.dimensions();
-    options.check(width as usize, height as usize)?;
+    let pixels = options.check([width as usize, height as usize])?;
+    if pixels as u64 > most_pixels(format, bytes.len() as u64) {
+        return Err(Problem::Truncated);
+    }
     let turns = match format {
-        ImageFormat::Tiff => true,
         ImageFormat::Png => options.color_type.turns(),
         _ => options.color_type.turns() && options.backend == Backend::Pillow,
     };
@@ -263,6 +273,23 @@ fn other(bytes: &[u8], options: &DecodeOptions) -> Result<Picture, Problem> {
     } else {
         picture
     })
+}
+
+/// The most pixels that a file of `length` bytes can hold; for formats in which a few bytes may stand for many pixels that
+/// nothing is said of, those that cost little memory are granted.
+fn most_pixels(format: ImageFormat, length: u64) -> u64 {
+    const GRANTED: u64 = 1 << 24;
+    match format {
+        // deflate: 1032 to 1, with 8 pixels in a byte
+        ImageFormat::Png => length.saturating_mul(1032 * 8),
+        // a code of 12 bits for 4096 pixels; the canvas may be larger than its frames
+        ImageFormat::Gif => length.saturating_mul(2731) + GRANTED,
+        // a run of 255 pixels in two bytes; lines may end early
+        ImageFormat::Bmp => length.saturating_mul(128) + GRANTED,
+        ImageFormat::Pnm => length.saturating_mul(8),
+        // a WebP of one colour has the same length for every size, and these are at most 2^28 pixels
+        _ => u64::MAX,
+    }
 }
 
 fn eight_bits(
@@ -278,10 +305,7 @@ fn eight_bits(
         DynamicImage::ImageRgba8(i) => (i.into_raw(), 4),
         wide => {
             if options.color_type == ColorType::Unchanged {
-                return Err(Problem::Unsupported(
-                    "more than 8 bits a sample: `color_type='unchanged'` keeps 8 only, use 'color'"
-                        .into(),
-                ));
+                return Err(Problem::Unsupported(ONLY_EIGHT_BITS.into()));
             }
             let (samples, channels) = match wide {
                 DynamicImage::ImageLuma16(i) => (i.into_raw(), 1),
@@ -290,15 +314,8 @@ fn eight_bits(
                 DynamicImage::ImageRgba16(i) => (i.into_raw(), 4),
                 _ => return Err(Problem::Unsupported("floating-point samples".into())),
             };
-            let upper = format != ImageFormat::Tiff || channels < 3;
-            let narrow = |v: u16| {
-                if upper {
-                    (v >> 8) as u8
-                } else {
-                    ((u32::from(v) + 128) / 257) as u8
-                }
-            };
-            (samples.into_iter().map(narrow).collect(), channels)
+            let narrow = samples.into_iter().map(|v| (v >> 8) as u8);
+            (narrow.collect(), channels)
         }
     };
     let unchanged = options.color_type == ColorType::Unchanged;
@@ -328,6 +345,9 @@ fn eight_bits(
     };
     finish(width, height, channels, pixels, options, luma)
 }
+
+const ONLY_EIGHT_BITS: &str =
+    "more than 8 bits a sample: `color_type='unchanged'` keeps 8 only, use 'color'";
 
 /// How a decoder makes grey of colour: weights of B, G, R, their bits, what is added to round.
 type Luma = [u32; 5];
@@ -524,7 +544,11 @@ mod tests {
         let jpeg = jpeg_bytes();
         let problem = |bytes: &[u8]| decode("x", bytes, &options).unwrap_err().problem;
         assert_eq!(problem(&[]), Problem::Empty);
-        assert_eq!(problem(b"hello, this is text"), Problem::UnknownFormat);
+        assert_eq!(
+            problem(b"hello, this is text").to_string(),
+            "not a picture that is read: it is a text file that begins with \"hello, this is text\"; \
+             expected JPEG, PNG, WebP, BMP, TIFF, GIF or PNM"
+        );
         assert_eq!(problem(&png[..png.len() - 20]), Problem::Truncated);
         assert_eq!(problem(&jpeg[..jpeg.len() * 2 / 3]), Problem::Truncated);
         assert!(
@@ -533,6 +557,8 @@ mod tests {
         );
         let error = decode("folder/x.png", &png[..20], &options).unwrap_err();
         assert!(error.to_string().starts_with("folder/x.png: "), "{error}");
+        let jpeg_ls = problem(b"\xff\xd8\xff\xf7\0\x0b").to_string();
+        assert!(jpeg_ls.contains("it looks like JPEG-LS"), "{jpeg_ls}");
         // cut anywhere, flipped anywhere: an answer, never a panic
         for format in [
             ImageFormat::Png,
@@ -562,15 +588,55 @@ mod tests {
 
     #[test]
     fn too_many_pixels_are_refused_before_decoding() {
+        let pixels = 48 * 32 - 1;
         let options = DecodeOptions {
-            max_pixels: 48 * 32 - 1,
+            limits: Some(SizeLimits {
+                pixels,
+                ..SizeLimits::default()
+            }),
             ..DecodeOptions::default()
         };
         let error = decode("big.jpg", &jpeg_bytes(), &options).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "big.jpg: 48x32 pixels are more than the limit of 1535 (`max_pixels`)"
+            "big.jpg: 48x32 pixels are more than the limit of 1535, which the environment variable \
+             OPENCV_IO_MAX_IMAGE_PIXELS changes"
         );
+        // files of some hundred bytes that claim 900 million pixels: nothing is allocated for them
+        let claims = |mut file: Vec<u8>, at: usize, sides: [&[u8]; 2]| {
+            file[at..at + sides[0].len()].copy_from_slice(sides[0]);
+            let at = at + sides[0].len();
+            file[at..at + sides[1].len()].copy_from_slice(sides[1]);
+            decode("x", &file, &DecodeOptions::default())
+                .unwrap_err()
+                .problem
+        };
+        let small: DynamicImage = ImageBuffer::from_pixel(3, 2, Rgb([7u8, 8, 9])).into();
+        let [wide, high] = [30_000_u32, 30_001];
+        let jpeg = jpeg_bytes();
+        let frame = jpeg.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        let sides = [&30_001u16.to_be_bytes()[..], &30_000u16.to_be_bytes()];
+        assert_eq!(claims(jpeg, frame + 5, sides), Problem::Truncated);
+        let sides = [&30_000u16.to_le_bytes()[..], &30_001u16.to_le_bytes()];
+        let gif = encoded(&small, ImageFormat::Gif);
+        assert_eq!(claims(gif, 6, sides), Problem::Truncated);
+        let sides = [&wide.to_le_bytes()[..], &high.to_le_bytes()];
+        let bmp = encoded(&small, ImageFormat::Bmp);
+        assert_eq!(claims(bmp, 18, sides), Problem::Truncated);
+        let pnm = b"P6 30000 30001 255\n\x01\x02\x03";
+        let problem = decode("x", pnm, &DecodeOptions::default())
+            .unwrap_err()
+            .problem;
+        assert_eq!(problem, Problem::Truncated);
+        let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x75\x30\0\0\x75\x31\x01\0\0\0\0";
+        let mut crc = flate2::Crc::new();
+        crc.update(&png[12..]);
+        let idat = b"\0\0\0\x08IDAT\x78\x01\x03\0\0\0\0\x01\x01\x1b\x5b\x3f";
+        let png = [&png[..], &crc.sum().to_be_bytes(), idat].concat();
+        let problem = decode("x", &png, &DecodeOptions::default())
+            .unwrap_err()
+            .problem;
+        assert_eq!(problem, Problem::Truncated);
         // a PNG whose header promises 4 billion by 4 billion pixels
         let mut png = encoded(
             &ImageBuffer::from_pixel(1, 1, Luma([7u8])).into(),

@@ -21,9 +21,11 @@ mod plan;
 pub mod preprocessor;
 pub mod random;
 pub mod sample;
+pub(crate) mod size_limits;
 pub mod summary;
 pub mod trace;
 pub mod transforms;
 
 pub use decode::{ColorType, DecodeOptions, decode};
 pub use picture::{Picture, PictureError, Problem};
+pub use size_limits::SizeLimits;

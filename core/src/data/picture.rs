@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::datasets::SampleError;
+use super::size_limits::SizeLimits;
 
 /// u8 pixels in memory: rows from the top, samples interleaved, colour as **BGR** (as OpenCV and
 /// so MMDetection have it), BGRA with four channels. RGB is a conversion at the edge.
@@ -138,7 +139,10 @@ pub enum Problem {
     /// A file of no bytes.
     Empty,
     /// None of the formats that are read.
-    UnknownFormat,
+    UnknownFormat {
+        /// What the file seems to be, for example `it looks like HEIC ...`.
+        looks_like: String,
+    },
     /// The file ends before its last pixel.
     Truncated,
     /// The bytes contradict the format.
@@ -156,8 +160,8 @@ pub enum Problem {
         width: usize,
         /// Rows.
         height: usize,
-        /// [`DecodeOptions::max_pixels`](super::decode::DecodeOptions::max_pixels).
-        limit: usize,
+        /// The limits that are in force.
+        limits: SizeLimits,
     },
     /// A transform made something impossible of it.
     Transform(String),
@@ -185,10 +189,10 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::Unreadable(reason) => write!(f, "cannot be read: {reason}"),
-            Problem::Empty => write!(f, "the file is empty"),
-            Problem::UnknownFormat => write!(
+            Problem::Empty => write!(f, "the file is empty: copy or download it again"),
+            Problem::UnknownFormat { looks_like } => write!(
                 f,
-                "not a picture that is read: expected JPEG, PNG, WebP, BMP, TIFF, GIF or PNM"
+                "not a picture that is read: {looks_like}; expected JPEG, PNG, WebP, BMP, TIFF, GIF or PNM"
             ),
             Problem::Truncated => write!(f, "the file ends before the picture does"),
             Problem::Corrupt { format, reason } => write!(f, "not a good {format}: {reason}"),
@@ -196,11 +200,8 @@ impl fmt::Display for Problem {
             Problem::TooLarge {
                 width,
                 height,
-                limit,
-            } => write!(
-                f,
-                "{width}x{height} pixels are more than the limit of {limit} (`max_pixels`)"
-            ),
+                limits,
+            } => limits.explain([*width, *height], f),
             Problem::Transform(what) => write!(f, "{what}"),
             Problem::Other(error) => write!(f, "{error}"),
         }

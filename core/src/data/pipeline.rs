@@ -11,9 +11,10 @@ use smalti_shaders::reference::resize::{Interpolation, View};
 use smalti_shaders::reference::{pillow, resize};
 
 use super::coco::ImageId;
-use super::decode::{self, MAX_PIXELS};
+use super::decode;
 use super::picture::{Picture, PictureError, Problem};
 use super::plan::{self, Step};
+use super::size_limits;
 use super::transforms::{LoadImageFromFile, Method, Pad, PaddingMode, Resize, list_in_a_tuple};
 use crate::config::{Diagnostic, Kind, Node};
 use crate::registry::Problems;
@@ -316,7 +317,7 @@ fn resized(step: &Resize, meta: &mut Meta) -> Result<[usize; 2], Problem> {
         let message = format!("{width}x{height} pixels would be resized to {w}x{h}");
         return Err(Problem::Transform(message));
     }
-    within_limit([w, h])?;
+    size_limits::check([w, h])?;
     meta.img_shape = [h, w];
     meta.scale_factor = [w as f64 / width as f64, h as f64 / height as f64];
     Ok([w, h])
@@ -326,7 +327,7 @@ fn resized(step: &Resize, meta: &mut Meta) -> Result<[usize; 2], Problem> {
 fn padded(step: &Pad, meta: &mut Meta, channels: usize) -> Result<([usize; 2], Vec<f64>), Problem> {
     let [height, width] = meta.img_shape;
     let size = step.size(width, height);
-    within_limit(size)?;
+    size_limits::check(size)?;
     let fill = step.fill.channels(channels).ok_or_else(|| {
         Problem::Transform(format!(
             "`pad_val` has another number of values than the picture channels, {channels}"
@@ -334,17 +335,6 @@ fn padded(step: &Pad, meta: &mut Meta, channels: usize) -> Result<([usize; 2], V
     })?;
     meta.img_shape = [size[1], size[0]];
     Ok((size, fill))
-}
-
-fn within_limit([width, height]: [usize; 2]) -> Result<(), Problem> {
-    match width.checked_mul(height) {
-        Some(pixels) if pixels <= MAX_PIXELS => Ok(()),
-        _ => Err(Problem::TooLarge {
-            width,
-            height,
-            limit: MAX_PIXELS,
-        }),
-    }
 }
 
 #[cfg(test)]

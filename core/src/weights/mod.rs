@@ -16,7 +16,6 @@
 use std::fmt;
 
 mod burnpack;
-mod cbor;
 mod dtype;
 mod error;
 mod graph;
@@ -41,6 +40,7 @@ pub use report::{LoadReport, WrongShape, report};
 pub use state::StateDict;
 pub use tensor::TensorView;
 
+use crate::file_kind::looks_like;
 use graph::{Graph, Outside};
 use storage::{FileBytes, Storages};
 
@@ -237,7 +237,7 @@ fn read_zip(
     let order = archive.small(file, &format!("{folder}byteorder"), 16);
     let big_endian = order.is_some_and(|order| order.starts_with(b"big"));
     let inflated;
-    let (bytes, base) = match entry.stored_range(file)? {
+    let (bytes, base) = match entry.stored_range()? {
         Some(range) => (
             file.get(range.clone()).unwrap_or_default(),
             Some(range.start),
@@ -275,50 +275,5 @@ fn read_plain_pickle(file: &[u8]) -> Result<Option<pickle::Pickle<'_>>, Checkpoi
         [0x80, 0..=5, ..] => pickle::parse(file, 0).map(Some),
         [b'(' | b'}' | b']' | b'c' | b'd' | b'l', ..] => Ok(pickle::parse(file, 0).ok()),
         _ => Ok(None),
-    }
-}
-
-/// What a file that is no checkpoint seems to be, for the message.
-fn looks_like(file: &[u8]) -> String {
-    let head = &file[..file.len().min(512)];
-    let text = String::from_utf8_lossy(head)
-        .trim_start()
-        .to_ascii_lowercase();
-    let known: [(&[u8], &str); 8] = [
-        (b"\x1f\x8b", "gzip data (unpack it first)"),
-        (b"7z\xbc\xaf", "a 7z archive (unpack it first)"),
-        (b"BZh", "bzip2 data (unpack it first)"),
-        (b"\xfd7zXZ", "xz data (unpack it first)"),
-        (b"PK", "an empty or split zip archive"),
-        (b"\x89PNG", "a PNG picture"),
-        (b"\xff\xd8\xff", "a JPEG picture"),
-        (b"GGUF", "a GGUF file"),
-    ];
-    if file.is_empty() {
-        "the file is empty".to_owned()
-    } else if text.starts_with("version https://git-lfs") {
-        "it is a Git LFS pointer, not the file it stands for (run `git lfs pull`)".to_owned()
-    } else if text.starts_with("<!doctype")
-        || text.starts_with("<html")
-        || text.starts_with("<?xml")
-    {
-        "it is a web page: the download gave an error page instead of the file".to_owned()
-    } else if let Some((_, name)) = known.iter().find(|(magic, _)| file.starts_with(magic)) {
-        format!("it looks like {name}")
-    } else if file.get(257..262) == Some(b"ustar") {
-        "it looks like a tar archive (unpack it; tensors of PyTorch before 0.2 are not read)"
-            .to_owned()
-    } else if head
-        .iter()
-        .all(|&byte| byte >= 0x20 || matches!(byte, b'\n' | b'\r' | b'\t'))
-    {
-        "it is a text file".to_owned()
-    } else {
-        let first: Vec<String> = head
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!("it begins with the bytes {}", first.join(" "))
     }
 }

@@ -1,4 +1,5 @@
-//! The safetensors format: a JSON header with its length before it, then the tensors without gaps.
+//! The safetensors format: a JSON header with its length before it, then the tensors without gaps. Not read by the crate `safetensors`: it
+//! refuses a whole file for one unknown element type, buffers headers of up to 100 MB twice, and does not say which tensor is too long.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -71,7 +71,7 @@ impl Storages {
 
     /// Adds an entry of the zip archive that the file is.
     pub fn add_entry(&mut self, entry: zip::Entry) -> Result<usize, CheckpointError> {
-        Ok(match entry.stored_range(&self.file)? {
+        Ok(match entry.stored_range()? {
             Some(range) => self.add_range(range),
             None => self.add(Storage::Deflated {
                 entry,

@@ -571,6 +571,25 @@ fn zip_bombs_and_false_sizes_are_refused() {
     assert!(c.unreadable().next().unwrap().1.contains("encrypted"));
 }
 
+#[test]
+fn a_name_that_comes_twice_and_a_wrong_count() {
+    let tensor = tensor_pickle(1, 0, &[1], &[1]);
+    let pickle = [b"\x80\x02", &dict_pickle(&[("w", &tensor)])[..], b"."].concat();
+    let one = floats(&[1.0]);
+    let entries: [(&str, &[u8]); 4] = [
+        ("a/data.pkl", b"no pickle"),
+        ("a/data/0", &[0; 4]),
+        ("a/data.pkl", &pickle),
+        ("a/data/0", &one),
+    ];
+    // the later one counts, as for Python's zipfile
+    let mut file = zip_of(&entries, Packing::Stored);
+    assert_eq!(read(&file).f32("w").unwrap(), [1.0]);
+    let count = file.len() - 22 + 10;
+    file[count] = 5;
+    assert!(message(&file).contains("fewer entries than the end record says"));
+}
+
 /// Reads a file and every tensor of it; whatever happens, it must end and not panic.
 fn exercise(bytes: Vec<u8>) -> bool {
     let Ok(checkpoint) = Checkpoint::read(bytes) else {

@@ -704,7 +704,10 @@ mod tests {
                 b"<!DOCTYPE html><title>Sign in</title>",
                 "an HTML page ('Sign in')",
             ),
-            (b"\x1f\x8b\x08\0", "it is a gzip file, no text: unpack it"),
+            (
+                b"\x1f\x8b\x08\0",
+                "it is no text but gzip data (unpack it first): name the file that is meant",
+            ),
             (
                 "{\u{A0}\"a\": 1}".as_bytes(),
                 "found U+00A0 NO-BREAK SPACE at byte 1",

@@ -1061,7 +1061,7 @@ fn a_dropped_picture_is_replaced_by_a_drawn_one() {
     assert_eq!(run(&plain, 2), (Ok(2), Vec::new(), 0));
     assert_eq!(
         run(&plain, 4).0,
-        Err("i/4.jpg (id 4): the file is empty".into())
+        Err("i/4.jpg (id 4): the file is empty: copy or download it again".into())
     );
     assert!(run(&plain, 9).0.unwrap_err().contains("no sample 9"));
     let skipping = numbered(Some(OnBroken::Skip), false);

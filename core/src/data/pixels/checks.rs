@@ -4,9 +4,9 @@
 use smalti_shaders::reference::augment::photometric;
 
 use super::{Colour, Op, Part, Photometric};
-use crate::data::decode::MAX_PIXELS;
 use crate::data::image::{Depth, Image};
 use crate::data::picture::Problem;
+use crate::data::size_limits;
 use crate::data::transforms::Method;
 
 /// Whether `op` can be done to `image`.
@@ -115,14 +115,8 @@ fn target([width, height]: [usize; 2]) -> Result<(), Problem> {
         let what = format!("a step would leave {width}x{height} pixels");
         return Err(problem(what));
     }
-    match width.checked_mul(height) {
-        Some(pixels) if pixels <= MAX_PIXELS => Ok(()),
-        _ => Err(Problem::TooLarge {
-            width,
-            height,
-            limit: MAX_PIXELS,
-        }),
-    }
+    size_limits::check([width, height])?;
+    Ok(())
 }
 
 fn of_one_size(image: &Image, other: &Image) -> Result<(), Problem> {

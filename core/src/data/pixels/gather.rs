@@ -12,9 +12,9 @@ use smalti_shaders::reference::augment::gather::{FixedMap, Span, Target, fill, p
 use smalti_shaders::reference::resize::{Interpolation, View};
 
 use super::{Border, Direction, Op, Part};
-use crate::data::decode::MAX_PIXELS;
 use crate::data::image::{Depth, Image, Samples, Store};
 use crate::data::picture::Problem;
+use crate::data::size_limits;
 use crate::data::transforms::Method;
 
 /// More layers than this are done before more is composed.
@@ -226,9 +226,8 @@ fn lazy(gather: Gather) -> Option<Result<Image, Problem>> {
         .layers
         .iter()
         .all(|l| matches!(l.paint, Paint::Fill(_)) || l.fixed_map().is_some());
-    let [w, h] = gather.size;
-    let pixels = w.checked_mul(h).filter(|p| (1..=MAX_PIXELS).contains(p));
-    if gather.layers.len() > MOST_LAYERS || !fits || pixels.is_none() {
+    let drawable = size_limits::check(gather.size).is_ok_and(|pixels| pixels > 0);
+    if gather.layers.len() > MOST_LAYERS || !fits || !drawable {
         return None;
     }
     let (size, channels, depth) = (gather.size, gather.channels, gather.depth);

@@ -1,8 +1,8 @@
 //! What transforms that put pixels on a canvas share: values as numpy assigns them, and the limit on sizes.
 
-use crate::data::decode::MAX_PIXELS;
 use crate::data::image::{Depth, Image};
 use crate::data::picture::Problem;
+use crate::data::size_limits;
 
 /// Values for the channels of an image, as numpy stores them on assignment: one stands for all; a u8 truncates and wraps.
 pub(super) fn stored(values: &[f64], image: &Image) -> Result<Vec<f64>, Problem> {
@@ -27,14 +27,8 @@ pub(super) fn checked([width, height]: [usize; 2]) -> Result<[usize; 2], Problem
         let message = format!("a picture of {width}x{height} pixels was asked for");
         return Err(Problem::Transform(message));
     }
-    match width.checked_mul(height) {
-        Some(pixels) if pixels <= MAX_PIXELS => Ok([width, height]),
-        _ => Err(Problem::TooLarge {
-            width,
-            height,
-            limit: MAX_PIXELS,
-        }),
-    }
+    size_limits::check([width, height])?;
+    Ok([width, height])
 }
 
 /// A rectangle `[x1, y1, x2, y2]` cut at the border of a picture of `[width, height]`; `None` where nothing is left.

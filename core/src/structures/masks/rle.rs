@@ -88,10 +88,8 @@ fn each(text: &[u8], mut give: impl FnMut(u64)) -> Result<(), String> {
 /// Says what is wrong with it.
 pub fn rle_to_bitmap(counts: &RleCounts, width: usize, height: usize) -> Result<Bitmap, String> {
     let lengths = counts.lengths()?;
-    let pixels = width
-        .checked_mul(height)
-        .filter(|p| *p <= crate::data::decode::MAX_PIXELS)
-        .ok_or_else(|| format!("a mask of {width}x{height} pixels is too large"))?;
+    let pixels = crate::data::size_limits::check([width, height])
+        .map_err(|_| format!("a mask of {width}x{height} pixels is too large"))?;
     let covered = lengths.iter().fold(0_u64, |sum, v| sum.saturating_add(*v));
     if covered != pixels as u64 {
         return Err(format!(
