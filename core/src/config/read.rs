@@ -178,7 +178,7 @@ struct ReadError {
     origin: Option<Origin>,
     path: Option<String>,
     /// The value, where it is a tuple that a comma may have made.
-    tuple: Option<Node>,
+    tuple: Option<Box<Node>>,
 }
 
 #[derive(Debug)]
@@ -206,7 +206,7 @@ impl ReadError {
                 _ => path.to_owned(),
             });
             self.origin = Some(node.origin.clone());
-            self.tuple = matches!(node.value, Value::Tuple(_)).then(|| node.clone());
+            self.tuple = matches!(node.value, Value::Tuple(_)).then(|| Box::new(node.clone()));
         }
         self
     }

@@ -686,8 +686,8 @@ fn misplaced_bases(statements: &[Stmt<'_>]) -> Vec<(Span, &'static str)> {
         matches!(base.kind, ExprKind::Name("_base_"))
             && matches!(&trailers[..], [(Trailer::Attribute(m), _), (Trailer::Call(_), _)] if methods.contains(m))
     }
-    fn walk<'s>(
-        statements: &'s [Stmt<'_>],
+    fn walk(
+        statements: &[Stmt<'_>],
         block: Option<&'static str>,
         found: &mut Vec<(Span, &'static str)>,
     ) {
