@@ -6,8 +6,7 @@
 use serde::Deserialize;
 pub use smalti_shaders::reference::decode::DeltaCoder;
 
-use crate::config::Node;
-use crate::registry::{Problems, unsupported};
+use crate::config::{Diagnostics, Node, unsupported};
 
 /// The keys of `type='DeltaXYWHBBoxCoder'`.
 #[derive(Debug, Deserialize)]
@@ -25,7 +24,7 @@ struct DeltaConfig {
 ///
 /// # Errors
 /// Another type, or keys that it does not have.
-pub fn read(node: &Node) -> Result<DeltaCoder, Problems> {
+pub fn read(node: &Node) -> Result<DeltaCoder, Diagnostics> {
     let name = node
         .get("type")
         .and_then(|t| t.as_type())

@@ -10,9 +10,12 @@
 //! What never happens: nothing in a config or a checkpoint is executed; files, clocks and the network are touched in [`host`] alone, so
 //! that everything else runs in a browser; a device is read back asynchronously.
 
-pub mod config;
+pub use smalti_config as config;
+pub use smalti_data as data;
+pub use smalti_data::structures;
+pub use smalti_weights as weights;
+
 pub mod registry;
-pub mod structures;
 
 pub mod backbones;
 pub mod box_coders;
@@ -23,9 +26,6 @@ pub mod model;
 pub mod necks;
 pub mod priors;
 
-pub mod weights;
-
-pub mod data;
 pub mod device;
 pub mod ops;
 
@@ -33,7 +33,5 @@ mod predict;
 pub use predict::{LoadError, PredictError, Predictor, PredictorBuilder, Stage};
 
 pub mod draw;
-mod file_kind;
 pub mod host;
 pub mod results;
-mod text;

@@ -2,11 +2,11 @@
 
 use burn::tensor::Device;
 
-use crate::config::{Config, Diagnostic, Kind, Node, Severity};
+use crate::config::{Config, Diagnostic, Diagnostics, Kind, Node, Severity};
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::detectors::Detector;
 use crate::layers::{Mode, Params, StateEntry};
-use crate::registry::{Build, DEFAULT_SCOPE, OpenCheckpoint, Problems, Registry};
+use crate::registry::{Build, DEFAULT_SCOPE, OpenCheckpoint, Registry};
 
 /// Builds a config's `model`; see [`Build::new`] for `open`.
 ///
@@ -17,7 +17,7 @@ pub fn build(
     registry: &Registry,
     params: Params,
     open: Option<&OpenCheckpoint>,
-) -> Result<Box<dyn Detector>, Problems> {
+) -> Result<Box<dyn Detector>, Diagnostics> {
     let Some(model) = config.root.get("model") else {
         return Err(vec![
             Diagnostic::error("this config has no `model`")
@@ -32,14 +32,14 @@ pub fn build(
 ///
 /// # Errors
 /// As [`build`].
-pub fn state(config: &Config, registry: &Registry) -> Result<Vec<StateEntry>, Problems> {
+pub fn state(config: &Config, registry: &Registry) -> Result<Vec<StateEntry>, Diagnostics> {
     let params = Params::new(&Device::flex(), Mode::Plan, None);
     build(config, registry, params.clone(), None)?;
     Ok(params.state())
 }
 
 /// What is wrong with a config's model. A component of a kind that is not built here yet is a note: the config may be right.
-pub fn check(config: &Config, registry: &Registry) -> Problems {
+pub fn check(config: &Config, registry: &Registry) -> Diagnostics {
     if config.root.get("model").is_none() {
         return Vec::new();
     }
@@ -75,7 +75,11 @@ pub fn class_names(
 }
 
 /// Warnings where [`class_names`] has to take numbers, and where it takes what other commands do not read.
-pub fn class_notes(config: &Config, from_checkpoint: Option<&[String]>, count: usize) -> Problems {
+pub fn class_notes(
+    config: &Config,
+    from_checkpoint: Option<&[String]>,
+    count: usize,
+) -> Diagnostics {
     if from_checkpoint.is_some_and(|names| names.len() == count) {
         return Vec::new();
     }

@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::config::Node;
-use crate::registry::{Problems, problem, unsupported};
+use crate::config::{Diagnostics, Node, error_at, unsupported};
 
 /// The keys of `type='AnchorGenerator'`.
 #[derive(Debug, Deserialize)]
@@ -46,7 +45,7 @@ pub struct AnchorLevel {
 
 impl AnchorGenerator {
     /// Reads `anchor_generator=dict(type='AnchorGenerator', ...)`.
-    pub fn read(node: &Node) -> Result<Self, Problems> {
+    pub fn read(node: &Node) -> Result<Self, Diagnostics> {
         let name = node
             .get("type")
             .and_then(|t| t.as_type())
@@ -61,7 +60,7 @@ impl AnchorGenerator {
             ));
         }
         let config: AnchorConfig = node.read()?;
-        let fail = |key, message: &str| Err(problem(node, key, message, ""));
+        let fail = |key, message: &str| Err(error_at(node, key, message, ""));
         let strides: Vec<_> = config
             .strides
             .iter()

@@ -12,15 +12,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::backbones::{self, Backbone, BuildBackbone};
-use crate::config::{Diagnostic, Kind, Node, distance, nearest, stray_comma};
+use crate::config::{
+    Diagnostic, Diagnostics, Kind, Node, distance, error_at, nearest, stray_comma, unsupported,
+};
 use crate::detectors::{self, BuildDetector, Detector};
 use crate::heads::{self, BuildHead, DenseHead};
 use crate::layers::{Mode, Params};
 use crate::necks::{self, BuildNeck, Neck};
 use crate::weights::Checkpoint;
-
-/// Config errors, collected.
-pub type Problems = Vec<Diagnostic>;
 
 /// Builds one kind of component.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +111,7 @@ impl Registry {
     ///
     /// # Errors
     /// A missing `type`, or a name that no searched scope has: says which were searched, and the nearest names.
-    pub fn find(&self, node: &Node, scope: &str, kind: &str) -> Result<Row, Problems> {
+    pub fn find(&self, node: &Node, scope: &str, kind: &str) -> Result<Row, Diagnostics> {
         if let Some(error) = stray_comma(&format!("this {kind}"), node) {
             return Err(vec![error]);
         }
@@ -231,24 +230,6 @@ impl Registry {
     }
 }
 
-/// One config error about `key` of `node` (or the whole dict where the key is absent).
-pub fn problem(node: &Node, key: &str, message: impl Into<String>, help: &str) -> Problems {
-    let at = node.get(key).unwrap_or(node);
-    let error = Diagnostic::error(message.into()).at(&at.origin, "");
-    vec![if help.is_empty() {
-        error
-    } else {
-        error.help(help)
-    }]
-}
-
-/// As [`problem`], about something that the original has and we do not yet: the config may be right.
-pub fn unsupported(node: &Node, key: &str, message: impl Into<String>, help: &str) -> Problems {
-    let mut problems = problem(node, key, message, help);
-    problems.iter_mut().for_each(|p| p.kind = Kind::Unsupported);
-    problems
-}
-
 /// Opens a checkpoint by the name that a config gives it.
 pub type OpenCheckpoint = dyn Fn(&str) -> Result<Arc<Checkpoint>, String>;
 
@@ -296,13 +277,13 @@ impl<'a> Build<'a> {
         name: &str,
         prefix: Option<&str>,
         at: &Params,
-    ) -> Result<(), Problems> {
+    ) -> Result<(), Diagnostics> {
         let Some(open) = self.open else { return Ok(()) };
         let known = self.opened.borrow().get(name).cloned();
         let checkpoint = match known {
             Some(checkpoint) => checkpoint,
             None => {
-                let checkpoint = open(name).map_err(|e| problem(node, "init_cfg", e, ""))?;
+                let checkpoint = open(name).map_err(|e| error_at(node, "init_cfg", e, ""))?;
                 self.opened
                     .borrow_mut()
                     .insert(name.to_string(), checkpoint.clone());
@@ -316,7 +297,7 @@ impl<'a> Build<'a> {
     }
 
     /// The builder's context for the part `name` of `node`, whose own `_scope_` and `init_cfg` count.
-    fn part(&self, name: &str, node: &Node) -> Result<Self, Problems> {
+    fn part(&self, name: &str, node: &Node) -> Result<Self, Diagnostics> {
         let mut part = self.clone();
         part.params = self.params.at(name);
         if let Some(scope) = node.get("_scope_").and_then(|s| s.as_str()) {
@@ -327,7 +308,7 @@ impl<'a> Build<'a> {
             && init.get("type").and_then(|t| t.as_type()).as_deref() == Some("Pretrained")
         {
             let Some(name) = init.get("checkpoint").and_then(|c| c.as_str()) else {
-                return Err(problem(
+                return Err(error_at(
                     init,
                     "checkpoint",
                     "`Pretrained` needs a `checkpoint`",
@@ -341,7 +322,7 @@ impl<'a> Build<'a> {
     }
 
     /// Builds the detector of a whole model config.
-    pub fn detector(&self, node: &Node) -> Result<Box<dyn Detector>, Problems> {
+    pub fn detector(&self, node: &Node) -> Result<Box<dyn Detector>, Diagnostics> {
         let mut build = self.clone();
         if let Some(scope) = node.get("_scope_").and_then(|s| s.as_str()) {
             build.scope = scope.to_string();
@@ -353,7 +334,7 @@ impl<'a> Build<'a> {
     }
 
     /// Builds the backbone that `node` describes, its tensors below `name`.
-    pub fn backbone(&self, name: &str, node: &Node) -> Result<Box<dyn Backbone>, Problems> {
+    pub fn backbone(&self, name: &str, node: &Node) -> Result<Box<dyn Backbone>, Diagnostics> {
         let part = self.part(name, node)?;
         match self.registry.find(node, &part.scope, "backbone")?.builder {
             Builder::Backbone(f) => f(node, &part),
@@ -367,7 +348,7 @@ impl<'a> Build<'a> {
         name: &str,
         node: &Node,
         inputs: necks::Inputs,
-    ) -> Result<Box<dyn Neck>, Problems> {
+    ) -> Result<Box<dyn Neck>, Diagnostics> {
         let part = self.part(name, node)?;
         match self.registry.find(node, &part.scope, "neck")?.builder {
             Builder::Neck(f) => f(node, inputs, &part),
@@ -381,7 +362,7 @@ impl<'a> Build<'a> {
         name: &str,
         node: &Node,
         inputs: heads::Inputs,
-    ) -> Result<Box<dyn DenseHead>, Problems> {
+    ) -> Result<Box<dyn DenseHead>, Diagnostics> {
         let part = self.part(name, node)?;
         match self.registry.find(node, &part.scope, "head")?.builder {
             Builder::Head(f) => f(node, inputs, &part),

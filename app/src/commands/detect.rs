@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueHint};
 use indicatif::{ProgressBar, ProgressStyle};
 use smalti::data::coco::Ids;
-use smalti::data::{Picture, PictureError, Problem};
+use smalti::data::{Fault, Picture, PictureError};
 use smalti::draw::{Canvas, Marked, caption};
 use smalti::host::files::AtomicFile;
 use smalti::ops::Detections;
@@ -165,7 +165,7 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
 fn read(predictor: &Predictor, path: &Path) -> Result<Picture, PictureError> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path)
-        .map_err(|e| PictureError::new(&name, Problem::Unreadable(e.to_string())))?;
+        .map_err(|e| PictureError::new(&name, Fault::Unreadable(e.to_string())))?;
     predictor.decode(&name, &bytes)
 }
 

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Backbone, Feature};
-use crate::config::Node;
+use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{
     Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, NormConfig, Params,
     SqueezeExcite, make_divisible,
 };
-use crate::registry::{Build, Problems, problem};
+use crate::registry::Build;
 
 /// The keys of `type='mmpretrain.MobileNetV3'`.
 #[derive(Debug, Deserialize)]
@@ -100,7 +100,7 @@ const HARD_SIGMOID: Activation = Activation::HSigmoid {
     max: 1.0,
 };
 
-pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Problems> {
+pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
     Ok(Box::new(MobileNetV3::read(node, build)?))
 }
 
@@ -117,7 +117,7 @@ pub struct MobileNetV3 {
 }
 
 impl MobileNetV3 {
-    fn read(node: &Node, build: &Build) -> Result<Self, Problems> {
+    fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
         let config: MobileNetV3Config = node.read()?;
         let arch = config.arch.as_deref().unwrap_or("small");
         let rows: &[BlockRow] = match arch {
@@ -128,7 +128,7 @@ impl MobileNetV3 {
             other => {
                 let message = format!("MobileNetV3 has no arch '{other}'");
                 let known = "known are 'small', 'small_075', 'small_050', 'large'";
-                return Err(problem(node, "arch", message, known));
+                return Err(error_at(node, "arch", message, known));
             }
         };
         let last_index = rows.len() + 1;
@@ -136,18 +136,18 @@ impl MobileNetV3 {
         if let Some(i) = out_indices.iter().find(|i| **i > last_index) {
             let message =
                 format!("`out_indices` names layer {i}; '{arch}' has layers 0 to {last_index}");
-            return Err(problem(node, "out_indices", message, ""));
+            return Err(error_at(node, "out_indices", message, ""));
         }
         let norm = config.norm_cfg.unwrap_or_else(|| NormConfig::batch(1e-3));
         let mut channels = vec![STEM_CHANNELS];
         channels.extend(rows.iter().flat_map(|row| [row.1, row.2]));
         if let Err(message) = norm.check(&channels) {
-            return Err(problem(node, "norm_cfg", message, ""));
+            return Err(error_at(node, "norm_cfg", message, ""));
         }
         let kind = match config.conv_cfg.map(|c| c.conv_kind()) {
             None => ConvKind::Plain,
             Some(Ok(kind)) => kind,
-            Some(Err(message)) => return Err(problem(node, "conv_cfg", message, "")),
+            Some(Err(message)) => return Err(error_at(node, "conv_cfg", message, "")),
         };
         let make = Make { norm, kind };
 

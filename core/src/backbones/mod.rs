@@ -39,7 +39,7 @@ pub trait Backbone: std::fmt::Debug + Send + Sync {
 
 /// Builds a backbone from its config.
 pub type BuildBackbone =
-    fn(&crate::config::Node, &Build) -> Result<Box<dyn Backbone>, crate::registry::Problems>;
+    fn(&crate::config::Node, &Build) -> Result<Box<dyn Backbone>, crate::config::Diagnostics>;
 
 /// The table: scope, name, builder.
 pub const ROWS: [Row; 4] = [

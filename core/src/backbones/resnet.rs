@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Backbone, Feature};
-use crate::config::Node;
+use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
     Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, NormConfig, Params,
 };
-use crate::registry::{Build, Problems, problem, unsupported};
+use crate::registry::Build;
 
 /// The keys of `type='ResNet'`, absent ones at MMDetection's defaults.
 #[derive(Debug, Deserialize)]
@@ -62,11 +62,11 @@ struct Style {
     avg_down: bool,
 }
 
-pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Problems> {
+pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
     Ok(Box::new(ResNet::read(node, build, false)?))
 }
 
-pub(super) fn build_v1d(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Problems> {
+pub(super) fn build_v1d(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
     Ok(Box::new(ResNet::read(node, build, true)?))
 }
 
@@ -83,7 +83,7 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    fn read(node: &Node, build: &Build, v1d: bool) -> Result<Self, Problems> {
+    fn read(node: &Node, build: &Build, v1d: bool) -> Result<Self, Diagnostics> {
         let config: ResNetConfig = node.read()?;
         let blocks: [usize; 4] = match config.depth {
             18 => [2, 2, 2, 2],
@@ -92,7 +92,7 @@ impl ResNet {
             152 => [3, 8, 36, 3],
             other => {
                 let message = format!("ResNet has no depth {other}");
-                return Err(problem(
+                return Err(error_at(
                     node,
                     "depth",
                     message,
@@ -100,7 +100,7 @@ impl ResNet {
                 ));
             }
         };
-        let fail = |key, message: String| Err(problem(node, key, message, ""));
+        let fail = |key, message: String| Err(error_at(node, key, message, ""));
         if config.dcn.is_some() {
             return Err(unsupported(
                 node,

@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Backbone, Feature};
-use crate::config::Node;
+use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
     Activation, ConvConfig, ConvNormAct, NormConfig, Padding, Params, SqueezeExcite, make_divisible,
 };
-use crate::registry::{Build, Problems, problem, unsupported};
+use crate::registry::Build;
 
 /// The keys of `type='mmpretrain.TIMMBackbone'`, and those of timm's EfficientNet that it passes on.
 #[derive(Debug, Deserialize)]
@@ -175,7 +175,7 @@ fn activation(name: &str) -> Option<Activation> {
     })
 }
 
-pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Problems> {
+pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
     Ok(Box::new(TimmEfficientNet::read(node, build)?))
 }
 
@@ -228,7 +228,7 @@ pub struct TimmEfficientNet {
 }
 
 impl TimmEfficientNet {
-    fn read(node: &Node, build: &Build) -> Result<Self, Problems> {
+    fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
         let config: TimmConfig = node.read()?;
         let name = config.model_name.as_str();
         let Some(variant) = Variant::parse(name) else {
@@ -241,7 +241,7 @@ impl TimmEfficientNet {
         let act_name = config.act_layer.as_deref().unwrap_or(default_act);
         let Some(act) = activation(act_name) else {
             let message = format!("timm has no activation '{act_name}'");
-            return Err(problem(node, "act_layer", message, ""));
+            return Err(error_at(node, "act_layer", message, ""));
         };
         let same = match config.pad_type.as_deref() {
             None => variant.tensorflow,
@@ -249,7 +249,7 @@ impl TimmEfficientNet {
             Some("") => false,
             Some(other) => {
                 let message = format!("`pad_type` is '{other}', must be '' or 'same'");
-                return Err(problem(node, "pad_type", message, ""));
+                return Err(error_at(node, "pad_type", message, ""));
             }
         };
         let from_expansion = match config.feature_location.as_deref() {
@@ -258,7 +258,7 @@ impl TimmEfficientNet {
             Some(other) => {
                 let message =
                     format!("`feature_location` is '{other}', must be 'bottleneck' or 'expansion'");
-                return Err(problem(node, "feature_location", message, ""));
+                return Err(error_at(node, "feature_location", message, ""));
             }
         };
         let output_stride = config.output_stride.unwrap_or(32);
@@ -282,7 +282,7 @@ impl TimmEfficientNet {
                     None => {
                         let message = format!("no address is known for the weights of '{name}'");
                         let help = "give them with checkpoint_path='...' or init_cfg=dict(type='Pretrained', checkpoint='...')";
-                        return Err(problem(node, "pretrained", message, help));
+                        return Err(error_at(node, "pretrained", message, help));
                     }
                 }
             }
@@ -349,7 +349,7 @@ impl TimmEfficientNet {
                         count - 1
                     );
                     let help = "their strides are 2, 4, 8, 16, 32";
-                    return Err(problem(node, "out_indices", message, help));
+                    return Err(error_at(node, "out_indices", message, help));
                 }
                 indices.push(index.rem_euclid(count) as usize);
             }
@@ -362,7 +362,7 @@ impl TimmEfficientNet {
         } else {
             if config.out_indices.is_some() {
                 let message = "`out_indices` needs features_only=True".to_string();
-                return Err(problem(node, "out_indices", message, ""));
+                return Err(error_at(node, "out_indices", message, ""));
             }
             let wide = if variant.lite {
                 1280

@@ -10,11 +10,11 @@ use std::pin::Pin;
 use burn::tensor::Tensor;
 
 use crate::backbones::Backbone;
-use crate::config::Node;
+use crate::config::{Diagnostics, Node};
 use crate::heads::HeadOutput;
 use crate::necks::Neck;
 use crate::ops::{DetectError, Detections, PictureMeta};
-use crate::registry::{Build, Builder, Problems, Row};
+use crate::registry::{Build, Builder, Row};
 
 /// Detections of every picture of a batch, once they have come back from the device.
 pub type Pending<'a> = Pin<Box<dyn Future<Output = Result<Vec<Detections>, DetectError>> + 'a>>;
@@ -59,7 +59,7 @@ pub trait Detector: std::fmt::Debug + Send + Sync {
 }
 
 /// Builds a detector from its config.
-pub type BuildDetector = fn(&Node, &Build) -> Result<Box<dyn Detector>, Problems>;
+pub type BuildDetector = fn(&Node, &Build) -> Result<Box<dyn Detector>, Diagnostics>;
 
 /// The table: scope, name, builder.
 pub const ROWS: [Row; 2] = [

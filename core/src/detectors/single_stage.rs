@@ -6,11 +6,11 @@ use serde::de::IgnoredAny;
 
 use super::{Detector, Pending};
 use crate::backbones::Backbone;
-use crate::config::Node;
+use crate::config::{Diagnostics, Node, error_at};
 use crate::heads::{self, DenseHead, HeadOutput, test_cfg};
 use crate::necks::{self, Neck};
 use crate::ops::{LevelOutput, PictureMeta, PostConfig};
-use crate::registry::{Build, Problems, problem};
+use crate::registry::Build;
 
 /// The keys of `type='RetinaNet'`; all are read from the tree by their own readers.
 #[derive(Debug, Deserialize)]
@@ -33,7 +33,7 @@ struct SingleStageConfig {
     _init_cfg: Option<IgnoredAny>,
 }
 
-pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Detector>, Problems> {
+pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Detector>, Diagnostics> {
     Ok(Box::new(SingleStage::read(node, build)?))
 }
 
@@ -47,11 +47,11 @@ pub struct SingleStage {
 }
 
 impl SingleStage {
-    fn read(node: &Node, build: &Build) -> Result<Self, Problems> {
+    fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
         let _: SingleStageConfig = node.read()?;
         let part = |key| {
             let found = node.get(key).filter(|n| !n.is_none());
-            found.ok_or_else(|| problem(node, key, format!("this detector has no `{key}`"), ""))
+            found.ok_or_else(|| error_at(node, key, format!("this detector has no `{key}`"), ""))
         };
         let backbone_node = part("backbone")?;
         let head_node = part("bbox_head")?;

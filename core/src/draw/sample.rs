@@ -7,7 +7,7 @@ use super::{Canvas, colour};
 use crate::data::datasets::MetaInfo;
 use crate::data::draws_file::class_name;
 use crate::data::image::{Image, Samples};
-use crate::data::picture::Problem;
+use crate::data::picture::Fault;
 use crate::data::pixels::Pixels;
 use crate::data::sample::{DataInfo, Instance, Sample, Segmentation};
 use crate::data::trace::reason;
@@ -35,7 +35,7 @@ pub fn draw_sample(
     meta: &MetaInfo,
     pixels: &Pixels,
     size: Size,
-) -> Result<Canvas, Problem> {
+) -> Result<Canvas, Fault> {
     let [width, height] = sample.image.size();
     let Some(picture) = rgb(&sample.image, pixels)? else {
         return Ok(Canvas::new(240, 120, vec![60; 240 * 120 * 3]).expect("its size is right"));
@@ -84,8 +84,8 @@ pub fn draw_sample(
 ///
 /// # Errors
 /// If the file cannot be read or decoded.
-pub fn original(info: &Arc<DataInfo>, files: &dyn Files) -> Result<Sample, Problem> {
-    let bytes = files.read(&info.img_path).map_err(Problem::Unreadable)?;
+pub fn original(info: &Arc<DataInfo>, files: &dyn Files) -> Result<Sample, Fault> {
+    let bytes = files.read(&info.img_path).map_err(Fault::Unreadable)?;
     let picture = decode(&info.img_path, &bytes, &DecodeOptions::default());
     let mut sample = Sample::new(info.clone());
     sample.set_image(picture.map_err(|e| e.problem)?.into());
@@ -150,7 +150,7 @@ fn legible(colour: [u8; 3]) -> [u8; 3] {
 ///
 /// # Errors
 /// If they cannot be read back.
-pub fn rgb(image: &Image, pixels: &Pixels) -> Result<Option<Canvas>, Problem> {
+pub fn rgb(image: &Image, pixels: &Pixels) -> Result<Option<Canvas>, Fault> {
     let [width, height] = image.size();
     if width == 0 || height == 0 {
         return Ok(None);

@@ -9,9 +9,9 @@ use burn::tensor::Tensor;
 
 use crate::backbones::Feature;
 use crate::box_coders::DeltaCoder;
-use crate::config::Node;
+use crate::config::{Diagnostics, Node};
 use crate::priors::AnchorGenerator;
-use crate::registry::{Build, Builder, Problems, Row};
+use crate::registry::{Build, Builder, Row};
 
 /// What comes into a head.
 #[derive(Clone, Copy)]
@@ -49,7 +49,7 @@ pub trait DenseHead: std::fmt::Debug + Send + Sync {
 }
 
 /// Builds a head from its config.
-pub type BuildHead = fn(&Node, Inputs, &Build) -> Result<Box<dyn DenseHead>, Problems>;
+pub type BuildHead = fn(&Node, Inputs, &Build) -> Result<Box<dyn DenseHead>, Diagnostics>;
 
 /// The table: scope, name, builder.
 pub const ROWS: [Row; 1] = [Row::new(

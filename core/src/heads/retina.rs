@@ -10,12 +10,12 @@ use serde::de::IgnoredAny;
 
 use super::{DenseHead, HeadOutput, Inputs};
 use crate::box_coders::{self, DeltaCoder};
-use crate::config::{Diagnostic, Node};
+use crate::config::{Diagnostic, Diagnostics, Node, error_at};
 use crate::layers::{
     Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Init, NormConfig, Params,
 };
 use crate::priors::AnchorGenerator;
-use crate::registry::{Build, Problems, problem};
+use crate::registry::Build;
 
 /// The keys of `type='RetinaHead'`.
 #[derive(Debug, Deserialize)]
@@ -50,7 +50,7 @@ pub(super) fn build(
     node: &Node,
     inputs: Inputs,
     build: &Build,
-) -> Result<Box<dyn DenseHead>, Problems> {
+) -> Result<Box<dyn DenseHead>, Diagnostics> {
     Ok(Box::new(RetinaHead::read(node, inputs, build)?))
 }
 
@@ -73,9 +73,9 @@ pub struct RetinaHead {
 }
 
 impl RetinaHead {
-    fn read(node: &Node, inputs: Inputs, build: &Build) -> Result<Self, Problems> {
+    fn read(node: &Node, inputs: Inputs, build: &Build) -> Result<Self, Diagnostics> {
         let config: RetinaHeadConfig = node.read()?;
-        let fail = |key, message: String, help: &str| Err(problem(node, key, message, help));
+        let fail = |key, message: String, help: &str| Err(error_at(node, key, message, help));
         if let Some(feature) = inputs
             .features
             .iter()

@@ -5,9 +5,8 @@ use serde::de::IgnoredAny;
 use smalti_shaders::reference::nms::{Decay, Method, NmsConfig, Soft};
 
 use super::DenseHead;
-use crate::config::Node;
+use crate::config::{Diagnostics, Node, error_at};
 use crate::ops::PostConfig;
-use crate::registry::{Problems, problem};
 
 /// The keys of a dense head's `test_cfg`.
 #[derive(Debug, Deserialize)]
@@ -48,10 +47,10 @@ struct NmsKeys {
 ///
 /// # Errors
 /// Missing, unknown or wrong keys.
-pub fn read(node: &Node, head: &dyn DenseHead) -> Result<PostConfig, Problems> {
+pub fn read(node: &Node, head: &dyn DenseHead) -> Result<PostConfig, Diagnostics> {
     let Some(test_cfg) = node.get("test_cfg").filter(|n| !n.is_none()) else {
         let help = "for example test_cfg=dict(nms_pre=1000, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)";
-        return Err(problem(
+        return Err(error_at(
             node,
             "test_cfg",
             "this detector has no `test_cfg`",
@@ -61,7 +60,7 @@ pub fn read(node: &Node, head: &dyn DenseHead) -> Result<PostConfig, Problems> {
     let config: TestConfig = test_cfg.read()?;
     let nms = match test_cfg.get("nms") {
         None => {
-            return Err(problem(
+            return Err(error_at(
                 test_cfg,
                 "nms",
                 "`test_cfg` has no `nms`",
@@ -86,7 +85,7 @@ pub fn read(node: &Node, head: &dyn DenseHead) -> Result<PostConfig, Problems> {
     })
 }
 
-fn read_nms(node: &Node) -> Result<NmsConfig, Problems> {
+fn read_nms(node: &Node) -> Result<NmsConfig, Diagnostics> {
     let keys: NmsKeys = node.read()?;
     let default = NmsConfig::default();
     let iou_threshold = keys.iou_threshold.or(keys.iou_thr);
@@ -102,7 +101,7 @@ fn read_nms(node: &Node) -> Result<NmsConfig, Problems> {
                 Some(other) => {
                     let message = format!("`soft_nms` has no method '{other}'");
                     let known = "known are 'naive', 'linear', 'gaussian'";
-                    return Err(problem(node, "method", message, known));
+                    return Err(error_at(node, "method", message, known));
                 }
             };
             Method::Soft(Soft {
@@ -113,7 +112,7 @@ fn read_nms(node: &Node) -> Result<NmsConfig, Problems> {
         }
         other => {
             let message = format!("unknown nms type '{other}'");
-            return Err(problem(
+            return Err(error_at(
                 node,
                 "type",
                 message,
@@ -124,7 +123,7 @@ fn read_nms(node: &Node) -> Result<NmsConfig, Problems> {
     let iou_threshold = match (iou_threshold, method) {
         (Some(threshold), _) => threshold,
         (None, Method::Hard) => {
-            return Err(problem(
+            return Err(error_at(
                 node,
                 "iou_threshold",
                 "`nms` has no `iou_threshold`",

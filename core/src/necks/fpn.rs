@@ -12,11 +12,11 @@ use serde::de::IgnoredAny;
 
 use super::{Inputs, Neck};
 use crate::backbones::Feature;
-use crate::config::{Diagnostic, Node};
+use crate::config::{Diagnostic, Diagnostics, Node, error_at};
 use crate::layers::{
     ActConfig, Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Init, NormConfig,
 };
-use crate::registry::{Build, Problems, problem};
+use crate::registry::Build;
 
 /// The keys of `type='FPN'`.
 #[derive(Debug, Deserialize)]
@@ -78,7 +78,11 @@ struct Upsample {
     align_corners: bool,
 }
 
-pub(super) fn build(node: &Node, inputs: Inputs, build: &Build) -> Result<Box<dyn Neck>, Problems> {
+pub(super) fn build(
+    node: &Node,
+    inputs: Inputs,
+    build: &Build,
+) -> Result<Box<dyn Neck>, Diagnostics> {
     Ok(Box::new(Fpn::read(node, inputs, build)?))
 }
 
@@ -99,7 +103,7 @@ pub struct Fpn {
 }
 
 impl Fpn {
-    fn read(node: &Node, inputs: Inputs, build: &Build) -> Result<Self, Problems> {
+    fn read(node: &Node, inputs: Inputs, build: &Build) -> Result<Self, Diagnostics> {
         let config: FpnConfig = node.read()?;
         let given: Vec<usize> = inputs.features.iter().map(|f| f.channels).collect();
         if let Some(wanted) = &config.in_channels
@@ -107,7 +111,7 @@ impl Fpn {
         {
             return Err(vec![disagreement(node, wanted, &given, inputs)]);
         }
-        let fail = |key, message: String, help: &str| Err(problem(node, key, message, help));
+        let fail = |key, message: String, help: &str| Err(error_at(node, key, message, help));
         let count = given.len();
         let start = config.start_level.unwrap_or(0);
         if start >= count {
@@ -273,7 +277,7 @@ fn disagreement(node: &Node, wanted: &[usize], given: &[usize], inputs: Inputs) 
 }
 
 impl Upsample {
-    fn read(node: &Node, config: Option<&UpsampleConfig>) -> Result<Self, Problems> {
+    fn read(node: &Node, config: Option<&UpsampleConfig>) -> Result<Self, Diagnostics> {
         let mode = match config.and_then(|c| c.mode.as_deref()).unwrap_or("nearest") {
             "nearest" => InterpolateMode::Nearest,
             "nearest-exact" => InterpolateMode::NearestExact,
@@ -282,7 +286,7 @@ impl Upsample {
             other => {
                 let message = format!("`upsample_cfg` has the unknown mode '{other}'");
                 let help = "known are 'nearest', 'nearest-exact', 'bilinear', 'bicubic'";
-                return Err(problem(node, "upsample_cfg", message, help));
+                return Err(error_at(node, "upsample_cfg", message, help));
             }
         };
         let scale_factor = config

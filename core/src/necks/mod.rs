@@ -7,8 +7,8 @@ pub use fpn::Fpn;
 use burn::tensor::Tensor;
 
 use crate::backbones::Feature;
-use crate::config::{Node, Origin};
-use crate::registry::{Build, Builder, Problems, Row};
+use crate::config::{Diagnostics, Node, Origin};
+use crate::registry::{Build, Builder, Row};
 
 /// What comes into a neck, and where the config says so.
 #[derive(Clone, Copy)]
@@ -33,7 +33,7 @@ pub trait Neck: std::fmt::Debug + Send + Sync {
 }
 
 /// Builds a neck from its config.
-pub type BuildNeck = fn(&Node, Inputs, &Build) -> Result<Box<dyn Neck>, Problems>;
+pub type BuildNeck = fn(&Node, Inputs, &Build) -> Result<Box<dyn Neck>, Diagnostics>;
 
 /// The table: scope, name, builder.
 pub const ROWS: [Row; 1] = [Row::new("mmdet", "FPN", Builder::Neck(fpn::build))];

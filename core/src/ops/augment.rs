@@ -21,8 +21,8 @@ use self::colour::Table;
 use self::uploads::Uploads;
 use super::launch::{Buffer, Gpu, MOST_WORKGROUPS};
 use crate::data::image::{Depth, Image, Samples, Store};
-use crate::data::picture::Problem;
-use crate::data::pixels::checks::{self, problem};
+use crate::data::picture::Fault;
+use crate::data::pixels::checks::{self, fault};
 use crate::data::pixels::{Engine, Gather, Op, Part};
 
 /// Most bytes in one storage buffer that every WebGPU device grants.
@@ -64,13 +64,13 @@ impl Augment {
     ///
     /// # Errors
     /// A failing device, an image of another one.
-    pub async fn read_async(&self, image: &Image) -> Result<Arc<Samples>, Problem> {
+    pub async fn read_async(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
         if let Some(samples) = image.samples() {
             return Ok(samples.clone());
         }
         let held = self.held(image)?;
         let words = self.gpu.read(&held.buffer).await;
-        let words = words.map_err(|e| problem(e.to_string()))?;
+        let words = words.map_err(|e| fault(e.to_string()))?;
         let pixels = image.width() * image.height();
         let samples = match image.depth() {
             Depth::U8 => {
@@ -87,7 +87,7 @@ impl Augment {
     }
 
     /// The picture's words, uploaded if they are not there yet.
-    fn held(&self, image: &Image) -> Result<Arc<Held>, Problem> {
+    fn held(&self, image: &Image) -> Result<Arc<Held>, Fault> {
         match &image.store {
             Store::Cpu(samples) => {
                 fits(image.size(), words(image))?;
@@ -103,7 +103,7 @@ impl Augment {
             }
             Store::Device(any) => match any.clone().downcast::<Held>() {
                 Ok(held) if held.gpu.is(&self.gpu) => Ok(held),
-                _ => Err(problem("the picture is on another device")),
+                _ => Err(fault("the picture is on another device")),
             },
             Store::Lazy(gather) => self.held(&match &gather.single {
                 Some(one) => self.run(&one.0, &one.1)?,
@@ -120,7 +120,7 @@ impl Augment {
     }
 
     /// Memory for a picture of `size`.
-    fn target(&self, [width, height]: [usize; 2], words: usize) -> Result<Buffer, Problem> {
+    fn target(&self, [width, height]: [usize; 2], words: usize) -> Result<Buffer, Fault> {
         fits([width, height], words)?;
         Ok(self.gpu.empty(width * height * words))
     }
@@ -147,7 +147,7 @@ impl Engine for Augment {
         "wgpu".into()
     }
 
-    fn upload(&self, image: &Image) -> Result<Image, Problem> {
+    fn upload(&self, image: &Image) -> Result<Image, Fault> {
         let held: Arc<dyn Any + Send + Sync> = self.held(image)?;
         Ok(Image::with_store(
             image.size(),
@@ -157,7 +157,7 @@ impl Engine for Augment {
         ))
     }
 
-    fn run(&self, image: &Image, op: &Op) -> Result<Image, Problem> {
+    fn run(&self, image: &Image, op: &Op) -> Result<Image, Fault> {
         checks::step(image, op)?;
         match op {
             Op::Resize { size, method } => self.resized(image, *size, *method),
@@ -177,7 +177,7 @@ impl Engine for Augment {
                     fill,
                 )
             }
-            Op::WarpTaps { .. } => Err(Problem::Transform(
+            Op::WarpTaps { .. } => Err(Fault::Transform(
                 "a warp with a kernel of more than four pixels is done on the CPU".into(),
             )),
             Op::WarpPerspective { matrix, size, fill } => {
@@ -201,23 +201,23 @@ impl Engine for Augment {
         depth: Depth,
         fill: &[f64],
         parts: &[Part],
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         self.laid(size, channels, depth, fill, parts)
     }
 
-    fn gather(&self, gather: &Gather) -> Result<Image, Problem> {
+    fn gather(&self, gather: &Gather) -> Result<Image, Fault> {
         self.gathered(gather)
     }
 
     #[cfg(not(target_arch = "wasm32"))]
-    fn read(&self, image: &Image) -> Result<Arc<Samples>, Problem> {
+    fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
         pollster::block_on(self.read_async(image))
     }
 
     #[cfg(target_arch = "wasm32")]
-    fn read(&self, image: &Image) -> Result<Arc<Samples>, Problem> {
+    fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
         image.samples().cloned().ok_or_else(|| {
-            problem("a browser does not wait for its GPU: read with `Augment::read_async`")
+            fault("a browser does not wait for its GPU: read with `Augment::read_async`")
         })
     }
 }
@@ -231,14 +231,14 @@ fn words(image: &Image) -> usize {
 }
 
 /// Whether a picture fits in one buffer, and one dispatch of four rows a workgroup.
-fn fits(size: [usize; 2], words: usize) -> Result<(), Problem> {
+fn fits(size: [usize; 2], words: usize) -> Result<(), Fault> {
     let most_side = 4 * MOST_WORKGROUPS as usize;
     let bytes = size[0].saturating_mul(size[1]).saturating_mul(words * 4);
     if bytes > MOST_BYTES {
         return Err(too_large(size, bytes));
     }
     if size.iter().any(|side| *side > most_side) {
-        return Err(problem(format!(
+        return Err(fault(format!(
             "a picture of {}x{} pixels: a device takes {most_side} in a row or column; make it smaller, or do the pixels \
              on the CPU",
             size[0], size[1]
@@ -247,8 +247,8 @@ fn fits(size: [usize; 2], words: usize) -> Result<(), Problem> {
     Ok(())
 }
 
-fn too_large([width, height]: [usize; 2], bytes: usize) -> Problem {
-    problem(format!(
+fn too_large([width, height]: [usize; 2], bytes: usize) -> Fault {
+    fault(format!(
         "a picture of {width}x{height} pixels takes {} MiB on a device, more than the {} MiB of one buffer: make it \
          smaller, or do the pixels on the CPU",
         bytes.div_ceil(1 << 20),

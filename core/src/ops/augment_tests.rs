@@ -455,7 +455,7 @@ fn what_does_not_fit_is_an_error() {
     let error = engine.run(&image, &window([1, 300_000])).unwrap_err();
     assert!(error.to_string().contains("262140"), "{error}");
     let error = engine.run(&image, &window([usize::MAX, 2])).unwrap_err();
-    assert!(matches!(error, Problem::TooLarge { .. }), "{error}");
+    assert!(matches!(error, Fault::TooLarge { .. }), "{error}");
     // a pixel of a million
     let image = Image::new([1025, 1024], 1, Samples::U8(vec![7; 1025 * 1024]));
     let op = Op::Resize {

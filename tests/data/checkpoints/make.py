@@ -1,6 +1,6 @@
 """Makes the small checkpoints beside this file, with torch 2.4.1, mmengine 0.10.7 and numpy 1.26.4.
 
-python make.py; the values are checked in core/src/weights/tests.rs.
+python make.py; the values are checked in core/weights/src/tests.rs.
 """
 import collections
 import pickle

@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 use smalti::backbones::{Backbone, Feature};
-use smalti::config::{Config, MapLoader, Node};
+use smalti::config::{Config, Diagnostics, MapLoader, Node};
 use smalti::layers::{Activation, ConvConfig, ConvNormAct, Mode, NormConfig, Params};
-use smalti::registry::{Build, Builder, Problems, Registry, Row};
+use smalti::registry::{Build, Builder, Registry, Row};
 
 /// The keys of `type='mine.StridedStack'`.
 #[derive(Deserialize)]
@@ -20,7 +20,7 @@ struct StridedStack {
     features: Vec<Feature>,
 }
 
-fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Problems> {
+fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
     let config: StridedStackConfig = node.read()?;
     let norm = NormConfig::batch(1e-5);
     let (mut convs, mut features) = (Vec::new(), Vec::new());

@@ -9,8 +9,8 @@ use smalti_shaders::{
 
 use super::{Augment, Held, ROW, count, words};
 use crate::data::image::{Depth, Image};
-use crate::data::picture::Problem;
-use crate::data::pixels::checks::{self, problem};
+use crate::data::picture::Fault;
+use crate::data::pixels::checks::{self, fault};
 use crate::data::pixels::{Colour, Engine, Photometric};
 use crate::ops::launch::Buffer;
 
@@ -34,7 +34,7 @@ impl Augment {
         image: &Image,
         held: Arc<Held>,
         other: &Arc<Held>,
-    ) -> Result<Arc<Held>, Problem> {
+    ) -> Result<Arc<Held>, Fault> {
         if !Arc::ptr_eq(other, &held) {
             return Ok(held);
         }
@@ -42,7 +42,7 @@ impl Augment {
     }
 
     /// As u8 (truncated and clipped) or f32.
-    pub(super) fn converted(&self, image: &Image, depth: Depth) -> Result<Image, Problem> {
+    pub(super) fn converted(&self, image: &Image, depth: Depth) -> Result<Image, Fault> {
         match (image.depth(), depth) {
             (Depth::U8, Depth::F32) => {
                 let line = (0..256u16).map(|v| f32::from(v).to_bits());
@@ -60,7 +60,7 @@ impl Augment {
         image: &Image,
         table: &Buffer,
         depth: Depth,
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         let (pixels, channels) = (count(image), image.channels());
         let float = depth == Depth::F32;
         let target = self.target(image.size(), if float { channels } else { 1 })?;
@@ -75,7 +75,7 @@ impl Augment {
     }
 
     /// u8 samples through one table.
-    pub(super) fn by_table(&self, image: &Image, table: &lookup::Table) -> Result<Image, Problem> {
+    pub(super) fn by_table(&self, image: &Image, table: &lookup::Table) -> Result<Image, Fault> {
         let line = table.iter().map(|v| u32::from(*v));
         let table: Vec<u32> = (0..image.channels()).flat_map(|_| line.clone()).collect();
         self.looked_up(image, &self.gpu.upload(&table), Depth::U8)
@@ -87,7 +87,7 @@ impl Augment {
         image: &Image,
         step: u32,
         values: [f32; 2],
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         let (pixels, channels) = (count(image), image.channels());
         let depth = if step == 4 { Depth::U8 } else { Depth::F32 };
         let target = self.target(image.size(), if step == 4 { 1 } else { channels })?;
@@ -109,7 +109,7 @@ impl Augment {
         of: &Image,
         kind: u32,
         extra: &Buffer,
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         let (pixels, channels) = (count(of), of.channels());
         let invocations = (pixels as u32)
             .div_ceil(16)
@@ -135,7 +135,7 @@ impl Augment {
         self.looked_up(image, &table, Depth::U8)
     }
 
-    pub(super) fn greyed(&self, image: &Image) -> Result<Image, Problem> {
+    pub(super) fn greyed(&self, image: &Image) -> Result<Image, Fault> {
         let pixels = count(image);
         let target = self.target(image.size(), 1)?;
         let float = u32::from(image.depth() == Depth::F32);
@@ -145,7 +145,7 @@ impl Augment {
         Ok(self.image(image.size(), 1, image.depth(), target))
     }
 
-    pub(super) fn smoothed(&self, image: &Image) -> Result<Image, Problem> {
+    pub(super) fn smoothed(&self, image: &Image) -> Result<Image, Fault> {
         let target = self.target(image.size(), words(image))?;
         let float = u32::from(image.depth() == Depth::F32);
         let [w, h] = image.size();
@@ -165,7 +165,7 @@ impl Augment {
         table: Table,
         kind: u32,
         weights: [f32; 2],
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         let (pixels, channels) = (count(image), image.channels());
         let kind = if image.depth() == Depth::U8 { 0 } else { kind };
         let table = match kind {
@@ -192,7 +192,7 @@ impl Augment {
         image: &Image,
         other: &Image,
         weight: f32,
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         let depth = match (image.depth(), other.depth()) {
             (Depth::U8, Depth::U8) => Depth::U8,
             _ => Depth::F32,
@@ -202,12 +202,7 @@ impl Augment {
         self.converted(&out, image.depth())
     }
 
-    pub(super) fn pasted(
-        &self,
-        image: &Image,
-        other: &Image,
-        mask: &[u8],
-    ) -> Result<Image, Problem> {
+    pub(super) fn pasted(&self, image: &Image, other: &Image, mask: &[u8]) -> Result<Image, Fault> {
         let other = &self.converted(other, image.depth())?;
         let pixels = count(image);
         let target = self.target(image.size(), words(image))?;
@@ -227,9 +222,9 @@ impl Augment {
         &self,
         image: &Image,
         [hue, saturation, value]: [i16; 3],
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         if image.depth() == Depth::F32 {
-            return Err(problem(
+            return Err(fault(
                 "YOLOXHSVRandomAug cuts floats' HSV to whole numbers, which devices divide differently: load without \
                  `to_float32`, use it before PhotoMetricDistortion, or do the pixels on the CPU",
             ));
@@ -249,7 +244,7 @@ impl Augment {
         Ok(self.image([w, h], 3, Depth::U8, target))
     }
 
-    pub(super) fn distorted(&self, image: &Image, drawn: &Photometric) -> Result<Image, Problem> {
+    pub(super) fn distorted(&self, image: &Image, drawn: &Photometric) -> Result<Image, Fault> {
         let step = checks::photometric(drawn);
         let pixels = count(image);
         let target = self.target(image.size(), 3)?;
@@ -266,7 +261,7 @@ impl Augment {
         Ok(self.image(image.size(), 3, Depth::F32, target))
     }
 
-    pub(super) fn coloured(&self, image: &Image, colour: Colour) -> Result<Image, Problem> {
+    pub(super) fn coloured(&self, image: &Image, colour: Colour) -> Result<Image, Fault> {
         let float = image.depth() == Depth::F32;
         let weights = |factor: f64| [factor as f32, (1.0 - factor) as f32];
         match colour {
@@ -278,7 +273,7 @@ impl Augment {
                 let table = Table::Enhanced(factor);
                 self.mixed(image, &self.smoothed(image)?, table, 2, weights(factor))
             }
-            Colour::Contrast(_) if float => Err(problem(
+            Colour::Contrast(_) if float => Err(fault(
                 "Contrast of floats needs a mean in f64, which the device has not: load without `to_float32`, or do \
                  the pixels on the CPU",
             )),

@@ -7,8 +7,8 @@ use smalti_shaders::{GATHER, PLACE, RESIZE, WARP};
 
 use super::{Augment, Held, MOST_BYTES, fits, pixel, too_large, words};
 use crate::data::image::{Depth, Image};
-use crate::data::picture::Problem;
-use crate::data::pixels::checks::{self, problem};
+use crate::data::picture::Fault;
+use crate::data::pixels::checks::{self, fault};
 use crate::data::pixels::{Border, Direction, Engine, Gather, Paint, Part};
 use crate::data::transforms::Method;
 use crate::ops::launch::Buffer;
@@ -63,7 +63,7 @@ impl Augment {
         columns: &[i32],
         rows: &[i32],
         fill: &[f64],
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         let size = [columns.len(), rows.len()];
         let target = self.target(size, words(image))?;
         let held = self.held(image)?;
@@ -85,7 +85,7 @@ impl Augment {
         Ok(self.image(size, image.channels(), image.depth(), target))
     }
 
-    pub(super) fn flipped(&self, image: &Image, direction: Direction) -> Result<Image, Problem> {
+    pub(super) fn flipped(&self, image: &Image, direction: Direction) -> Result<Image, Fault> {
         let axis = |length, turned| match turned {
             true => place::mirror(length),
             false => whole(length),
@@ -101,7 +101,7 @@ impl Augment {
         size: [usize; 2],
         at: [i64; 2],
         border: &Border,
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         fits(size, words(image))?; // before tables of that size
         let (border, fill) = match border {
             Border::Constant(fill) => (place::Border::Constant, fill.as_slice()),
@@ -115,7 +115,7 @@ impl Augment {
     }
 
     /// Another buffer with the same words.
-    pub(super) fn copied(&self, image: &Image) -> Result<Image, Problem> {
+    pub(super) fn copied(&self, image: &Image) -> Result<Image, Fault> {
         let [columns, rows] = image.size().map(whole);
         self.placed(image, &columns, &rows, &[])
     }
@@ -125,7 +125,7 @@ impl Augment {
         image: &Image,
         size: [usize; 2],
         method: Method,
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         let (from, float) = (image.size(), image.depth() == Depth::F32);
         if from == size {
             return self.upload(image);
@@ -152,7 +152,7 @@ impl Augment {
         };
         let taps = packed.most_taps(size);
         if taps > MOST_TAPS {
-            return Err(problem(format!(
+            return Err(fault(format!(
                 "resizing {}x{} to {}x{} averages {taps} pixels to one, more than the {MOST_TAPS} of one step on a \
                  device: shrink in two steps",
                 from[0], from[1], size[0], size[1]
@@ -194,9 +194,9 @@ impl Augment {
         positions: Option<Positions>,
         linear: bool,
         fill: &[f64],
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         let positions = positions
-            .ok_or_else(|| problem("the matrix of a warp, or its inverse, is not finite"))?;
+            .ok_or_else(|| fault("the matrix of a warp, or its inverse, is not finite"))?;
         let (size, from) = (positions.size(), image.size());
         let float = image.depth() == Depth::F32;
         let (mode, places) = places(&positions);
@@ -219,7 +219,7 @@ impl Augment {
         image: &Image,
         rects: &[[usize; 4]],
         value: &[f64],
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         let size = image.size();
         let copy = self.copied(image)?;
         let target = self.held(&copy)?;
@@ -248,7 +248,7 @@ impl Augment {
         depth: Depth,
         fill: &[f64],
         parts: &[Part],
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, Fault> {
         checks::canvas(size, channels, parts)?;
         let words = match depth {
             Depth::U8 => 1,
@@ -292,7 +292,7 @@ impl Augment {
     }
 
     /// A composed step: one dispatch a layer.
-    pub(super) fn gathered(&self, gather: &Gather) -> Result<Image, Problem> {
+    pub(super) fn gathered(&self, gather: &Gather) -> Result<Image, Fault> {
         let (size, channels, depth) = (gather.size, gather.channels, gather.depth);
         let float = depth == Depth::F32;
         let words = if float { channels } else { 1 };

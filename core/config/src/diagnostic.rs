@@ -1,0 +1,318 @@
+//! What is wrong or noteworthy in a config, as data; and the one place where it becomes text.
+
+use super::characters::{shown, visible};
+use super::source::{Origin, SourceKind};
+use super::value::Node;
+use std::fmt;
+
+/// How bad a [`Diagnostic`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The config cannot be used.
+    Error,
+    /// The config is used, but probably does not mean what its writer wanted.
+    Warning,
+    /// Something worth knowing.
+    Note,
+}
+
+/// The kind of a problem, for programs that act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The text is no Python, JSON or YAML.
+    Syntax,
+    /// Python that runs code and is outside the config language.
+    Unsupported,
+    /// The file is a program, not a config.
+    Script,
+    /// An operation failed: unknown name, wrong type, missing key, division by zero.
+    Evaluate,
+    /// An integer outside 64 bits.
+    Overflow,
+    /// Too much work, too deep or too large.
+    Limit,
+    /// A file could not be read, or a base was not found.
+    File,
+    /// Bases that load each other.
+    Cycle,
+    /// The same key in two bases, or a reserved key.
+    Key,
+    /// Text style and lazy style in one chain.
+    Style,
+    /// A child cannot be merged into its base.
+    Merge,
+    /// A bad `--cfg-options` entry.
+    Option,
+    /// A component lacks a key.
+    Missing,
+    /// A component has a key of the wrong type or value.
+    Mistyped,
+    /// A component has a key that nothing reads.
+    Unknown,
+    /// Anything else, for example what a later stage found.
+    Other,
+}
+
+/// One finding: a message, places with a word each, and what to do next.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What kind it is.
+    pub kind: Kind,
+    /// What was found and what was expected.
+    pub message: String,
+    /// Places; the first is the one to look at. The text stands beside the caret, and may be empty.
+    pub labels: Vec<(Origin, String)>,
+    /// What to do next.
+    pub help: Option<String>,
+    /// The `_base_` entries that led to the file of the first label, nearest first.
+    pub chain: Vec<Origin>,
+}
+
+impl Diagnostic {
+    /// An error with a message and no place yet.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            kind: Kind::Other,
+            message: message.into(),
+            labels: Vec::new(),
+            help: None,
+            chain: Vec::new(),
+        }
+    }
+
+    /// A warning with a message and no place yet.
+    pub fn warning(message: impl Into<String>) -> Self {
+        let mut warning = Self::error(message);
+        warning.severity = Severity::Warning;
+        warning
+    }
+
+    /// Sets the kind.
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Something worth knowing, with a message and no place yet.
+    pub fn note(message: impl Into<String>) -> Self {
+        let mut note = Self::error(message);
+        note.severity = Severity::Note;
+        note
+    }
+
+    /// Adds a place with a word that stands beside its caret.
+    pub fn at(mut self, origin: &Origin, label: impl Into<String>) -> Self {
+        self.labels.push((origin.clone(), label.into()));
+        self
+    }
+
+    /// Sets the help line.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        };
+        write!(f, "{severity}: {}", visible(&self.message))?;
+        let numbers = self.labels.iter().map(|(o, _)| o.line().to_string().len());
+        let margin = numbers.max().unwrap_or(1);
+        for (origin, label) in &self.labels {
+            place(f, origin, label, margin)?;
+        }
+        if let (Some(last), Some((origin, _))) = (self.chain.last(), self.labels.first()) {
+            write!(f, "\n{:margin$} = base chain: ", "")?;
+            let mut entries = self.chain.iter().rev();
+            entries.try_for_each(|o| write!(f, "{}:{} -> ", o.file(), o.line()))?;
+            let end = if origin.file() == last.file() && self.chain.len() == 1 {
+                "here"
+            } else {
+                origin.file()
+            };
+            write!(f, "{end}")?;
+        }
+        match &self.help {
+            Some(help) => write!(f, "\nhelp: {}", visible(help)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Longest part of a source line that is shown.
+const SHOWN: usize = 110;
+
+/// One place: the file, its line, and a caret below the span.
+fn place(f: &mut fmt::Formatter<'_>, origin: &Origin, label: &str, margin: usize) -> fmt::Result {
+    write!(f, "\n{:margin$}--> {origin}", "")?;
+    let text = origin.line_text();
+    if origin.source().kind() != SourceKind::File || text.trim().is_empty() {
+        return match label {
+            "" => Ok(()),
+            label => write!(f, " ({label})"),
+        };
+    }
+    let chars: Vec<char> = text.chars().collect();
+    let column = (origin.column() - 1).min(chars.len());
+    let width = origin.text().lines().next().unwrap_or("").chars().count();
+    let width = width.min(chars.len() - column).max(1);
+    // A window over long lines that keeps the caret in sight.
+    let from = if chars.len() > SHOWN && column + width.min(40) > SHOWN {
+        column.saturating_sub(SHOWN / 3)
+    } else {
+        0
+    };
+    let to = chars.len().min(from + SHOWN);
+    // Invisible characters are shown by their codes, so what is shown is longer than what is there.
+    let shown = |chars: &[char]| -> String {
+        let parts = chars
+            .iter()
+            .map(|c| shown(*c).unwrap_or_else(|| c.to_string()));
+        parts.collect()
+    };
+    let end = (column + width).clamp(from, to.max(column));
+    let pad = shown(&chars[from..column]).chars().count();
+    let width = shown(&chars[column..end]).chars().count().max(1);
+    let shown = shown(&chars[from..to]);
+    let before = if from > 0 { "..." } else { "" };
+    let after = if to < chars.len() { "..." } else { "" };
+    let number = origin.line();
+    write!(f, "\n{number:>margin$} | {before}{shown}{after}")?;
+    let pad = pad + before.len();
+    let carets = "^".repeat(width);
+    write!(f, "\n{:margin$} | {:pad$}{carets}", "", "")?;
+    match label {
+        "" => Ok(()),
+        label => write!(f, " {label}"),
+    }
+}
+
+/// All that was wrong with a config.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigErrors {
+    /// The findings in the order in which they were found; at least one is an error.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl ConfigErrors {
+    /// Whether there is nothing to report.
+    pub fn is_empty(&self) -> bool {
+        self.diagnostics.is_empty()
+    }
+}
+
+impl From<Vec<Diagnostic>> for ConfigErrors {
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self { diagnostics }
+    }
+}
+
+impl From<Diagnostic> for ConfigErrors {
+    fn from(diagnostic: Diagnostic) -> Self {
+        vec![diagnostic].into()
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, diagnostic) in self.diagnostics.iter().enumerate() {
+            write!(f, "{}{diagnostic}", if i > 0 { "\n\n" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Config errors, collected.
+pub type Diagnostics = Vec<Diagnostic>;
+
+/// One config error about `key` of `node` (or the whole dict where the key is absent).
+pub fn error_at(node: &Node, key: &str, message: impl Into<String>, help: &str) -> Diagnostics {
+    let at = node.get(key).unwrap_or(node);
+    let error = Diagnostic::error(message.into()).at(&at.origin, "");
+    if help.is_empty() {
+        return vec![error];
+    }
+    vec![error.help(help)]
+}
+
+/// As [`error_at`], about something that the original has and we do not yet: the config may be right.
+pub fn unsupported(node: &Node, key: &str, message: impl Into<String>, help: &str) -> Diagnostics {
+    let mut problems = error_at(node, key, message, help);
+    problems.iter_mut().for_each(|p| p.kind = Kind::Unsupported);
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::source::{Source, Span};
+    use super::*;
+
+    fn origin(name: &str, text: &str, part: &str) -> Origin {
+        let start = text.find(part).unwrap() as u32;
+        let end = start + part.len() as u32;
+        let source = Source::new(name, text, SourceKind::File);
+        Origin::new(&source, Span { start, end })
+    }
+
+    #[test]
+    fn renders_line_caret_chain_and_help() {
+        let place = origin(
+            "base.py",
+            "a = 1\nneck = dict(x=[512, 1024])\n",
+            "[512, 1024]",
+        );
+        let entry = origin("child.py", "_base_ = 'base.py'", "'base.py'");
+        let mut error = Diagnostic::error("`x` has 2 entries, not 3")
+            .at(&place, "2 entries")
+            .help("give 3 numbers");
+        error.chain.push(entry);
+        let expected = "\
+error: `x` has 2 entries, not 3
+ --> base.py:2:15
+2 | neck = dict(x=[512, 1024])
+  |               ^^^^^^^^^^^ 2 entries
+  = base chain: child.py:1 -> base.py
+help: give 3 numbers";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_caret() {
+        let text = format!("x = '{}' + oops", "a".repeat(5000));
+        let error = Diagnostic::error("no `oops`").at(&origin("a.py", &text, "oops"), "");
+        let text = error.to_string();
+        assert!(text.lines().all(|l| l.len() < 160), "{text}");
+        assert!(text.contains("oops") && text.contains("..."));
+    }
+
+    #[test]
+    fn invisible_characters_are_shown_and_the_caret_fits() {
+        let place = origin("a.py", "x\u{A0}= 'a\u{200B}' + oops", "oops");
+        let error = Diagnostic::error("no a\u{200B}").at(&place, "");
+        let expected = "\
+error: no a<U+200B>
+ --> a.py:1:12
+1 | x<U+00A0>= 'a<U+200B>' + oops
+  |                          ^^^^";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn the_command_line_is_shown_as_it_was_typed() {
+        let error = Diagnostic::error("no").at(&Origin::command_line("a.b=1"), "here");
+        assert_eq!(
+            error.to_string(),
+            "error: no\n --> --cfg-options a.b=1 (here)"
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! Pictures and annotations: files in, the network's input out.
+//!
+//! [`decode`] makes a [`Picture`] of a file's bytes; [`pipeline`] reads the test pipeline of a config
+//! and plans what becomes of it; [`preprocessor`] holds the options of `DetDataPreprocessor`. One
+//! pass of the engine then makes the batch. To add a transform: a file in [`transforms`] and a row in
+//! its table.
+
+pub mod coco;
+pub mod datasets;
+pub mod decode;
+pub mod draws_file;
+mod header;
+pub mod image;
+pub mod in_order;
+pub mod loader;
+pub mod packed;
+pub mod picture;
+pub mod pipeline;
+pub mod pixels;
+mod plan;
+pub mod preprocessor;
+pub mod random;
+pub mod sample;
+#[doc(hidden)]
+pub mod size_limits;
+pub mod structures;
+pub mod summary;
+pub mod trace;
+pub mod transforms;
+
+pub use decode::{ColorType, DecodeOptions, decode};
+pub use picture::{Fault, Picture, PictureError};
+pub use size_limits::SizeLimits;

@@ -1,0 +1,666 @@
+//! The data loader: samples of an epoch, made by threads, given in order.
+//!
+//! A sample depends on the seed, the epoch and its position only: never on the number of workers or their speed. Its random numbers
+//! are its own ([`Generator`]), transforms that remember earlier samples see them in order
+//! ([`InOrder`](super::in_order::InOrder)), and the order is that of mmengine's DefaultSampler. A sample that fails ends the epoch or
+//! is left out and counted, as [`OnError`] says; a worker's panic is such a failure.
+//!
+//! Without worker threads (and in a browser) samples are made by whoever asks for them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
+
+use super::datasets::{Dataset, SampleError, caught};
+use super::in_order::Order;
+use super::picture::Fault;
+use super::pixels::Pixels;
+use super::random::{Counter, Numpy, Random};
+use super::sample::Sample;
+use super::transforms::{Context, Files, Transform};
+
+/// Where a sample's random numbers come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Generator {
+    /// [`Counter`], by seed, epoch and position.
+    #[default]
+    Counter,
+    /// [`Numpy`], as after `np.random.seed(seed + epoch * samples + position)`.
+    Numpy,
+}
+
+/// What a sample that cannot be made means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// The epoch ends with its error.
+    #[default]
+    Error,
+    /// It is left out, and named in the summary.
+    Skip,
+}
+
+/// How samples are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoaderOptions {
+    /// `shuffle` of the sampler.
+    pub shuffle: bool,
+    /// Of the order and of all random numbers.
+    pub seed: u64,
+    /// `num_workers`: threads; 0 is the caller's own. A browser has none.
+    pub workers: usize,
+    /// `prefetch_factor`: samples that are made ahead, for each worker.
+    pub prefetch: usize,
+    /// Where random numbers come from.
+    pub random: Generator,
+    /// What a failure means.
+    pub on_error: OnError,
+}
+
+impl Default for LoaderOptions {
+    fn default() -> Self {
+        Self {
+            shuffle: true,
+            seed: 0,
+            workers: 0,
+            prefetch: 2,
+            random: Generator::default(),
+            on_error: OnError::default(),
+        }
+    }
+}
+
+/// A data set and how it is loaded.
+pub struct Loader {
+    source: Arc<Source>,
+    options: LoaderOptions,
+}
+
+/// What workers share of a [`Loader`].
+struct Source {
+    dataset: Box<dyn Dataset>,
+    pixels: Pixels,
+    files: Arc<dyn Files>,
+}
+
+impl Loader {
+    /// Loads from `dataset`.
+    pub fn new(
+        dataset: Box<dyn Dataset>,
+        pixels: Pixels,
+        files: Arc<dyn Files>,
+        options: LoaderOptions,
+    ) -> Self {
+        let source = Source {
+            dataset,
+            pixels,
+            files,
+        };
+        Self {
+            source: Arc::new(source),
+            options,
+        }
+    }
+
+    /// The data set.
+    pub fn dataset(&self) -> &dyn Dataset {
+        &*self.source.dataset
+    }
+
+    /// Indices in the order of an epoch.
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        let len = self.dataset().len();
+        if self.options.shuffle {
+            permutation(len, self.options.seed.wrapping_add(epoch))
+        } else {
+            (0..len).collect()
+        }
+    }
+
+    /// The samples of an epoch. Dropping it ends its threads, after the samples that they are at.
+    pub fn epoch(&mut self, epoch: u64) -> Epoch<'_> {
+        let order = self.order(epoch);
+        for kept in orders(self.dataset()) {
+            kept.begin(0);
+        }
+        let ahead = self
+            .options
+            .workers
+            .max(1)
+            .saturating_mul(self.options.prefetch.max(1));
+        let shared = Arc::new(Shared {
+            source: self.source.clone(),
+            options: self.options,
+            epoch,
+            order,
+            ahead,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let mut epoch = Epoch {
+            _loader: self,
+            shared,
+            #[cfg(not(target_arch = "wasm32"))]
+            threads: Vec::new(),
+            position: 0,
+            summary: Summary::default(),
+        };
+        epoch.start();
+        epoch
+    }
+}
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Loader({:?}, {:?})", self.source.dataset, self.options)
+    }
+}
+
+type Made = Result<Sample, SampleError>;
+
+/// What the workers of an epoch share.
+struct Shared {
+    source: Arc<Source>,
+    options: LoaderOptions,
+    epoch: u64,
+    order: Vec<usize>,
+    /// Samples that may be begun before the first of them is taken.
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
+    ahead: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The first position that no worker has begun.
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
+    begun: usize,
+    /// The first position that was not taken.
+    taken: usize,
+    /// Made and not taken.
+    made: BTreeMap<usize, Made>,
+    /// Begin no more.
+    stop: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let state = self.changed.wait(state);
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes samples until none is left. Positions are begun in order, so the first that is unfinished waits for nobody.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            if state.stop || state.begun >= self.order.len() {
+                return;
+            }
+            if state.begun >= state.taken.saturating_add(self.ahead) {
+                state = self.wait(state);
+                continue;
+            }
+            let position = state.begun;
+            state.begun += 1;
+            drop(state);
+            let made = self.make(position);
+            state = self.lock();
+            state.made.insert(position, made);
+            self.changed.notify_all();
+        }
+    }
+
+    fn make(&self, position: usize) -> Made {
+        let (dataset, index) = (&*self.source.dataset, self.order[position]);
+        let made = caught(dataset, index, || self.sample(position));
+        for kept in orders(dataset) {
+            kept.finish(position as u64);
+        }
+        made
+    }
+
+    fn sample(&self, position: usize) -> Made {
+        let LoaderOptions { seed, random, .. } = self.options;
+        let mut random: Box<dyn Random> = match random {
+            Generator::Counter => Box::new(Counter::keyed(seed, self.epoch, position as u64)),
+            Generator::Numpy => {
+                let before = self.epoch.wrapping_mul(self.order.len() as u64);
+                let number = before.wrapping_add(position as u64);
+                Box::new(Numpy::new(seed.wrapping_add(number)))
+            }
+        };
+        let source = &*self.source;
+        let mut cx = Context::new(&mut *random, &source.pixels, &*source.files);
+        cx.position = position as u64;
+        let sample = source.dataset.get(self.order[position], &mut cx)?;
+        let mut sample = sample.ok_or_else(|| {
+            let info = source.dataset.info(self.order[position]);
+            SampleError::new(&info, Fault::Transform("the pipeline dropped it".into()))
+        })?;
+        // here, beside the others, not where it is used
+        let image = source.pixels.done(&sample.image);
+        sample.image = image.map_err(|problem| SampleError::new(&sample.info, problem))?;
+        Ok(sample)
+    }
+}
+
+/// The samples of an epoch, in order. After an error there are no more.
+pub struct Epoch<'a> {
+    /// One epoch at a time: transforms remember samples of one order.
+    _loader: &'a mut Loader,
+    shared: Arc<Shared>,
+    #[cfg(not(target_arch = "wasm32"))]
+    threads: Vec<std::thread::JoinHandle<()>>,
+    position: usize,
+    summary: Summary,
+}
+
+impl Epoch<'_> {
+    /// What became of the samples so far.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Lists of `size` samples; the last may be shorter, and is left out if `drop_last`.
+    pub fn batches(
+        &mut self,
+        size: usize,
+        drop_last: bool,
+    ) -> impl Iterator<Item = Result<Vec<Sample>, SampleError>> {
+        std::iter::from_fn(move || {
+            let mut batch = Vec::with_capacity(size.min(self.shared.order.len()));
+            while batch.len() < size.max(1) {
+                match self.next() {
+                    Some(Ok(sample)) => batch.push(sample),
+                    Some(Err(error)) => return Some(Err(error)),
+                    None if batch.is_empty() || drop_last => return None,
+                    None => break,
+                }
+            }
+            Some(Ok(batch))
+        })
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn start(&mut self) {
+        for i in 0..self.shared.options.workers.min(self.shared.order.len()) {
+            let shared = self.shared.clone();
+            let name = format!("loader {i}");
+            let thread = std::thread::Builder::new().name(name);
+            // where the system gives no more threads, those that there are do it, or the caller
+            let Ok(thread) = thread.spawn(move || shared.work()) else {
+                break;
+            };
+            self.threads.push(thread);
+        }
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn start(&mut self) {}
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn has_workers(&self) -> bool {
+        !self.threads.is_empty()
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn has_workers(&self) -> bool {
+        false
+    }
+
+    fn stop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_all();
+        #[cfg(not(target_arch = "wasm32"))]
+        for thread in self.threads.drain(..) {
+            // its panics were caught, and are errors of their samples
+            let _ = thread.join();
+        }
+    }
+
+    fn made(&mut self) -> Made {
+        if !self.has_workers() {
+            return self.shared.make(self.position);
+        }
+        let mut state = self.shared.lock();
+        loop {
+            if let Some(made) = state.made.remove(&self.position) {
+                state.taken = self.position + 1;
+                self.shared.changed.notify_all();
+                return made;
+            }
+            state = self.shared.wait(state);
+        }
+    }
+}
+
+impl Iterator for Epoch<'_> {
+    type Item = Result<Sample, SampleError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.position < self.shared.order.len() {
+            let made = self.made();
+            self.position += 1;
+            match made {
+                Ok(sample) => {
+                    self.summary.made += 1;
+                    return Some(Ok(sample));
+                }
+                Err(error) => {
+                    self.summary.failed.push(error.clone());
+                    if self.shared.options.on_error == OnError::Error {
+                        self.position = self.shared.order.len();
+                        self.stop();
+                        return Some(Err(error));
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Epoch<'_> {
+    fn drop(&mut self) {
+        self.stop();
+        for kept in orders(&*self.shared.source.dataset) {
+            kept.end();
+        }
+    }
+}
+
+impl fmt::Debug for Epoch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Epoch({} of {})", self.position, self.shared.order.len())
+    }
+}
+
+/// What became of the samples of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Samples that were given.
+    pub made: usize,
+    /// Those that could not be made, in order.
+    pub failed: Vec<SampleError>,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} samples", self.made)?;
+        if !self.failed.is_empty() {
+            write!(f, ", {} left out:", self.failed.len())?;
+        }
+        for error in &self.failed {
+            write!(f, "\n  {error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// All that keep an order in a data set's transforms.
+fn orders(dataset: &dyn Dataset) -> Vec<&dyn Order> {
+    fn of<'a>(step: &'a dyn Transform, found: &mut Vec<&'a dyn Order>) {
+        found.extend(step.order());
+        for child in step.children() {
+            of(child, found);
+        }
+    }
+    let mut found = Vec::new();
+    for step in dataset.pipeline() {
+        of(&**step, &mut found);
+    }
+    for child in dataset.children() {
+        found.extend(orders(child));
+    }
+    found
+}
+
+/// `torch.randperm(len)` after `manual_seed(seed)`, which shares its generator with numpy.
+fn permutation(len: usize, seed: u64) -> Vec<usize> {
+    let mut words = Numpy::new(seed);
+    let mut order: Vec<usize> = (0..len).collect();
+    for i in 0..len.saturating_sub(1) {
+        order.swap(i, i + words.word() as usize % (len - i));
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::datasets::MetaInfo;
+    use super::super::datasets::flat::{Flat, NoFiles, steps};
+    use super::super::sample::DataInfo;
+    use super::super::transforms::Outcome;
+    use super::*;
+
+    #[test]
+    fn orders_as_torch() {
+        // torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+        assert_eq!(permutation(10, 0), [4, 1, 7, 5, 3, 9, 0, 8, 6, 2]);
+        assert_eq!(permutation(7, 42), [1, 6, 3, 5, 4, 0, 2]);
+        assert_eq!(permutation(5, u64::MAX), [1, 3, 4, 2, 0]);
+        let long = permutation(1000, 12_345_678_901);
+        assert_eq!(long[..6], [866, 681, 425, 528, 647, 42]);
+        assert!(permutation(0, 3).is_empty());
+    }
+
+    /// Takes another picture where the pipeline drops one, as MMDetection's data sets do.
+    #[derive(Debug)]
+    struct Refetching(Flat);
+
+    impl Dataset for Refetching {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn meta(&self) -> &MetaInfo {
+            self.0.meta()
+        }
+
+        fn info(&self, index: usize) -> Arc<DataInfo> {
+            self.0.info(index)
+        }
+
+        fn get(
+            &self,
+            mut index: usize,
+            cx: &mut Context<'_>,
+        ) -> Result<Option<Sample>, SampleError> {
+            loop {
+                // later pictures are often done before earlier ones
+                std::thread::sleep(std::time::Duration::from_micros((index % 7 * 100) as u64));
+                match self.0.get(index, cx)? {
+                    None => index = cx.random.randint(0, self.len() as i64).unwrap() as usize,
+                    sample => return Ok(sample),
+                }
+            }
+        }
+
+        fn pipeline(&self) -> &[Box<dyn Transform>] {
+            self.0.pipeline()
+        }
+    }
+
+    /// Drops one sample in three.
+    #[derive(Debug)]
+    struct DropsSome;
+
+    impl Transform for DropsSome {
+        fn name(&self) -> &'static str {
+            "DropsSome"
+        }
+
+        fn run(&self, sample: Sample, cx: &mut Context<'_>) -> Outcome {
+            let kept = cx.random.randint(0, 3)? > 0;
+            Ok(kept.then_some(sample))
+        }
+    }
+
+    /// A data set with two caches, between which samples are dropped, and before the first.
+    fn cached(broken: &[usize]) -> Refetching {
+        let mut pictures = Flat::new(&[[4, 3]; 40]);
+        pictures.broken = broken.to_vec();
+        pictures.empty = vec![5, 6, 7];
+        let mosaic = "dict(type='CachedMosaic', img_scale=(4, 4), max_cached_images=6)";
+        let mix_up = "dict(type='CachedMixUp', img_scale=(8, 8), max_cached_images=3, ratio_range=(1.0, 2.0))";
+        pictures.pipeline = vec![Box::new(DropsSome)];
+        pictures.pipeline.extend(steps(&format!("[{mosaic}]")));
+        pictures.pipeline.push(Box::new(DropsSome));
+        pictures.pipeline.extend(steps(&format!("[{mix_up}]")));
+        pictures.pipeline.push(Box::new(DropsSome));
+        Refetching(pictures)
+    }
+
+    fn loader(dataset: impl Dataset + 'static, options: LoaderOptions) -> Loader {
+        let pixels = Pixels::cpu().exact(true);
+        Loader::new(Box::new(dataset), pixels, Arc::new(NoFiles), options)
+    }
+
+    /// What is to be the same: objects and pixels.
+    type Print = (Vec<i64>, Vec<[f32; 4]>, Arc<crate::image::Samples>);
+
+    fn print(sample: Sample) -> Print {
+        let samples = sample.image.samples().expect("in memory").clone();
+        (sample.gt.labels, sample.gt.boxes, samples)
+    }
+
+    fn prints(loader: &mut Loader, epoch: u64) -> Vec<Print> {
+        let samples = loader.epoch(epoch);
+        samples.map(|s| print(s.unwrap())).collect()
+    }
+
+    #[test]
+    fn the_same_samples_whatever_the_number_of_workers() {
+        let options = |workers| LoaderOptions {
+            seed: 3,
+            workers,
+            on_error: OnError::Skip,
+            ..LoaderOptions::default()
+        };
+        let broken = [2, 30];
+        let mut alone = loader(cached(&broken), options(0));
+        let expected = [0, 1].map(|epoch| prints(&mut alone, epoch));
+        assert_ne!(expected[0], expected[1]);
+        assert!(expected[0].iter().any(|(labels, ..)| labels.len() > 4));
+        for workers in [1, 2, 5] {
+            let mut loader = loader(cached(&broken), options(workers));
+            // an epoch does not depend on those before it
+            for epoch in [1, 0, 1] {
+                let found = prints(&mut loader, epoch);
+                assert!(
+                    found == expected[epoch as usize],
+                    "{workers} workers, epoch {epoch}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_epoch_may_be_left() {
+        let options = |workers| LoaderOptions {
+            workers,
+            ..LoaderOptions::default()
+        };
+        let expected = prints(&mut loader(cached(&[]), options(0)), 0);
+        let mut loader = loader(cached(&[]), options(4));
+        for taken in [0, 1, 7] {
+            let mut epoch = loader.epoch(0);
+            let found: Vec<_> = (&mut epoch)
+                .take(taken)
+                .map(|s| print(s.unwrap()))
+                .collect();
+            assert!(found == expected[..taken]);
+        }
+        // all threads have ended: nobody else holds what they shared
+        assert_eq!(Arc::strong_count(&loader.source), 1);
+        assert!(prints(&mut loader, 0) == expected);
+    }
+
+    #[test]
+    fn errors_end_the_epoch_or_are_counted() {
+        for workers in [0, 3] {
+            let mut options = LoaderOptions {
+                shuffle: false,
+                workers,
+                ..LoaderOptions::default()
+            };
+            let pictures = || {
+                let mut pictures = Flat::new(&[[2, 2]; 9]);
+                pictures.broken = vec![3];
+                pictures.panics = vec![6];
+                pictures
+            };
+            let mut strict = loader(pictures(), options);
+            let mut epoch = strict.epoch(0);
+            let found: Vec<_> = (&mut epoch).map(|s| s.map(|s| s.info.index)).collect();
+            assert_eq!(found[..3], [Ok(0), Ok(1), Ok(2)]);
+            let error = found[3].as_ref().unwrap_err().to_string();
+            assert_eq!(error, "3.png (id 3): the file ends before the picture does");
+            assert_eq!(found.len(), 4);
+            drop(epoch);
+
+            options.on_error = OnError::Skip;
+            let mut lenient = loader(pictures(), options);
+            let mut epoch = lenient.epoch(0);
+            let found: Vec<_> = (&mut epoch).map(|s| s.unwrap().info.index).collect();
+            assert_eq!(found, [0, 1, 2, 4, 5, 7, 8]);
+            assert_eq!(
+                epoch.summary().to_string(),
+                "7 samples, 2 left out:\n  3.png (id 3): the file ends before the picture does\n  6.png (id 6): panicked: picture 6"
+            );
+        }
+    }
+
+    #[test]
+    fn numpy_numbers_follow_from_the_seed() {
+        let options = LoaderOptions {
+            shuffle: false,
+            seed: 17,
+            random: Generator::Numpy,
+            ..LoaderOptions::default()
+        };
+        let pictures = || {
+            let mut pictures = Flat::new(&[[8, 8]; 5]);
+            pictures.pipeline = steps(
+                "[dict(type='RandomResize', scale=(16, 16), ratio_range=(0.5, 2.0), keep_ratio=True)]",
+            );
+            pictures
+        };
+        let found = prints(&mut loader(pictures(), options), 2);
+        let pixels = Pixels::cpu().exact(true);
+        // np.random.seed(17 + 2 * 5 + 4)
+        let mut random = Numpy::new(31);
+        let mut cx = Context::new(&mut random, &pixels, &NoFiles);
+        let last = pictures().get(4, &mut cx).unwrap().unwrap();
+        assert!(found[4] == print(last));
+    }
+
+    #[test]
+    fn batches() {
+        let options = LoaderOptions {
+            shuffle: false,
+            workers: 2,
+            ..LoaderOptions::default()
+        };
+        let mut loader = loader(Flat::new(&[[2, 2]; 5]), options);
+        for (drop_last, expected) in [(false, vec![2, 2, 1]), (true, vec![2, 2])] {
+            let mut epoch = loader.epoch(0);
+            let sizes: Vec<_> = epoch
+                .batches(2, drop_last)
+                .map(|b| b.unwrap().len())
+                .collect();
+            assert_eq!(sizes, expected);
+        }
+        let mut none = self::loader(Flat::new(&[]), options);
+        assert_eq!(none.epoch(0).batches(2, false).count(), 0);
+    }
+}

@@ -1,0 +1,94 @@
+//! `Compose` of mmcv 2.1 (transforms/wrappers.py): transforms one after another; and how wrappers read the transforms inside them.
+
+use serde::Deserialize;
+
+use super::{Context, Outcome, Transform, build as build_one, build_all};
+use crate::sample::Sample;
+use smalti_config::{Diagnostics, Node};
+
+/// Transforms one after another.
+#[derive(Debug)]
+pub struct Compose {
+    name: &'static str,
+    steps: Vec<Box<dyn Transform>>,
+}
+
+impl Transform for Compose {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn run(&self, sample: Sample, cx: &mut Context<'_>) -> Outcome {
+        cx.run_all(&self.steps, sample)
+    }
+
+    fn children(&self) -> Vec<&dyn Transform> {
+        all(&self.steps)
+    }
+}
+
+#[derive(Deserialize)]
+struct Config {
+    transforms: Node,
+}
+
+pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+    let config: Config = node.read()?;
+    Ok(Box::new(Compose {
+        name: "Compose",
+        steps: steps(&config.transforms)?,
+    }))
+}
+
+#[derive(Deserialize)]
+struct Optional {
+    transforms: Option<Node>,
+}
+
+/// `ProposalBroadcaster` of mmdet 3.3 (datasets/transforms/wrappers.py) runs its transforms on boxes and on proposals alike. There are no
+/// proposals here, so that they run once.
+pub(super) fn proposal_broadcaster(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+    let config: Optional = node.read()?;
+    Ok(Box::new(Compose {
+        name: "ProposalBroadcaster",
+        steps: config.transforms.as_ref().map_or(Ok(Vec::new()), steps)?,
+    }))
+}
+
+/// The transforms of a list, or a single one.
+pub(super) fn steps(node: &Node) -> Result<Vec<Box<dyn Transform>>, Diagnostics> {
+    match node.as_dict() {
+        Some(_) => Ok(vec![build_one(node)?]),
+        None => build_all(Some(node)),
+    }
+}
+
+/// For [`Transform::children`].
+pub(super) fn all(steps: &[Box<dyn Transform>]) -> Vec<&dyn Transform> {
+    steps.iter().map(|s| &**s).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::hand_made::{after, built, first_channel, mistakes, plain};
+
+    #[test]
+    fn one_after_another() {
+        let rand = json!(["np.rand", [], {}, 0.5]);
+        let text = "dict(type='Compose', transforms=[dict(type='Invert', level=0), dict(type='Solarize', level=0)])";
+        let sample = after(text, plain([1, 1], 5), json!([rand, rand]));
+        assert_eq!(first_channel(&sample), [5.0]);
+        let text = "dict(type='ProposalBroadcaster', transforms=dict(type='Invert', level=0))";
+        let sample = after(text, plain([1, 1], 5), json!([rand]));
+        assert_eq!(first_channel(&sample), [250.0]);
+        assert_eq!(built(text).children()[0].name(), "Invert");
+    }
+
+    #[test]
+    fn mistakes_of_all() {
+        let text = "dict(type='Compose', transforms=[dict(type='Invrt'), dict(type='Color', level=11), 3])";
+        assert_eq!(mistakes(text).len(), 3);
+    }
+}

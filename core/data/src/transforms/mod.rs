@@ -1,0 +1,487 @@
+//! The transforms of training pipelines, read from a config's `dict(type=...)`. One transform, one file, a row in [`TABLE`].
+//!
+//! A transform first makes all its random draws into a plain struct ([`Draws::draw`]), then does what they say
+//! ([`Draws::apply`]); the draws can be printed, saved and replayed with any other sample. What it does to pixels it only describes
+//! ([`super::pixels::Op`]).
+
+mod auto_augment;
+mod broadcaster;
+mod cached_mix_up;
+mod cached_mosaic;
+mod canvas;
+mod color_transform;
+mod compose;
+mod copy_paste;
+mod cut_out;
+mod expand;
+mod filter_annotations;
+pub(crate) mod fix_scale_resize;
+mod fix_shape_resize;
+mod geom_transform;
+#[cfg(test)]
+mod hand_made;
+mod level;
+pub(crate) mod load;
+mod load_annotations;
+mod load_empty_annotations;
+mod min_iou_random_crop;
+mod mix_up;
+mod mixing;
+mod mosaic;
+mod not_yet;
+mod pack_det_inputs;
+pub(crate) mod pad;
+mod photo_metric_distortion;
+mod rand_augment;
+mod random_affine;
+mod random_apply;
+mod random_center_crop_pad;
+mod random_choice;
+mod random_choice_resize;
+mod random_crop;
+mod random_erasing;
+mod random_flip;
+mod random_order;
+mod random_resize;
+mod random_shift;
+pub(crate) mod resize;
+pub(crate) mod resize_shortest_edge;
+mod resize_type;
+#[cfg(test)]
+mod strangers;
+mod test_time_aug;
+#[cfg(test)]
+mod trial;
+mod yolox_hsv;
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::datasets::Others;
+use super::image::Image;
+use super::in_order::Order;
+use super::picture::Fault;
+use super::pixels::Pixels;
+use super::random::Random;
+use super::sample::Sample;
+use smalti_config::{
+    Diagnostic, Diagnostics, Kind, Node, error_at, nearest, stray_comma, unsupported,
+};
+
+use not_yet::NOT_YET;
+
+pub use load::LoadImageFromFile;
+pub use pad::{Fill, Pad, PaddingMode};
+pub use resize::{Method, Resize};
+
+/// What a transform makes of a sample: `None` where MMDetection returns None (the data set then takes another index).
+pub type Outcome = Result<Option<Sample>, Fault>;
+
+/// One step of a training pipeline.
+pub trait Transform: Send + Sync + fmt::Debug {
+    /// Its `type`.
+    fn name(&self) -> &'static str;
+
+    /// Draws and does.
+    fn run(&self, sample: Sample, cx: &mut Context<'_>) -> Outcome;
+
+    /// `get_indexes`: which of the `others` it mixes in, for `MultiImageMixDataset`. `None`: it mixes none.
+    fn mix_indexes(
+        &self,
+        others: &mut Others<'_>,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<Vec<usize>, Fault>> {
+        let _ = (others, cx);
+        None
+    }
+
+    /// `get_indexes` of this transform must be called (Mosaic, MixUp, CopyPaste): it cannot run outside of `MultiImageMixDataset`.
+    fn needs_mix(&self) -> bool {
+        false
+    }
+
+    /// It remembers earlier samples (CachedMosaic, CachedMixUp), and so must see them in order.
+    fn order(&self) -> Option<&dyn Order> {
+        None
+    }
+
+    /// Transforms inside it.
+    fn children(&self) -> Vec<&dyn Transform> {
+        Vec::new()
+    }
+}
+
+/// A transform whose draws are made first. Every one that is no wrapper.
+pub trait Draws: Send + Sync + fmt::Debug {
+    /// Its `type`.
+    const NAME: &'static str;
+    /// What was drawn; `()` where nothing is.
+    type Drawn: Serialize + DeserializeOwned + fmt::Debug;
+
+    /// Makes the draws for this sample: the same functions with the same arguments in the same order as MMDetection.
+    fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<Self::Drawn, Fault>;
+
+    /// Does what was drawn, which may come from a file: must not panic whatever it says.
+    fn apply(&self, sample: Sample, drawn: &Self::Drawn, pixels: &Pixels) -> Outcome;
+
+    /// See [`Transform::mix_indexes`].
+    fn indexes(
+        &self,
+        others: &mut Others<'_>,
+        random: &mut dyn Random,
+    ) -> Option<Result<Vec<usize>, Fault>> {
+        let _ = (others, random);
+        None
+    }
+
+    /// See [`Transform::needs_mix`].
+    fn mixes(&self) -> bool {
+        false
+    }
+}
+
+impl<T: Draws> Transform for T {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn run(&self, sample: Sample, cx: &mut Context<'_>) -> Outcome {
+        let drawn = cx.drawn(T::NAME, |random| self.draw(&sample, random))?;
+        self.apply(sample, &drawn, cx.pixels)
+    }
+
+    fn mix_indexes(
+        &self,
+        others: &mut Others<'_>,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<Vec<usize>, Fault>> {
+        if !self.mixes() {
+            return None;
+        }
+        let name = format!("{}.indexes", T::NAME);
+        Some(cx.drawn(&name, |random| {
+            self.indexes(others, random).unwrap_or(Ok(Vec::new()))
+        }))
+    }
+
+    fn needs_mix(&self) -> bool {
+        self.mixes()
+    }
+}
+
+/// Draws of one transform, as saved: `{"type": "RandomFlip", "params": {...}}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The transform; `Mosaic.indexes` for the choice of other pictures.
+    #[serde(rename = "type")]
+    pub name: String,
+    /// Its `Drawn`.
+    pub params: Json,
+}
+
+/// Where files are: pictures for `LoadImageFromFile`, annotations for data sets.
+pub trait Files: Send + Sync {
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// The reason, without the name.
+    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
+
+    /// A file to be read from its start, which need not fit into memory.
+    ///
+    /// # Errors
+    /// The reason, without the name.
+    fn open(&self, path: &str) -> Result<Box<dyn std::io::Read + '_>, String> {
+        Ok(Box::new(std::io::Cursor::new(self.read(path)?)))
+    }
+
+    /// The picture of a file that was decoded before ([`Self::keep`]), where they are kept.
+    fn decoded(&self, path: &str) -> Option<Image> {
+        let _ = path;
+        None
+    }
+
+    /// Told of a picture that was decoded.
+    fn keep(&self, path: &str, image: &Image) {
+        let _ = (path, image);
+    }
+}
+
+/// Who is told of samples on their way: the transform's name, the number of draws made so far, the sample.
+pub type Watch<'a> = &'a mut dyn FnMut(&str, usize, &Sample);
+
+/// What runs beside a sample.
+pub struct Context<'a> {
+    /// Where draws come from.
+    pub random: &'a mut dyn Random,
+    /// Who does the pixels.
+    pub pixels: &'a Pixels,
+    /// Where files are.
+    pub files: &'a dyn Files,
+    /// Draws to use in place of new ones, in order.
+    pub replay: Option<VecDeque<Saved>>,
+    /// Draws made or replayed so far, if they are wanted.
+    pub saved: Option<Vec<Saved>>,
+    /// Told of every sample after every transform, with the transform's name and the number of draws in `saved` so far.
+    pub watch: Option<Watch<'a>>,
+    /// Number of this sample in the order of an epoch: the cached transforms keep that order.
+    pub position: u64,
+}
+
+impl<'a> Context<'a> {
+    /// Nothing replayed, saved or watched.
+    pub fn new(random: &'a mut dyn Random, pixels: &'a Pixels, files: &'a dyn Files) -> Self {
+        Self {
+            random,
+            pixels,
+            files,
+            replay: None,
+            saved: None,
+            watch: None,
+            position: 0,
+        }
+    }
+
+    /// Draws, or takes what is replayed; saves it if wanted.
+    ///
+    /// # Errors
+    /// A draw that fails, a replay of another transform, or with values that are none of its draws.
+    pub fn drawn<P: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        draw: impl FnOnce(&mut dyn Random) -> Result<P, Fault>,
+    ) -> Result<P, Fault> {
+        let drawn = match &mut self.replay {
+            None => draw(self.random).map_err(|problem| match problem {
+                Fault::Transform(text) if text.starts_with("np.") => {
+                    Fault::Transform(format!("`{name}` cannot draw: {text}"))
+                }
+                other => other,
+            })?,
+            Some(queue) => {
+                let fail = |what: String| {
+                    Fault::Transform(format!("the replayed draws do not fit: {what}"))
+                };
+                let saved = queue
+                    .pop_front()
+                    .ok_or_else(|| fail(format!("none is left for `{name}`")))?;
+                if saved.name != name {
+                    return Err(fail(format!(
+                        "`{name}` is next, found draws of `{}`",
+                        saved.name
+                    )));
+                }
+                serde_json::from_value(saved.params).map_err(|e| fail(format!("`{name}`: {e}")))?
+            }
+        };
+        if let Some(list) = &mut self.saved {
+            let params =
+                serde_json::to_value(&drawn).map_err(|e| Fault::Transform(e.to_string()))?;
+            list.push(Saved {
+                name: name.to_owned(),
+                params,
+            });
+        }
+        Ok(drawn)
+    }
+
+    /// Runs transforms one after another, as mmengine's Compose.
+    ///
+    /// # Errors
+    /// That of the first that fails.
+    pub fn run_all(&mut self, steps: &[Box<dyn Transform>], mut sample: Sample) -> Outcome {
+        for step in steps {
+            match self.run_one(&**step, sample)? {
+                Some(next) => sample = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(sample))
+    }
+
+    /// Runs one transform, and tells who watches.
+    ///
+    /// # Errors
+    /// Its error.
+    pub fn run_one(&mut self, step: &dyn Transform, sample: Sample) -> Outcome {
+        let next = step.run(sample, self)?;
+        if let (Some(watch), Some(next)) = (&mut self.watch, &next) {
+            watch(step.name(), self.saved.as_ref().map_or(0, Vec::len), next);
+        }
+        Ok(next)
+    }
+}
+
+type Build = fn(&Node) -> Result<Box<dyn Transform>, Diagnostics>;
+
+/// `type` and builder, by name.
+pub(crate) const TABLE: &[(&str, Build)] = &[
+    ("AutoAugment", auto_augment::build),
+    ("AutoContrast", color_transform::build),
+    ("Brightness", color_transform::build),
+    ("CachedMixUp", cached_mix_up::build),
+    ("CachedMosaic", cached_mosaic::build),
+    ("Color", color_transform::build),
+    ("ColorTransform", color_transform::build),
+    ("Compose", compose::build),
+    ("Contrast", color_transform::build),
+    ("CopyPaste", copy_paste::build),
+    ("CutOut", cut_out::build),
+    ("Equalize", color_transform::build),
+    ("Expand", expand::build),
+    ("FilterAnnotations", filter_annotations::build),
+    ("FixScaleResize", |n| boxed(fix_scale_resize::read(n))),
+    ("FixShapeResize", fix_shape_resize::build),
+    ("GeomTransform", geom_transform::build),
+    ("Invert", color_transform::build),
+    ("KeyMapper", broadcaster::key_mapper),
+    ("LoadAnnotations", load_annotations::build),
+    ("LoadEmptyAnnotations", load_empty_annotations::build),
+    ("LoadImageFromFile", |n| boxed(load::read(n))),
+    ("MinIoURandomCrop", min_iou_random_crop::build),
+    ("MixUp", mix_up::build),
+    ("Mosaic", mosaic::build),
+    ("PackDetInputs", pack_det_inputs::build),
+    ("Pad", |n| boxed(pad::read(n))),
+    ("PhotoMetricDistortion", photo_metric_distortion::build),
+    ("Posterize", color_transform::build),
+    ("ProposalBroadcaster", compose::proposal_broadcaster),
+    ("RandAugment", rand_augment::build),
+    ("RandomAffine", random_affine::build),
+    ("RandomApply", random_apply::build),
+    ("RandomCenterCropPad", random_center_crop_pad::build),
+    ("RandomChoice", random_choice::build),
+    ("RandomChoiceResize", random_choice_resize::build),
+    ("RandomCrop", random_crop::build),
+    ("RandomErasing", random_erasing::build),
+    ("RandomFlip", random_flip::build),
+    ("RandomOrder", random_order::build),
+    ("RandomResize", random_resize::build),
+    ("RandomShift", random_shift::build),
+    ("Resize", |n| boxed(resize::read(n))),
+    ("ResizeShortestEdge", |n| {
+        boxed(resize_shortest_edge::read(n))
+    }),
+    ("Rotate", geom_transform::build),
+    ("Sharpness", color_transform::build),
+    ("ShearX", geom_transform::build),
+    ("ShearY", geom_transform::build),
+    ("Solarize", color_transform::build),
+    ("SolarizeAdd", color_transform::build),
+    ("TestTimeAug", test_time_aug::build),
+    ("TransformBroadcaster", broadcaster::build),
+    ("TranslateX", geom_transform::build),
+    ("TranslateY", geom_transform::build),
+    ("YOLOXHSVRandomAug", yolox_hsv::build),
+];
+
+/// A transform that was read.
+fn boxed<T: Transform + 'static>(
+    read: Result<T, Diagnostics>,
+) -> Result<Box<dyn Transform>, Diagnostics> {
+    Ok(Box::new(read?))
+}
+
+/// The one of several kinds that the `type` of a node names.
+fn kind_of<K: Copy>(
+    node: &Node,
+    kinds: &[K],
+    name: fn(K) -> &'static str,
+) -> Result<K, Diagnostics> {
+    let kind = node.get("type").and_then(Node::as_type).unwrap_or_default();
+    let last = kind.rsplit('.').next().unwrap_or_default();
+    let found = kinds.iter().find(|k| name(**k) == last);
+    let wrong = || error_at(node, "type", format!("no transform `{kind}`"), "");
+    found.copied().ok_or_else(wrong)
+}
+
+/// Reads one `dict(type=...)`; scopes `mmdet.`, `mmcv.` and `mmengine.` are the same here.
+///
+/// # Errors
+/// An unknown type, or options that it does not have.
+pub fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+    if let Some(error) = stray_comma("this transform", node) {
+        return Err(vec![error]);
+    }
+    let Some(kind) = node.get("type").and_then(Node::as_type) else {
+        let found = format!(
+            "a transform is a dict with a `type`, found {}",
+            node.type_name()
+        );
+        return Err(vec![
+            Diagnostic::error(found)
+                .kind(Kind::Missing)
+                .at(&node.origin, ""),
+        ]);
+    };
+    let at = &node.get("type").unwrap_or(node).origin;
+    let (scope, name) = kind.rsplit_once('.').unwrap_or(("mmdet", &kind));
+    let package = scope.split('.').next().unwrap_or_default();
+    let ours = matches!(package, "mmdet" | "mmcv" | "mmengine");
+    if let Some((_, build)) = TABLE.iter().find(|(known, _)| ours && *known == name) {
+        return build(node);
+    }
+    if let Some((_, help)) = NOT_YET.iter().find(|(known, _)| ours && *known == name) {
+        let message = format!("the transform `{kind}` is not supported yet");
+        return Err(unsupported(node, "type", message, help));
+    }
+    let names = TABLE.iter().map(|(name, _)| *name);
+    let list: Vec<&str> = names.clone().collect();
+    let help = match nearest(name, names) {
+        Some(near) if ours => format!("did you mean `{near}`? known are: {}", list.join(", ")),
+        _ => format!("known are: {}", list.join(", ")),
+    };
+    let error = Diagnostic::error(format!("no transform `{kind}`"))
+        .kind(Kind::Unknown)
+        .at(at, "");
+    Err(vec![error.help(help)])
+}
+
+/// The error of `pipeline = [...],`, whose comma makes it a tuple of one list.
+pub(crate) fn list_in_a_tuple(node: &Node) -> Option<Diagnostic> {
+    let [inner] = node.as_items()? else {
+        return None;
+    };
+    inner.as_items()?;
+    stray_comma("this pipeline", node)
+}
+
+/// Reads a list of transforms; `None` is an empty list.
+///
+/// # Errors
+/// All problems of all of them.
+pub fn build_all(node: Option<&Node>) -> Result<Vec<Box<dyn Transform>>, Diagnostics> {
+    let Some(node) = node.filter(|n| !n.is_none()) else {
+        return Ok(Vec::new());
+    };
+    if let Some(error) = list_in_a_tuple(node) {
+        return Err(vec![error]);
+    }
+    let Some(items) = node.as_items() else {
+        let message = format!(
+            "a pipeline is a list of transforms, found {}",
+            node.type_name()
+        );
+        return Err(vec![
+            Diagnostic::error(message)
+                .kind(Kind::Mistyped)
+                .at(&node.origin, ""),
+        ]);
+    };
+    let (mut steps, mut problems) = (Vec::new(), Vec::new());
+    for item in items {
+        match build(item) {
+            Ok(step) => steps.push(step),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() {
+        Ok(steps)
+    } else {
+        Err(problems)
+    }
+}

@@ -1,0 +1,279 @@
+//! Checkpoints: `.pth` (zip and legacy), `.pkl` with numpy arrays, `.safetensors` and burnpack, by content.
+//!
+//! ```text
+//! bytes -> zip | legacy stream | pickle -> graph of nodes -> state dict -> TensorView -> f32
+//!          safetensors | burnpack ------------------------->
+//! ```
+//!
+//! Nothing in a file is executed: a pickle's calls are only remembered ([`pickle`]), and those few that
+//! make a tensor are understood ([`graph`]). Everything else stays opaque, so a training checkpoint with optimizer,
+//! message hub and config objects of any class reads like any other, and storages that nobody asks for are never
+//! touched. Memory and time are bounded by the file's own length; see the limits at the top of each file.
+//!
+//! [`names`] resolves `torchvision://resnet50` and the like; downloading them is `host::cache`, on native
+//! targets only.
+
+use std::fmt;
+
+mod burnpack;
+mod dtype;
+mod error;
+mod graph;
+mod meta;
+pub mod names;
+mod numpy;
+mod pickle;
+mod report;
+mod safetensors;
+mod state;
+mod storage;
+mod tensor;
+#[cfg(test)]
+mod tests;
+mod torch;
+mod zip;
+
+pub use dtype::DType;
+pub use error::CheckpointError;
+pub use meta::Meta;
+pub use report::{LoadReport, WrongShape, report};
+pub use state::StateDict;
+pub use tensor::TensorView;
+
+use graph::{Graph, Outside};
+use smalti_config::file_kind::looks_like;
+use storage::{FileBytes, Storages};
+
+/// Inflated `data.pkl` entries beyond this are refused, in bytes.
+const MAX_PICKLE: usize = 256 << 20;
+
+/// The format of a file, told by its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// PyTorch's zip archive (torch 1.6 and later).
+    TorchZip,
+    /// PyTorch's older stream of pickles.
+    TorchLegacy,
+    /// A plain pickle, as Detectron2's `.pkl` files.
+    Pickle,
+    /// safetensors.
+    Safetensors,
+    /// burn's burnpack.
+    Burnpack,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::TorchZip => "PyTorch (zip)",
+            Self::TorchLegacy => "PyTorch (older format)",
+            Self::Pickle => "pickle",
+            Self::Safetensors => "safetensors",
+            Self::Burnpack => "burnpack",
+        })
+    }
+}
+
+/// The tensors of one file by key, in the file's order, and what else the file says.
+#[derive(Debug)]
+pub struct Checkpoint {
+    format: Format,
+    storages: Storages,
+    state: StateDict,
+    meta: Meta,
+}
+
+impl Checkpoint {
+    /// Reads a file's content: a memory map, `Vec<u8>`, `Arc<[u8]>`, or any other owner of bytes. No tensor is copied yet.
+    ///
+    /// # Errors
+    /// Any [`CheckpointError`] but `NoSuchKey` and `Unreadable`.
+    pub fn read(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, CheckpointError> {
+        Self::read_section(bytes, None)
+    }
+
+    /// As [`Self::read`], but with a part of the file that the caller names, such as `ema_state_dict` or `model.ema`,
+    /// instead of the one that the rules choose.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; `NoTensors` when the section is not there. Only pickles have sections.
+    pub fn read_section(
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+        section: Option<&str>,
+    ) -> Result<Self, CheckpointError> {
+        let mut storages = Storages::new(bytes);
+        let file = storages.file();
+        let (format, (state, meta)) = if file.starts_with(zip::MAGIC) {
+            (Format::TorchZip, read_zip(&file, section, &mut storages)?)
+        } else if file.starts_with(burnpack::MAGIC) {
+            (Format::Burnpack, burnpack::read(&mut storages)?)
+        } else if torch::is_legacy(&file) {
+            let legacy = torch::read_legacy(&file, 0)?;
+            let outside = Outside::Legacy(legacy.storages);
+            let mut graph = Graph::new(&legacy.pickle, Some(0), outside, legacy.big_endian);
+            let read = read_graph(&mut graph, section, &mut storages)?;
+            (Format::TorchLegacy, read)
+        } else if let Some(header) = safetensors::header(&file) {
+            (
+                Format::Safetensors,
+                safetensors::read(header, &mut storages)?,
+            )
+        } else if let Some(pickle) = read_plain_pickle(&file)? {
+            let mut graph = Graph::new(&pickle, Some(0), Outside::Nowhere, false);
+            let read = read_graph(&mut graph, section, &mut storages)?;
+            (Format::Pickle, read)
+        } else {
+            return Err(CheckpointError::UnknownFormat {
+                looks_like: looks_like(&file),
+            });
+        };
+        Ok(Self {
+            format,
+            storages,
+            state,
+            meta,
+        })
+    }
+
+    /// The file's format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The state dict that the keys below belong to.
+    pub fn state(&self) -> &StateDict {
+        &self.state
+    }
+
+    /// What the file says beside its tensors.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// All keys in the file's order, also of tensors that cannot be read.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.state.entries.iter().map(|entry| entry.key.as_str())
+    }
+
+    /// The tensor of this key; None when it is not there or cannot be read.
+    pub fn get(&self, key: &str) -> Option<TensorView<'_>> {
+        self.tensor(key).ok()
+    }
+
+    /// As [`Self::get`], saying why not.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, and `Unreadable` for sparse or quantised tensors and the like.
+    pub fn tensor(&self, key: &str) -> Result<TensorView<'_>, CheckpointError> {
+        let entry = self
+            .state
+            .entry(key)
+            .ok_or_else(|| CheckpointError::NoSuchKey {
+                key: key.to_owned(),
+                nearest: names::nearest(key, self.keys()).map(str::to_owned),
+            })?;
+        match &entry.tensor {
+            Ok(info) => Ok(TensorView {
+                key: &entry.key,
+                info,
+                storages: &self.storages,
+            }),
+            Err(why) => Err(CheckpointError::Unreadable {
+                key: key.to_owned(),
+                why: why.clone(),
+            }),
+        }
+    }
+
+    /// The elements of a tensor as f32, row-major; see [`TensorView::f32`].
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `Unreadable`.
+    pub fn f32(&self, key: &str) -> Result<Vec<f32>, CheckpointError> {
+        self.tensor(key)?.f32()
+    }
+
+    /// Tensors that cannot be read, with the reason.
+    pub fn unreadable(&self) -> impl Iterator<Item = (&str, &str)> {
+        let entries = self.state.entries.iter();
+        entries.filter_map(|entry| Some((&*entry.key, entry.tensor.as_ref().err()?.as_str())))
+    }
+
+    /// What stands before a model's keys in this file when `init_cfg` has this `prefix`: with its dot, which may be left out,
+    /// and without `module.`, which was taken off all keys already. Empty without a prefix.
+    pub fn prefix(&self, given: Option<&str>) -> String {
+        let given = given.unwrap_or_default().trim_end_matches('.');
+        if given.is_empty() {
+            return String::new();
+        }
+        let prefix = format!("{given}.");
+        match prefix.strip_prefix("module.") {
+            Some(rest) if !self.keys().any(|key| key.starts_with(&prefix)) => rest.to_owned(),
+            _ => prefix,
+        }
+    }
+
+    /// Keeps only the keys that begin with `prefix`, and takes it off: what mmengine does to `mmcls://` checkpoints
+    /// with `backbone.`.
+    pub fn keep_prefix(&mut self, prefix: &str) {
+        self.state.keep_prefix(prefix);
+    }
+}
+
+type Parts = (StateDict, Meta);
+
+fn read_zip(
+    file: &FileBytes,
+    section: Option<&str>,
+    storages: &mut Storages,
+) -> Result<Parts, CheckpointError> {
+    let archive = zip::Archive::read(file)?;
+    let folder = torch::archive_folder(&archive)?;
+    let missing = || CheckpointError::malformed("zip archive", 0, "data.pkl is not there");
+    let entry = archive
+        .get(&format!("{folder}data.pkl"))
+        .ok_or_else(missing)?;
+    let order = archive.small(file, &format!("{folder}byteorder"), 16);
+    let big_endian = order.is_some_and(|order| order.starts_with(b"big"));
+    let inflated;
+    let (bytes, base) = match entry.stored_range()? {
+        Some(range) => (
+            file.get(range.clone()).unwrap_or_default(),
+            Some(range.start),
+        ),
+        None if entry.size > MAX_PICKLE => {
+            return Err(CheckpointError::TooLarge {
+                what: format!("a compressed data.pkl of {} bytes", entry.size),
+                limit: MAX_PICKLE as u64,
+            });
+        }
+        None => {
+            inflated = entry.inflate(file)?;
+            (inflated.as_slice(), None)
+        }
+    };
+    let pickle = pickle::parse(bytes, 0)?;
+    let outside = Outside::Zip(archive, folder);
+    let mut graph = Graph::new(&pickle, base, outside, big_endian);
+    read_graph(&mut graph, section, storages)
+}
+
+fn read_graph(
+    graph: &mut Graph,
+    section: Option<&str>,
+    storages: &mut Storages,
+) -> Result<Parts, CheckpointError> {
+    let state = graph.state_dict(section, storages)?;
+    let meta = graph.meta(&state.section, storages);
+    Ok((state, meta))
+}
+
+/// A plain pickle has no magic number before protocol 2: there, whatever parses to the end is one.
+fn read_plain_pickle(file: &[u8]) -> Result<Option<pickle::Pickle<'_>>, CheckpointError> {
+    match file {
+        [0x80, 0..=5, ..] => pickle::parse(file, 0).map(Some),
+        [b'(' | b'}' | b']' | b'c' | b'd' | b'l', ..] => Ok(pickle::parse(file, 0).ok()),
+        _ => Ok(None),
+    }
+}
