@@ -14,7 +14,6 @@ use smalti::host::{cache, config_files::ConfigFiles};
 use smalti::layers::{Mode, Params};
 use smalti::ops::preprocess::batch;
 use smalti::ops::{LevelOutput, PictureMeta, PostConfig, detect_blocking};
-use smalti::registry::Registry;
 use smalti_shaders::reference::decode::DeltaCoder;
 use smalti_shaders::reference::nms::NmsConfig;
 
@@ -41,7 +40,7 @@ fn reading(c: &mut Criterion) {
     });
     let config = load(R50);
     c.bench_function("model/retinanet_r50, names and shapes", |b| {
-        b.iter(|| smalti::model::state(&config, &Registry::standard()).unwrap())
+        b.iter(|| smalti::model::state(&config, &smalti::registry()).unwrap())
     });
 }
 
@@ -89,7 +88,7 @@ fn models(c: &mut Criterion) {
         });
 
         let params = Params::new(&device, Mode::Inference, None);
-        let r50 = smalti::model::build(&r50_config, &Registry::standard(), params, None).unwrap();
+        let r50 = smalti::model::build(&r50_config, &smalti::registry(), params, None).unwrap();
         let input = Tensor::<4>::zeros([1, 3, 800, 1344], &device);
         let mut group = c.benchmark_group("slow");
         group.sample_size(10);

@@ -11,11 +11,12 @@
 //! that everything else runs in a browser; a device is read back asynchronously.
 
 pub use smalti_config as config;
+pub use smalti_config::registry;
 pub use smalti_data as data;
 pub use smalti_data::structures;
 pub use smalti_weights as weights;
 
-pub mod registry;
+pub mod build;
 
 pub mod backbones;
 pub mod box_coders;
@@ -35,3 +36,13 @@ pub use predict::{LoadError, PredictError, Predictor, PredictorBuilder, Stage};
 pub mod draw;
 pub mod host;
 pub mod results;
+
+/// Everything that this crate builds. Add what is yours with [`registry::Registry::add`].
+pub fn registry() -> registry::Registry {
+    let mut all = registry::Registry::default();
+    all.extend(backbones::ROWS)
+        .extend(necks::ROWS)
+        .extend(heads::ROWS)
+        .extend(detectors::ROWS);
+    all
+}

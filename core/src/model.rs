@@ -2,11 +2,12 @@
 
 use burn::tensor::Device;
 
+use crate::build::{Build, OpenCheckpoint};
 use crate::config::{Config, Diagnostic, Diagnostics, Kind, Node, Severity};
 use crate::data::preprocessor::DetDataPreprocessor;
-use crate::detectors::Detector;
+use crate::detectors::{Detector, Detectors};
 use crate::layers::{Mode, Params, StateEntry};
-use crate::registry::{Build, DEFAULT_SCOPE, OpenCheckpoint, Registry};
+use crate::registry::{DEFAULT_SCOPE, Registry};
 
 /// Builds a config's `model`; see [`Build::new`] for `open`.
 ///
@@ -25,7 +26,9 @@ pub fn build(
         ]);
     };
     let scope = config.root.get("default_scope").and_then(|s| s.as_str());
-    Build::new(registry, params, scope.unwrap_or(DEFAULT_SCOPE), open).detector(model)
+    let root = Build::new(registry, params, scope.unwrap_or(DEFAULT_SCOPE), open);
+    let (make, build) = root.root::<Detectors>(model)?;
+    make(model, &build)
 }
 
 /// The state dict of a config's model: names and shapes, without any values.
@@ -338,7 +341,7 @@ mod tests {
     #[test]
     fn the_preprocessor_is_checked_too() {
         let text = "model=dict(type='DETR', data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=0))";
-        let found = check(&config(text), &Registry::standard());
+        let found = check(&config(text), &crate::registry());
         assert!(found.iter().any(|d| d.message == "`pad_size_divisor` is 0"));
     }
 

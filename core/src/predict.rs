@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
+use crate::build::OpenCheckpoint;
 use crate::config::{Config, ConfigErrors, Diagnostic};
 use crate::data::pipeline::Pipeline;
 use crate::data::preprocessor::DetDataPreprocessor;
@@ -13,7 +14,7 @@ use crate::layers::{Mode, Params, StateSource};
 use crate::model;
 use crate::ops::launch::ReadError;
 use crate::ops::{self, DetectError, Detections, PictureMeta};
-use crate::registry::{OpenCheckpoint, Registry};
+use crate::registry::Registry;
 use crate::weights::{Checkpoint, LoadReport, report};
 
 /// What [`Predictor::detect_watched`] has just finished.
@@ -159,7 +160,7 @@ impl<'a> PredictorBuilder<'a> {
         let registry = match self.registry {
             Some(registry) => registry,
             None => {
-                standard = Registry::standard();
+                standard = crate::registry();
                 &standard
             }
         };

@@ -9,7 +9,6 @@ use smalti::Predictor;
 use smalti::config::Config;
 use smalti::host::{cache, config_files::ConfigFiles};
 use smalti::layers::{Mode, Params};
-use smalti::registry::Registry;
 
 #[derive(Deserialize)]
 struct Expected {
@@ -111,7 +110,7 @@ fn initialised(init_cfg: &str) -> Vec<String> {
         Ok(Arc::new(checkpoint))
     };
     let params = Params::new(&Device::flex(), Mode::Inference, None);
-    smalti::model::build(&config, &Registry::standard(), params.clone(), Some(&open)).unwrap();
+    smalti::model::build(&config, &smalti::registry(), params.clone(), Some(&open)).unwrap();
     params.initialised()
 }
 

@@ -8,11 +8,13 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::Value as Json;
+use smalti::build::Build;
 use smalti::config::{Dict, Node, Value};
 use smalti::data::pixels::Pixels;
+use smalti::detectors::Detectors;
 use smalti::layers::{Mode, Params, Role, StateEntry, TensorSource};
 use smalti::ops::{Detections, PictureMeta};
-use smalti::registry::{Build, DEFAULT_SCOPE, Registry};
+use smalti::registry::DEFAULT_SCOPE;
 
 use crate::formula::{tagged, uniform};
 use crate::transforms;
@@ -149,10 +151,12 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
     };
     let mut node = tagged(model, "the row's model")?;
     forget_weights(&mut node);
-    let registry = Registry::standard();
+    let registry = smalti::registry();
     let params = Params::new(device, Mode::Inference, Some(Box::new(formula)));
     let build = Build::new(&registry, params.clone(), DEFAULT_SCOPE, None);
-    let mut detector = build.detector(&node).map_err(|problems| {
+    let found = build.root::<Detectors>(&node);
+    let detector = found.and_then(|(make, build)| make(&node, &build));
+    let mut detector = detector.map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(|p| p.to_string()).collect();
         lines.join("\n")
     })?;

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use burn::tensor::{Device, Tensor};
 use clap::Args;
+use smalti::backbones::Backbones;
+use smalti::build::Build;
 use smalti::config::{self, ConfigErrors, Node};
 use smalti::layers::{Mode, Params};
-use smalti::necks;
-use smalti::registry::{Build, DEFAULT_SCOPE, Registry};
+use smalti::necks::{self, Necks};
+use smalti::registry::DEFAULT_SCOPE;
 
 use super::config::ReadOptions;
 
@@ -58,10 +60,11 @@ pub fn run(args: &ChannelsArgs) -> Result<ExitCode, String> {
     };
 
     let device = Device::flex();
-    let registry = Registry::standard();
+    let registry = smalti::registry();
     let params = Params::new(&device, Mode::Plan, None);
     let build = Build::new(&registry, params, scope, None);
-    let backbone = build.backbone("backbone", &node).map_err(render)?;
+    let (make, part) = build.part::<Backbones>("backbone", &node).map_err(render)?;
+    let backbone = make(&node, &part).map_err(render)?;
     if backbone.channels_in() != input[1] {
         return Err(format!(
             "the backbone takes {} channels, --input has {}",
@@ -86,7 +89,8 @@ pub fn run(args: &ChannelsArgs) -> Result<ExitCode, String> {
             backbone: &name,
             origin: &node.origin,
         };
-        let neck = build.neck("neck", neck_node, inputs).map_err(render)?;
+        let (make, part) = build.part::<Necks>("neck", neck_node).map_err(render)?;
+        let neck = make(neck_node, inputs, &part).map_err(render)?;
         let name = neck_node
             .get("type")
             .and_then(|t| t.as_type())

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use smalti::config::{Config, Diagnostic, check_commas};
 use smalti::host::disk::Disk;
-use smalti::registry::Registry;
 use smalti::weights::Checkpoint;
 
 use super::config::ReadOptions;
@@ -15,7 +14,7 @@ use super::weights::load_with_bar;
 /// What is wrong with a config's model and its data sets, for `smalti config check`. What is not built yet is a note.
 pub fn check(config: &Config) -> Vec<Diagnostic> {
     let mut found = check_commas(config);
-    found.extend(smalti::model::check(config, &Registry::standard()));
+    found.extend(smalti::model::check(config, &smalti::registry()));
     let disk = Disk::new();
     found.extend(smalti::data::datasets::check(config, Some(&disk)));
     // A comma is found by the checks of its place too.
@@ -37,7 +36,7 @@ pub fn state_of(path: &Path, options: &[String]) -> Result<Vec<(String, Vec<usiz
         ..ReadOptions::default()
     };
     let config = read.load(&path.to_string_lossy())?;
-    let state = smalti::model::state(&config, &Registry::standard());
+    let state = smalti::model::state(&config, &smalti::registry());
     let state = state.map_err(|problems| config.errors(problems).to_string())?;
     Ok(state.into_iter().map(|e| (e.key, e.shape)).collect())
 }

@@ -30,6 +30,7 @@ mod options;
 mod paths;
 mod python;
 mod read;
+pub mod registry;
 mod resolve;
 mod source;
 mod substitute;

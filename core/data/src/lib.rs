@@ -13,6 +13,7 @@ mod header;
 pub mod image;
 pub mod in_order;
 pub mod loader;
+pub mod meta;
 pub mod packed;
 pub mod picture;
 pub mod pipeline;
@@ -29,5 +30,6 @@ pub mod trace;
 pub mod transforms;
 
 pub use decode::{ColorType, DecodeOptions, decode};
+pub use meta::Meta;
 pub use picture::{Fault, Picture, PictureError};
 pub use size_limits::SizeLimits;

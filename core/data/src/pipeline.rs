@@ -10,28 +10,13 @@ use smalti_shaders::reference::preprocess::Slot;
 use smalti_shaders::reference::resize::{Interpolation, View};
 use smalti_shaders::reference::{pillow, resize};
 
-use super::coco::ImageId;
 use super::decode;
+use super::meta::Meta;
 use super::picture::{Fault, Picture, PictureError};
 use super::plan::{self, Step};
 use super::size_limits;
 use super::transforms::{LoadImageFromFile, Method, Pad, PaddingMode, Resize, list_in_a_tuple};
 use smalti_config::{Diagnostic, Diagnostics, Kind, Node};
-
-/// What prediction has to know of a picture besides its pixels: MMDetection's `meta_keys`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Meta {
-    /// Where it came from.
-    pub img_path: String,
-    /// Its id in an annotation file.
-    pub img_id: Option<ImageId>,
-    /// Height and width as loaded, px.
-    pub ori_shape: [usize; 2],
-    /// Height and width after the pipeline, px; `Pad` counts, the batch's padding does not.
-    pub img_shape: [usize; 2],
-    /// New by old width, new by old height, of the last `Resize`.
-    pub scale_factor: [f64; 2],
-}
 
 /// A picture on its way into a batch.
 #[derive(Clone, Debug)]

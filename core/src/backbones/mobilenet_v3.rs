@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Backbone, Feature};
+use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{
     Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, NormConfig, Params,
     SqueezeExcite, make_divisible,
 };
-use crate::registry::Build;
 
 /// The keys of `type='mmpretrain.MobileNetV3'`.
 #[derive(Debug, Deserialize)]

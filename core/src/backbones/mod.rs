@@ -10,7 +10,9 @@ pub use timm::TimmEfficientNet;
 
 use burn::tensor::Tensor;
 
-use crate::registry::{Build, Builder, Row};
+use crate::build::Build;
+use crate::config::{Diagnostics, Node};
+use crate::registry::{Family, Row};
 
 /// One output of a backbone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,18 +39,19 @@ pub trait Backbone: std::fmt::Debug + Send + Sync {
     }
 }
 
-/// Builds a backbone from its config.
-pub type BuildBackbone =
-    fn(&crate::config::Node, &Build) -> Result<Box<dyn Backbone>, crate::config::Diagnostics>;
+/// The kind `backbone` of the registry.
+#[derive(Debug)]
+pub struct Backbones;
+
+impl Family for Backbones {
+    const KIND: &'static str = "backbone";
+    type Build = fn(&Node, &Build) -> Result<Box<dyn Backbone>, Diagnostics>;
+}
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row; 4] = [
-    Row::new("mmdet", "ResNet", Builder::Backbone(resnet::build)),
-    Row::new("mmdet", "ResNetV1d", Builder::Backbone(resnet::build_v1d)),
-    Row::new(
-        "mmpretrain",
-        "MobileNetV3",
-        Builder::Backbone(mobilenet_v3::build),
-    ),
-    Row::new("mmpretrain", "TIMMBackbone", Builder::Backbone(timm::build)),
+pub const ROWS: [Row<Backbones>; 4] = [
+    Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
+    Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
+    Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
+    Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
 ];

@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Backbone, Feature};
+use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
     Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, NormConfig, Params,
 };
-use crate::registry::Build;
 
 /// The keys of `type='ResNet'`, absent ones at MMDetection's defaults.
 #[derive(Debug, Deserialize)]

@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Backbone, Feature};
+use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
     Activation, ConvConfig, ConvNormAct, NormConfig, Padding, Params, SqueezeExcite, make_divisible,
 };
-use crate::registry::Build;
 
 /// The keys of `type='mmpretrain.TIMMBackbone'`, and those of timm's EfficientNet that it passes on.
 #[derive(Debug, Deserialize)]

@@ -10,11 +10,12 @@ use std::pin::Pin;
 use burn::tensor::Tensor;
 
 use crate::backbones::Backbone;
+use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 use crate::heads::HeadOutput;
 use crate::necks::Neck;
 use crate::ops::{DetectError, Detections, PictureMeta};
-use crate::registry::{Build, Builder, Row};
+use crate::registry::{Family, Row};
 
 /// Detections of every picture of a batch, once they have come back from the device.
 pub type Pending<'a> = Pin<Box<dyn Future<Output = Result<Vec<Detections>, DetectError>> + 'a>>;
@@ -58,15 +59,17 @@ pub trait Detector: std::fmt::Debug + Send + Sync {
     }
 }
 
-/// Builds a detector from its config.
-pub type BuildDetector = fn(&Node, &Build) -> Result<Box<dyn Detector>, Diagnostics>;
+/// The kind `detector` of the registry.
+#[derive(Debug)]
+pub struct Detectors;
+
+impl Family for Detectors {
+    const KIND: &'static str = "detector";
+    type Build = fn(&Node, &Build) -> Result<Box<dyn Detector>, Diagnostics>;
+}
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row; 2] = [
-    Row::new("mmdet", "RetinaNet", Builder::Detector(single_stage::build)),
-    Row::new(
-        "mmdet",
-        "SingleStageDetector",
-        Builder::Detector(single_stage::build),
-    ),
+pub const ROWS: [Row<Detectors>; 2] = [
+    Row::<Detectors>::new("mmdet", "RetinaNet", single_stage::build),
+    Row::<Detectors>::new("mmdet", "SingleStageDetector", single_stage::build),
 ];

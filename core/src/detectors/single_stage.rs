@@ -5,12 +5,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Detector, Pending};
-use crate::backbones::Backbone;
+use crate::backbones::{Backbone, Backbones};
+use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
-use crate::heads::{self, DenseHead, HeadOutput, test_cfg};
-use crate::necks::{self, Neck};
+use crate::heads::{self, DenseHead, HeadOutput, Heads, test_cfg};
+use crate::necks::{self, Neck, Necks};
 use crate::ops::{LevelOutput, PictureMeta, PostConfig};
-use crate::registry::Build;
 
 /// The keys of `type='RetinaNet'`; all are read from the tree by their own readers.
 #[derive(Debug, Deserialize)]
@@ -57,7 +57,8 @@ impl SingleStage {
         let head_node = part("bbox_head")?;
         let neck_node = node.get("neck").filter(|n| !n.is_none());
 
-        let backbone = build.backbone("backbone", backbone_node)?;
+        let (make, part) = build.part::<Backbones>("backbone", backbone_node)?;
+        let backbone = make(backbone_node, &part)?;
         let mut features = backbone.features();
         let neck = match neck_node {
             None => None,
@@ -68,7 +69,8 @@ impl SingleStage {
                     backbone: name.as_deref().unwrap_or_default(),
                     origin: &backbone_node.origin,
                 };
-                Some(build.neck("neck", neck_node, inputs)?)
+                let (make, part) = build.part::<Necks>("neck", neck_node)?;
+                Some(make(neck_node, inputs, &part)?)
             }
         };
         if let Some(neck) = &neck {
@@ -77,7 +79,8 @@ impl SingleStage {
         let inputs = heads::Inputs {
             features: &features,
         };
-        let head = build.head("bbox_head", head_node, inputs)?;
+        let (make, part) = build.part::<Heads>("bbox_head", head_node)?;
+        let head = make(head_node, inputs, &part)?;
         let post = test_cfg::read(node, head.as_ref())?;
         Ok(Self {
             backbone,

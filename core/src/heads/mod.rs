@@ -9,9 +9,10 @@ use burn::tensor::Tensor;
 
 use crate::backbones::Feature;
 use crate::box_coders::DeltaCoder;
+use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 use crate::priors::AnchorGenerator;
-use crate::registry::{Build, Builder, Row};
+use crate::registry::{Family, Row};
 
 /// What comes into a head.
 #[derive(Clone, Copy)]
@@ -48,12 +49,14 @@ pub trait DenseHead: std::fmt::Debug + Send + Sync {
     fn coder(&self) -> &DeltaCoder;
 }
 
-/// Builds a head from its config.
-pub type BuildHead = fn(&Node, Inputs, &Build) -> Result<Box<dyn DenseHead>, Diagnostics>;
+/// The kind `head` of the registry.
+#[derive(Debug)]
+pub struct Heads;
+
+impl Family for Heads {
+    const KIND: &'static str = "head";
+    type Build = fn(&Node, Inputs, &Build) -> Result<Box<dyn DenseHead>, Diagnostics>;
+}
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row; 1] = [Row::new(
-    "mmdet",
-    "RetinaHead",
-    Builder::Head(retina::build),
-)];
+pub const ROWS: [Row<Heads>; 1] = [Row::<Heads>::new("mmdet", "RetinaHead", retina::build)];

@@ -10,12 +10,12 @@ use serde::de::IgnoredAny;
 
 use super::{DenseHead, HeadOutput, Inputs};
 use crate::box_coders::{self, DeltaCoder};
+use crate::build::Build;
 use crate::config::{Diagnostic, Diagnostics, Node, error_at};
 use crate::layers::{
     Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Init, NormConfig, Params,
 };
 use crate::priors::AnchorGenerator;
-use crate::registry::Build;
 
 /// The keys of `type='RetinaHead'`.
 #[derive(Debug, Deserialize)]

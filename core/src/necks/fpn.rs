@@ -12,11 +12,11 @@ use serde::de::IgnoredAny;
 
 use super::{Inputs, Neck};
 use crate::backbones::Feature;
+use crate::build::Build;
 use crate::config::{Diagnostic, Diagnostics, Node, error_at};
 use crate::layers::{
     ActConfig, Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Init, NormConfig,
 };
-use crate::registry::Build;
 
 /// The keys of `type='FPN'`.
 #[derive(Debug, Deserialize)]

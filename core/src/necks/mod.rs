@@ -7,8 +7,9 @@ pub use fpn::Fpn;
 use burn::tensor::Tensor;
 
 use crate::backbones::Feature;
+use crate::build::Build;
 use crate::config::{Diagnostics, Node, Origin};
-use crate::registry::{Build, Builder, Row};
+use crate::registry::{Family, Row};
 
 /// What comes into a neck, and where the config says so.
 #[derive(Clone, Copy)]
@@ -32,8 +33,14 @@ pub trait Neck: std::fmt::Debug + Send + Sync {
     fn features(&self) -> Vec<Feature>;
 }
 
-/// Builds a neck from its config.
-pub type BuildNeck = fn(&Node, Inputs, &Build) -> Result<Box<dyn Neck>, Diagnostics>;
+/// The kind `neck` of the registry.
+#[derive(Debug)]
+pub struct Necks;
+
+impl Family for Necks {
+    const KIND: &'static str = "neck";
+    type Build = fn(&Node, Inputs, &Build) -> Result<Box<dyn Neck>, Diagnostics>;
+}
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row; 1] = [Row::new("mmdet", "FPN", Builder::Neck(fpn::build))];
+pub const ROWS: [Row<Necks>; 1] = [Row::<Necks>::new("mmdet", "FPN", fpn::build)];

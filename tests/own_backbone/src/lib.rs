@@ -2,10 +2,11 @@
 
 use burn::tensor::Tensor;
 use serde::Deserialize;
-use smalti::backbones::{Backbone, Feature};
+use smalti::backbones::{Backbone, Backbones, Feature};
+use smalti::build::Build;
 use smalti::config::{Config, Diagnostics, MapLoader, Node};
 use smalti::layers::{Activation, ConvConfig, ConvNormAct, Mode, NormConfig, Params};
-use smalti::registry::{Build, Builder, Registry, Row};
+use smalti::registry::Row;
 
 /// The keys of `type='mine.StridedStack'`.
 #[derive(Deserialize)]
@@ -65,8 +66,8 @@ model = dict(
 
 /// Builds a detector with the backbone, and says what the backbone gives.
 pub fn describe() -> String {
-    let mut registry = Registry::standard();
-    registry.register(Row::new("mine", "StridedStack", Builder::Backbone(build)));
+    let mut registry = smalti::registry();
+    registry.add(Row::<Backbones>::new("mine", "StridedStack", build));
 
     let config = Config::parse(CONFIG, "mine.py", &MapLoader::default()).expect("a good config");
     let device = burn::tensor::Device::flex();

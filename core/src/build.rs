@@ -1,0 +1,131 @@
+//! [`Build`]: what a builder of a part of a model needs beside its config.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::registry::{Family, Registry};
+use crate::config::{Diagnostics, Node, error_at};
+use crate::layers::{Mode, Params};
+use crate::weights::Checkpoint;
+
+/// Opens a checkpoint by the name that a config gives it.
+pub type OpenCheckpoint = dyn Fn(&str) -> Result<Arc<Checkpoint>, String>;
+
+/// What a builder needs beside its config: where its tensors are, and how to build what is inside it.
+#[derive(Clone)]
+pub struct Build<'a> {
+    /// Where this component's tensors are.
+    pub params: Params,
+    registry: &'a Registry,
+    scope: String,
+    open: Option<&'a OpenCheckpoint>,
+    opened: Rc<RefCell<HashMap<String, Arc<Checkpoint>>>>,
+}
+
+impl<'a> Build<'a> {
+    /// For the root of a model. `open` is asked for `init_cfg=dict(type='Pretrained')` checkpoints; without it they are left out,
+    /// as a full checkpoint will replace their values.
+    pub fn new(
+        registry: &'a Registry,
+        params: Params,
+        scope: &str,
+        open: Option<&'a OpenCheckpoint>,
+    ) -> Self {
+        Self {
+            params,
+            registry,
+            scope: scope.to_string(),
+            open,
+            opened: Rc::default(),
+        }
+    }
+
+    /// Whether weights of parts are wanted: not when only names and shapes are, nor when a full checkpoint is there.
+    pub fn wants_weights(&self) -> bool {
+        self.open.is_some() && self.params.mode() != Mode::Plan
+    }
+
+    /// Takes the values below `at` from the checkpoint `name`; `prefix` is what its keys have before ours.
+    ///
+    /// # Errors
+    /// The checkpoint cannot be had or read.
+    pub fn pretrained(
+        &self,
+        node: &Node,
+        name: &str,
+        prefix: Option<&str>,
+        at: &Params,
+    ) -> Result<(), Diagnostics> {
+        let Some(open) = self.open else { return Ok(()) };
+        let known = self.opened.borrow().get(name).cloned();
+        let checkpoint = match known {
+            Some(checkpoint) => checkpoint,
+            None => {
+                let checkpoint = open(name).map_err(|e| error_at(node, "init_cfg", e, ""))?;
+                self.opened
+                    .borrow_mut()
+                    .insert(name.to_string(), checkpoint.clone());
+                checkpoint
+            }
+        };
+        at.overlay(Box::new(crate::layers::StateSource::new(
+            checkpoint, prefix,
+        )));
+        Ok(())
+    }
+
+    /// What builds the part `name` that `node` describes, and its context: tensors below `name`, its own `_scope_` and `init_cfg`.
+    ///
+    /// # Errors
+    /// The registry has no such part, or its `init_cfg` is wrong.
+    pub fn part<F: Family>(
+        &self,
+        name: &str,
+        node: &Node,
+    ) -> Result<(F::Build, Self), Diagnostics> {
+        let part = self.below(name, node)?;
+        let row = self.registry.find::<F>(node, &part.scope)?;
+        Ok((row.build, part))
+    }
+
+    /// What builds the whole model that `node` describes, and its context.
+    ///
+    /// # Errors
+    /// The registry has no such model.
+    pub fn root<F: Family>(&self, node: &Node) -> Result<(F::Build, Self), Diagnostics> {
+        let mut root = self.clone();
+        root.set_scope(node);
+        let row = self.registry.find::<F>(node, &root.scope)?;
+        Ok((row.build, root))
+    }
+
+    fn set_scope(&mut self, node: &Node) {
+        if let Some(scope) = node.get("_scope_").and_then(|s| s.as_str()) {
+            self.scope = scope.to_string();
+        }
+    }
+
+    fn below(&self, name: &str, node: &Node) -> Result<Self, Diagnostics> {
+        let mut part = self.clone();
+        part.params = self.params.at(name);
+        part.set_scope(node);
+        if part.wants_weights()
+            && let Some(init) = node.get("init_cfg")
+            && init.get("type").and_then(|t| t.as_type()).as_deref() == Some("Pretrained")
+        {
+            let Some(name) = init.get("checkpoint").and_then(|c| c.as_str()) else {
+                return Err(error_at(
+                    init,
+                    "checkpoint",
+                    "`Pretrained` needs a `checkpoint`",
+                    "",
+                ));
+            };
+            let prefix = init.get("prefix").and_then(|p| p.as_str());
+            part.pretrained(node, name, prefix, &part.params.clone())?;
+        }
+        Ok(part)
+    }
+}
