@@ -5,6 +5,7 @@
 
 pub mod commands;
 mod style;
+mod timing;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List the components that a config can name
+    List(commands::list::ListArgs),
     /// Time each stage of a detector
     Bench(commands::bench::BenchArgs),
     /// Print a script that completes commands and options in your shell
@@ -72,6 +75,7 @@ pub fn run() -> ExitCode {
             commands::devices::run(json);
             Ok(ExitCode::SUCCESS)
         }
+        Command::List(args) => commands::list::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Completions(args) => {
             commands::completions::run(&args, command());

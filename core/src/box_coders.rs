@@ -1,12 +1,14 @@
-//! Box coders: how a head's four numbers say where a box is, relative to its prior.
+//! Box coders: how a head's four numbers say where a box is, relative to its prior. To add one, a function here and a row in [`ROWS`].
 //!
 //! `DeltaXYWHBBoxCoder` moves the centre by `dx * w, dy * h` and multiplies the size by `exp(dw), exp(dh)` (R-CNN, Girshick et al. 2014,
 //! arXiv 1311.2524, appendix C). The arithmetic is [`DeltaCoder`]'s, which the GPU kernel shares.
+//! `DistancePointBBoxCoder` gives distances from a point to the four sides (FCOS, Tian et al. 2019, arXiv 1904.01355, section 3.1).
 
 use serde::Deserialize;
 pub use smalti_shaders::reference::decode::DeltaCoder;
 
-use crate::config::{Diagnostics, Node, unsupported};
+use crate::config::{Diagnostics, Node};
+use crate::registry::{Family, Row};
 
 /// The keys of `type='DeltaXYWHBBoxCoder'`.
 #[derive(Debug, Deserialize)]
@@ -20,32 +22,74 @@ struct DeltaConfig {
     _use_box_type: Option<bool>,
 }
 
-/// Reads `bbox_coder=dict(type='DeltaXYWHBBoxCoder', ...)`.
-///
-/// # Errors
-/// Another type, or keys that it does not have.
-pub fn read(node: &Node) -> Result<DeltaCoder, Diagnostics> {
-    let name = node
-        .get("type")
-        .and_then(|t| t.as_type())
-        .unwrap_or_default();
-    if name.rsplit('.').next() != Some("DeltaXYWHBBoxCoder") {
-        let message = format!("unknown box coder `{name}`");
-        return Err(unsupported(
-            node,
-            "type",
-            message,
-            "known is DeltaXYWHBBoxCoder",
-        ));
+/// The keys of `type='DistancePointBBoxCoder'`.
+#[derive(Debug, Deserialize)]
+struct DistanceConfig {
+    clip_border: Option<bool>,
+    #[serde(rename = "use_box_type")]
+    _use_box_type: Option<bool>,
+}
+
+/// How four numbers and a prior make a box.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BoxCoder {
+    /// Shift and scale of an anchor.
+    Delta(DeltaCoder),
+    /// Distances from a point to the left, upper, right and lower side.
+    Distance {
+        /// Clip boxes to the picture.
+        clip_border: bool,
+    },
+}
+
+impl BoxCoder {
+    /// Its registered name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            BoxCoder::Delta(_) => "DeltaXYWHBBoxCoder",
+            BoxCoder::Distance { .. } => "DistancePointBBoxCoder",
+        }
     }
+}
+
+/// The kind `box coder` of the registry.
+#[derive(Debug)]
+pub struct BoxCoders;
+
+impl Family for BoxCoders {
+    const KIND: &'static str = "box coder";
+    type Build = fn(&Node) -> Result<BoxCoder, Diagnostics>;
+    const NOT_YET: &'static [(&'static str, &'static str)] = &[
+        ("BucketingBBoxCoder", ""),
+        ("LegacyDeltaXYWHBBoxCoder", ""),
+        ("PseudoBBoxCoder", ""),
+        ("TBLRBBoxCoder", ""),
+        ("YOLOBBoxCoder", ""),
+    ];
+}
+
+/// The table: scope, name, builder.
+pub const ROWS: [Row<BoxCoders>; 2] = [
+    Row::<BoxCoders>::new("mmdet", "DeltaXYWHBBoxCoder", delta),
+    Row::<BoxCoders>::new("mmdet", "DistancePointBBoxCoder", distance),
+];
+
+fn delta(node: &Node) -> Result<BoxCoder, Diagnostics> {
     let config: DeltaConfig = node.read()?;
     let default = DeltaCoder::default();
-    Ok(DeltaCoder {
+    Ok(BoxCoder::Delta(DeltaCoder {
         means: config.target_means.unwrap_or(default.means),
         stds: config.target_stds.unwrap_or(default.stds),
         clip_border: config.clip_border.unwrap_or(default.clip_border),
         add_ctr_clamp: config.add_ctr_clamp.unwrap_or(default.add_ctr_clamp),
         ctr_clamp: config.ctr_clamp.unwrap_or(default.ctr_clamp),
         ..default
+    }))
+}
+
+fn distance(node: &Node) -> Result<BoxCoder, Diagnostics> {
+    let config: DistanceConfig = node.read()?;
+    Ok(BoxCoder::Distance {
+        clip_border: config.clip_border.unwrap_or(true),
     })
 }

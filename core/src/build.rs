@@ -90,6 +90,18 @@ impl<'a> Build<'a> {
         Ok((row.build, part))
     }
 
+    /// What builds what `node` describes, where it has no tensors.
+    ///
+    /// # Errors
+    /// The registry has no such thing.
+    pub fn find<F: Family>(&self, node: &Node) -> Result<F::Build, Diagnostics> {
+        let scope = node.get("_scope_").and_then(|s| s.as_str());
+        let row = self
+            .registry
+            .find::<F>(node, scope.unwrap_or(&self.scope))?;
+        Ok(row.build)
+    }
+
     /// What builds the whole model that `node` describes, and its context.
     ///
     /// # Errors

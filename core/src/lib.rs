@@ -2,7 +2,7 @@
 //!
 //! The shortest way from a picture to boxes is [`Predictor`]; `examples/detect.rs` shows it. It walks through the modules in this order:
 //! [`config`] (text to a resolved tree) -> [`registry`] (names to builders) -> [`detectors`] (with [`backbones`], [`necks`], [`heads`], made of
-//! [`layers`]) -> [`weights`] (values) -> [`data`] (picture to batch) -> the model -> [`ops`] (logits to boxes) -> [`ops::Detections`].
+//! [`layers`]) -> [`weights`] (values) -> [`data`] (picture to batch) -> the model -> [`ops`] (logits to boxes) -> [`structures::Instances`].
 //!
 //! How things fail: bad input is an `Err` that says what was found, what was expected and what to do next. Config errors
 //! ([`config::Diagnostic`]) point at the text and are collected. A panic is a broken promise of this crate.
@@ -16,7 +16,9 @@ pub use smalti_data as data;
 pub use smalti_data::structures;
 pub use smalti_weights as weights;
 
+pub mod batch;
 pub mod build;
+pub mod probe;
 
 pub mod backbones;
 pub mod box_coders;
@@ -31,7 +33,7 @@ pub mod device;
 pub mod ops;
 
 mod predict;
-pub use predict::{LoadError, PredictError, Predictor, PredictorBuilder, Stage};
+pub use predict::{LoadError, PredictError, Predictor, PredictorBuilder, predict};
 
 pub mod draw;
 pub mod host;
@@ -43,6 +45,8 @@ pub fn registry() -> registry::Registry {
     all.extend(backbones::ROWS)
         .extend(necks::ROWS)
         .extend(heads::ROWS)
+        .extend(priors::ROWS)
+        .extend(box_coders::ROWS)
         .extend(detectors::ROWS);
     all
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
+use crate::batch::Batch;
 use crate::build::OpenCheckpoint;
 use crate::config::{Config, ConfigErrors, Diagnostic};
 use crate::data::pipeline::Pipeline;
@@ -12,47 +13,11 @@ use crate::data::{Picture, PictureError};
 use crate::detectors::Detector;
 use crate::layers::{Mode, Params, StateSource};
 use crate::model;
-use crate::ops::launch::ReadError;
-use crate::ops::{self, DetectError, Detections, PictureMeta};
+use crate::ops::{self, DetectError};
+use crate::probe::Probe;
 use crate::registry::Registry;
+use crate::structures::Instances;
 use crate::weights::{Checkpoint, LoadReport, report};
-
-/// What [`Predictor::detect_watched`] has just finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Pictures to a normalised batch on the device.
-    Preprocess,
-    /// Batch to feature maps.
-    Backbone,
-    /// Feature maps to the pyramid.
-    Neck,
-    /// Pyramid to logits and deltas.
-    Head,
-    /// Logits and deltas to boxes, back from the device.
-    Postprocess,
-}
-
-impl Stage {
-    /// All stages in order.
-    pub const ALL: [Stage; 5] = [
-        Stage::Preprocess,
-        Stage::Backbone,
-        Stage::Neck,
-        Stage::Head,
-        Stage::Postprocess,
-    ];
-
-    /// Lower-case name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Stage::Preprocess => "preprocess",
-            Stage::Backbone => "backbone",
-            Stage::Neck => "neck",
-            Stage::Head => "head",
-            Stage::Postprocess => "postprocess",
-        }
-    }
-}
 
 /// Why there is no [`Predictor`].
 #[derive(Debug)]
@@ -206,9 +171,9 @@ impl<'a> PredictorBuilder<'a> {
         };
         let known = checkpoint.as_ref().map(|c| c.meta().classes.as_slice());
         let uninitialised = params.initialised();
-        let notes = model::class_notes(self.config, known, detector.num_classes());
+        let notes = model::class_notes(self.config, known, detector.classes());
         Ok(Predictor {
-            classes: model::class_names(self.config, known, detector.num_classes()),
+            classes: model::class_names(self.config, known, detector.classes()),
             notes: errors(notes).diagnostics,
             pipeline: Pipeline::read(pipeline).map_err(errors)?,
             preprocessor,
@@ -231,6 +196,19 @@ fn load_from(config: &Config, open: &OpenCheckpoint) -> Result<Option<Arc<Checkp
         .as_str()
         .ok_or_else(|| fail("`load_from` is not a string".into()))?;
     Ok(Some(open(name).map_err(fail)?))
+}
+
+/// Pictures on a device to what is in them: the whole of inference. (The maps go to the head and what comes after it; a detector says what.)
+///
+/// # Errors
+/// The device failed.
+pub async fn predict(
+    model: &dyn Detector,
+    batch: &Batch,
+    probe: &mut Probe<'_>,
+) -> Result<Vec<Instances>, DetectError> {
+    let maps = model.extract(batch, probe); // backbone, neck
+    model.predict(&maps, batch, probe).await // heads; candidates; best k, NMS; one read-back
 }
 
 /// A detector with its weights on a device, its test pipeline and its class names.
@@ -258,7 +236,7 @@ impl Predictor {
         }
     }
 
-    /// Names of the classes; [`Detections::labels`] count them.
+    /// Names of the classes; [`Instances::labels`] count them.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
@@ -295,66 +273,48 @@ impl Predictor {
     ///
     /// # Errors
     /// A picture that the pipeline cannot take, or the device failed.
-    pub async fn detect(&self, pictures: &[Picture]) -> Result<Vec<Detections>, PredictError> {
-        self.run(pictures, None).await
+    pub async fn detect(&self, pictures: &[Picture]) -> Result<Vec<Instances>, PredictError> {
+        self.detect_probed(pictures, &mut Probe::off()).await
     }
 
-    /// As [`Predictor::detect`]; tells `watch` the end of each stage, for which the device is waited for: slower, but each stage can be timed.
+    /// As [`Predictor::detect`]; tells `probe` what each part gave: `batch`, then the model's parts.
     ///
     /// # Errors
     /// As [`Predictor::detect`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub async fn detect_watched(
+    pub async fn detect_probed(
         &self,
         pictures: &[Picture],
-        watch: &mut dyn FnMut(Stage),
-    ) -> Result<Vec<Detections>, PredictError> {
-        self.run(pictures, Some(watch)).await
-    }
-
-    async fn run(
-        &self,
-        pictures: &[Picture],
-        mut watch: Option<&mut dyn FnMut(Stage)>,
-    ) -> Result<Vec<Detections>, PredictError> {
+        probe: &mut Probe<'_>,
+    ) -> Result<Vec<Instances>, PredictError> {
         if pictures.is_empty() {
             return Ok(Vec::new());
         }
-        let mut done = |stage| -> Result<(), PredictError> {
-            if let Some(watch) = &mut watch {
-                let failed = |e| DetectError::Read(ReadError(format!("{e:?}")));
-                self.device.sync().map_err(failed)?;
-                watch(stage);
-            }
-            Ok(())
-        };
+        let batch = self.batch(pictures)?;
+        probe.tell("batch", std::slice::from_ref(&batch.pixels));
+        Ok(predict(self.detector.as_ref(), &batch, probe).await?)
+    }
+
+    /// The batch that the pipeline and the preprocessor make of `pictures`.
+    ///
+    /// # Errors
+    /// A picture that the pipeline cannot take; pictures that do not go together.
+    pub fn batch(&self, pictures: &[Picture]) -> Result<Batch, PredictError> {
         let prepared = pictures
             .iter()
             .enumerate()
             .map(|(i, picture)| self.pipeline.run(&format!("picture {i}"), picture.clone()))
             .collect::<Result<Vec<_>, _>>()?;
-        let metas: Vec<_> = prepared
-            .iter()
-            .map(|p| PictureMeta {
-                img_shape: p.meta.img_shape,
-                scale_factor: p.meta.scale_factor,
-                rescale: true,
-            })
-            .collect();
-        let batch = ops::preprocess::batch(&prepared, &self.preprocessor, &self.device)
+        let pixels = ops::preprocess::batch(&prepared, &self.preprocessor, &self.device)
             .map_err(PredictError::Batch)?;
-        done(Stage::Preprocess)?;
-        let maps = self.detector.backbone().forward(batch);
-        done(Stage::Backbone)?;
-        let maps = match self.detector.neck() {
-            Some(neck) => neck.forward(maps),
-            None => maps,
-        };
-        done(Stage::Neck)?;
-        let output = self.detector.head(&maps);
-        done(Stage::Head)?;
-        let found = self.detector.postprocess(output, &metas).await?;
-        done(Stage::Postprocess)?;
-        Ok(found)
+        Ok(Batch {
+            pixels,
+            pictures: prepared.into_iter().map(|p| p.meta).collect(),
+            rescale: true,
+        })
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 }

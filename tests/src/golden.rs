@@ -8,13 +8,16 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::Value as Json;
+use smalti::batch::Batch;
 use smalti::build::Build;
 use smalti::config::{Dict, Node, Value};
+use smalti::data::Meta;
 use smalti::data::pixels::Pixels;
 use smalti::detectors::Detectors;
 use smalti::layers::{Mode, Params, Role, StateEntry, TensorSource};
-use smalti::ops::{Detections, PictureMeta};
+use smalti::probe::Probe;
 use smalti::registry::DEFAULT_SCOPE;
+use smalti::structures::Instances;
 
 use crate::formula::{tagged, uniform};
 use crate::transforms;
@@ -151,48 +154,50 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
     };
     let mut node = tagged(model, "the row's model")?;
     forget_weights(&mut node);
+    if let Some(thr) = row.score_thr {
+        set_score_thr(&mut node, thr);
+    }
     let registry = smalti::registry();
     let params = Params::new(device, Mode::Inference, Some(Box::new(formula)));
     let build = Build::new(&registry, params.clone(), DEFAULT_SCOPE, None);
     let found = build.root::<Detectors>(&node);
     let detector = found.and_then(|(make, build)| make(&node, &build));
-    let mut detector = detector.map_err(|problems| {
+    let detector = detector.map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(|p| p.to_string()).collect();
         lines.join("\n")
     })?;
     check_state(&row.state, &params.state())?;
-    if let Some(thr) = row.score_thr {
-        detector.set_score_thr(thr);
-    }
-    let x = Tensor::<4>::from_data(TensorData::new(image(n, h, w), [n, 3, h, w]), device);
-
-    let backbone = detector.backbone().forward(x);
-    let neck = match detector.neck() {
-        Some(neck) => neck.forward(backbone.clone()),
-        None => backbone.clone(),
+    let pixels = Tensor::<4>::from_data(TensorData::new(image(n, h, w), [n, 3, h, w]), device);
+    let batch = Batch {
+        pixels,
+        pictures: vec![Meta {
+            img_shape: [h, w],
+            scale_factor: [1.0, 1.0],
+            ..Meta::default()
+        }],
+        rescale: false,
     };
-    let head = detector.head(&neck);
+    let mut told = Vec::new();
+    let mut tell = |part: &str, tensors: &[Tensor<4>]| {
+        let named = |(i, t): (usize, &Tensor<4>)| (format!("{part}.{i}"), t.clone());
+        told.extend(tensors.iter().enumerate().map(named));
+    };
+    let mut probe = Probe::new(&mut tell);
+    let found = pollster::block_on(smalti::predict(detector.as_ref(), &batch, &mut probe));
+    let found = found.map_err(|e| e.to_string())?;
+
     let mut worst = (0.0, String::from("none"));
     let mut seen = 0;
-    for (stage, tensors) in [
-        ("backbone", &backbone),
-        ("neck", &neck),
-        ("head.0", &head.cls_logits),
-        ("head.1", &head.deltas),
-    ] {
-        for (i, tensor) in tensors.iter().enumerate() {
-            let name = format!("{stage}.{i}");
-            let Some(expected) = row.stages.get(&name) else {
-                return Err(format!("our model gives {name}, the row has no such stage"));
-            };
-            let expected = Summary::deserialize(expected).map_err(|e| format!("{name}: {e}"))?;
-            let error =
-                stage_error(tensor.clone(), &expected).map_err(|e| format!("{name}: {e}"))?;
-            if error >= worst.0 || error.is_nan() {
-                worst = (error, name);
-            }
-            seen += 1;
+    for (name, tensor) in told {
+        let Some(expected) = row.stages.get(&name) else {
+            return Err(format!("our model gives {name}, the row has no such stage"));
+        };
+        let expected = Summary::deserialize(expected).map_err(|e| format!("{name}: {e}"))?;
+        let error = stage_error(tensor, &expected).map_err(|e| format!("{name}: {e}"))?;
+        if error >= worst.0 || error.is_nan() {
+            worst = (error, name);
         }
+        seen += 1;
     }
     if seen != row.stages.len() {
         return Err(format!(
@@ -207,13 +212,6 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
     let Some(expected) = row.predict.as_ref().and_then(|p| p.first()) else {
         return Ok(stages);
     };
-    let metas = [PictureMeta {
-        img_shape: [h, w],
-        scale_factor: [1.0, 1.0],
-        rescale: false,
-    }];
-    let found =
-        pollster::block_on(detector.postprocess(head, &metas)).map_err(|e| e.to_string())?;
     let same = same_boxes(expected, &found[0]);
     let total = expected.scores.len();
     let wanted = row.agree.unwrap_or(total).saturating_sub(1);
@@ -276,7 +274,7 @@ fn stage_error(tensor: Tensor<4>, expected: &Summary) -> Result<f64, String> {
 }
 
 /// Expected boxes that are found: same label, score within 1e-3, box within 0.1 px; each of ours counts once.
-fn same_boxes(expected: &Predicted, found: &Detections) -> usize {
+fn same_boxes(expected: &Predicted, found: &Instances) -> usize {
     let mut used = vec![false; found.scores.len()];
     let mut count = 0;
     for ((bbox, score), label) in expected
@@ -372,6 +370,23 @@ fn forget_weights(node: &mut Node) {
         }
     }
     node.value = Value::Dict(kept);
+}
+
+/// Replaces every `score_thr`.
+fn set_score_thr(node: &mut Node, thr: f32) {
+    let Value::Dict(dict) = &node.value else {
+        return;
+    };
+    let mut changed = Dict::new();
+    for (key, entry) in dict.iter() {
+        let mut child = entry.node.clone();
+        match key.as_str() {
+            Some("score_thr") => child.value = Value::Float(thr.into()),
+            _ => set_score_thr(&mut child, thr),
+        }
+        changed.set(&key.to_string(), child);
+    }
+    node.value = Value::Dict(changed);
 }
 
 #[cfg(test)]

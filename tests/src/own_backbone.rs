@@ -8,9 +8,12 @@ mod theirs;
 fn a_crate_outside_the_workspace_brings_its_own_backbone() {
     assert_eq!(
         theirs::describe(),
-        "8 channels, stride 2, shape [1, 8, 32, 32]\n\
-         16 channels, stride 4, shape [1, 16, 16, 16]\n\
-         32 channels, stride 8, shape [1, 32, 8, 8]\n\
+        "backbone: shape [1, 8, 32, 32]\n\
+         backbone: shape [1, 16, 16, 16]\n\
+         backbone: shape [1, 32, 8, 8]\n\
+         neck: shape [1, 8, 32, 32]\n\
+         neck: shape [1, 8, 16, 16]\n\
+         neck: shape [1, 8, 8, 8]\n\
          first key: backbone.convs.0.conv.weight\n"
     );
 }

@@ -1,15 +1,17 @@
 //! `smalti bench CONFIG [CHECKPOINT]`: how long each stage takes; with `--data`, samples a second (`bench_data`).
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueHint};
 use serde_json::json;
+use smalti::Predictor;
 use smalti::data::Picture;
-use smalti::{Predictor, Stage};
+use smalti::probe::Probe;
 
 use super::config::{ReadOptions, tell};
 use super::{DeviceArg, model};
+use crate::timing::Timing;
 
 /// Arguments of `smalti bench`.
 #[derive(Args)]
@@ -92,28 +94,25 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     let pictures = vec![picture; args.batch as usize];
 
     let mut first = None;
-    let mut runs: Vec<[f64; 6]> = Vec::new();
+    let mut runs: Vec<Vec<(String, Duration)>> = Vec::new();
     for i in 0..args.warmup + args.runs {
-        let mut times = [0.0; 6];
         let begin = Instant::now();
-        let mut last = begin;
-        let mut watch = |stage: Stage| {
-            let now = Instant::now();
-            times[stage as usize] = (now - last).as_secs_f64() * 1e3;
-            last = now;
-        };
-        let found = predictor.detect_watched(&pictures, &mut watch);
+        let mut timing = Timing::new(predictor.device());
+        let mut tell = |part: &str, tensors: &[_]| timing.tell(part, tensors);
+        let mut probe = Probe::new(&mut tell);
+        let found = predictor.detect_probed(&pictures, &mut probe);
         pollster::block_on(found).map_err(|e| e.to_string())?;
-        times[5] = begin.elapsed().as_secs_f64() * 1e3;
+        let mut times = timing.finish();
+        times.push(("total".into(), begin.elapsed()));
         first.get_or_insert(start.elapsed());
         if i >= args.warmup {
             runs.push(times);
         }
     }
-    let names = Stage::ALL.map(Stage::name).into_iter().chain(["total"]);
+    let names = runs.first().into_iter().flatten();
     let rows: Vec<_> = names
         .enumerate()
-        .map(|(i, name)| (name, spread(&runs, i)))
+        .map(|(i, (name, _))| (name, spread(&runs, i)))
         .collect();
     let first = first.unwrap_or_default();
     let memory = peak_memory_mib();
@@ -152,8 +151,9 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
 }
 
 /// Median, least and most of one column.
-fn spread(runs: &[[f64; 6]], column: usize) -> [f64; 3] {
-    let mut values: Vec<_> = runs.iter().map(|r| r[column]).collect();
+fn spread(runs: &[Vec<(String, Duration)>], column: usize) -> [f64; 3] {
+    let ms = |run: &Vec<(String, Duration)>| run[column].1.as_secs_f64() * 1e3;
+    let mut values: Vec<_> = runs.iter().map(ms).collect();
     values.sort_by(f64::total_cmp);
     [
         values[values.len() / 2],

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use burn::tensor::{Device, Tensor};
 use clap::Args;
-use smalti::backbones::Backbones;
+use smalti::backbones::{Backbones, Features};
 use smalti::build::Build;
 use smalti::config::{self, ConfigErrors, Node};
 use smalti::layers::{Mode, Params};
-use smalti::necks::{self, Necks};
+use smalti::necks::Necks;
 use smalti::registry::DEFAULT_SCOPE;
 
 use super::config::ReadOptions;
@@ -84,9 +84,9 @@ pub fn run(args: &ChannelsArgs) -> Result<ExitCode, String> {
     println!("in_channels={channels:?}");
 
     if let Some(neck_node) = neck {
-        let inputs = necks::Inputs {
-            features: &features,
-            backbone: &name,
+        let inputs = Features {
+            list: &features,
+            of: &name,
             origin: &node.origin,
         };
         let (make, part) = build.part::<Necks>("neck", neck_node).map_err(render)?;

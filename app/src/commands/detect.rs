@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueHint};
 use indicatif::{ProgressBar, ProgressStyle};
+use smalti::Predictor;
 use smalti::data::coco::Ids;
 use smalti::data::{Fault, Picture, PictureError};
 use smalti::draw::{Canvas, Marked, caption};
 use smalti::host::files::AtomicFile;
-use smalti::ops::Detections;
+use smalti::probe::Probe;
 use smalti::results::{Naming, ResultWriter};
-use smalti::{Predictor, Stage};
+use smalti::structures::Instances;
 
 use super::config::{ReadOptions, tell};
 use super::{DeviceArg, model};
+use crate::timing::Timing;
 
 /// Arguments of `smalti detect`.
 #[derive(Args)]
@@ -170,13 +172,17 @@ fn read(predictor: &Predictor, path: &Path) -> Result<Picture, PictureError> {
 }
 
 /// What a batch gave: position, picture, detections; and position and message of those that failed.
-type Ran = (Vec<(usize, Picture, Detections)>, Vec<(usize, String)>);
+type Ran = (Vec<(usize, Picture, Instances)>, Vec<(usize, String)>);
 
 /// Runs a batch; if it fails, its pictures one by one, so that one cannot spoil the others.
 fn detect(predictor: &Predictor, pictures: Vec<Picture>, times: &mut Times) -> Ran {
-    let whole = pollster::block_on(predictor.detect_watched(&pictures, &mut times.watch()));
+    let mut timing = Timing::new(predictor.device());
+    let mut tell = |part: &str, tensors: &[_]| timing.tell(part, tensors);
+    let mut probe = Probe::new(&mut tell);
+    let whole = pollster::block_on(predictor.detect_probed(&pictures, &mut probe));
     match whole {
         Ok(found) => {
+            times.add(timing.finish());
             let rows = pictures.into_iter().zip(found).enumerate();
             (
                 rows.map(|(i, (picture, found))| (i, picture, found))
@@ -201,37 +207,38 @@ fn detect(predictor: &Predictor, pictures: Vec<Picture>, times: &mut Times) -> R
     }
 }
 
-/// Sums of time by stage.
+/// Sums of time by part.
 #[derive(Default)]
 struct Times {
     pictures: u32,
     decode: Duration,
-    stages: [Duration; 5],
+    parts: Vec<(String, Duration)>,
     output: Duration,
 }
 
 impl Times {
-    fn watch(&mut self) -> impl FnMut(Stage) + '_ {
-        let mut last = Instant::now();
-        move |stage| {
-            let now = Instant::now();
-            self.stages[stage as usize] += now - last;
-            last = now;
+    fn add(&mut self, parts: Vec<(String, Duration)>) {
+        if self.parts.is_empty() {
+            self.parts = parts;
+            return;
+        }
+        for ((_, sum), (_, took)) in self.parts.iter_mut().zip(parts) {
+            *sum += took;
         }
     }
 
     fn line(&self, device: &str, batch: usize) -> String {
         let n = f64::from(self.pictures.max(1));
         let ms = |d: Duration| d.as_secs_f64() * 1e3 / n;
-        let stages = Stage::ALL
-            .iter()
-            .map(|s| format!("{} {:.1}", s.name(), ms(self.stages[*s as usize])));
-        let stages: Vec<_> = stages.collect();
+        let parts = self.parts.iter();
+        let parts: Vec<_> = parts
+            .map(|(name, sum)| format!("{name} {:.1}", ms(*sum)))
+            .collect();
         format!(
             "{} pictures on {device}, {batch} at a time; ms a picture: decode {:.1}, {}, output {:.1}",
             self.pictures,
             ms(self.decode),
-            stages.join(", "),
+            parts.join(", "),
             ms(self.output)
         )
     }
@@ -291,7 +298,7 @@ impl<'a> Output<'a> {
         &mut self,
         path: &Path,
         picture: &Picture,
-        found: &Detections,
+        found: &Instances,
     ) -> Result<String, String> {
         let name = path.display().to_string();
         if let Some((naming, writer)) = &mut self.json {
@@ -393,7 +400,7 @@ fn unlisted(naming: &Naming, ann: &str, paths: &[PathBuf]) -> Result<Vec<String>
 pub fn save(
     target: &Path,
     picture: &Picture,
-    found: &Detections,
+    found: &Instances,
     count: usize,
     classes: &[String],
 ) -> Result<(), String> {

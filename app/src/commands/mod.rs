@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 pub mod detect;
 pub mod devices;
+pub mod list;
 pub mod model;
 pub mod weights;
 

@@ -29,7 +29,15 @@ thread_local! {
 impl Node {
     /// Reads the value into a type. All missing, mistyped and unknown keys are reported, each with its place.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<Diagnostic>> {
-        let reading = Reading::default();
+        self.read_knowing(&[])
+    }
+
+    /// As [`Node::read`], of a component that has the keys `others` too: somebody else reads them.
+    pub fn read_knowing<T: DeserializeOwned>(&self, others: &[&str]) -> Result<T, Vec<Diagnostic>> {
+        let reading = Reading {
+            others: others.iter().map(|key| key.to_string()).collect(),
+            ..Reading::default()
+        };
         let mut result = None;
         for _ in 0..ATTEMPTS {
             let value = Reader {
@@ -84,6 +92,8 @@ impl<'de> de::Deserialize<'de> for Node {
 /// What was found so far.
 #[derive(Default)]
 struct Reading {
+    /// Keys of the component that others read.
+    others: Vec<String>,
     diagnostics: RefCell<Vec<Diagnostic>>,
     /// Paths of values that a stand-in replaces.
     replaced: RefCell<Vec<String>>,
@@ -146,11 +156,9 @@ impl Reading {
             return;
         }
         self.unknown.borrow_mut().push(place);
-        let known: Vec<&str> = fields
-            .iter()
-            .copied()
-            .filter(|f| !OWN_KEYS.contains(f))
-            .collect();
+        let fields = fields.iter().copied().filter(|f| !OWN_KEYS.contains(f));
+        let others = self.others.iter().filter(|_| path.is_empty());
+        let known: Vec<&str> = fields.chain(others.map(String::as_str)).collect();
         let error = Diagnostic::error(format!("the key `{key}` is not known"))
             .kind(Kind::Unknown)
             .at(&entry.key, "");
@@ -301,6 +309,11 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// Whether this is the component itself, and somebody else reads its `key`.
+    fn is_others(&self, key: &str) -> bool {
+        self.path.is_empty() && self.reading.others.iter().any(|other| other == key)
+    }
+
     fn replaced(&self) -> bool {
         self.reading.replaced.borrow().contains(&self.path)
     }
@@ -471,7 +484,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         for (key, entry) in dict.iter() {
             let known = key
                 .as_str()
-                .is_some_and(|k| fields.contains(&k) || OWN_KEYS.contains(&k));
+                .is_some_and(|k| fields.contains(&k) || OWN_KEYS.contains(&k) || self.is_others(k));
             if !known {
                 self.reading.unknown_key(key, entry, &self.path, fields);
             }

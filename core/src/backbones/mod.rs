@@ -11,7 +11,7 @@ pub use timm::TimmEfficientNet;
 use burn::tensor::Tensor;
 
 use crate::build::Build;
-use crate::config::{Diagnostics, Node};
+use crate::config::{Diagnostics, Node, Origin};
 use crate::registry::{Family, Row};
 
 /// One output of a backbone.
@@ -21,6 +21,17 @@ pub struct Feature {
     pub channels: usize,
     /// Input pixels per map pixel, if the input's size is a multiple of it.
     pub stride: usize,
+}
+
+/// What comes into a neck or a head, and where the config says so.
+#[derive(Clone, Copy)]
+pub struct Features<'a> {
+    /// The maps, fine ones first.
+    pub list: &'a [Feature],
+    /// The registered name of what gives them.
+    pub of: &'a str,
+    /// Where the config of that is.
+    pub origin: &'a Origin,
 }
 
 /// Turns a batch of pictures into feature maps, fine ones first.

@@ -1,7 +1,9 @@
-//! Detectors: a batch in, boxes out. To add one, write a file and a row in [`ROWS`].
+//! Detectors: a batch in, instances out. To add one, write a file and a row in [`ROWS`].
 
+mod extractor;
 mod single_stage;
 
+pub use extractor::Extractor;
 pub use single_stage::SingleStage;
 
 use std::future::Future;
@@ -9,54 +11,32 @@ use std::pin::Pin;
 
 use burn::tensor::Tensor;
 
-use crate::backbones::Backbone;
+use crate::batch::Batch;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node};
-use crate::heads::HeadOutput;
-use crate::necks::Neck;
-use crate::ops::{DetectError, Detections, PictureMeta};
+use crate::ops::DetectError;
+use crate::probe::Probe;
 use crate::registry::{Family, Row};
+use crate::structures::Instances;
 
-/// Detections of every picture of a batch, once they have come back from the device.
-pub type Pending<'a> = Pin<Box<dyn Future<Output = Result<Vec<Detections>, DetectError>> + 'a>>;
+/// What comes back from the device.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, DetectError>> + 'a>>;
 
-/// A whole model. Its parts can be run one by one, which is how they are timed and compared.
+/// A whole model.
 pub trait Detector: std::fmt::Debug + Send + Sync {
-    /// Picture to feature maps.
-    fn backbone(&self) -> &dyn Backbone;
+    /// A batch to the maps that heads read.
+    fn extract(&self, batch: &Batch, probe: &mut Probe) -> Vec<Tensor<4>>;
 
-    /// Feature maps to the pyramid.
-    fn neck(&self) -> Option<&dyn Neck>;
-
-    /// Pyramid to logits and deltas.
-    fn head(&self, maps: &[Tensor<4>]) -> HeadOutput;
-
-    /// Logits and deltas to boxes. All work is queued on the device when this returns; the one read-back is awaited.
-    fn postprocess<'a>(&'a self, output: HeadOutput, metas: &'a [PictureMeta]) -> Pending<'a>;
-
-    /// The same detector with another lowest score.
-    fn set_score_thr(&mut self, score_thr: f32);
+    /// Maps to instances, one list a picture. All work is queued on the device when this returns; what is awaited is the read-back.
+    fn predict<'a>(
+        &'a self,
+        maps: &[Tensor<4>],
+        batch: &'a Batch,
+        probe: &mut Probe,
+    ) -> Pending<'a, Vec<Instances>>;
 
     /// Classes that it tells apart.
-    fn num_classes(&self) -> usize;
-
-    /// The pyramid of a batch.
-    ///
-    /// # Shapes
-    /// - input: `[N, 3, H, W]`, normalised
-    fn extract(&self, batch: Tensor<4>) -> Vec<Tensor<4>> {
-        let maps = self.backbone().forward(batch);
-        match self.neck() {
-            Some(neck) => neck.forward(maps),
-            None => maps,
-        }
-    }
-
-    /// Boxes of a batch; `metas` has one entry for each picture.
-    fn predict<'a>(&'a self, batch: Tensor<4>, metas: &'a [PictureMeta]) -> Pending<'a> {
-        let maps = self.extract(batch);
-        self.postprocess(self.head(&maps), metas)
-    }
+    fn classes(&self) -> usize;
 }
 
 /// The kind `detector` of the registry.
@@ -69,7 +49,10 @@ impl Family for Detectors {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Detectors>; 2] = [
+pub const ROWS: [Row<Detectors>; 5] = [
+    Row::<Detectors>::new("mmdet", "FCOS", single_stage::build),
+    Row::<Detectors>::new("mmdet", "RPN", single_stage::build_rpn),
     Row::<Detectors>::new("mmdet", "RetinaNet", single_stage::build),
     Row::<Detectors>::new("mmdet", "SingleStageDetector", single_stage::build),
+    Row::<Detectors>::new("mmdet", "YOLOX", single_stage::build),
 ];

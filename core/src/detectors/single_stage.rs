@@ -1,129 +1,102 @@
-//! Single-stage detectors: backbone, neck, dense head (MMDetection's `SingleStageDetector` and, the same, `RetinaNet`).
+//! Single-stage detectors: backbone, neck, dense head (MMDetection's `SingleStageDetector`, and those that differ from it by their head
+//! alone: `RetinaNet`, `FCOS`, `YOLOX`, `RPN`).
 
 use burn::tensor::Tensor;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::extractor::{Extractor, part};
 use super::{Detector, Pending};
-use crate::backbones::{Backbone, Backbones};
+use crate::batch::Batch;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
-use crate::heads::{self, DenseHead, HeadOutput, Heads, test_cfg};
-use crate::necks::{self, Neck, Necks};
-use crate::ops::{LevelOutput, PictureMeta, PostConfig};
+use crate::heads::{DenseHead, Given, Heads};
+use crate::ops;
+use crate::probe::Probe;
+use crate::structures::Instances;
 
-/// The keys of `type='RetinaNet'`; all are read from the tree by their own readers.
+/// The keys that others read: parts, and what belongs to training or to the pipeline.
+const PARTS: &[&str] = &[
+    "backbone",
+    "neck",
+    "train_cfg",
+    "test_cfg",
+    "data_preprocessor",
+];
+
+/// The keys of `type='SingleStageDetector'`.
 #[derive(Debug, Deserialize)]
-struct SingleStageConfig {
-    #[serde(rename = "backbone")]
-    _backbone: IgnoredAny,
-    #[serde(rename = "neck")]
-    _neck: Option<IgnoredAny>,
-    #[serde(rename = "bbox_head")]
-    _bbox_head: IgnoredAny,
-    #[serde(rename = "train_cfg")]
-    _train_cfg: Option<IgnoredAny>,
-    #[serde(rename = "test_cfg")]
-    _test_cfg: Option<IgnoredAny>,
-    #[serde(rename = "data_preprocessor")]
-    _data_preprocessor: Option<IgnoredAny>,
-    #[serde(rename = "pretrained")]
-    _pretrained: Option<String>,
-    #[serde(rename = "init_cfg")]
-    _init_cfg: Option<IgnoredAny>,
-}
+struct SingleStageConfig {}
 
 pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Detector>, Diagnostics> {
-    Ok(Box::new(SingleStage::read(node, build)?))
+    let SingleStageConfig {} = node.read_knowing(&[PARTS, &["bbox_head"]].concat())?;
+    let test_cfg = test_cfg(node)?;
+    Ok(Box::new(SingleStage::read(
+        node,
+        "bbox_head",
+        test_cfg,
+        build,
+    )?))
+}
+
+/// `RPN` alone (Ren et al. 2015, arXiv 1506.01497): its boxes are proposals, objects of any class.
+pub(super) fn build_rpn(node: &Node, build: &Build) -> Result<Box<dyn Detector>, Diagnostics> {
+    let SingleStageConfig {} = node.read_knowing(&[PARTS, &["rpn_head"]].concat())?;
+    let test_cfg = test_cfg(node)?;
+    let Some(rpn) = test_cfg.get("rpn").filter(|n| !n.is_none()) else {
+        let help = "for example test_cfg=dict(rpn=dict(nms_pre=1000, max_per_img=1000, nms=dict(type='nms', iou_threshold=0.7)))";
+        return Err(error_at(test_cfg, "rpn", "`test_cfg` has no `rpn`", help));
+    };
+    Ok(Box::new(SingleStage::read(node, "rpn_head", rpn, build)?))
+}
+
+fn test_cfg(node: &Node) -> Result<&Node, Diagnostics> {
+    let found = node.get("test_cfg").filter(|n| !n.is_none());
+    found.ok_or_else(|| {
+        let help = "for example test_cfg=dict(nms_pre=1000, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)";
+        error_at(node, "test_cfg", "this detector has no `test_cfg`", help)
+    })
 }
 
 /// Backbone, neck, dense head.
 #[derive(Debug)]
 pub struct SingleStage {
-    backbone: Box<dyn Backbone>,
-    neck: Option<Box<dyn Neck>>,
+    extractor: Extractor,
     head: Box<dyn DenseHead>,
-    post: PostConfig,
 }
 
 impl SingleStage {
-    fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
-        let _: SingleStageConfig = node.read()?;
-        let part = |key| {
-            let found = node.get(key).filter(|n| !n.is_none());
-            found.ok_or_else(|| error_at(node, key, format!("this detector has no `{key}`"), ""))
+    /// `key` is where the head's config is; its tensors are below `bbox_head` in any case.
+    fn read(node: &Node, key: &str, test_cfg: &Node, build: &Build) -> Result<Self, Diagnostics> {
+        let head_node = part(node, key)?;
+        let extractor = Extractor::read(node, build)?;
+        let given = Given {
+            features: extractor.features(),
+            test_cfg,
         };
-        let backbone_node = part("backbone")?;
-        let head_node = part("bbox_head")?;
-        let neck_node = node.get("neck").filter(|n| !n.is_none());
-
-        let (make, part) = build.part::<Backbones>("backbone", backbone_node)?;
-        let backbone = make(backbone_node, &part)?;
-        let mut features = backbone.features();
-        let neck = match neck_node {
-            None => None,
-            Some(neck_node) => {
-                let name = backbone_node.get("type").and_then(|t| t.as_type());
-                let inputs = necks::Inputs {
-                    features: &features,
-                    backbone: name.as_deref().unwrap_or_default(),
-                    origin: &backbone_node.origin,
-                };
-                let (make, part) = build.part::<Necks>("neck", neck_node)?;
-                Some(make(neck_node, inputs, &part)?)
-            }
-        };
-        if let Some(neck) = &neck {
-            features = neck.features();
-        }
-        let inputs = heads::Inputs {
-            features: &features,
-        };
-        let (make, part) = build.part::<Heads>("bbox_head", head_node)?;
-        let head = make(head_node, inputs, &part)?;
-        let post = test_cfg::read(node, head.as_ref())?;
-        Ok(Self {
-            backbone,
-            neck,
-            head,
-            post,
-        })
+        let (make, below) = build.part::<Heads>("bbox_head", head_node)?;
+        let head = make(head_node, given, &below)?;
+        Ok(Self { extractor, head })
     }
 }
 
 impl Detector for SingleStage {
-    fn backbone(&self) -> &dyn Backbone {
-        self.backbone.as_ref()
+    fn extract(&self, batch: &Batch, probe: &mut Probe) -> Vec<Tensor<4>> {
+        self.extractor.forward(batch, probe)
     }
 
-    fn neck(&self) -> Option<&dyn Neck> {
-        self.neck.as_deref()
+    fn predict<'a>(
+        &'a self,
+        maps: &[Tensor<4>],
+        batch: &'a Batch,
+        probe: &mut Probe,
+    ) -> Pending<'a, Vec<Instances>> {
+        let outputs = self.head.forward(maps);
+        outputs.tell(probe, "head");
+        let candidates = self.head.candidates(&outputs, batch);
+        Box::pin(async move { ops::detect(&candidates, batch).await })
     }
 
-    fn head(&self, maps: &[Tensor<4>]) -> HeadOutput {
-        self.head.forward(maps)
-    }
-
-    fn postprocess<'a>(&'a self, output: HeadOutput, metas: &'a [PictureMeta]) -> Pending<'a> {
-        let priors = self.head.priors().levels();
-        let maps = output.cls_logits.into_iter().zip(output.deltas);
-        let levels: Vec<_> = maps
-            .zip(priors)
-            .map(|((cls_logits, deltas), prior)| LevelOutput {
-                cls_logits,
-                deltas,
-                base_anchors: prior.base_anchors.clone(),
-                stride: prior.stride,
-            })
-            .collect();
-        Box::pin(async move { crate::ops::detect(&levels, metas, &self.post).await })
-    }
-
-    fn set_score_thr(&mut self, score_thr: f32) {
-        self.post.score_thr = score_thr;
-    }
-
-    fn num_classes(&self) -> usize {
-        self.head.num_classes()
+    fn classes(&self) -> usize {
+        self.head.classes()
     }
 }

@@ -1,12 +1,10 @@
 //! A dense head's `test_cfg`: which scores count, how overlaps are removed, how many boxes stay.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use smalti_shaders::reference::nms::{Decay, Method, NmsConfig, Soft};
 
-use super::DenseHead;
 use crate::config::{Diagnostics, Node, error_at};
-use crate::ops::PostConfig;
+use crate::ops::detections::{Group, Labels, Select};
 
 /// The keys of a dense head's `test_cfg`.
 #[derive(Debug, Deserialize)]
@@ -14,15 +12,19 @@ struct TestConfig {
     nms_pre: Option<i64>,
     min_bbox_size: Option<f32>,
     score_thr: Option<f32>,
-    max_per_img: i64,
-    #[serde(rename = "nms")]
-    _nms: Option<IgnoredAny>,
-    // Read by other heads or exporters; many configs carry them along.
-    #[serde(rename = "multi_label")]
-    _multi_label: Option<bool>,
-    #[serde(rename = "deploy_nms_pre")]
-    _deploy_nms_pre: Option<i64>,
+    max_per_img: Option<i64>,
 }
+
+/// Keys that belong to other heads or exporters, or to MMDetection 2's RPN; many configs carry them along.
+const OTHERS: &[&str] = &[
+    "nms",
+    "multi_label",
+    "deploy_nms_pre",
+    "nms_across_levels",
+    "nms_post",
+    "nms_thr",
+    "max_num",
+];
 
 /// The keys of `test_cfg.nms`.
 #[derive(Debug, Deserialize)]
@@ -43,29 +45,32 @@ struct NmsKeys {
     min_score: Option<f32>,
 }
 
-/// Reads `test_cfg` of the detector `node` for its head.
+/// Reads the `test_cfg` of a head of `classes`; what a head does otherwise than most, it sets itself.
 ///
 /// # Errors
 /// Missing, unknown or wrong keys.
-pub fn read(node: &Node, head: &dyn DenseHead) -> Result<PostConfig, Diagnostics> {
-    let Some(test_cfg) = node.get("test_cfg").filter(|n| !n.is_none()) else {
-        let help = "for example test_cfg=dict(nms_pre=1000, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)";
+pub fn read(test_cfg: &Node, classes: usize) -> Result<Select, Diagnostics> {
+    let select = read_unlimited(test_cfg, classes)?;
+    if super::present(test_cfg, "max_per_img").is_none() {
+        let message = "the key `max_per_img` is missing";
         return Err(error_at(
-            node,
-            "test_cfg",
-            "this detector has no `test_cfg`",
-            help,
+            test_cfg,
+            "max_per_img",
+            message,
+            "for example max_per_img=100",
         ));
-    };
-    let config: TestConfig = test_cfg.read()?;
+    }
+    Ok(select)
+}
+
+/// As [`read`]; without `max_per_img` all instances stay.
+pub fn read_unlimited(test_cfg: &Node, classes: usize) -> Result<Select, Diagnostics> {
+    let config: TestConfig = test_cfg.read_knowing(OTHERS)?;
     let nms = match test_cfg.get("nms") {
         None => {
-            return Err(error_at(
-                test_cfg,
-                "nms",
-                "`test_cfg` has no `nms`",
-                "write nms=dict(type='nms', iou_threshold=0.5), or nms=None for no suppression",
-            ));
+            let help =
+                "write nms=dict(type='nms', iou_threshold=0.5), or nms=None for no suppression";
+            return Err(error_at(test_cfg, "nms", "`test_cfg` has no `nms`", help));
         }
         Some(n) if n.is_none() => NmsConfig {
             method: Method::None,
@@ -73,15 +78,16 @@ pub fn read(node: &Node, head: &dyn DenseHead) -> Result<PostConfig, Diagnostics
         },
         Some(n) => read_nms(n)?,
     };
-    Ok(PostConfig {
-        num_classes: head.num_classes(),
-        use_sigmoid: head.use_sigmoid(),
+    Ok(Select {
+        classes,
         score_thr: config.score_thr.unwrap_or(0.0),
+        at_least: false,
+        labels: Labels::Every,
         nms_pre: config.nms_pre.unwrap_or(-1),
         min_bbox_size: config.min_bbox_size.unwrap_or(-1.0),
+        group: Group::Class,
         nms,
-        max_per_img: config.max_per_img,
-        coder: head.coder().clone(),
+        max_per_img: config.max_per_img.unwrap_or(i64::MAX),
     })
 }
 

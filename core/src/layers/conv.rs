@@ -22,6 +22,34 @@ pub struct ConvLayerConfig {
     pub kind: String,
 }
 
+/// A `conv_bias`: True, False, or 'auto', which is a bias where there is no norm.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum ConvBias {
+    /// As said.
+    Said(bool),
+    /// `'auto'`, the only word there is.
+    Auto(Auto),
+}
+
+/// The word `'auto'`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    /// By the norm.
+    Auto,
+}
+
+impl ConvBias {
+    /// What was said, if anything was.
+    pub fn said(self) -> Option<bool> {
+        match self {
+            ConvBias::Said(bias) => Some(bias),
+            ConvBias::Auto(_) => None,
+        }
+    }
+}
+
 /// What kind of convolution a `conv_cfg` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConvKind {

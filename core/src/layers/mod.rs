@@ -4,13 +4,17 @@
 mod activation;
 mod conv;
 mod norm;
+mod normed_conv;
 mod params;
+mod scale;
 mod squeeze_excite;
 mod state_source;
 
 pub use activation::{ActConfig, Activation};
-pub use conv::{ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
+pub use conv::{ConvBias, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
 pub use norm::{Norm, NormConfig, NormKind};
+pub use normed_conv::{NormedConv, NormedConvConfig};
 pub use params::{Init, Mode, Params, Role, StateEntry, TensorSource};
+pub use scale::Scale;
 pub use squeeze_excite::{SqueezeExcite, make_divisible};
 pub use state_source::StateSource;

@@ -56,6 +56,22 @@ impl NormConfig {
         }
     }
 
+    /// Group norm of so many groups.
+    pub fn group(groups: usize) -> Self {
+        Self {
+            kind: "GN".into(),
+            num_groups: Some(groups),
+            eps: None,
+            ..Self::batch(0.0)
+        }
+    }
+
+    /// The same with another momentum.
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.momentum = Some(momentum);
+        self
+    }
+
     /// What the names mean; an error says what is missing or unknown.
     pub fn norm_kind(&self) -> Result<NormKind, String> {
         match self.kind.rsplit('.').next().unwrap_or_default() {

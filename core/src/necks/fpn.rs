@@ -10,8 +10,8 @@ use burn::tensor::{Int, Tensor, TensorData};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Inputs, Neck};
-use crate::backbones::Feature;
+use super::Neck;
+use crate::backbones::{Feature, Features};
 use crate::build::Build;
 use crate::config::{Diagnostic, Diagnostics, Node, error_at};
 use crate::layers::{
@@ -80,7 +80,7 @@ struct Upsample {
 
 pub(super) fn build(
     node: &Node,
-    inputs: Inputs,
+    inputs: Features,
     build: &Build,
 ) -> Result<Box<dyn Neck>, Diagnostics> {
     Ok(Box::new(Fpn::read(node, inputs, build)?))
@@ -103,9 +103,9 @@ pub struct Fpn {
 }
 
 impl Fpn {
-    fn read(node: &Node, inputs: Inputs, build: &Build) -> Result<Self, Diagnostics> {
+    fn read(node: &Node, inputs: Features, build: &Build) -> Result<Self, Diagnostics> {
         let config: FpnConfig = node.read()?;
-        let given: Vec<usize> = inputs.features.iter().map(|f| f.channels).collect();
+        let given: Vec<usize> = inputs.list.iter().map(|f| f.channels).collect();
         if let Some(wanted) = &config.in_channels
             && *wanted != given
         {
@@ -230,10 +230,7 @@ impl Fpn {
                 fpn_convs.push(make(conv, true, "fpn_convs", i));
             }
         }
-        let mut strides: Vec<_> = inputs.features[start..end]
-            .iter()
-            .map(|f| f.stride)
-            .collect();
+        let mut strides: Vec<_> = inputs.list[start..end].iter().map(|f| f.stride).collect();
         while strides.len() < config.num_outs {
             strides.push(strides[strides.len() - 1] * 2);
         }
@@ -255,17 +252,17 @@ impl Fpn {
 }
 
 /// `in_channels` and the backbone do not agree: points at both, and gives the right list.
-fn disagreement(node: &Node, wanted: &[usize], given: &[usize], inputs: Inputs) -> Diagnostic {
+fn disagreement(node: &Node, wanted: &[usize], given: &[usize], inputs: Features) -> Diagnostic {
     let message = if wanted.len() == given.len() {
         format!(
             "`FPN` has `in_channels` {wanted:?} but backbone `{}` gives {given:?}",
-            inputs.backbone
+            inputs.of
         )
     } else {
         format!(
             "`FPN` has {} `in_channels` but backbone `{}` gives {} levels",
             wanted.len(),
-            inputs.backbone,
+            inputs.of,
             given.len()
         )
     };

@@ -6,21 +6,10 @@ pub use fpn::Fpn;
 
 use burn::tensor::Tensor;
 
-use crate::backbones::Feature;
+use crate::backbones::{Feature, Features};
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, Origin};
+use crate::config::{Diagnostics, Node};
 use crate::registry::{Family, Row};
-
-/// What comes into a neck, and where the config says so.
-#[derive(Clone, Copy)]
-pub struct Inputs<'a> {
-    /// The backbone's outputs.
-    pub features: &'a [Feature],
-    /// The backbone's registered name.
-    pub backbone: &'a str,
-    /// Where the backbone's config is.
-    pub origin: &'a Origin,
-}
 
 /// Turns a backbone's maps into the pyramid that heads read.
 pub trait Neck: std::fmt::Debug + Send + Sync {
@@ -39,7 +28,7 @@ pub struct Necks;
 
 impl Family for Necks {
     const KIND: &'static str = "neck";
-    type Build = fn(&Node, Inputs, &Build) -> Result<Box<dyn Neck>, Diagnostics>;
+    type Build = fn(&Node, Features, &Build) -> Result<Box<dyn Neck>, Diagnostics>;
 }
 
 /// The table: scope, name, builder.

@@ -5,10 +5,9 @@
 
 pub mod augment;
 pub mod detections;
-mod detections_gpu;
 pub mod launch;
 pub mod preprocess;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use detections::detect_blocking;
-pub use detections::{DetectError, Detections, LevelOutput, PictureMeta, PostConfig, detect};
+pub use detections::{Candidates, DetectError, Level, Select, detect};

@@ -17,6 +17,8 @@ pub enum Activation {
     Sigmoid,
     /// Over the channels of a prior; the last one is the background and gives no score.
     Softmax,
+    /// They are scores already.
+    None,
 }
 
 /// Where a picture's values lie in a slice: (A * C) x H x W with any strides.
@@ -112,6 +114,16 @@ pub fn topk(
     match activation {
         Activation::Sigmoid => sigmoid_scan(logits, grid, classes, &mut best),
         Activation::Softmax => softmax_scan(logits, grid, classes, &mut best),
+        Activation::None => {
+            for y in 0..grid.height {
+                for x in 0..grid.width {
+                    for c in 0..grid.priors * classes {
+                        let index = (y * grid.width + x) * grid.priors * classes + c;
+                        best.offer(logits[grid.at(c, y, x)], index);
+                    }
+                }
+            }
+        }
     }
     best.finish()
 }

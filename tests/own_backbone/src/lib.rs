@@ -3,9 +3,11 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 use smalti::backbones::{Backbone, Backbones, Feature};
+use smalti::batch::Batch;
 use smalti::build::Build;
 use smalti::config::{Config, Diagnostics, MapLoader, Node};
 use smalti::layers::{Activation, ConvConfig, ConvNormAct, Mode, NormConfig, Params};
+use smalti::probe::Probe;
 use smalti::registry::Row;
 
 /// The keys of `type='mine.StridedStack'`.
@@ -73,20 +75,18 @@ pub fn describe() -> String {
     let device = burn::tensor::Device::flex();
     let params = Params::new(&device, Mode::Inference, None);
     let detector = smalti::model::build(&config, &registry, params.clone(), None).expect("a model");
-    let backbone = detector.backbone();
-    let maps = backbone.forward(Tensor::zeros([1, 3, 64, 64], &device));
-    let lines = backbone
-        .features()
-        .into_iter()
-        .zip(&maps)
-        .map(|(feature, map)| {
-            format!(
-                "{} channels, stride {}, shape {:?}\n",
-                feature.channels,
-                feature.stride,
-                map.dims()
-            )
-        });
+    let batch = Batch {
+        pixels: Tensor::zeros([1, 3, 64, 64], &device),
+        pictures: Vec::new(),
+        rescale: false,
+    };
+    let mut lines = String::new();
+    let mut tell = |part: &str, maps: &[Tensor<4>]| {
+        for map in maps {
+            lines += &format!("{part}: shape {:?}\n", map.dims());
+        }
+    };
+    detector.extract(&batch, &mut Probe::new(&mut tell));
     let first = &params.state()[0].key;
-    lines.collect::<String>() + &format!("first key: {first}\n")
+    lines + &format!("first key: {first}\n")
 }

@@ -5,8 +5,10 @@
 
 pub mod boxes;
 mod ground_truth;
+mod instances;
 pub mod masks;
 
 pub use boxes::Xyxy;
 pub use ground_truth::{Dropped, GroundTruth, Origin, Reason};
+pub use instances::Instances;
 pub use masks::{Bitmap, Masks, Polygon};

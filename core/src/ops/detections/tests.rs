@@ -1,10 +1,11 @@
-//! Tests of `detections.rs`: the kernels against their twins, and MMDetection's figures.
+//! Tests of the choice of candidates: the kernels against their twins, and MMDetection's figures.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use smalti_shaders::reference::nms::{Decay, Soft};
 use smalti_shaders::reference::random::Random;
 
 use super::*;
+use crate::data::Meta;
 use crate::device::choose_blocking;
 
 /// A GPU, a software one too. Without any the test is skipped, except in CI, where one is promised.
@@ -20,24 +21,58 @@ fn gpu() -> Option<Device> {
     }
 }
 
-fn config(num_classes: usize) -> PostConfig {
-    PostConfig {
-        num_classes,
-        use_sigmoid: true,
-        score_thr: 0.05,
-        nms_pre: 1000,
-        min_bbox_size: 0.0,
-        nms: NmsConfig::default(),
-        max_per_img: 100,
+/// A selection, and what levels of anchors need besides.
+#[derive(Clone)]
+struct Config {
+    select: Select,
+    activation: Activation,
+    coder: DeltaCoder,
+}
+
+impl std::ops::Deref for Config {
+    type Target = Select;
+    fn deref(&self) -> &Select {
+        &self.select
+    }
+}
+
+impl std::ops::DerefMut for Config {
+    fn deref_mut(&mut self) -> &mut Select {
+        &mut self.select
+    }
+}
+
+fn config(classes: usize) -> Config {
+    Config {
+        select: Select {
+            classes,
+            score_thr: 0.05,
+            at_least: false,
+            labels: Labels::Every,
+            nms_pre: 1000,
+            min_bbox_size: 0.0,
+            group: Group::Class,
+            nms: NmsConfig::default(),
+            max_per_img: 100,
+        },
+        activation: Activation::Sigmoid,
         coder: DeltaCoder::default(),
     }
 }
 
-fn meta(h: usize, w: usize) -> PictureMeta {
-    PictureMeta {
+fn meta(h: usize, w: usize) -> Meta {
+    Meta {
         img_shape: [h, w],
         scale_factor: [1.0; 2],
-        rescale: false,
+        ..Meta::default()
+    }
+}
+
+fn batch(pictures: &[Meta]) -> Batch {
+    Batch {
+        pixels: Tensor::zeros([1; 4], &Device::flex()),
+        pictures: pictures.to_vec(),
+        rescale: true,
     }
 }
 
@@ -88,7 +123,7 @@ impl Maps {
         }
     }
 
-    fn on(&self, device: &Device, channels_last: bool) -> LevelOutput {
+    fn on(&self, device: &Device, channels_last: bool, config: &Config) -> Level {
         let a = self.anchors.len();
         let tensor = |values: &[f32], c: usize| {
             let (n, h, w) = (self.n, self.h, self.w);
@@ -109,17 +144,22 @@ impl Maps {
             Tensor::<4>::from_data(TensorData::new(last, [n, h, w, c]), device)
                 .permute([0, 3, 1, 2])
         };
-        LevelOutput {
-            cls_logits: tensor(&self.logits, a * self.channels),
-            deltas: tensor(&self.deltas, a * 4),
-            base_anchors: self.anchors.clone(),
-            stride: [self.stride; 2],
+        Level {
+            scores: tensor(&self.logits, a * self.channels),
+            activation: config.activation,
+            factor: None,
+            boxes: tensor(&self.deltas, a * 4),
+            coder: Coder::Delta {
+                coder: config.coder.clone(),
+                base_anchors: self.anchors.clone(),
+                stride: [self.stride; 2],
+            },
         }
     }
 }
 
 /// Scores within `exp`'s rounding, boxes within a hundredth of a pixel, order equal but for equal scores.
-fn assert_same(gpu: &[Detections], cpu: &[Detections], what: &str) {
+fn assert_same(gpu: &[Instances], cpu: &[Instances], what: &str) {
     assert_eq!(gpu.len(), cpu.len(), "{what}");
     for (g, c) in gpu.iter().zip(cpu) {
         assert_eq!(g.len(), c.len(), "{what}: number of detections");
@@ -146,21 +186,22 @@ fn assert_same(gpu: &[Detections], cpu: &[Detections], what: &str) {
 }
 
 /// Runs both ways and compares; gives the CPU's result.
-fn compare(
-    maps: &[Maps],
-    metas: &[PictureMeta],
-    config: &PostConfig,
-    what: &str,
-) -> Vec<Detections> {
-    let cpu = Device::flex();
-    let on_cpu: Vec<LevelOutput> = maps.iter().map(|m| m.on(&cpu, false)).collect();
-    let expected = detect_blocking(&on_cpu, metas, config).unwrap();
+fn compare(maps: &[Maps], metas: &[Meta], config: &Config, what: &str) -> Vec<Instances> {
+    let on = |device: &Device, channels_last| Candidates {
+        levels: maps
+            .iter()
+            .map(|m| m.on(device, channels_last, config))
+            .collect(),
+        select: config.select.clone(),
+    };
+    let batch = batch(metas);
+    let expected = detect_blocking(&on(&Device::flex(), false), &batch).unwrap();
     if let Some(device) = gpu() {
         for channels_last in [false, true] {
-            let levels: Vec<LevelOutput> =
-                maps.iter().map(|m| m.on(&device, channels_last)).collect();
+            let Candidates { levels, select } = on(&device, channels_last);
             let gpu = Gpu::of(&device).expect("the device runs WGSL");
-            let found = pollster::block_on(detections_gpu::detect(&gpu, &levels, metas, config))
+            let frames = Frame::all(&batch);
+            let found = pollster::block_on(gpu::detect(&gpu, &levels, &frames, &select))
                 .unwrap()
                 .expect("there is room for this batch");
             assert_same(&found, &expected, what);
@@ -196,7 +237,6 @@ fn one_box_by_hand() {
 
     config.nms.class_agnostic = true;
     let mut meta = meta(3, 100);
-    meta.rescale = true;
     meta.scale_factor = [2.0, 0.5];
     let found = &compare(&[maps], &[meta], &config, "rescaled")[0];
     assert_eq!(found.boxes, [[4.0, 0.0, 8.0, 6.0]]);
@@ -224,8 +264,7 @@ fn sizes_classes_and_batches() {
             ];
             let metas = [
                 meta(h * 8, w * 8),
-                PictureMeta {
-                    rescale: true,
+                Meta {
                     scale_factor: [1.5, 1.25],
                     ..meta(h * 6, w * 5)
                 },
@@ -256,7 +295,7 @@ fn options() {
     let base = config(4);
     let all = compare(&maps, &metas, &base, "base");
     assert_eq!(all[0].len(), 100);
-    let with = |change: &dyn Fn(&mut PostConfig), what: &str| {
+    let with = |change: &dyn Fn(&mut Config), what: &str| {
         let mut config = base.clone();
         change(&mut config);
         compare(&maps, &metas, &config, what)
@@ -280,13 +319,13 @@ fn options() {
     with(&|c| c.coder.clip_border = false, "no clip");
     with(&|c| c.coder.add_ctr_clamp = true, "centre clamp");
     with(&|c| c.coder.means = [0.1, -0.2, 0.3, -0.4], "means");
-    let split = |c: &mut PostConfig| {
+    let split = |c: &mut Config| {
         c.nms.class_agnostic = true;
         c.nms.split_thr = 10;
     };
     assert_eq!(with(&split, "split")[0], all[0]);
     for decay in [Decay::Linear, Decay::Naive, Decay::Gaussian] {
-        let soft = |c: &mut PostConfig| {
+        let soft = |c: &mut Config| {
             c.nms.method = Method::Soft(Soft {
                 decay,
                 ..Soft::default()
@@ -306,10 +345,15 @@ fn softmax() {
     maps.logits[40] = f32::INFINITY;
     maps.logits[99] = f32::NEG_INFINITY;
     let mut config = config(4);
-    config.use_sigmoid = false;
+    config.activation = Activation::Softmax;
     for nms_pre in [65, 2000] {
         config.nms_pre = nms_pre;
-        let found = compare(&[maps.clone()], &[meta(130, 150); 2], &config, "softmax");
+        let found = compare(
+            &[maps.clone()],
+            &[meta(130, 150), meta(130, 150)],
+            &config,
+            "softmax",
+        );
         assert!(!found[0].is_empty());
     }
 }
@@ -358,14 +402,18 @@ fn beyond_the_gpu_s_room_the_cpu_takes_over() {
     config.nms_pre = -1;
     config.score_thr = 0.0;
     config.max_per_img = 1000;
-    let levels = [maps.on(&device, false)];
-    let metas = [meta(640, 640)];
+    let on = |device: &Device| Candidates {
+        levels: vec![maps.on(device, false, &config)],
+        select: config.select.clone(),
+    };
+    let batch = batch(&[meta(640, 640)]);
     let gpu = Gpu::of(&device).expect("the device runs WGSL");
     // 12800 scores, room for 8192
-    let on_gpu = pollster::block_on(detections_gpu::detect(&gpu, &levels, &metas, &config));
+    let Candidates { levels, select } = on(&device);
+    let on_gpu = pollster::block_on(gpu::detect(&gpu, &levels, &Frame::all(&batch), &select));
     assert_eq!(on_gpu.unwrap(), None);
-    let found = detect_blocking(&levels, &metas, &config).unwrap();
-    let cpu = detect_blocking(&[maps.on(&Device::flex(), false)], &metas, &config).unwrap();
+    let found = detect_blocking(&on(&device), &batch).unwrap();
+    let cpu = detect_blocking(&on(&Device::flex()), &batch).unwrap();
     assert_eq!(found, cpu);
     assert!(found[0].len() > 100);
 }
@@ -374,28 +422,37 @@ fn beyond_the_gpu_s_room_the_cpu_takes_over() {
 fn wrong_shapes_are_errors() {
     let device = Device::flex();
     let maps = Maps::random(&mut Random::new(6), 1, 3, [4, 4], 8, 2);
-    let run = |level: LevelOutput, metas: &[PictureMeta], classes| {
-        detect_blocking(&[level], metas, &config(classes))
+    let run = |level: Level, metas: &[Meta], classes| {
+        let candidates = Candidates {
+            levels: vec![level],
+            select: config(classes).select,
+        };
+        detect_blocking(&candidates, &batch(metas))
             .unwrap_err()
             .to_string()
     };
+    let on = || maps.on(&device, false, &config(3));
     let one = [meta(9, 9)];
-    assert!(
-        run(maps.on(&device, false), &one, 4)
-            .contains("level 0 has class logits 1x6x4x4, expected 1x8x4x4")
-    );
-    assert!(run(maps.on(&device, false), &[one[0]; 2], 3).contains("expected 2x6x4x4"));
-    let mut level = maps.on(&device, false);
-    level.deltas = level.deltas.narrow(2, 0, 3);
-    assert!(run(level, &one, 3).contains("deltas"));
+    assert!(run(on(), &one, 4).contains("level 0 has class scores 1x6x4x4, expected 1x8x4x4"));
+    assert!(run(on(), &[meta(9, 9), meta(9, 9)], 3).contains("expected 2x6x4x4"));
+    let mut level = on();
+    level.boxes = level.boxes.narrow(2, 0, 3);
+    assert!(run(level, &one, 3).contains("boxes"));
+    let mut level = on();
+    level.factor = Some(Tensor::zeros([1, 1, 4, 4], &device));
+    assert!(run(level, &one, 3).contains("factors"));
+    let none = Candidates {
+        levels: Vec::new(),
+        select: config(3).select,
+    };
     assert_eq!(
-        detect_blocking(&[], &one, &config(3)).unwrap(),
-        [Detections::default()]
+        detect_blocking(&none, &batch(&one)).unwrap(),
+        [Instances::default()]
     );
 }
 
 /// Reads a case of `tests/data/postprocess.json` as a configuration.
-fn recorded_config(case: &serde_json::Value) -> PostConfig {
+fn recorded_config(case: &serde_json::Value) -> Config {
     let (test, coder) = (&case["test_cfg"], &case["coder"]);
     let nms = &test["nms"];
     let number = |v: &serde_json::Value, default: f64| v.as_f64().unwrap_or(default) as f32;
@@ -408,10 +465,11 @@ fn recorded_config(case: &serde_json::Value) -> PostConfig {
         sigma: number(&nms["sigma"], 0.5),
         min_score: number(&nms["min_score"], 1e-3),
     };
-    let use_sigmoid = case["channels"] == 4;
-    PostConfig {
-        num_classes: 4,
-        use_sigmoid,
+    let select = Select {
+        classes: 4,
+        at_least: false,
+        labels: Labels::Every,
+        group: Group::Class,
         score_thr: number(&test["score_thr"], 0.0),
         nms_pre: test["nms_pre"].as_i64().unwrap(),
         min_bbox_size: number(&test["min_bbox_size"], -1.0),
@@ -426,6 +484,14 @@ fn recorded_config(case: &serde_json::Value) -> PostConfig {
             ..NmsConfig::default()
         },
         max_per_img: test["max_per_img"].as_i64().unwrap(),
+    };
+    Config {
+        select,
+        activation: if case["channels"] == 4 {
+            Activation::Sigmoid
+        } else {
+            Activation::Softmax
+        },
         coder: DeltaCoder {
             means: four(&coder["target_means"]),
             stds: four(&coder["target_stds"]),
@@ -440,7 +506,7 @@ fn recorded_config(case: &serde_json::Value) -> PostConfig {
 /// MMDetection's own results, made by `tests/data/postprocess.py`.
 #[test]
 fn mmdetection_s_results() {
-    let text = include_str!("../../../tests/data/postprocess.json");
+    let text = include_str!("../../../../tests/data/postprocess.json");
     let recorded: serde_json::Value = serde_json::from_str(text).unwrap();
     let numbers = |v: &serde_json::Value| -> Vec<f64> {
         v.as_array()
@@ -478,14 +544,17 @@ fn mmdetection_s_results() {
                 stride: 8 << i,
             });
         }
-        let metas: Vec<PictureMeta> = recorded["metas"]
+        let metas: Vec<Meta> = recorded["metas"]
             .as_array()
             .unwrap()
             .iter()
-            .map(|m| PictureMeta {
+            .map(|m| Meta {
                 img_shape: std::array::from_fn(|k| numbers(&m["img_shape"])[k] as usize),
-                scale_factor: std::array::from_fn(|k| numbers(&m["scale_factor"])[k]),
-                rescale: case["rescale"] == true,
+                scale_factor: match case["rescale"] == true {
+                    true => std::array::from_fn(|k| numbers(&m["scale_factor"])[k]),
+                    false => [1.0; 2],
+                },
+                ..Meta::default()
             })
             .collect();
         let found = compare(&maps, &metas, &config, name);

@@ -13,10 +13,13 @@ use smalti_shaders::reference::nms::Method;
 use smalti_shaders::reference::topk::logit_bound;
 use smalti_shaders::{DECODE, DIGIT, NMS, ORDER, SELECT};
 
-use super::detections::{
-    DetectError, Detections, LevelOutput, PictureMeta, PostConfig, most_detections, suppress,
+use super::cpu::suppress;
+use super::{
+    Activation, Coder, DeltaCoder, DetectError, Frame, Group, Labels, Level, Select, cut,
+    most_detections,
 };
-use super::launch::{Buffer, Gpu, MOST_WORKGROUPS, Strided};
+use crate::ops::launch::{Buffer, Gpu, MOST_WORKGROUPS, Strided};
+use crate::structures::{Instances, Xyxy};
 
 /// Words of a record; a binding begins at a multiple of 256 bytes.
 const RECORD: usize = 64;
@@ -40,7 +43,7 @@ const INVALID: u32 = u32::MAX;
 const SELECT_GROUPS: usize = 256;
 
 /// A level with the places that it has in the shared buffers.
-struct Level {
+struct Placed {
     logits: Strided<4>,
     deltas: Strided<4>,
     /// Boxes that it can give.
@@ -58,25 +61,34 @@ struct Level {
 /// The detections; `None` if the GPU has no room for this batch.
 pub(super) async fn detect(
     gpu: &Gpu,
-    levels: &[LevelOutput],
-    metas: &[PictureMeta],
-    config: &PostConfig,
-) -> Result<Option<Vec<Detections>>, DetectError> {
-    let pictures = metas.len();
-    let most = most_detections(config);
-    if pictures == 0 || most == 0 || config.nms_pre == 0 {
-        return Ok(Some(vec![Detections::default(); pictures]));
+    levels: &[Level],
+    frames: &[Frame],
+    select: &Select,
+) -> Result<Option<Vec<Instances>>, DetectError> {
+    let plain =
+        |level: &Level| matches!(level.coder, Coder::Delta { .. }) && level.factor.is_none();
+    if !levels.iter().all(plain)
+        || select.at_least
+        || select.labels != Labels::Every
+        || select.group != Group::Class
+    {
+        return Ok(None);
     }
-    let Some(plan) = plan(gpu, levels, pictures, config)? else {
+    let pictures = frames.len();
+    let most = most_detections(select);
+    if pictures == 0 || most == 0 || select.nms_pre == 0 {
+        return Ok(Some(vec![Instances::default(); pictures]));
+    }
+    let Some(plan) = plan(gpu, levels, pictures, select)? else {
         return Ok(None);
     };
     let slots = plan.iter().map(|l| l.slots).sum::<usize>();
     if slots == 0 {
-        return Ok(Some(vec![Detections::default(); pictures]));
+        return Ok(Some(vec![Instances::default(); pictures]));
     }
     let most = most.min(slots);
 
-    let (words, numbers_at) = parameters(levels, &plan, metas, config, slots, most);
+    let (words, numbers_at) = parameters(levels, &plan, frames, select, slots, most);
     let parameters = gpu.upload(&words);
     let batch = parameters.part(0, RECORD);
     let numbers = parameters.part(numbers_at, words.len() - numbers_at);
@@ -120,20 +132,20 @@ pub(super) async fn detect(
     let groups = slots.div_ceil(256) as u32;
     gpu.launch(&ORDER, [groups, y, 1], &[&boxes, &batch, &state, &ordered]);
 
-    if config.nms.method != Method::Hard {
+    if select.nms.method != Method::Hard {
         // Soft-NMS changes scores box by box: the CPU does it with the few boxes left
         let Some(candidates) = rows(&gpu.read(&ordered).await?, pictures, slots) else {
             return Ok(None);
         };
         return Ok(Some(
-            candidates.iter().map(|c| suppress(c, config)).collect(),
+            candidates.iter().map(|c| suppress(c, select)).collect(),
         ));
     }
     let kept: Buffer = gpu.empty(pictures * (8 + most * 8));
     gpu.launch(&NMS, [y, 1, 1], &[&ordered, &batch, &kept]);
     let mut found = rows(&gpu.read(&kept).await?, pictures, most);
     for detections in found.iter_mut().flatten() {
-        detections.cut(config.max_per_img);
+        cut(detections, select.max_per_img);
     }
     Ok(found)
 }
@@ -141,28 +153,28 @@ pub(super) async fn detect(
 /// Gives each level its places; `None` if something is too large for the kernels.
 fn plan(
     gpu: &Gpu,
-    levels: &[LevelOutput],
+    levels: &[Level],
     pictures: usize,
-    config: &PostConfig,
-) -> Result<Option<Vec<Level>>, DetectError> {
+    select: &Select,
+) -> Result<Option<Vec<Placed>>, DetectError> {
     if levels.len() > MOST_LEVELS || pictures > MOST_WORKGROUPS as usize {
         return Ok(None);
     }
     let room = MOST_PER_LEVEL.min(MOST_SLOTS / levels.len().max(1));
-    let wanted = usize::try_from(config.nms_pre).unwrap_or(usize::MAX);
-    let mut plan: Vec<Level> = Vec::with_capacity(levels.len());
+    let wanted = usize::try_from(select.nms_pre).unwrap_or(usize::MAX);
+    let mut plan: Vec<Placed> = Vec::with_capacity(levels.len());
     let (mut first_slot, mut first_candidate, mut anchors) = (0, 0, pictures * 4);
     for level in levels {
-        let logits = gpu.strided(level.cls_logits.clone())?;
-        let deltas = gpu.strided(level.deltas.clone())?;
+        let logits = gpu.strided(level.scores.clone())?;
+        let deltas = gpu.strided(level.boxes.clone())?;
         if logits.shape.iter().product::<usize>() >= MOST_ELEMENTS {
             return Ok(None);
         }
         let [_, _, h, w] = logits.shape;
-        let scores = h * w * level.base_anchors.len() * config.num_classes;
+        let scores = h * w * level.priors() * select.classes;
         let slots = wanted.min(scores).min(room);
         let capacity = scores.min((slots * 2).max(2048));
-        plan.push(Level {
+        plan.push(Placed {
             logits,
             deltas,
             slots,
@@ -173,34 +185,42 @@ fn plan(
         });
         first_slot += slots;
         first_candidate += capacity * pictures;
-        anchors += level.base_anchors.len() * 4;
+        anchors += level.priors() * 4;
     }
     Ok(Some(plan))
 }
 
 /// All parameters, and where the numbers begin.
 fn parameters(
-    levels: &[LevelOutput],
-    plan: &[Level],
-    metas: &[PictureMeta],
-    config: &PostConfig,
+    levels: &[Level],
+    plan: &[Placed],
+    frames: &[Frame],
+    select: &Select,
     slots: usize,
     most: usize,
 ) -> (Vec<u32>, usize) {
     let mut words = vec![0u32; (1 + plan.len()) * RECORD];
     let numbers_at = words.len();
-    batch_record(&mut words[..RECORD], plan, metas.len(), config, slots, most);
+    batch_record(
+        &mut words[..RECORD],
+        plan,
+        frames.len(),
+        select,
+        slots,
+        most,
+    );
     let records = words[RECORD..].chunks_exact_mut(RECORD);
     for (i, (record, level)) in records.zip(plan).enumerate() {
-        level_record(record, i, level, &levels[i], metas.len(), config, slots);
+        level_record(record, i, level, &levels[i], frames.len(), select, slots);
     }
-    for meta in metas {
-        let [height, width] = meta.clip();
-        let [x, y] = meta.factors();
+    for frame in frames {
+        let [height, width] = frame.clip;
+        let [x, y] = frame.factors;
         words.extend([height, width, x, y].map(f32::to_bits));
     }
     for level in levels {
-        words.extend(level.base_anchors.iter().flatten().map(|v| v.to_bits()));
+        let (_, base_anchors, _) = anchors(level);
+        words.extend(base_anchors.iter().flatten().map(|v| v.to_bits()));
     }
     (words, numbers_at)
 }
@@ -208,13 +228,13 @@ fn parameters(
 /// The record that order.wgsl and nms.wgsl read as `batch`.
 fn batch_record(
     record: &mut [u32],
-    plan: &[Level],
+    plan: &[Placed],
     pictures: usize,
-    config: &PostConfig,
+    select: &Select,
     slots: usize,
     most: usize,
 ) {
-    let nms = &config.nms;
+    let nms = &select.nms;
     record[..9].copy_from_slice(&[
         pictures as u32,
         plan.len() as u32,
@@ -235,33 +255,35 @@ fn batch_record(
 fn level_record(
     record: &mut [u32],
     i: usize,
-    level: &Level,
-    output: &LevelOutput,
+    level: &Placed,
+    output: &Level,
     pictures: usize,
-    config: &PostConfig,
+    select: &Select,
     slots: usize,
 ) {
     let [_, _, h, w] = level.logits.shape;
-    let channels = config.num_classes + usize::from(!config.use_sigmoid);
-    let bound = match config.use_sigmoid {
-        true => logit_bound(config.score_thr).clamp(f32::MIN, f32::MAX),
-        false => f32::MIN,
+    let softmax = output.activation == Activation::Softmax;
+    let channels = select.classes + usize::from(softmax);
+    let bound = if softmax {
+        f32::MIN
+    } else {
+        logit_bound(select.score_thr).clamp(f32::MIN, f32::MAX)
     };
-    let nms_pre = config.nms_pre.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+    let nms_pre = select.nms_pre.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
     let [sn, sc, sh, sw] = level.logits.strides.map(|v| v as u32);
     let [dn, dc, dh, dw] = level.deltas.strides.map(|v| v as u32);
-    let coder = &config.coder;
+    let (coder, _, stride) = anchors(output);
     record[..26].copy_from_slice(&[
         h as u32,
         w as u32,
-        output.base_anchors.len() as u32,
+        output.priors() as u32,
         channels as u32,
-        u32::from(!config.use_sigmoid),
+        u32::from(softmax),
         sn,
         sc,
         sh,
         sw,
-        config.score_thr.to_bits(),
+        select.score_thr.to_bits(),
         bound.to_bits(),
         (i * pictures * STATE) as u32,
         0,
@@ -276,8 +298,8 @@ fn level_record(
         dh,
         dw,
         level.anchors as u32,
-        (output.stride[0] as f32).to_bits(),
-        (output.stride[1] as f32).to_bits(),
+        (stride[0] as f32).to_bits(),
+        (stride[1] as f32).to_bits(),
     ]);
     for k in 0..4 {
         record[26 + k] = coder.means[k].to_bits();
@@ -287,7 +309,7 @@ fn level_record(
     record[35] = u32::from(coder.clip_border);
     record[36] = u32::from(coder.add_ctr_clamp);
     record[37] = coder.ctr_clamp.to_bits();
-    record[38] = config.min_bbox_size.to_bits();
+    record[38] = select.min_bbox_size.to_bits();
     record[39] = pictures as u32;
     record[40] = layout(&level.logits);
 }
@@ -304,13 +326,13 @@ fn layout(logits: &Strided<4>) -> u32 {
 }
 
 /// The rows of each picture behind its header; `None` if one has the mark of an overflow.
-fn rows(words: &[u32], pictures: usize, most: usize) -> Option<Vec<Detections>> {
+fn rows(words: &[u32], pictures: usize, most: usize) -> Option<Vec<Instances>> {
     let mut found = Vec::with_capacity(pictures);
     for part in words.chunks_exact(8 + most * 8).take(pictures) {
         if part[1] != 0 {
             return None;
         }
-        let mut detections = Detections::default();
+        let mut detections = Instances::default();
         let filled = part[8..].chunks_exact(8).take(part[0] as usize);
         for row in filled.filter(|row| row[5] != INVALID) {
             let b = std::array::from_fn(|i| f32::from_bits(row[i]));
@@ -319,4 +341,15 @@ fn rows(words: &[u32], pictures: usize, most: usize) -> Option<Vec<Detections>> 
         found.push(detections);
     }
     Some(found)
+}
+
+fn anchors(level: &Level) -> (&DeltaCoder, &[Xyxy], [usize; 2]) {
+    match &level.coder {
+        Coder::Delta {
+            coder,
+            base_anchors,
+            stride,
+        } => (coder, base_anchors, *stride),
+        Coder::Xyxy { .. } => unreachable!("only levels of deltas come here"),
+    }
 }

@@ -1,8 +1,8 @@
-//! Priors: the boxes that a dense head starts from. `AnchorGenerator` as MMDetection 3.3.0 computes it, in f32.
+//! `AnchorGenerator` as MMDetection 3.3.0 computes it, in f32.
 
 use serde::Deserialize;
 
-use crate::config::{Diagnostics, Node, error_at, unsupported};
+use crate::config::{Diagnostics, Node, error_at};
 
 /// The keys of `type='AnchorGenerator'`.
 #[derive(Debug, Deserialize)]
@@ -46,19 +46,6 @@ pub struct AnchorLevel {
 impl AnchorGenerator {
     /// Reads `anchor_generator=dict(type='AnchorGenerator', ...)`.
     pub fn read(node: &Node) -> Result<Self, Diagnostics> {
-        let name = node
-            .get("type")
-            .and_then(|t| t.as_type())
-            .unwrap_or_default();
-        if name.rsplit('.').next() != Some("AnchorGenerator") {
-            let message = format!("unknown prior generator `{name}`");
-            return Err(unsupported(
-                node,
-                "type",
-                message,
-                "known is AnchorGenerator",
-            ));
-        }
         let config: AnchorConfig = node.read()?;
         let fail = |key, message: &str| Err(error_at(node, key, message, ""));
         let strides: Vec<_> = config
@@ -133,15 +120,22 @@ impl AnchorGenerator {
 
     /// RetinaNet's default: 3 scales in each octave, 3 ratios, strides 8 to 128.
     pub fn retina() -> Self {
-        let scales: Vec<f32> = (0..3)
-            .map(|i| (4.0 * 2f64.powf(f64::from(i) / 3.0)) as f32)
-            .collect();
+        let scales = (0..3).map(|i| (4.0 * 2f64.powf(f64::from(i) / 3.0)) as f32);
+        Self::of_three_ratios(&scales.collect::<Vec<_>>(), [8, 16, 32, 64, 128])
+    }
+
+    /// The default of other heads: 3 scales, 3 ratios, strides 4 to 64.
+    pub fn by_default() -> Self {
+        Self::of_three_ratios(&[8.0, 16.0, 32.0], [4, 8, 16, 32, 64])
+    }
+
+    fn of_three_ratios(scales: &[f32], strides: [usize; 5]) -> Self {
         let level = |stride: usize| AnchorLevel {
-            base_anchors: base_anchors(stride as f32, [0.0; 2], &scales, &[0.5, 1.0, 2.0], true),
+            base_anchors: base_anchors(stride as f32, [0.0; 2], scales, &[0.5, 1.0, 2.0], true),
             stride: [stride; 2],
         };
         Self {
-            levels: [8, 16, 32, 64, 128].map(level).to_vec(),
+            levels: strides.map(level).to_vec(),
         }
     }
 

@@ -1,0 +1,81 @@
+//! [`Extractor`]: what every detector begins with, a backbone and mostly a neck.
+
+use burn::tensor::Tensor;
+
+use crate::backbones::{Backbone, Backbones, Feature, Features};
+use crate::batch::Batch;
+use crate::build::Build;
+use crate::config::{Diagnostics, Node, Origin, error_at};
+use crate::necks::{Neck, Necks};
+use crate::probe::Probe;
+
+/// Backbone and neck of a detector's config.
+#[derive(Debug)]
+pub struct Extractor {
+    backbone: Box<dyn Backbone>,
+    neck: Option<Box<dyn Neck>>,
+    features: Vec<Feature>,
+    /// What heads are told of where the maps come from: a name and a place in the config.
+    of: (String, Origin),
+}
+
+impl Extractor {
+    /// Reads `backbone` and `neck` of the detector `node`.
+    ///
+    /// # Errors
+    /// A part is missing or wrong.
+    pub fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
+        let backbone_node = part(node, "backbone")?;
+        let (make, below) = build.part::<Backbones>("backbone", backbone_node)?;
+        let backbone = make(backbone_node, &below)?;
+        let mut extractor = Self {
+            features: backbone.features(),
+            backbone,
+            neck: None,
+            of: named(backbone_node),
+        };
+        if let Some(neck_node) = node.get("neck").filter(|n| !n.is_none()) {
+            let (make, below) = build.part::<Necks>("neck", neck_node)?;
+            let neck = make(neck_node, extractor.features(), &below)?;
+            extractor.features = neck.features();
+            extractor.of = named(neck_node);
+            extractor.neck = Some(neck);
+        }
+        Ok(extractor)
+    }
+
+    /// What [`Extractor::forward`] gives.
+    pub fn features(&self) -> Features<'_> {
+        Features {
+            list: &self.features,
+            of: &self.of.0,
+            origin: &self.of.1,
+        }
+    }
+
+    /// A batch to the maps that heads read.
+    pub fn forward(&self, batch: &Batch, probe: &mut Probe) -> Vec<Tensor<4>> {
+        let maps = self.backbone.forward(batch.pixels.clone());
+        probe.tell("backbone", &maps);
+        let maps = match &self.neck {
+            Some(neck) => neck.forward(maps),
+            None => maps,
+        };
+        probe.tell("neck", &maps);
+        maps
+    }
+}
+
+/// The config of the part `key` of a detector.
+///
+/// # Errors
+/// There is none.
+pub(super) fn part<'a>(node: &'a Node, key: &str) -> Result<&'a Node, Diagnostics> {
+    let found = node.get(key).filter(|n| !n.is_none());
+    found.ok_or_else(|| error_at(node, key, format!("this detector has no `{key}`"), ""))
+}
+
+fn named(node: &Node) -> (String, Origin) {
+    let name = node.get("type").and_then(|t| t.as_type());
+    (name.unwrap_or_default(), node.origin.clone())
+}

@@ -1,0 +1,70 @@
+//! What a head's `loss_cls` says of its class logits: how they become scores, and how many there are.
+
+use crate::config::{Diagnostics, Node, error_at};
+use crate::layers::{Init, Params};
+use crate::ops::detections::Activation;
+
+/// How class logits are to be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClassScores {
+    /// Sigmoid; or softmax over the classes and, last, background.
+    pub activation: Activation,
+    /// Logits of a box.
+    pub channels: usize,
+}
+
+impl ClassScores {
+    /// Reads `loss_cls` of the head `node`; without one it is a loss of sigmoids. The original asks the config's dict, not the loss, whose
+    /// own default may differ.
+    pub fn read(node: &Node, classes: usize) -> Result<Self, Diagnostics> {
+        let Some(loss) = super::present(node, "loss_cls") else {
+            return Ok(Self::new(Activation::Sigmoid, classes));
+        };
+        let name = loss.get("type").and_then(Node::as_type);
+        let name = name.unwrap_or_default();
+        if name.ends_with("SeesawLoss") {
+            let message = format!("`{name}` is not supported yet");
+            return Err(error_at(node, "loss_cls", message, ""));
+        }
+        let sigmoid = loss.get("use_sigmoid").and_then(Node::as_bool);
+        Ok(if sigmoid.unwrap_or(false) {
+            Self::new(Activation::Sigmoid, classes)
+        } else {
+            Self::new(Activation::Softmax, classes)
+        })
+    }
+
+    fn new(activation: Activation, classes: usize) -> Self {
+        let background = usize::from(activation == Activation::Softmax);
+        Self {
+            activation,
+            channels: classes + background,
+        }
+    }
+}
+
+/// The gradient-harmonising losses (Li et al. 2019, arXiv 1811.05181) keep histograms in the state dict; inference does not read them.
+pub(super) fn register_loss_buffers(node: &Node, key: &str, params: &Params) {
+    let Some(loss) = super::present(node, key) else {
+        return;
+    };
+    let at = params.at(key);
+    let name = loss.get("type").and_then(Node::as_type);
+    let name = name.unwrap_or_default();
+    if !matches!(name.rsplit('.').next(), Some("GHMC" | "GHMR")) {
+        return;
+    }
+    let bins = loss.get("bins").and_then(Node::as_int).unwrap_or(10);
+    let bins = bins.clamp(0, 1 << 16) as usize;
+    at.buffer("edges", &[bins + 1], Init::Constant(0.0));
+    let momentum = loss.get("momentum").and_then(Node::as_float);
+    if momentum.unwrap_or(0.0) > 0.0 {
+        at.buffer("acc_sum", &[bins], Init::Constant(0.0));
+    }
+}
+
+/// The logit of a small share of objects: what an untrained head's classes begin with (Lin et al. 2017, arXiv 1708.02002, section 4.1).
+pub(super) fn prior_logit() -> f32 {
+    const FOREGROUND: f32 = 0.01;
+    (FOREGROUND / (1.0 - FOREGROUND)).ln()
+}

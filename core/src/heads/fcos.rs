@@ -1,0 +1,208 @@
+//! FCOS's head (Tian et al. 2019, arXiv 1904.01355, section 3) as MMDetection 3.3.0 builds it: every point of every level predicts classes,
+//! its distances to the four sides of a box, and how near to the middle of that box it is. The last is multiplied into the scores.
+//!
+//! Shapes: K classes (and background, with softmax): logits `[N, K, H, W]`, distances `[N, 4, H, W]` in px, centreness `[N, 1, H, W]`.
+
+use burn::tensor::{Tensor, activation};
+use serde::Deserialize;
+
+use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
+use super::tower::{Style, Tower, last};
+use super::{DenseHead, Given, OTHERS, Outputs, check_channels, present, test_cfg};
+use crate::batch::Batch;
+use crate::box_coders::{BoxCoder, BoxCoders};
+use crate::build::Build;
+use crate::config::{Diagnostics, Node, error_at, unsupported};
+use crate::layers::{
+    ConvBias, ConvLayerConfig, ConvNormAct, NormConfig, NormedConv, NormedConvConfig, Scale,
+};
+use crate::ops::detections::{Candidates, Coder, Level, Select};
+use crate::priors::PointGenerator;
+
+/// The keys of `type='FCOSHead'`.
+#[derive(Debug, Deserialize)]
+struct FcosHeadConfig {
+    num_classes: usize,
+    in_channels: usize,
+    feat_channels: Option<usize>,
+    stacked_convs: Option<usize>,
+    strides: Option<Vec<usize>>,
+    conv_bias: Option<ConvBias>,
+    conv_cfg: Option<ConvLayerConfig>,
+    dcn_on_last_conv: Option<bool>,
+    norm_on_bbox: Option<bool>,
+    centerness_on_reg: Option<bool>,
+    cls_predictor_cfg: Option<NormedConvConfig>,
+}
+
+/// Keys that belong to training.
+const TRAINING: &[&str] = &[
+    "regress_ranges",
+    "center_sampling",
+    "center_sample_radius",
+    "loss_centerness",
+];
+
+pub(super) fn build(
+    node: &Node,
+    given: Given,
+    build: &Build,
+) -> Result<Box<dyn DenseHead>, Diagnostics> {
+    Ok(Box::new(FcosHead::read(node, given, build)?))
+}
+
+/// FCOS's head.
+#[derive(Debug)]
+pub struct FcosHead {
+    cls_convs: Tower,
+    reg_convs: Tower,
+    conv_cls: Classifier,
+    conv_reg: ConvNormAct,
+    conv_centerness: ConvNormAct,
+    scales: Vec<Scale>,
+    norm_on_bbox: bool,
+    centerness_on_reg: bool,
+    scores: ClassScores,
+    points: PointGenerator,
+    clip_border: bool,
+    select: Select,
+}
+
+/// `conv_cls`.
+#[derive(Debug)]
+enum Classifier {
+    Plain(ConvNormAct),
+    /// `cls_predictor_cfg`.
+    Normed(NormedConv),
+}
+
+impl FcosHead {
+    fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
+        let config: FcosHeadConfig = node.read_knowing(&[OTHERS, TRAINING].concat())?;
+        check_channels(node, config.in_channels, &given.features)?;
+        let fail = |key, message: &str, help: &str| Err(error_at(node, key, message, help));
+        if config.num_classes == 0 {
+            return fail("num_classes", "`num_classes` must be at least 1", "");
+        }
+        if config.dcn_on_last_conv == Some(true) {
+            let message = "deformable convolution is not supported yet";
+            return Err(unsupported(node, "dcn_on_last_conv", message, ""));
+        }
+        let strides = config.strides.unwrap_or(vec![4, 8, 16, 32, 64]);
+        super::check_strides(node, &strides, &given.features)?;
+        let coder = match present(node, "bbox_coder") {
+            Some(node) => build.find::<BoxCoders>(node)?(node)?,
+            None => BoxCoder::Distance { clip_border: true },
+        };
+        let BoxCoder::Distance { clip_border } = coder else {
+            let help = "write bbox_coder=dict(type='DistancePointBBoxCoder')";
+            let message = format!(
+                "points need a coder of distances, `{}` is none",
+                coder.name()
+            );
+            return fail("bbox_coder", &message, help);
+        };
+        let width = config.feat_channels.unwrap_or(256);
+        let mut style = Style::read(
+            node,
+            config.conv_cfg.as_ref(),
+            width,
+            Some(NormConfig::group(32)),
+        )?;
+        style.bias = config.conv_bias.and_then(ConvBias::said);
+        let scores = ClassScores::read(node, config.num_classes)?;
+        let select = test_cfg::read(given.test_cfg, config.num_classes)?;
+
+        let params = &build.params;
+        register_loss_buffers(node, "loss_cls", params);
+        let stacked = config.stacked_convs.unwrap_or(4);
+        let from = config.in_channels;
+        let stack = |list: &str| Tower::new(stacked, from, width, &style, &params.at(list));
+        let (cls_convs, reg_convs) = (stack("cls_convs"), stack("reg_convs"));
+        let from = if stacked == 0 { from } else { width };
+        let at = |name| params.at(name);
+        let conv_cls = match &config.cls_predictor_cfg {
+            None => Classifier::Plain(last(
+                width,
+                scores.channels,
+                3,
+                prior_logit(),
+                &at("conv_cls"),
+            )),
+            Some(normed) => Classifier::Normed(normed.init(from, scores.channels, &at("conv_cls"))),
+        };
+        let scale = |i| Scale::new(&params.at("scales").at(i));
+        Ok(Self {
+            cls_convs,
+            reg_convs,
+            conv_cls,
+            conv_reg: last(width, 4, 3, 0.0, &at("conv_reg")),
+            conv_centerness: last(width, 1, 3, 0.0, &at("conv_centerness")),
+            scales: (0..strides.len()).map(scale).collect(),
+            norm_on_bbox: config.norm_on_bbox.unwrap_or(false),
+            centerness_on_reg: config.centerness_on_reg.unwrap_or(false),
+            scores,
+            points: PointGenerator::new(strides.iter().map(|s| [*s; 2]).collect(), 0.5),
+            clip_border,
+            select,
+        })
+    }
+}
+
+impl DenseHead for FcosHead {
+    /// Class logits, distances, centreness logits.
+    fn forward(&self, maps: &[Tensor<4>]) -> Outputs {
+        let level = |(i, x): (usize, &Tensor<4>)| {
+            let of_class = self.cls_convs.forward(x);
+            let of_box = self.reg_convs.forward(x);
+            let middle = if self.centerness_on_reg {
+                of_box.clone()
+            } else {
+                of_class.clone()
+            };
+            let distances = self.scales[i].forward(self.conv_reg.forward(of_box));
+            let distances = if self.norm_on_bbox {
+                distances.clamp_min(0.0) * self.points.strides()[i][0] as f32
+            } else {
+                distances.exp()
+            };
+            let logits = match &self.conv_cls {
+                Classifier::Plain(conv) => conv.forward(of_class),
+                Classifier::Normed(conv) => conv.forward(of_class),
+            };
+            [logits, distances, self.conv_centerness.forward(middle)]
+        };
+        Outputs::new(maps.iter().enumerate().map(level))
+    }
+
+    fn candidates(&self, outputs: &Outputs, _: &Batch) -> Candidates {
+        let level = |(i, [logits, distances, centreness]): (usize, [&Tensor<4>; 3])| {
+            let [n, _, h, w] = distances.dims();
+            let [x, y] = self.points.grid(i, [h, w], &distances.device());
+            let side = |k: usize| distances.clone().slice([0..n, k..k + 1, 0..h, 0..w]);
+            let boxes = vec![
+                x.clone() - side(0),
+                y.clone() - side(1),
+                x + side(2),
+                y + side(3),
+            ];
+            Level {
+                scores: logits.clone(),
+                activation: self.scores.activation,
+                factor: Some(activation::sigmoid(centreness.clone())),
+                boxes: Tensor::cat(boxes, 1),
+                coder: Coder::Xyxy {
+                    clip: self.clip_border,
+                },
+            }
+        };
+        Candidates {
+            levels: outputs.levels().enumerate().map(level).collect(),
+            select: self.select.clone(),
+        }
+    }
+
+    fn classes(&self) -> usize {
+        self.select.classes
+    }
+}

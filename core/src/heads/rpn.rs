@@ -1,0 +1,128 @@
+//! The region proposal network's head (Ren et al. 2015, arXiv 1506.01497, section 3.1; by level as in Lin et al. 2017, arXiv 1612.03144) as
+//! MMDetection 3.3.0 builds it: one convolution, then object or not and a box for every anchor. Boxes of each level suppress each other.
+//!
+//! Shapes: A anchors in a cell: logits `[N, A, H, W]` (`[N, A * 2, H, W]` with softmax), deltas `[N, A * 4, H, W]`.
+
+use burn::tensor::Tensor;
+use serde::Deserialize;
+
+use super::anchored::Anchored;
+use super::class_scores::{ClassScores, register_loss_buffers};
+use super::tower::{Style, Tower, last};
+use super::{DenseHead, Given, OTHERS, Outputs, check_channels, test_cfg};
+use crate::batch::Batch;
+use crate::build::Build;
+use crate::config::{Diagnostics, Node, error_at};
+use crate::layers::{Activation, ConvConfig, ConvNormAct, Init};
+use crate::ops::detections::{Candidates, Group, Select};
+use crate::priors::AnchorGenerator;
+
+/// The keys of `type='RPNHead'`.
+#[derive(Debug, Deserialize)]
+struct RpnHeadConfig {
+    in_channels: usize,
+    num_classes: Option<usize>,
+    num_convs: Option<usize>,
+    feat_channels: Option<usize>,
+}
+
+pub(super) fn build(
+    node: &Node,
+    given: Given,
+    build: &Build,
+) -> Result<Box<dyn DenseHead>, Diagnostics> {
+    Ok(Box::new(RpnHead::read(node, given, build)?))
+}
+
+/// An RPN's head.
+#[derive(Debug)]
+pub struct RpnHead {
+    convs: Convs,
+    rpn_cls: ConvNormAct,
+    rpn_reg: ConvNormAct,
+    scores: ClassScores,
+    anchors: Anchored,
+    select: Select,
+}
+
+/// `rpn_conv`: the original's state dict names one otherwise than several.
+#[derive(Debug)]
+enum Convs {
+    One(ConvNormAct),
+    Several(Tower),
+}
+
+impl RpnHead {
+    fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
+        let config: RpnHeadConfig = node.read_knowing(&[OTHERS, &["reg_decoded_bbox"]].concat())?;
+        check_channels(node, config.in_channels, &given.features)?;
+        if config.num_classes.unwrap_or(1) != 1 {
+            let message = "an RPN tells objects from background: `num_classes` must be 1";
+            return Err(error_at(node, "num_classes", message, "leave it out"));
+        }
+        let anchors = Anchored::read(node, &given, build, AnchorGenerator::by_default)?;
+        let scores = ClassScores::read(node, 1)?;
+        let select = select(given.test_cfg)?;
+
+        let params = &build.params;
+        register_loss_buffers(node, "loss_cls", params);
+        register_loss_buffers(node, "loss_bbox", params);
+        let (from, width) = (config.in_channels, config.feat_channels.unwrap_or(256));
+        let at = params.at("rpn_conv");
+        let convs = match config.num_convs.unwrap_or(1) {
+            0 | 1 => Convs::One(
+                ConvConfig::new(from, width, 3)
+                    .pad(1)
+                    .act(Some(Activation::Relu))
+                    .initial(Init::Normal { std: 0.01 }, 0.0)
+                    .init(&at, None),
+            ),
+            several => Convs::Several(Tower::new(several, from, width, &Style::plain(), &at)),
+        };
+        let (a, at) = (anchors.per_cell(), |name| params.at(name));
+        Ok(Self {
+            convs,
+            rpn_cls: last(width, a * scores.channels, 1, 0.0, &at("rpn_cls")),
+            rpn_reg: last(width, a * 4, 1, 0.0, &at("rpn_reg")),
+            scores,
+            anchors,
+            select,
+        })
+    }
+}
+
+/// An RPN has no threshold, and takes all places where `nms_pre` is not positive.
+fn select(test_cfg: &Node) -> Result<Select, Diagnostics> {
+    let select = test_cfg::read(test_cfg, 1)?;
+    Ok(Select {
+        score_thr: -1.0,
+        nms_pre: if select.nms_pre > 0 {
+            select.nms_pre
+        } else {
+            i64::MAX
+        },
+        group: Group::Level,
+        ..select
+    })
+}
+
+impl DenseHead for RpnHead {
+    /// Object logits, deltas.
+    fn forward(&self, maps: &[Tensor<4>]) -> Outputs {
+        Outputs::new(maps.iter().map(|x| {
+            let x = match &self.convs {
+                Convs::One(conv) => conv.forward(x.clone()),
+                Convs::Several(convs) => convs.forward(x),
+            };
+            [self.rpn_cls.forward(x.clone()), self.rpn_reg.forward(x)]
+        }))
+    }
+
+    fn candidates(&self, outputs: &Outputs, _: &Batch) -> Candidates {
+        self.anchors.candidates(outputs, self.scores, &self.select)
+    }
+
+    fn classes(&self) -> usize {
+        1
+    }
+}

@@ -1,0 +1,195 @@
+//! YOLOX's head (Ge et al. 2021, arXiv 2107.08430, section 2.1) as MMDetection 3.3.0 builds it: each level has stacks of its own for classes
+//! and for boxes; a cell predicts classes, a box around its corner, and whether there is an object at all.
+//!
+//! Shapes: K classes: logits `[N, K, H, W]`, boxes `[N, 4, H, W]` (shift of the middle in strides, logarithm of the size in strides),
+//! objectness `[N, 1, H, W]`.
+
+use burn::tensor::{Tensor, activation};
+use serde::Deserialize;
+
+use super::class_scores::{prior_logit, register_loss_buffers};
+use super::tower::{Style, Tower, last};
+use super::{DenseHead, Given, OTHERS, Outputs, check_channels, test_cfg};
+use crate::batch::Batch;
+use crate::build::Build;
+use crate::config::{Diagnostics, Node, error_at, unsupported};
+use crate::layers::{ActConfig, Activation, ConvBias, ConvLayerConfig, ConvNormAct, NormConfig};
+use crate::ops::detections::{Activation as Scores, Candidates, Coder, Labels, Level, Select};
+use crate::priors::PointGenerator;
+
+/// The keys of `type='YOLOXHead'`.
+#[derive(Debug, Deserialize)]
+struct YoloxHeadConfig {
+    num_classes: usize,
+    in_channels: usize,
+    feat_channels: Option<usize>,
+    stacked_convs: Option<usize>,
+    strides: Option<Vec<usize>>,
+    use_depthwise: Option<bool>,
+    dcn_on_last_conv: Option<bool>,
+    conv_bias: Option<ConvBias>,
+    conv_cfg: Option<ConvLayerConfig>,
+    act_cfg: Option<ActConfig>,
+}
+
+pub(super) fn build(
+    node: &Node,
+    given: Given,
+    build: &Build,
+) -> Result<Box<dyn DenseHead>, Diagnostics> {
+    Ok(Box::new(YoloxHead::read(node, given, build)?))
+}
+
+/// YOLOX's head.
+#[derive(Debug)]
+pub struct YoloxHead {
+    levels: Vec<Branches>,
+    points: PointGenerator,
+    select: Select,
+}
+
+/// The layers of one level.
+#[derive(Debug)]
+struct Branches {
+    cls_convs: Tower,
+    reg_convs: Tower,
+    conv_cls: ConvNormAct,
+    conv_reg: ConvNormAct,
+    conv_obj: ConvNormAct,
+}
+
+impl YoloxHead {
+    fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
+        let config: YoloxHeadConfig =
+            node.read_knowing(&[OTHERS, &["loss_obj", "loss_l1"]].concat())?;
+        check_channels(node, config.in_channels, &given.features)?;
+        if config.num_classes == 0 {
+            let message = "`num_classes` must be at least 1";
+            return Err(error_at(node, "num_classes", message, ""));
+        }
+        if config.dcn_on_last_conv == Some(true) {
+            let message = "deformable convolution is not supported yet";
+            return Err(unsupported(node, "dcn_on_last_conv", message, ""));
+        }
+        let strides = config.strides.unwrap_or(vec![8, 16, 32]);
+        super::check_strides(node, &strides, &given.features)?;
+        let width = config.feat_channels.unwrap_or(256);
+        let norm = NormConfig::batch(1e-3).momentum(0.03);
+        let mut style = Style::read(node, config.conv_cfg.as_ref(), width, Some(norm))?;
+        style.bias = config.conv_bias.and_then(ConvBias::said);
+        style.depthwise = config.use_depthwise.unwrap_or(false);
+        style.act = match &config.act_cfg {
+            None => Activation::Silu,
+            Some(act) => Activation::read(act).map_err(|m| error_at(node, "act_cfg", m, ""))?,
+        };
+        let select = select(given.test_cfg, config.num_classes)?;
+
+        let params = &build.params;
+        for loss in ["loss_cls", "loss_bbox", "loss_obj", "loss_l1"] {
+            register_loss_buffers(node, loss, params);
+        }
+        let stacked = config.stacked_convs.unwrap_or(2);
+        let list = |name: &'static str| (0..strides.len()).map(move |i| params.at(name).at(i));
+        let towers = |name: &'static str| -> Vec<_> {
+            let tower = |at| Tower::new(stacked, config.in_channels, width, &style, &at);
+            list(name).map(tower).collect()
+        };
+        let lasts = |name: &'static str, channels: usize, bias: f32| -> Vec<_> {
+            list(name)
+                .map(|at| last(width, channels, 1, bias, &at))
+                .collect()
+        };
+        // In the order of the original's state dict, which goes list by list.
+        let cls_convs = towers("multi_level_cls_convs");
+        let reg_convs = towers("multi_level_reg_convs");
+        let conv_cls = lasts("multi_level_conv_cls", config.num_classes, prior_logit());
+        let conv_reg = lasts("multi_level_conv_reg", 4, 0.0);
+        let conv_obj = lasts("multi_level_conv_obj", 1, prior_logit());
+        let convs = conv_cls.into_iter().zip(conv_reg).zip(conv_obj);
+        let levels = cls_convs.into_iter().zip(reg_convs).zip(convs);
+        let levels = levels.map(
+            |((cls_convs, reg_convs), ((conv_cls, conv_reg), conv_obj))| Branches {
+                cls_convs,
+                reg_convs,
+                conv_cls,
+                conv_reg,
+                conv_obj,
+            },
+        );
+        Ok(Self {
+            levels: levels.collect(),
+            points: PointGenerator::new(strides.iter().map(|s| [*s; 2]).collect(), 0.0),
+            select,
+        })
+    }
+}
+
+/// YOLOX takes the best class of every cell, all that reach the threshold, and as many as NMS leaves.
+fn select(test_cfg: &Node, classes: usize) -> Result<Select, Diagnostics> {
+    if test_cfg.get("score_thr").is_none() {
+        let message = "the key `score_thr` is missing";
+        return Err(error_at(
+            test_cfg,
+            "score_thr",
+            message,
+            "for example score_thr=0.01",
+        ));
+    }
+    Ok(Select {
+        at_least: true,
+        labels: Labels::Best,
+        nms_pre: i64::MAX,
+        min_bbox_size: -1.0,
+        max_per_img: i64::MAX,
+        ..test_cfg::read_unlimited(test_cfg, classes)?
+    })
+}
+
+impl DenseHead for YoloxHead {
+    /// Class logits, boxes, objectness logits.
+    fn forward(&self, maps: &[Tensor<4>]) -> Outputs {
+        Outputs::new(maps.iter().zip(&self.levels).map(|(x, level)| {
+            let of_class = level.cls_convs.forward(x);
+            let of_box = level.reg_convs.forward(x);
+            [
+                level.conv_cls.forward(of_class),
+                level.conv_reg.forward(of_box.clone()),
+                level.conv_obj.forward(of_box),
+            ]
+        }))
+    }
+
+    fn candidates(&self, outputs: &Outputs, _: &Batch) -> Candidates {
+        let level = |(i, [logits, boxes, objectness]): (usize, [&Tensor<4>; 3])| {
+            let [n, _, h, w] = boxes.dims();
+            let stride = self.points.strides()[i][0] as f32;
+            let [x, y] = self.points.grid(i, [h, w], &boxes.device());
+            let number = |k: usize| boxes.clone().slice([0..n, k..k + 1, 0..h, 0..w]);
+            let (x, y) = (number(0) * stride + x, number(1) * stride + y);
+            let half = |k: usize| number(k).exp() * stride / 2.0;
+            let (half_w, half_h) = (half(2), half(3));
+            let corners = vec![
+                x.clone() - half_w.clone(),
+                y.clone() - half_h.clone(),
+                x + half_w,
+                y + half_h,
+            ];
+            let object = activation::sigmoid(objectness.clone());
+            Level {
+                scores: activation::sigmoid(logits.clone()) * object,
+                activation: Scores::None,
+                factor: None,
+                boxes: Tensor::cat(corners, 1),
+                coder: Coder::Xyxy { clip: false },
+            }
+        };
+        Candidates {
+            levels: outputs.levels().enumerate().map(level).collect(),
+            select: self.select.clone(),
+        }
+    }
+
+    fn classes(&self) -> usize {
+        self.select.classes
+    }
+}

@@ -1,0 +1,69 @@
+//! [`NormedConv`]: a convolution of directions, not of magnitudes (MMDetection's `NormedConv2d`; seesaw loss, Wang et al. 2021,
+//! arXiv 2008.10032, section 3.3).
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use serde::Deserialize;
+
+use super::{Init, Params};
+
+/// The keys of `type='NormedConv2d'`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NormedConvConfig {
+    /// Factor of the normalised input, 20 if absent; the original's spelling.
+    pub tempearture: Option<f64>,
+    /// Exponent of the magnitudes, 1 if absent.
+    pub power: Option<f64>,
+    /// Added to the magnitudes, 1e-6 if absent.
+    pub eps: Option<f64>,
+    /// Magnitude of a whole filter, not of each of its taps.
+    pub norm_over_kernel: Option<bool>,
+}
+
+/// A 1x1 convolution of normalised vectors.
+#[derive(Module, Debug)]
+pub struct NormedConv {
+    weight: Param<Tensor<4>>,
+    bias: Param<Tensor<1>>,
+    temperature: f64,
+    power: f64,
+    eps: f64,
+}
+
+impl NormedConvConfig {
+    /// A 1x1 convolution, its tensors at `at`. Over 1x1 filters `norm_over_kernel` makes no difference.
+    pub fn init(&self, channels_in: usize, channels_out: usize, at: &Params) -> NormedConv {
+        let shape = [channels_out, channels_in, 1, 1];
+        NormedConv {
+            weight: at.param("weight", shape, Init::Normal { std: 0.01 }),
+            bias: at.param("bias", [channels_out], Init::Constant(0.0)),
+            temperature: self.tempearture.unwrap_or(20.0),
+            power: self.power.unwrap_or(1.0),
+            eps: self.eps.unwrap_or(1e-6),
+        }
+    }
+}
+
+impl NormedConv {
+    /// # Shapes
+    /// - input `[N, C, H, W]`, output `[N, C_out, H, W]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let weight = self.direction(self.weight.val());
+        let x = self.direction(x) * self.temperature;
+        let options = ConvOptions::new([1; 2], [0; 2], [1; 2], 1);
+        conv2d(x, weight, Some(self.bias.val()), options)
+    }
+
+    /// Each vector along axis 1 divided by its magnitude.
+    fn direction(&self, x: Tensor<4>) -> Tensor<4> {
+        let magnitude = x.clone().square().sum_dim(1).sqrt();
+        let magnitude = if self.power == 1.0 {
+            magnitude
+        } else {
+            magnitude.powf_scalar(self.power)
+        };
+        x / (magnitude + self.eps)
+    }
+}
