@@ -8,8 +8,9 @@ if ! command -v chromium >/dev/null || ! command -v npm >/dev/null; then
   exit
 fi
 web/build.sh
+node web/config/test.mjs
 # The same build as the tests': see .ci/test.
-cargo build -q --workspace --exclude smalti-web --all-targets
+cargo build -q --workspace --exclude 'smalti-web*' --all-targets
 TARGET=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 "$TARGET/debug/smalti" demo --device cpu --out web/dist/native.png --json web/dist/native.json
 (cd web && npm install --no-audit --no-fund --silent)

@@ -379,33 +379,42 @@ fn pick<'a>(found: &'a [Adapter], spec: &str, name: &str) -> Result<&'a Adapter,
 /// Devices opened so far, by adapter.
 static OPEN: Mutex<Vec<(String, Chosen)>> = Mutex::new(Vec::new());
 
+/// The adapter's device, opened once: tensors of two devices of one adapter do not mix.
 async fn open(adapter: &Adapter) -> Result<Chosen, DeviceError> {
     let key = format!("{} {} {}", adapter.index, adapter.title(), adapter.driver);
-    {
-        let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, chosen)) = open.iter().find(|(k, _)| *k == key) {
-            return Ok(chosen.clone());
-        }
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, chosen)) = open.iter().find(|(k, _)| *k == key) {
+        return Ok(chosen.clone());
     }
-    let failed = |message: String| DeviceError::Failed {
-        name: adapter.title(),
-        message,
+    // Natively a driver answers at once, and threads that ask meanwhile wait at the lock. A page has one thread, which must not wait.
+    #[cfg(not(target_arch = "wasm32"))]
+    let chosen = pollster::block_on(make(adapter))?;
+    #[cfg(target_arch = "wasm32")]
+    let chosen = {
+        drop(open);
+        let chosen = make(adapter).await?;
+        open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        chosen
     };
-    let (device, queue) = adapter
+    open.push((key, chosen.clone()));
+    Ok(chosen)
+}
+
+async fn make(adapter: &Adapter) -> Result<Chosen, DeviceError> {
+    let asked = adapter
         .handle
-        .request_device(&device_descriptor(&adapter.handle))
-        .await
-        .map_err(|e| failed(e.to_string()))?;
-    let chosen = from_setup(WgpuSetup {
+        .request_device(&device_descriptor(&adapter.handle));
+    let (device, queue) = asked.await.map_err(|e| DeviceError::Failed {
+        name: adapter.title(),
+        message: e.to_string(),
+    })?;
+    from_setup(WgpuSetup {
         instance: instance().clone(),
         adapter: adapter.handle.clone(),
         device,
         queue,
         backend: adapter.handle.get_info().backend,
-    })?;
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    open.push((key, chosen.clone()));
-    Ok(chosen)
+    })
 }
 
 /// What a device must be created with that burn is to use: burn (cubecl 0.11) reads the features and limits of
@@ -513,12 +522,20 @@ mod tests {
     #[test]
     fn gpu_is_an_adapter_or_an_error() {
         let found = pollster::block_on(adapters());
-        match choose_blocking("gpu") {
+        // Threads that ask at once get the same device.
+        let asked: Vec<_> = std::thread::scope(|threads| {
+            let asking: Vec<_> = (0..16)
+                .map(|_| threads.spawn(|| choose_blocking("gpu")))
+                .collect();
+            asking.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        match &asked[0] {
             Ok(chosen) => {
                 assert!(chosen.is_gpu);
                 assert_eq!(chosen.is_software, !chosen.notes.is_empty());
-                // a second time gives the same device
-                assert_eq!(choose_blocking("gpu").unwrap().device, chosen.device);
+                for again in &asked {
+                    assert_eq!(again.as_ref().unwrap().device, chosen.device);
+                }
             }
             Err(e) => assert!(found.is_empty(), "{e}"),
         }
