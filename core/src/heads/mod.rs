@@ -109,3 +109,149 @@ fn check_channels(node: &Node, in_channels: usize, features: &Features) -> Resul
     let help = format!("write in_channels={}", other.channels);
     Err(error_at(node, "in_channels", message, &help))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, MapLoader};
+
+    /// Names and shapes of the head's tensors, or the errors.
+    fn head(detector: &str) -> Result<Vec<(String, Vec<usize>)>, String> {
+        let text = format!("model = {detector}\n");
+        let config = Config::parse(&text, "head.py", &MapLoader::default()).unwrap();
+        let state = crate::model::state(&config, &crate::registry());
+        let state = state.map_err(|problems| config.errors(problems).to_string())?;
+        let of_head = state
+            .into_iter()
+            .filter_map(|e| Some((e.key.strip_prefix("bbox_head.")?.to_string(), e.shape)));
+        Ok(of_head.collect())
+    }
+
+    fn detector(kind: &str, key: &str, head: &str, test_cfg: &str) -> String {
+        format!(
+            "dict(type='{kind}', backbone=dict(type='ResNet', depth=18), \
+             neck=dict(type='FPN', in_channels=[64, 128, 256, 512], out_channels=32, num_outs=5), \
+             {key}=dict({head}), test_cfg=dict({test_cfg}))"
+        )
+    }
+
+    const NMS: &str = "nms=dict(type='nms', iou_threshold=0.5)";
+
+    fn fcos(options: &str) -> Result<Vec<(String, Vec<usize>)>, String> {
+        let head = format!(
+            "type='FCOSHead', num_classes=3, in_channels=32, feat_channels=32, stacked_convs=1, {options}"
+        );
+        head_of("FCOS", "bbox_head", &head, &format!("max_per_img=9, {NMS}"))
+    }
+
+    fn head_of(
+        kind: &str,
+        key: &str,
+        text: &str,
+        test_cfg: &str,
+    ) -> Result<Vec<(String, Vec<usize>)>, String> {
+        head(&detector(kind, key, text, test_cfg))
+    }
+
+    fn rpn(options: &str, test_cfg: &str) -> Result<Vec<(String, Vec<usize>)>, String> {
+        let head = format!("type='RPNHead', in_channels=32, feat_channels=16, {options}");
+        head_of("RPN", "rpn_head", &head, test_cfg)
+    }
+
+    fn yolox(options: &str, test_cfg: &str) -> Result<Vec<(String, Vec<usize>)>, String> {
+        let head = format!(
+            "type='YOLOXHead', num_classes=3, in_channels=32, feat_channels=8, strides=[4, 8, 16, 32, 64], {options}"
+        );
+        head_of("YOLOX", "bbox_head", &head, test_cfg)
+    }
+
+    fn row(name: &str, shape: &[usize]) -> (String, Vec<usize>) {
+        (name.to_string(), shape.to_vec())
+    }
+
+    #[test]
+    fn names_follow_the_options() {
+        let plain = fcos("").unwrap();
+        assert_eq!(plain[1], row("cls_convs.0.gn.weight", &[32]));
+        assert_eq!(plain[6], row("conv_cls.weight", &[3, 32, 3, 3]));
+        assert_eq!(plain.last(), Some(&row("scales.4.scale", &[])));
+        // Without a norm a convolution has a bias, with one it has not, unless it is said.
+        let bare = fcos("norm_cfg=None").unwrap();
+        assert_eq!(bare[1], row("cls_convs.0.conv.bias", &[32]));
+        let both = fcos("conv_bias=True, norm_cfg=dict(type='BN')").unwrap();
+        assert_eq!(both[1], row("cls_convs.0.conv.bias", &[32]));
+        assert_eq!(both[2], row("cls_convs.0.bn.weight", &[32]));
+        let normed = fcos("cls_predictor_cfg=dict(type='NormedConv2d', tempearture=10)").unwrap();
+        assert_eq!(normed[6], row("conv_cls.weight", &[3, 32, 1, 1]));
+        let softmax = fcos("loss_cls=dict(type='CrossEntropyLoss')").unwrap();
+        assert_eq!(softmax[6], row("conv_cls.weight", &[4, 32, 3, 3]));
+
+        let test_cfg = format!("rpn=dict(nms_pre=9, max_per_img=9, {NMS})");
+        let one = rpn("", &test_cfg).unwrap();
+        assert_eq!(one[0], row("rpn_conv.weight", &[16, 32, 3, 3]));
+        assert_eq!(one[2], row("rpn_cls.weight", &[9, 16, 1, 1]));
+        let two = rpn("num_convs=2", &test_cfg).unwrap();
+        assert_eq!(two[2], row("rpn_conv.1.conv.weight", &[16, 16, 3, 3]));
+
+        let test_cfg = format!("score_thr=0.01, {NMS}");
+        let levels = yolox("stacked_convs=1", &test_cfg).unwrap();
+        assert_eq!(levels[0].0, "multi_level_cls_convs.0.0.conv.weight");
+        assert_eq!(
+            levels.last(),
+            Some(&row("multi_level_conv_obj.4.bias", &[1]))
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_where_it_is() {
+        let rpn_cfg = format!("rpn=dict(max_per_img=9, {NMS})");
+        for (found, words) in [
+            (
+                fcos("strides=[8, 16]"),
+                "strides [8, 16] for 5 feature levels",
+            ),
+            (
+                fcos("dcn_on_last_conv=True"),
+                "deformable convolution is not supported yet",
+            ),
+            (
+                fcos("bbox_coder=dict(type='DeltaXYWHBBoxCoder')"),
+                "a coder of distances",
+            ),
+            (
+                fcos("bbox_coder=dict(type='DistancePointBBoxCodr')"),
+                "did you mean",
+            ),
+            (
+                fcos("norm_cfg=dict(type='GN', num_groups=7)"),
+                "does not divide 32",
+            ),
+            (
+                fcos("centre_sampling=True"),
+                "did you mean `center_sampling`?",
+            ),
+            (rpn("num_classes=2", &rpn_cfg), "`num_classes` must be 1"),
+            (
+                rpn("", &format!("max_per_img=9, {NMS}")),
+                "`test_cfg` has no `rpn`",
+            ),
+            (
+                rpn("bbox_coder=dict(type='DistancePointBBoxCoder')", &rpn_cfg),
+                "a coder of deltas",
+            ),
+            (yolox("", NMS), "`score_thr` is missing"),
+            (
+                yolox(
+                    "act_cfg=dict(type='Swishh')",
+                    &format!("score_thr=0.1, {NMS}"),
+                ),
+                "known are",
+            ),
+        ] {
+            let text = found.expect_err(words);
+            assert!(
+                text.contains(words) && text.contains("--> head.py"),
+                "{text}"
+            );
+        }
+    }
+}
