@@ -152,7 +152,7 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
     let mut node = tagged(model, "the row's model")?;
     forget_weights(&mut node);
     let registry = smalti::registry();
-    let params = Params::new(device, Mode::Inference, Some(Box::new(formula)));
+    let params = Params::new(device, Mode::Fixed, Some(Box::new(formula)));
     let build = Build::new(&registry, params.clone(), DEFAULT_SCOPE, None);
     let found = build.root::<Detectors>(&node);
     let detector = found.and_then(|(make, build)| make(&node, &build));

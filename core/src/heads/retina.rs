@@ -3,7 +3,6 @@
 //!
 //! Shapes: A anchors in a cell, K classes (and background, with softmax): logits `[N, A * K, H, W]`, deltas `[N, A * 4, H, W]`.
 
-use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -58,7 +57,7 @@ pub(super) fn build(
 const FOREGROUND_PRIOR: f32 = 0.01;
 
 /// RetinaNet's head.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct RetinaHead {
     cls_convs: Vec<ConvNormAct>,
     reg_convs: Vec<ConvNormAct>,
@@ -66,9 +65,7 @@ pub struct RetinaHead {
     retina_reg: ConvNormAct,
     num_classes: usize,
     use_sigmoid: bool,
-    #[module(skip)]
     priors: AnchorGenerator,
-    #[module(skip)]
     coder: DeltaCoder,
 }
 
@@ -212,14 +209,14 @@ fn register_loss_buffers(loss: Option<&Node>, at: &Params) {
         .and_then(|b| b.as_int())
         .unwrap_or(10)
         .clamp(0, 1 << 16) as usize;
-    at.buffer("edges", &[bins + 1], Init::Constant(0.0));
+    at.buffer("edges", [bins + 1], Init::Constant(0.0));
     if loss
         .get("momentum")
         .and_then(|m| m.as_float())
         .unwrap_or(0.0)
         > 0.0
     {
-        at.buffer("acc_sum", &[bins], Init::Constant(0.0));
+        at.buffer("acc_sum", [bins], Init::Constant(0.0));
     }
 }
 
