@@ -92,7 +92,7 @@ fn models(c: &mut Criterion) {
             })
         });
 
-        let params = Params::new(&device, Mode::Inference, None);
+        let params = Params::new(&device, Mode::Fixed, None);
         let r50 = smalti::model::build(&r50_config, &smalti::registry(), params, None).unwrap();
         let input = blank(Tensor::zeros([1, 3, 800, 1344], &device));
         let mut group = c.benchmark_group("slow");

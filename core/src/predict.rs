@@ -139,7 +139,7 @@ impl<'a> PredictorBuilder<'a> {
         let source = checkpoint
             .clone()
             .map(|c| Box::new(StateSource::new(c, None)) as Box<_>);
-        let params = Params::new(&device, Mode::Inference, source);
+        let params = Params::new(&device, Mode::Fixed, source);
         let open = self.open.filter(|_| checkpoint.is_none());
         let detector = model::build(self.config, registry, params.clone(), open).map_err(errors)?;
         let report = checkpoint.as_deref().map(|checkpoint| {

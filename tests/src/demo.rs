@@ -109,7 +109,7 @@ fn initialised(init_cfg: &str) -> Vec<String> {
         let checkpoint = cache::open(&root().join("configs/demo/digits.pth")).unwrap();
         Ok(Arc::new(checkpoint))
     };
-    let params = Params::new(&Device::flex(), Mode::Inference, None);
+    let params = Params::new(&Device::flex(), Mode::Fixed, None);
     smalti::model::build(&config, &smalti::registry(), params.clone(), Some(&open)).unwrap();
     params.initialised()
 }

@@ -161,7 +161,7 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
         set_score_thr(&mut node, thr);
     }
     let registry = smalti::registry();
-    let params = Params::new(device, Mode::Inference, Some(Box::new(formula)));
+    let params = Params::new(device, Mode::Fixed, Some(Box::new(formula)));
     let build = Build::new(&registry, params.clone(), DEFAULT_SCOPE, None);
     let found = build.root::<Detectors>(&node);
     let detector = found.and_then(|(make, build)| make(&node, &build));

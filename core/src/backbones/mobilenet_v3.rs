@@ -1,7 +1,6 @@
 //! MobileNetV3 (Howard et al. 2019, arXiv 1905.02244) as MMPretrain 1.2.0 builds it: `layer0` is the stem, `layer1..` the
 //! inverted residual blocks, and the last layer a 1x1 convolution. `out_indices` counts all of them.
 
-use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -10,7 +9,7 @@ use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{
-    Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, NormConfig, Params,
+    Activation, ConvConfig, ConvLayerConfig, ConvNormAct, ConvStyle, NormConfig, Params,
     SqueezeExcite, make_divisible,
 };
 
@@ -18,14 +17,15 @@ use crate::layers::{
 #[derive(Debug, Deserialize)]
 struct MobileNetV3Config {
     arch: Option<String>,
-    conv_cfg: Option<ConvLayerConfig>,
-    norm_cfg: Option<NormConfig>,
     out_indices: Option<Vec<usize>>,
-    // Of training only.
-    #[serde(rename = "frozen_stages")]
-    _frozen_stages: Option<i64>,
-    #[serde(rename = "norm_eval")]
-    _norm_eval: Option<bool>,
+    frozen_stages: Option<i64>,
+    norm_eval: Option<bool>,
+    // Read by `ConvStyle`.
+    #[serde(rename = "conv_cfg")]
+    _conv_cfg: Option<ConvLayerConfig>,
+    #[serde(rename = "norm_cfg")]
+    _norm_cfg: Option<NormConfig>,
+    // Of memory and of initial values only.
     #[serde(rename = "with_cp")]
     _with_cp: Option<bool>,
     #[serde(rename = "init_cfg")]
@@ -105,14 +105,12 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Dia
 }
 
 /// MobileNetV3 small, large, and the narrower smalls.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct MobileNetV3 {
     stem: ConvNormAct,
     blocks: Vec<InvertedResidual>,
     last: ConvNormAct,
-    #[module(skip)]
     features: Vec<Feature>,
-    #[module(skip)]
     out_indices: Vec<usize>,
 }
 
@@ -138,22 +136,25 @@ impl MobileNetV3 {
                 format!("`out_indices` names layer {i}; '{arch}' has layers 0 to {last_index}");
             return Err(error_at(node, "out_indices", message, ""));
         }
-        let norm = config.norm_cfg.unwrap_or_else(|| NormConfig::batch(1e-3));
+        let frozen_stages = config.frozen_stages.unwrap_or(-1);
+        if !(-1..=last_index as i64).contains(&frozen_stages) {
+            let message = format!(
+                "`frozen_stages` is {frozen_stages}, must be -1 to {last_index} for '{arch}'"
+            );
+            return Err(error_at(node, "frozen_stages", message, ""));
+        }
         let mut channels = vec![STEM_CHANNELS];
         channels.extend(rows.iter().flat_map(|row| [row.1, row.2]));
-        if let Err(message) = norm.check(&channels) {
-            return Err(error_at(node, "norm_cfg", message, ""));
-        }
-        let kind = match config.conv_cfg.map(|c| c.conv_kind()) {
-            None => ConvKind::Plain,
-            Some(Ok(kind)) => kind,
-            Some(Err(message)) => return Err(error_at(node, "conv_cfg", message, "")),
+        let defaults = ConvStyle {
+            norm: Some(NormConfig::batch(1e-3)),
+            act: Some(Activation::HSwish),
+            ..ConvStyle::default()
         };
-        let make = Make { norm, kind };
+        let style = ConvStyle::read(node, defaults, &channels)?;
 
         let params = &build.params;
         let stem = ConvConfig::new(3, STEM_CHANNELS, 3).stride(2).pad(1);
-        let stem = make.layer(stem, Some(Activation::HSwish), &params.at("layer0"));
+        let stem = style.module(stem, &params.at("layer0"));
         let mut channels = STEM_CHANNELS;
         let mut maps = vec![Feature {
             channels,
@@ -162,7 +163,7 @@ impl MobileNetV3 {
         let mut blocks = Vec::new();
         for (i, row) in rows.iter().enumerate() {
             let at = params.at(format!("layer{}", i + 1));
-            blocks.push(InvertedResidual::new(channels, row, &make, &at));
+            blocks.push(InvertedResidual::new(channels, row, &style, &at));
             channels = row.2;
             let stride = maps[i].stride * row.5;
             maps.push(Feature { channels, stride });
@@ -170,7 +171,7 @@ impl MobileNetV3 {
         let wide = rows[rows.len() - 1].1;
         let last = ConvConfig::new(channels, wide, 1);
         let at = params.at(format!("layer{last_index}"));
-        let last = make.layer(last, Some(Activation::HSwish), &at);
+        let last = style.module(last, &at);
         maps.push(Feature {
             channels: wide,
             stride: maps[rows.len()].stride,
@@ -179,6 +180,12 @@ impl MobileNetV3 {
             .filter(|i| out_indices.contains(i))
             .map(|i| maps[i])
             .collect();
+        for i in 0..=frozen_stages {
+            params.at(format!("layer{i}")).freeze();
+        }
+        if config.norm_eval.unwrap_or(false) {
+            params.evaluate();
+        }
         Ok(Self {
             stem,
             blocks,
@@ -214,23 +221,8 @@ impl Backbone for MobileNetV3 {
     }
 }
 
-/// What all layers share.
-struct Make {
-    norm: NormConfig,
-    kind: ConvKind,
-}
-
-impl Make {
-    fn layer(&self, conv: ConvConfig, act: Option<Activation>, at: &Params) -> ConvNormAct {
-        let norm_at = at.at(self.norm.abbreviation());
-        conv.kind(self.kind)
-            .act(act)
-            .init(&at.at("conv"), Some((&self.norm, &norm_at)))
-    }
-}
-
 /// Widen (1x1), filter each channel (depthwise), weigh the channels, narrow (1x1); added to the input where shapes allow.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 struct InvertedResidual {
     expand: Option<ConvNormAct>,
     depthwise: ConvNormAct,
@@ -240,25 +232,23 @@ struct InvertedResidual {
 }
 
 impl InvertedResidual {
-    fn new(channels_in: usize, row: &BlockRow, make: &Make, at: &Params) -> Self {
+    fn new(channels_in: usize, row: &BlockRow, style: &ConvStyle, at: &Params) -> Self {
         let &(kernel, mid, out, with_se, hard_swish, stride) = row;
-        let act = Some(if hard_swish {
+        let bare = &style.act(None);
+        let style = &style.act(Some(if hard_swish {
             Activation::HSwish
         } else {
             Activation::Relu
-        });
+        }));
         let expand = (mid != channels_in).then(|| {
-            make.layer(
-                ConvConfig::new(channels_in, mid, 1),
-                act,
-                &at.at("expand_conv"),
-            )
+            let conv = ConvConfig::new(channels_in, mid, 1);
+            style.module(conv, &at.at("expand_conv"))
         });
         let depthwise = ConvConfig::new(mid, mid, kernel)
             .stride(stride)
             .pad(kernel / 2)
             .groups(mid);
-        let depthwise = make.layer(depthwise, act, &at.at("depthwise_conv"));
+        let depthwise = style.module(depthwise, &at.at("depthwise_conv"));
         let squeeze_excite = with_se.then(|| {
             let squeezed = make_divisible((mid / 4) as f64, 8);
             let at = at.at("se");
@@ -271,7 +261,7 @@ impl InvertedResidual {
                 &expand,
             )
         });
-        let linear = make.layer(ConvConfig::new(mid, out, 1), None, &at.at("linear_conv"));
+        let linear = bare.module(ConvConfig::new(mid, out, 1), &at.at("linear_conv"));
         Self {
             expand,
             depthwise,
@@ -290,7 +280,10 @@ impl InvertedResidual {
         if let Some(se) = &self.squeeze_excite {
             y = se.forward(y);
         }
-        y = self.linear.forward(y);
-        if self.shortcut { x + y } else { y }
+        if self.shortcut {
+            self.linear.forward_onto(y, x)
+        } else {
+            self.linear.forward(y)
+        }
     }
 }

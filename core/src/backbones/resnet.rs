@@ -3,7 +3,6 @@
 //!
 //! Shapes: stage i gives `[N, base_channels * 2^i * expansion, H / (4 * strides[..=i]), W / ...]`, expansion 1 for depths 18 and 34, else 4.
 
-use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::module::{avg_pool2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
@@ -14,7 +13,7 @@ use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
-    Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, NormConfig, Params,
+    Activation, ConvConfig, ConvLayerConfig, ConvNormAct, ConvStyle, NormConfig, Params,
 };
 
 /// The keys of `type='ResNet'`, absent ones at MMDetection's defaults.
@@ -31,17 +30,18 @@ struct ResNetConfig {
     style: Option<String>,
     deep_stem: Option<bool>,
     avg_down: Option<bool>,
-    conv_cfg: Option<ConvLayerConfig>,
-    norm_cfg: Option<NormConfig>,
+    frozen_stages: Option<i64>,
+    norm_eval: Option<bool>,
     /// Not supported; anything but None is an error.
     dcn: Option<IgnoredAny>,
     /// Not supported; anything but None is an error.
     plugins: Option<IgnoredAny>,
-    // Of training only: read, so that they are known keys.
-    #[serde(rename = "frozen_stages")]
-    _frozen_stages: Option<i64>,
-    #[serde(rename = "norm_eval")]
-    _norm_eval: Option<bool>,
+    // Read by `ConvStyle`.
+    #[serde(rename = "conv_cfg")]
+    _conv_cfg: Option<ConvLayerConfig>,
+    #[serde(rename = "norm_cfg")]
+    _norm_cfg: Option<NormConfig>,
+    // Of memory and of initial values only: read, so that they are known keys.
     #[serde(rename = "stage_with_dcn")]
     _stage_with_dcn: Option<Vec<bool>>,
     #[serde(rename = "with_cp")]
@@ -56,8 +56,7 @@ struct ResNetConfig {
 
 /// What the blocks share.
 struct Style {
-    norm: NormConfig,
-    conv: ConvKind,
+    conv: ConvStyle,
     caffe: bool,
     avg_down: bool,
 }
@@ -71,13 +70,11 @@ pub(super) fn build_v1d(node: &Node, build: &Build) -> Result<Box<dyn Backbone>,
 }
 
 /// ResNet-18 to -152.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct ResNet {
     stem: Vec<ConvNormAct>,
     stages: Vec<Vec<Block>>,
-    #[module(skip)]
     features: Vec<Feature>,
-    #[module(skip)]
     out_indices: Vec<usize>,
     channels_in: usize,
 }
@@ -150,19 +147,13 @@ impl ResNet {
                 );
             }
         };
-        let norm = config.norm_cfg.unwrap_or_else(|| NormConfig::batch(1e-5));
-        let conv = match config.conv_cfg.map(|c| c.conv_kind()) {
-            None => ConvKind::Plain,
-            Some(Ok(kind)) => kind,
-            Some(Err(message)) => return fail("conv_cfg", message),
-        };
+        let frozen_stages = config.frozen_stages.unwrap_or(-1);
+        if frozen_stages > num_stages as i64 {
+            let message =
+                format!("`frozen_stages` is {frozen_stages}, there are {num_stages} stages");
+            return fail("frozen_stages", message);
+        }
         let deep = v1d || config.deep_stem.unwrap_or(false);
-        let style = Style {
-            norm,
-            conv,
-            caffe,
-            avg_down: v1d || config.avg_down.unwrap_or(false),
-        };
         let base = config.base_channels.unwrap_or(64).max(1);
         let stem_channels = config.stem_channels.unwrap_or(base);
         let channels_in = config.in_channels.unwrap_or(3);
@@ -173,9 +164,21 @@ impl ResNet {
         } else {
             &channels[..num_stages + 1]
         };
-        if let Err(message) = style.norm.check(used) {
-            return fail("norm_cfg", message);
-        }
+        let defaults = ConvStyle {
+            norm: Some(NormConfig::batch(1e-5)),
+            act: Some(Activation::Relu),
+            ..ConvStyle::default()
+        };
+        let conv = ConvStyle::read(node, defaults, used)?;
+        let Some(norm) = &conv.norm else {
+            return fail("norm_cfg", "ResNet needs a `norm_cfg`".into());
+        };
+        let norm_name = norm.abbreviation();
+        let style = Style {
+            conv,
+            caffe,
+            avg_down: v1d || config.avg_down.unwrap_or(false),
+        };
 
         let params = &build.params;
         let stem = if deep {
@@ -184,7 +187,7 @@ impl ResNet {
             let conv = ConvConfig::new(channels_in, stem_channels, 7)
                 .stride(2)
                 .pad(3);
-            vec![style.layer(conv, true, params, "conv1", 1)]
+            vec![style.layer(conv, params, 1)]
         };
         let mut stages = Vec::new();
         let mut features = Vec::new();
@@ -211,6 +214,10 @@ impl ResNet {
             if out_indices.contains(&i) {
                 features.push(Feature { channels, stride });
             }
+        }
+        freeze(params, frozen_stages, deep, norm_name);
+        if config.norm_eval.unwrap_or(true) {
+            params.evaluate();
         }
         Ok(Self {
             stem,
@@ -248,6 +255,21 @@ impl Backbone for ResNet {
     }
 }
 
+/// The original's `_freeze_stages`: from 0 on the stem, from 1 on the stages up to that number.
+fn freeze(params: &Params, frozen_stages: i64, deep: bool, norm_name: &str) {
+    if frozen_stages >= 0 {
+        if deep {
+            params.at("stem").freeze();
+        } else {
+            params.at("conv1").freeze();
+            params.at(format!("{norm_name}1")).freeze();
+        }
+    }
+    for i in 1..=frozen_stages {
+        params.at(format!("layer{i}")).freeze();
+    }
+}
+
 /// Three 3x3 convolutions in place of the 7x7 one: `stem.0`, `.3`, `.6` and their norms at the next index.
 fn deep_stem(channels_in: usize, channels: usize, style: &Style, at: &Params) -> Vec<ConvNormAct> {
     let half = channels / 2;
@@ -255,32 +277,18 @@ fn deep_stem(channels_in: usize, channels: usize, style: &Style, at: &Params) ->
         .into_iter()
         .enumerate()
         .map(|(i, (from, to, stride))| {
-            ConvConfig::new(from, to, 3)
-                .stride(stride)
-                .pad(1)
-                .bias(false)
-                .kind(style.conv)
-                .act(Some(Activation::Relu))
-                .init(&at.at(3 * i), Some((&style.norm, &at.at(3 * i + 1))))
+            let conv = ConvConfig::new(from, to, 3).stride(stride).pad(1);
+            style.conv.named(conv.bias(false), at, 3 * i, 3 * i + 1)
         })
         .collect()
 }
 
 impl Style {
-    /// A convolution named `name` and, beside it, its norm: `bn1` or `gn1` for the first one of a block.
-    fn layer(
-        &self,
-        conv: ConvConfig,
-        relu: bool,
-        at: &Params,
-        name: &str,
-        i: usize,
-    ) -> ConvNormAct {
-        let norm_at = at.at(format!("{}{i}", self.norm.abbreviation()));
-        conv.bias(false)
-            .kind(self.conv)
-            .act(relu.then_some(Activation::Relu))
-            .init(&at.at(name), Some((&self.norm, &norm_at)))
+    /// The i-th convolution of a block, from 1: `conv1` and, beside it, its norm `bn1` or `gn1`.
+    fn layer(&self, conv: ConvConfig, at: &Params, i: usize) -> ConvNormAct {
+        let norm = self.conv.norm.as_ref().map_or("", NormConfig::abbreviation);
+        let names = (format!("conv{i}"), format!("{norm}{i}"));
+        self.conv.named(conv.bias(false), at, names.0, names.1)
     }
 }
 
@@ -302,8 +310,8 @@ impl BlockShape {
     }
 }
 
-/// A residual block: two 3x3 convolutions, or a 3x3 between two 1x1 (bottleneck), added to the shortcut.
-#[derive(Module, Debug)]
+/// A residual block: two 3x3 convolutions, or a 3x3 between two 1x1 (bottleneck), added to the shortcut before the last activation.
+#[derive(Debug)]
 struct Block {
     convs: Vec<ConvNormAct>,
     downsample: Option<ConvNormAct>,
@@ -330,33 +338,18 @@ impl Block {
                 .stride(second)
                 .pad(dilation)
                 .dilation(dilation);
-            vec![
-                style.layer(
-                    ConvConfig::new(channels_in, planes, 1).stride(first),
-                    true,
-                    at,
-                    "conv1",
-                    1,
-                ),
-                style.layer(middle, true, at, "conv2", 2),
-                style.layer(ConvConfig::new(planes, out, 1), false, at, "conv3", 3),
-            ]
+            let first = ConvConfig::new(channels_in, planes, 1).stride(first);
+            let last = ConvConfig::new(planes, out, 1);
+            vec![first, middle, last]
         } else {
             let first = ConvConfig::new(channels_in, planes, 3)
                 .stride(stride)
                 .pad(dilation)
                 .dilation(dilation);
-            vec![
-                style.layer(first, true, at, "conv1", 1),
-                style.layer(
-                    ConvConfig::new(planes, planes, 3).pad(1),
-                    false,
-                    at,
-                    "conv2",
-                    2,
-                ),
-            ]
+            vec![first, ConvConfig::new(planes, planes, 3).pad(1)]
         };
+        let layer = |(i, conv)| style.layer(conv, at, i + 1);
+        let convs = convs.into_iter().enumerate().map(layer).collect();
         let shortcut = stride != 1 || channels_in != out;
         let (pool, conv_stride) = if style.avg_down {
             (stride, 1)
@@ -364,13 +357,10 @@ impl Block {
             (1, stride)
         };
         let downsample = shortcut.then(|| {
-            let at = at.at("downsample");
             let first = usize::from(style.avg_down); // the pooling is the sequence's first entry
-            ConvConfig::new(channels_in, out, 1)
-                .stride(conv_stride)
-                .bias(false)
-                .kind(style.conv)
-                .init(&at.at(first), Some((&style.norm, &at.at(first + 1))))
+            let conv = ConvConfig::new(channels_in, out, 1).stride(conv_stride);
+            let bare = style.conv.act(None);
+            bare.named(conv.bias(false), &at.at("downsample"), first, first + 1)
         });
         Self {
             convs,
@@ -391,7 +381,94 @@ impl Block {
                 conv.forward(avg_pool2d(x.clone(), options))
             }
         };
-        let x = self.convs.iter().fold(x, |x, conv| conv.forward(x));
-        Activation::Relu.forward(x + shortcut)
+        let (last, before) = self.convs.split_last().expect("a block has convolutions");
+        let x = before.iter().fold(x, |x, conv| conv.forward(x));
+        last.forward_onto(x, shortcut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, MapLoader};
+    use crate::layers::{Mode, Store, TensorSource};
+    use burn::tensor::{Device, TensorData};
+
+    fn build(mode: Mode, keys: &str, source: Option<Box<dyn TensorSource>>) -> (ResNet, Store) {
+        let text = format!("m=dict(type='ResNet', depth=18, base_channels=4, {keys})");
+        let config = Config::parse(&text, "test.py", &MapLoader::default()).unwrap();
+        let params = Params::new(&Device::flex(), mode, source);
+        let registry = crate::registry();
+        let build = Build::new(&registry, params.clone(), "mmdet", None);
+        let net = ResNet::read(config.root.get("m").unwrap(), &build, false);
+        (net.unwrap(), params.store())
+    }
+
+    fn picture(seed: f32) -> Tensor<4> {
+        let n = 2 * 3 * 32 * 32;
+        let values: Vec<f32> = (0..n).map(|i| (i as f32 * seed).sin()).collect();
+        Tensor::from_data(TensorData::new(values, [2, 3, 32, 32]), &Device::flex())
+    }
+
+    /// Largest difference, of the largest value.
+    fn difference(a: Vec<Tensor<4>>, b: Vec<Tensor<4>>) -> f32 {
+        let pairs = a.into_iter().zip(b);
+        let of = |(a, b): (Tensor<4>, Tensor<4>)| {
+            let size = a.clone().abs().max().into_scalar::<f32>();
+            (a - b).abs().max().into_scalar::<f32>() / size
+        };
+        pairs.map(of).fold(0.0, f32::max)
+    }
+
+    fn frozen(store: &Store) -> Vec<String> {
+        let slots = store.parameters().into_iter().filter(|s| s.frozen());
+        slots.map(|s| s.key().to_string()).collect()
+    }
+
+    #[test]
+    fn stages_freeze_as_in_mmdetection() {
+        let (_, store) = build(Mode::Plan, "frozen_stages=-1", None);
+        assert!(frozen(&store).is_empty());
+        let (_, store) = build(Mode::Plan, "frozen_stages=0", None);
+        assert_eq!(frozen(&store), ["conv1.weight", "bn1.weight", "bn1.bias"]);
+        let (_, store) = build(Mode::Plan, "frozen_stages=0, deep_stem=True", None);
+        assert_eq!(frozen(&store).len(), 9);
+
+        let (_, store) = build(Mode::Train, "frozen_stages=1, norm_eval=False", None);
+        let rest = |name: &str| {
+            !["conv1.", "bn1.", "layer1."]
+                .iter()
+                .any(|p| name.starts_with(p))
+        };
+        assert!(frozen(&store).iter().all(|name| !rest(name)));
+        assert_eq!(frozen(&store).len(), 3 + 4 * 3);
+        let learning = store.learning();
+        assert!(learning.iter().all(|name| rest(name)), "{learning:?}");
+        assert_eq!(learning.len(), 15, "three stages of five norms");
+        // The how-to page's UnfreezeBackbone.
+        assert_eq!(store.freeze("", false).len(), 15);
+        assert_eq!(store.learning().len(), 20);
+
+        let (_, store) = build(Mode::Train, "frozen_stages=1", None);
+        assert!(store.learning().is_empty(), "`norm_eval` is True if absent");
+    }
+
+    #[test]
+    fn trained_and_folded_builds_agree() {
+        let (train, store) = build(Mode::Train, "norm_eval=False, frozen_stages=1", None);
+        let before = pollster::block_on(store.source()).unwrap();
+        for seed in [0.37, 0.71] {
+            train.forward(picture(seed)); // running statistics move
+        }
+        store.learn("", false);
+        let after = pollster::block_on(store.source()).unwrap();
+        let fixed = |source| build(Mode::Fixed, "norm_eval=False", Some(Box::new(source))).0;
+        let x = picture(0.53);
+        let (old, new) = (fixed(before), fixed(after));
+        assert!(difference(train.forward(x.clone()), new.forward(x.clone())) < 1e-5);
+        assert!(difference(train.forward(x.clone()), old.forward(x)) > 1e-2);
+        let tracked = |name: &str| store.slot(name).unwrap().count();
+        assert_eq!(tracked("bn1.num_batches_tracked"), 0, "frozen");
+        assert_eq!(tracked("layer4.1.bn2.num_batches_tracked"), 2);
     }
 }

@@ -4,7 +4,6 @@
 //! With `features_only` the output i is the last map of the i-th resolution (strides 2, 4, 8, 16, 32); without, it is
 //! the single map after the 1x1 head convolution.
 
-use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -28,11 +27,10 @@ struct TimmConfig {
     output_stride: Option<usize>,
     act_layer: Option<String>,
     bn_eps: Option<f64>,
+    bn_momentum: Option<f64>,
     pad_type: Option<String>,
     feature_location: Option<String>,
     // Of training only.
-    #[serde(rename = "bn_momentum")]
-    _bn_momentum: Option<f64>,
     #[serde(rename = "drop_rate")]
     _drop_rate: Option<f64>,
     #[serde(rename = "drop_path_rate")]
@@ -212,15 +210,13 @@ impl Make {
 }
 
 /// EfficientNet from timm.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct TimmEfficientNet {
     stem: ConvNormAct,
     stages: Vec<Vec<Block>>,
     head: Option<ConvNormAct>,
-    #[module(skip)]
     features: Vec<Feature>,
     /// Stages after which a map is given; none if the head's map is the output.
-    #[module(skip)]
     out_stages: Vec<usize>,
     /// Whether the maps are what the last block of a stage has before it narrows (`feature_location='expansion'`).
     from_expansion: bool,
@@ -263,11 +259,9 @@ impl TimmEfficientNet {
         };
         let output_stride = config.output_stride.unwrap_or(32);
         let eps = if variant.tensorflow { 1e-3 } else { 1e-5 };
-        let make = Make {
-            norm: NormConfig::batch(config.bn_eps.unwrap_or(eps)),
-            act,
-            same,
-        };
+        let mut norm = NormConfig::batch(config.bn_eps.unwrap_or(eps));
+        norm.momentum = config.bn_momentum.or(norm.momentum);
+        let make = Make { norm, act, same };
         let channels_in = config.in_channels.unwrap_or(3);
 
         let params = build.params.at("timm_model");
@@ -444,7 +438,7 @@ impl BlockShape {
 }
 
 /// Depthwise-separable block, with a widening convolution first where the expansion is above 1.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 struct Block {
     expand: Option<ConvNormAct>,
     depthwise: ConvNormAct,
@@ -525,8 +519,11 @@ impl Block {
 
     /// The last convolution, and the shortcut from the block's input.
     fn narrow(&self, wide: Tensor<4>, input: Tensor<4>) -> Tensor<4> {
-        let y = self.project.forward(wide);
-        if self.shortcut { y + input } else { y }
+        if self.shortcut {
+            self.project.forward_onto(wide, input)
+        } else {
+            self.project.forward(wide)
+        }
     }
 }
 

@@ -56,10 +56,10 @@ pub(super) fn register_loss_buffers(node: &Node, key: &str, params: &Params) {
     }
     let bins = loss.get("bins").and_then(Node::as_int).unwrap_or(10);
     let bins = bins.clamp(0, 1 << 16) as usize;
-    at.buffer("edges", &[bins + 1], Init::Constant(0.0));
+    at.buffer("edges", [bins + 1], Init::Constant(0.0));
     let momentum = loss.get("momentum").and_then(Node::as_float);
     if momentum.unwrap_or(0.0) > 0.0 {
-        at.buffer("acc_sum", &[bins], Init::Constant(0.0));
+        at.buffer("acc_sum", [bins], Init::Constant(0.0));
     }
 }
 

@@ -7,14 +7,14 @@ use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
 use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
-use super::tower::{Style, Tower, last};
-use super::{DenseHead, Given, OTHERS, Outputs, check_channels, present, test_cfg};
+use super::tower::{Tower, last};
+use super::{DenseHead, Given, OTHERS, Outputs, check_channels, present, relu_style, test_cfg};
 use crate::batch::Batch;
 use crate::box_coders::{BoxCoder, BoxCoders};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
-    ConvBias, ConvLayerConfig, ConvNormAct, NormConfig, NormedConv, NormedConvConfig, Scale,
+    ConvBias, ConvNormAct, ConvStyle, NormConfig, NormedConv, NormedConvConfig, Scale,
 };
 use crate::ops::detections::{Candidates, Coder, Level, Select};
 use crate::priors::PointGenerator;
@@ -28,7 +28,7 @@ struct FcosHeadConfig {
     stacked_convs: Option<usize>,
     strides: Option<Vec<usize>>,
     conv_bias: Option<ConvBias>,
-    conv_cfg: Option<ConvLayerConfig>,
+
     dcn_on_last_conv: Option<bool>,
     norm_on_bbox: Option<bool>,
     centerness_on_reg: Option<bool>,
@@ -103,13 +103,9 @@ impl FcosHead {
             return fail("bbox_coder", &message, help);
         };
         let width = config.feat_channels.unwrap_or(256);
-        let mut style = Style::read(
-            node,
-            config.conv_cfg.as_ref(),
-            width,
-            Some(NormConfig::group(32)),
-        )?;
-        style.bias = config.conv_bias.and_then(ConvBias::said);
+        let style = relu_style(Some(NormConfig::group(32)));
+        let style = ConvStyle::read(node, style, &[width])?;
+        let bias = config.conv_bias.and_then(ConvBias::said);
         let scores = ClassScores::read(node, config.num_classes)?;
         let select = test_cfg::read(given.test_cfg, config.num_classes)?;
 
@@ -117,7 +113,7 @@ impl FcosHead {
         register_loss_buffers(node, "loss_cls", params);
         let stacked = config.stacked_convs.unwrap_or(4);
         let from = config.in_channels;
-        let stack = |list: &str| Tower::new(stacked, from, width, &style, &params.at(list));
+        let stack = |list: &str| Tower::new(stacked, [from, width], &style, bias, &params.at(list));
         let (cls_convs, reg_convs) = (stack("cls_convs"), stack("reg_convs"));
         let from = if stacked == 0 { from } else { width };
         let at = |name| params.at(name);

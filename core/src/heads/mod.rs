@@ -24,6 +24,7 @@ use crate::backbones::Features;
 use crate::batch::Batch;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
+use crate::layers::{Activation, ConvStyle, NormConfig};
 use crate::ops::Candidates;
 use crate::registry::{Family, Row};
 
@@ -70,6 +71,7 @@ pub const ROWS: [Row<Heads>; 4] = [
 const OTHERS: &[&str] = &[
     "anchor_generator",
     "bbox_coder",
+    "conv_cfg",
     "init_cfg",
     "loss_bbox",
     "loss_cls",
@@ -77,6 +79,15 @@ const OTHERS: &[&str] = &[
     "test_cfg",
     "train_cfg",
 ];
+
+/// Convolutions followed by `norm` and a ReLU, unless a head's config says otherwise.
+fn relu_style(norm: Option<NormConfig>) -> ConvStyle {
+    ConvStyle {
+        norm,
+        act: Some(Activation::Relu),
+        ..ConvStyle::default()
+    }
+}
 
 /// `key` of `node`, unless it is absent or None.
 fn present<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {

@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use super::anchored::Anchored;
 use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
-use super::tower::{Style, Tower, last};
-use super::{DenseHead, Given, OTHERS, Outputs, check_channels, test_cfg};
+use super::tower::{Tower, last};
+use super::{DenseHead, Given, OTHERS, Outputs, check_channels, relu_style, test_cfg};
 use crate::batch::Batch;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
-use crate::layers::{ConvLayerConfig, ConvNormAct};
+use crate::layers::{ConvNormAct, ConvStyle};
 use crate::ops::{Candidates, Select};
 use crate::priors::AnchorGenerator;
 
@@ -24,7 +24,6 @@ struct RetinaHeadConfig {
     in_channels: usize,
     stacked_convs: Option<usize>,
     feat_channels: Option<usize>,
-    conv_cfg: Option<ConvLayerConfig>,
 }
 
 pub(super) fn build(
@@ -57,7 +56,7 @@ impl RetinaHead {
             return Err(error_at(node, "num_classes", message, ""));
         }
         let width = config.feat_channels.unwrap_or(256);
-        let style = Style::read(node, config.conv_cfg.as_ref(), width, None)?;
+        let style = ConvStyle::read(node, relu_style(None), &[width])?;
         let anchors = Anchored::read(node, &given, build, AnchorGenerator::retina)?;
         let scores = ClassScores::read(node, config.num_classes)?;
         let select = test_cfg::read(given.test_cfg, config.num_classes)?;
@@ -67,7 +66,7 @@ impl RetinaHead {
         register_loss_buffers(node, "loss_bbox", params);
         let stacked = config.stacked_convs.unwrap_or(4);
         let from = config.in_channels;
-        let stack = |list: &str| Tower::new(stacked, from, width, &style, &params.at(list));
+        let stack = |list: &str| Tower::new(stacked, [from, width], &style, None, &params.at(list));
         let (cls_convs, reg_convs) = (stack("cls_convs"), stack("reg_convs"));
         let from = if stacked == 0 { from } else { width };
         let (a, at) = (anchors.per_cell(), |name| params.at(name));

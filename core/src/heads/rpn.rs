@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::anchored::Anchored;
 use super::class_scores::{ClassScores, register_loss_buffers};
-use super::tower::{Style, Tower, last};
-use super::{DenseHead, Given, OTHERS, Outputs, check_channels, test_cfg};
+use super::tower::{Tower, last};
+use super::{DenseHead, Given, OTHERS, Outputs, check_channels, relu_style, test_cfg};
 use crate::batch::Batch;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
@@ -77,7 +77,13 @@ impl RpnHead {
                     .initial(Init::Normal { std: 0.01 }, 0.0)
                     .init(&at, None),
             ),
-            several => Convs::Several(Tower::new(several, from, width, &Style::plain(), &at)),
+            several => Convs::Several(Tower::new(
+                several,
+                [from, width],
+                &relu_style(None),
+                None,
+                &at,
+            )),
         };
         let (a, at) = (anchors.per_cell(), |name| params.at(name));
         Ok(Self {

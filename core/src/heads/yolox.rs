@@ -8,12 +8,12 @@ use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
 use super::class_scores::{prior_logit, register_loss_buffers};
-use super::tower::{Style, Tower, last};
+use super::tower::{Tower, last};
 use super::{DenseHead, Given, OTHERS, Outputs, check_channels, test_cfg};
 use crate::batch::Batch;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
-use crate::layers::{ActConfig, Activation, ConvBias, ConvLayerConfig, ConvNormAct, NormConfig};
+use crate::layers::{Activation, ConvBias, ConvNormAct, ConvStyle, NormConfig};
 use crate::ops::detections::{Activation as Scores, Candidates, Coder, Labels, Level, Select};
 use crate::priors::PointGenerator;
 
@@ -28,8 +28,6 @@ struct YoloxHeadConfig {
     use_depthwise: Option<bool>,
     dcn_on_last_conv: Option<bool>,
     conv_bias: Option<ConvBias>,
-    conv_cfg: Option<ConvLayerConfig>,
-    act_cfg: Option<ActConfig>,
 }
 
 pub(super) fn build(
@@ -61,7 +59,7 @@ struct Branches {
 impl YoloxHead {
     fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
         let config: YoloxHeadConfig =
-            node.read_knowing(&[OTHERS, &["loss_obj", "loss_l1"]].concat())?;
+            node.read_knowing(&[OTHERS, &["act_cfg", "loss_obj", "loss_l1"]].concat())?;
         check_channels(node, config.in_channels, &given.features)?;
         if config.num_classes == 0 {
             let message = "`num_classes` must be at least 1";
@@ -75,13 +73,13 @@ impl YoloxHead {
         super::check_strides(node, &strides, &given.features)?;
         let width = config.feat_channels.unwrap_or(256);
         let norm = NormConfig::batch(1e-3).momentum(0.03);
-        let mut style = Style::read(node, config.conv_cfg.as_ref(), width, Some(norm))?;
-        style.bias = config.conv_bias.and_then(ConvBias::said);
-        style.depthwise = config.use_depthwise.unwrap_or(false);
-        style.act = match &config.act_cfg {
-            None => Activation::Silu,
-            Some(act) => Activation::read(act).map_err(|m| error_at(node, "act_cfg", m, ""))?,
+        let style = ConvStyle {
+            norm: Some(norm),
+            act: Some(Activation::Silu),
+            ..ConvStyle::default()
         };
+        let style = ConvStyle::read(node, style, &[width])?;
+        let bias = config.conv_bias.and_then(ConvBias::said);
         let select = select(given.test_cfg, config.num_classes)?;
 
         let params = &build.params;
@@ -91,7 +89,7 @@ impl YoloxHead {
         let stacked = config.stacked_convs.unwrap_or(2);
         let list = |name: &'static str| (0..strides.len()).map(move |i| params.at(name).at(i));
         let towers = |name: &'static str| -> Vec<_> {
-            let tower = |at| Tower::new(stacked, config.in_channels, width, &style, &at);
+            let tower = |at| Tower::new(stacked, [config.in_channels, width], &style, bias, &at);
             list(name).map(tower).collect()
         };
         let lasts = |name: &'static str, channels: usize, bias: f32| -> Vec<_> {

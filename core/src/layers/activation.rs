@@ -86,14 +86,6 @@ impl Activation {
         "Clamp",
     ];
 
-    /// As [`Activation::from_config`]; the error names what is known.
-    pub fn read(config: &ActConfig) -> Result<Self, String> {
-        Self::from_config(config).ok_or_else(|| {
-            let known = Self::NAMES.join(", ");
-            format!("unknown activation `{}`; known are {known}", config.kind)
-        })
-    }
-
     /// The function that an `act_cfg` names; `None` if the name is unknown.
     pub fn from_config(config: &ActConfig) -> Option<Self> {
         let name = config.kind.rsplit('.').next().unwrap_or_default();

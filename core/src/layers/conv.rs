@@ -1,18 +1,14 @@
 //! Convolution, norm, activation: the one layer through which every convolution goes (mmcv's `ConvModule`, and the
 //! bare convolutions and norms of ResNet and timm). A norm with fixed statistics is folded into the weights when a model is
-//! built for inference, before anything reaches the device. A faster convolution of our own comes in here.
+//! built to stay as it is, before anything reaches the device.
 //!
 //! Shapes: x `[N, C, H, W]`, weight `[C_out, C / groups, KH, KW]`, bias `[C_out]`.
 
-use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
 use serde::Deserialize;
 
-use super::norm::NormValues;
-use super::{Activation, Init, Mode, Norm, NormConfig, Params};
-use crate::ops::launch::Gpu;
+use super::{Activation, Init, LayerKind, Mode, Norm, NormConfig, Params, Weight};
+use crate::ops::conv::{ConvShape, Finish, conv2d};
 
 /// A `conv_cfg` dict.
 #[derive(Clone, Debug, Deserialize)]
@@ -203,45 +199,58 @@ impl ConvConfig {
             self.kernel,
             self.kernel,
         ];
-        let mut weight = conv.values("weight", &shape, self.init);
-        if self.kind == ConvKind::Standardised {
-            standardise(&mut weight, self.channels_out);
-        }
-        let with_bias = self.bias.unwrap_or(norm.is_none());
+        // What `paramwise_cfg` takes for depthwise (mmengine's DefaultOptimWrapperConstructor), one input channel among it.
+        let conv = &conv.layer(if self.channels_in == self.groups {
+            LayerKind::DepthwiseConv
+        } else {
+            LayerKind::Conv
+        });
         let channels = self.channels_out;
-        let mut bias =
-            with_bias.then(|| conv.values("bias", &[channels], Init::Constant(self.bias_init)));
-
-        let fold = conv.mode() == Mode::Inference
-            && norm.is_some_and(|(config, _)| config.has_fixed_statistics());
-        let norm = match norm {
-            Some((config, at)) if fold => {
-                let values = NormValues::read(config, channels, at);
-                bias = Some(values.fold_into(&mut weight, bias, config.eps()));
-                None
-            }
-            Some((config, at)) => Some(config.init(channels, at)),
-            None => None,
-        };
-        let depthwise = self.groups > 1 && self.groups == channels;
-        ConvNormAct {
-            weight: conv.upload(weight, shape),
-            bias: bias.map(|b| conv.upload(b, [channels])),
+        let with_bias = self.bias.unwrap_or(norm.is_none());
+        let bias_init = Init::Constant(self.bias_init);
+        let layer = |weight, bias, norm, standardise| ConvNormAct {
+            weight,
+            bias,
             norm,
-            // burn's fast depthwise kernel on wgpu takes no bias (burn 0.22.1).
-            separate_bias: depthwise && Gpu::of(&conv.device()).is_some(),
+            standardise,
             kernel: self.kernel,
             stride: self.stride,
             padding: self.padding,
             dilation: self.dilation,
             groups: self.groups,
             act: self.act,
+        };
+        let standardised = self.kind == ConvKind::Standardised;
+        if conv.mode() == Mode::Train {
+            let weight = conv.weight("weight", shape, self.init);
+            let bias = with_bias.then(|| conv.weight("bias", [channels], bias_init));
+            let norm = norm.map(|(config, at)| config.init(channels, at));
+            return layer(weight, bias, norm, standardised);
         }
+
+        let mut weight = conv.values("weight", &shape, self.init);
+        if standardised {
+            standardise_values(&mut weight, channels);
+        }
+        let mut bias = with_bias.then(|| conv.values("bias", &[channels], bias_init));
+        let mut rest = None;
+        if let Some((config, at)) = norm {
+            if config.has_fixed_statistics() {
+                bias = Some(fold(config, channels, at, &mut weight, bias));
+            } else {
+                rest = Some(config.init(channels, at));
+            }
+        }
+        let bias = bias.map(|b| conv.upload(b, [channels]));
+        layer(conv.upload(weight, shape), bias, rest, false)
     }
 }
 
-/// Gives each of `filters` filters mean 0 and deviation 1 (mmcv's `conv_ws_2d`, eps 1e-5 added to the deviation).
-fn standardise(weight: &mut [f32], filters: usize) {
+/// Added to the deviation of filters (mmcv's `conv_ws_2d`).
+const STANDARDISE_EPS: f32 = 1e-5;
+
+/// Gives each of `filters` filters mean 0 and deviation 1.
+fn standardise_values(weight: &mut [f32], filters: usize) {
     if weight.is_empty() {
         return;
     }
@@ -249,45 +258,55 @@ fn standardise(weight: &mut [f32], filters: usize) {
     for filter in weight.chunks_mut(n) {
         let mean = filter.iter().sum::<f32>() / n as f32;
         let var = filter.iter().map(|w| (w - mean).powi(2)).sum::<f32>() / (n - 1) as f32;
-        let scale = 1.0 / (var.sqrt() + 1e-5);
+        let scale = 1.0 / (var.sqrt() + STANDARDISE_EPS);
         filter.iter_mut().for_each(|w| *w = (*w - mean) * scale);
     }
 }
 
-impl NormValues {
-    /// Scales the filters in place so that the norm after them vanishes, and gives the bias that remains.
-    fn fold_into(self, weight: &mut [f32], bias: Option<Vec<f32>>, eps: f64) -> Vec<f32> {
-        let (mean, var) = self.running.expect("only norms with fixed statistics fold");
-        let channels = mean.len();
-        let per_filter = weight.len() / channels.max(1);
-        let mut folded = Vec::with_capacity(channels);
-        for c in 0..channels {
-            let scale = f64::from(self.weight[c]) / (f64::from(var[c]) + eps).sqrt();
-            for w in &mut weight[c * per_filter..(c + 1) * per_filter] {
-                *w = (f64::from(*w) * scale) as f32;
-            }
-            let before = bias.as_ref().map_or(0.0, |b| b[c]);
-            let after = f64::from(before - mean[c]) * scale + f64::from(self.bias[c]);
-            folded.push(after as f32);
+/// [`standardise_values`] of weights that change, on their device.
+fn standardise(weight: Tensor<4>) -> Tensor<4> {
+    let dims = weight.dims();
+    let n = dims[1] * dims[2] * dims[3];
+    let flat = weight.reshape([dims[0], n]);
+    let centred = flat.clone() - flat.mean_dim(1);
+    let var = centred.clone().square().sum_dim(1) / (n - 1) as f32;
+    (centred / (var.sqrt() + STANDARDISE_EPS)).reshape(dims)
+}
+
+/// Scales the filters in place so that the norm after them vanishes, and gives the bias that remains.
+fn fold(
+    norm: &NormConfig,
+    channels: usize,
+    at: &Params,
+    weight: &mut [f32],
+    bias: Option<Vec<f32>>,
+) -> Vec<f32> {
+    let (scales, shifts) = norm.values(channels, at);
+    let per_filter = weight.len() / channels.max(1);
+    let mut folded = Vec::with_capacity(scales.len());
+    for (c, (scale, shift)) in scales.into_iter().zip(shifts).enumerate() {
+        for w in &mut weight[c * per_filter..(c + 1) * per_filter] {
+            *w = (f64::from(*w) * scale) as f32;
         }
-        folded
+        let before = bias.as_ref().map_or(0.0, |b| b[c]);
+        folded.push((f64::from(before) * scale + shift) as f32);
     }
+    folded
 }
 
 /// A convolution, then a norm unless it is folded, then an activation.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct ConvNormAct {
-    weight: Param<Tensor<4>>,
-    bias: Option<Param<Tensor<1>>>,
+    weight: Weight<4>,
+    bias: Option<Weight<1>>,
     norm: Option<Norm>,
-    separate_bias: bool,
+    /// Whether the filters are standardised at each use; they are once and for all where they do not change.
+    standardise: bool,
     kernel: usize,
     stride: usize,
-    #[module(skip)]
     padding: Padding,
     dilation: usize,
     groups: usize,
-    #[module(skip)]
     act: Option<Activation>,
 }
 
@@ -296,38 +315,52 @@ impl ConvNormAct {
     /// - input: `[N, C, H, W]`
     /// - output: `[N, C_out, H', W']`, `H' = (H + padding - dilation * (kernel - 1) - 1) / stride + 1`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.run(x, None)
+    }
+
+    /// As [`ConvNormAct::forward`], `shortcut` added before the activation: the end of a residual block.
+    ///
+    /// # Shapes
+    /// - shortcut: that of the output
+    pub fn forward_onto(&self, x: Tensor<4>, shortcut: Tensor<4>) -> Tensor<4> {
+        self.run(x, Some(shortcut))
+    }
+
+    fn run(&self, x: Tensor<4>, add: Option<Tensor<4>>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         let sides = |size| {
             self.padding
                 .sides(size, self.kernel, self.stride, self.dilation)
         };
-        let options = ConvOptions::new_with_padding(
-            [self.stride; 2],
-            [sides(h), sides(w)],
-            [self.dilation; 2],
-            self.groups,
-        );
-        let bias = self.bias.as_ref().map(|b| b.val());
-        let x = if self.separate_bias {
-            let x = conv2d(x, self.weight.val(), None, options);
-            match bias {
-                Some(b) => {
-                    let channels = b.dims()[0];
-                    x + b.reshape([1, channels, 1, 1])
-                }
-                None => x,
-            }
+        let shape = ConvShape {
+            stride: [self.stride; 2],
+            padding: [sides(h), sides(w)],
+            dilation: [self.dilation; 2],
+            groups: self.groups,
+        };
+        let standardised;
+        let weight = if self.standardise {
+            standardised = standardise(self.weight.get()).into();
+            &standardised
         } else {
-            conv2d(x, self.weight.val(), bias, options)
+            &self.weight
         };
-        let x = match &self.norm {
-            Some(norm) => norm.forward(x),
-            None => x,
+        let bias = self.bias.as_ref().map(Weight::get);
+        let act = self.act;
+        let Some(norm) = &self.norm else {
+            return conv2d(x, weight, &shape, Finish { bias, add, act });
         };
-        match self.act {
-            Some(act) => act.forward(x),
-            None => x,
+        let before = Finish {
+            bias,
+            ..Finish::default()
+        };
+        let x = norm.forward(conv2d(x, weight, &shape, before));
+        Finish {
+            bias: None,
+            add,
+            act,
         }
+        .apply(x)
     }
 }
 
@@ -352,11 +385,13 @@ mod tests {
         }
     }
 
+    /// Output of a layer that does not learn.
     fn run(mode: Mode, config: &ConvConfig, norm: Option<NormConfig>) -> (Vec<f32>, [usize; 4]) {
         let device = Device::flex();
         let params = Params::new(&device, mode, Some(Box::new(Formula)));
         let at = params.at("bn");
         let layer = config.init(&params.at("conv"), norm.as_ref().map(|n| (n, &at)));
+        params.store().learn("", false);
         let x: Vec<f32> = (0..4 * 7 * 5).map(|i| (i as f32 * 0.9).cos()).collect();
         let x = Tensor::<1>::from_floats(x.as_slice(), &device).reshape([1, 4, 7, 5]);
         let y = layer.forward(x);
@@ -366,18 +401,45 @@ mod tests {
 
     #[test]
     fn folding_changes_nothing() {
-        for groups in [1, 4] {
+        let kinds = [ConvKind::Plain, ConvKind::Standardised];
+        for (groups, kind) in [(1, kinds[0]), (4, kinds[0]), (1, kinds[1]), (4, kinds[1])] {
             let config = ConvConfig::new(4, 8, 3)
                 .pad(1)
                 .stride(2)
                 .groups(groups)
+                .kind(kind)
                 .act(Some(Activation::Relu));
-            let (folded, dims) = run(Mode::Inference, &config, Some(NormConfig::batch(1e-3)));
+            let (folded, dims) = run(Mode::Fixed, &config, Some(NormConfig::batch(1e-3)));
             let (plain, _) = run(Mode::Train, &config, Some(NormConfig::batch(1e-3)));
             assert_eq!(dims, [1, 8, 4, 3]);
             for (a, b) in folded.iter().zip(&plain) {
                 assert!((a - b).abs() < 1e-5, "{a} {b}");
             }
+        }
+    }
+
+    #[test]
+    fn a_shortcut_is_added_before_the_activation() {
+        let device = Device::flex();
+        let norms = [None, Some(NormConfig::batch(1e-5))];
+        for (mode, norm) in [Mode::Fixed, Mode::Train]
+            .into_iter()
+            .flat_map(|mode| norms.clone().map(|norm| (mode, norm)))
+        {
+            let params = Params::new(&device, mode, Some(Box::new(Formula)));
+            let at = params.at("bn");
+            let norm = norm.as_ref().map(|n| (n, &at));
+            let config = ConvConfig::new(2, 2, 1);
+            let plain = config.init(&params.at("conv"), norm);
+            let config = config.act(Some(Activation::Relu));
+            let params = Params::new(&device, mode, Some(Box::new(Formula)));
+            let (conv, at) = (params.at("conv"), params.at("bn"));
+            let relu = config.init(&conv, norm.map(|(n, _)| (n, &at)));
+            let x = Tensor::<1>::from_floats([1.0, -2.0, 0.5, 3.0], &device);
+            let x = x.reshape([1, 2, 1, 2]);
+            let want = Activation::Relu.forward(plain.forward(x.clone()) + x.clone());
+            let got = relu.forward_onto(x.clone(), x);
+            got.into_data().assert_eq(&want.into_data(), true);
         }
     }
 
@@ -390,13 +452,13 @@ mod tests {
         assert_eq!(Padding::Same.sides(8, 5, 1, 1), (2, 2));
         assert_eq!(Padding::Same.sides(5, 1, 2, 1), (0, 0));
         let config = ConvConfig::new(4, 2, 3).stride(2).padding(Padding::Same);
-        assert_eq!(run(Mode::Inference, &config, None).1, [1, 2, 4, 3]);
+        assert_eq!(run(Mode::Fixed, &config, None).1, [1, 2, 4, 3]);
     }
 
     #[test]
     fn standardised_filters_have_mean_zero_and_deviation_one() {
         let mut w = vec![1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0];
-        standardise(&mut w, 2);
+        standardise_values(&mut w, 2);
         for filter in w.chunks(4) {
             assert!(filter.iter().sum::<f32>().abs() < 1e-5);
             let var = filter.iter().map(|x| x * x).sum::<f32>() / 3.0;

@@ -1,20 +1,33 @@
 //! The layers that every model is made of: convolution with norm and activation, squeeze-and-excite,
-//! and [`Params`], through which each of them asks for its tensors by their state-dict names.
+//! and [`Params`], through which each of them asks for its tensors by their state-dict names. What training needs to know of them is in the
+//! [`Store`].
 
 mod activation;
 mod conv;
+mod init;
 mod norm;
 mod normed_conv;
 mod params;
+mod phase;
 mod scale;
+mod slot;
 mod squeeze_excite;
 mod state_source;
+mod store;
+mod style;
+mod weight;
 
 pub use activation::{ActConfig, Activation};
 pub use conv::{ConvBias, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
+pub use init::Init;
 pub use norm::{Norm, NormConfig, NormKind};
 pub use normed_conv::{NormedConv, NormedConvConfig};
-pub use params::{Init, Mode, Params, Role, StateEntry, TensorSource};
+pub use params::{Mode, Params};
+pub use phase::{Dice, Phase};
 pub use scale::Scale;
+pub use slot::{LayerKind, Role, Slot, StateEntry};
 pub use squeeze_excite::{SqueezeExcite, make_divisible};
 pub use state_source::StateSource;
+pub use store::{Names, Snapshot, Store, TensorSource};
+pub use style::ConvStyle;
+pub use weight::{Counter, Weight};

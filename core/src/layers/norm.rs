@@ -1,11 +1,10 @@
 //! Normalisation layers, by the names that mmcv and MMDetection register: BN (also SyncBN, which is BN on one device), FrozenBN,
 //! GN and IN.
 
-use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::{Init, Params};
+use super::{Counter, Init, LayerKind, Params, Phase, Role, Weight};
 
 /// A `norm_cfg` dict.
 #[derive(Clone, Debug, Deserialize)]
@@ -17,7 +16,8 @@ pub struct NormConfig {
     pub requires_grad: Option<bool>,
     /// Added to the variance, 1e-5 if absent.
     pub eps: Option<f64>,
-    /// Share of the batch in the running statistics, 0.1 if absent.
+    /// Share of the batch in the running statistics, 0.1 if absent; `None` is the average of all batches so far.
+    #[serde(default = "tenth")]
     pub momentum: Option<f64>,
     /// Groups of GN.
     pub num_groups: Option<usize>,
@@ -27,10 +27,14 @@ pub struct NormConfig {
     pub track_running_stats: Option<bool>,
 }
 
+fn tenth() -> Option<f64> {
+    Some(0.1)
+}
+
 /// Which normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormKind {
-    /// Per channel, by running statistics when evaluating.
+    /// Per channel, by the batch's statistics when learning, by running ones when evaluating.
     Batch,
     /// As `Batch`, but never trained, weight and bias included.
     FrozenBatch,
@@ -49,7 +53,7 @@ impl NormConfig {
             kind: "BN".into(),
             requires_grad: None,
             eps: Some(eps),
-            momentum: None,
+            momentum: tenth(),
             num_groups: None,
             affine: None,
             track_running_stats: None,
@@ -122,7 +126,7 @@ impl NormConfig {
         self.eps.unwrap_or(1e-5)
     }
 
-    /// Whether inference can fold it into the convolution before it.
+    /// Whether it can be folded into the convolution before it where nothing learns.
     pub(super) fn has_fixed_statistics(&self) -> bool {
         matches!(
             self.norm_kind(),
@@ -135,108 +139,145 @@ impl NormConfig {
     /// # Panics
     /// If the config is not valid; [`NormConfig::check`] tells beforehand.
     pub fn init(&self, channels: usize, params: &Params) -> Norm {
-        let values = NormValues::read(self, channels, params);
-        let upload = |v| params.upload(v, [channels]);
+        let params = &params.layer(LayerKind::Norm);
+        let tensor =
+            |name: &str, role, value| params.tensor(name, [channels], role, Init::Constant(value));
+        let parts = self.walk(params, tensor);
+        if self.requires_grad == Some(false) {
+            params.require_grad(false);
+        }
         Norm {
-            weight: values.affine.then(|| upload(values.weight)),
-            bias: values.affine.then(|| upload(values.bias)),
-            running: values.running.map(|(mean, var)| Running {
-                mean: upload(mean),
-                var: upload(var),
+            affine: parts.affine,
+            running: parts.running.map(|(mean, var)| Running {
+                mean,
+                var,
+                learning: parts.tracked.map(|tracked| (params.phase(), tracked)),
+                momentum: self.momentum,
             }),
-            kind: values.kind,
+            kind: parts.kind,
             eps: self.eps(),
         }
     }
-}
 
-/// A norm's values before they go to a device.
-pub(super) struct NormValues {
-    pub kind: NormKind,
-    pub affine: bool,
-    pub weight: Vec<f32>,
-    pub bias: Vec<f32>,
-    pub running: Option<(Vec<f32>, Vec<f32>)>,
-}
+    /// What a norm with fixed statistics does to each channel: a factor, then a summand.
+    pub(super) fn values(&self, channels: usize, params: &Params) -> (Vec<f64>, Vec<f64>) {
+        let params = &params.layer(LayerKind::Norm);
+        let tensor = |name: &str, role, value| {
+            params.numbers(name, &[channels], role, Init::Constant(value))
+        };
+        let parts = self.walk(params, tensor);
+        let (mean, var) = parts.running.expect("only fixed statistics are values");
+        let scale = |(c, var): (usize, &f32)| {
+            let weight = parts.affine.as_ref().map_or(1.0, |a| a.0[c]);
+            f64::from(weight) / (f64::from(*var) + self.eps()).sqrt()
+        };
+        let scales: Vec<_> = var.iter().enumerate().map(scale).collect();
+        let shift = |(c, mean): (usize, &f32)| {
+            let bias = parts.affine.as_ref().map_or(0.0, |a| a.1[c]);
+            f64::from(bias) - f64::from(*mean) * scales[c]
+        };
+        let shifts = mean.iter().enumerate().map(shift).collect();
+        (scales, shifts)
+    }
 
-impl NormValues {
-    pub fn read(config: &NormConfig, channels: usize, params: &Params) -> Self {
-        let kind = config
+    /// Asks for all that such a norm has in the state dict, in its order.
+    fn walk<T>(&self, params: &Params, tensor: impl Fn(&str, Role, f32) -> T) -> Parts<T> {
+        let kind = self
             .norm_kind()
             .expect("norm configs are checked before layers are built");
-        let affine = config.affine.unwrap_or(kind != NormKind::Instance);
-        let value = |name, v| {
-            let init = Init::Constant(v);
-            match kind {
-                NormKind::FrozenBatch => params.buffer(name, &[channels], init),
-                _ => params.values(name, &[channels], init),
-            }
+        let role = match kind {
+            NormKind::FrozenBatch => Role::Buffer,
+            _ => Role::Parameter,
         };
-        let (weight, bias) = if affine {
-            (value("weight", 1.0), value("bias", 0.0))
-        } else {
-            (vec![1.0; channels], vec![0.0; channels])
-        };
-        let running = config.has_fixed_statistics().then(|| {
-            let buffer = |name, v| params.buffer(name, &[channels], Init::Constant(v));
-            let running = (buffer("running_mean", 0.0), buffer("running_var", 1.0));
-            if kind == NormKind::Batch {
-                params.counter("num_batches_tracked");
-            }
-            running
+        let affine = self.affine.unwrap_or(kind != NormKind::Instance);
+        let affine = affine.then(|| (tensor("weight", role, 1.0), tensor("bias", role, 0.0)));
+        let running = self.has_fixed_statistics().then(|| {
+            let buffer = |name, value| tensor(name, Role::Buffer, value);
+            (buffer("running_mean", 0.0), buffer("running_var", 1.0))
         });
-        Self {
+        let tracked = kind == NormKind::Batch;
+        Parts {
             kind,
             affine,
-            weight,
-            bias,
             running,
+            tracked: tracked.then(|| params.counter("num_batches_tracked")),
         }
     }
 }
 
-/// A norm in evaluation mode.
-#[derive(Module, Debug)]
+/// What a norm has in the state dict: weight and bias, running mean and variance, batches so far.
+struct Parts<T> {
+    kind: NormKind,
+    affine: Option<(T, T)>,
+    running: Option<(T, T)>,
+    tracked: Option<Counter>,
+}
+
+/// A norm.
+#[derive(Debug)]
 pub struct Norm {
-    weight: Option<Param<Tensor<1>>>,
-    bias: Option<Param<Tensor<1>>>,
+    /// Weight and bias.
+    affine: Option<(Weight<1>, Weight<1>)>,
     running: Option<Running>,
-    #[module(skip)]
     kind: NormKind,
     eps: f64,
 }
 
 /// Running statistics of batch norm, each `[C]`.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 struct Running {
-    mean: Param<Tensor<1>>,
-    var: Param<Tensor<1>>,
+    mean: Weight<1>,
+    var: Weight<1>,
+    /// None if they never change.
+    learning: Option<(Phase, Counter)>,
+    momentum: Option<f64>,
 }
 
 impl Norm {
     /// # Shapes
     /// - input and output: `[N, C, H, W]`
+    ///
+    /// # Panics
+    /// If a batch norm is to learn from one value a channel, whose variance says nothing.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
-        let x = match (&self.running, self.kind) {
-            (Some(running), _) => {
-                let shape = [1, c, 1, 1];
-                let deviation = (running.var.val() + self.eps).sqrt();
-                (x - running.mean.val().reshape(shape)) / deviation.reshape(shape)
+        match (&self.running, self.kind) {
+            (Some(running), _) if running.learning.as_ref().is_some_and(|l| l.0.learning()) => {
+                let (mean, var) = statistics(x.clone());
+                running.learn(mean.clone(), var.clone(), n * h * w);
+                self.scale(x, mean, var)
             }
-            (None, NormKind::Group(groups)) => self.standardise(x, [n, groups, c / groups * h * w]),
-            (None, NormKind::Instance) => self.standardise(x, [n, c, h * w]),
+            (Some(running), _) => self.scale(x, running.mean.get(), running.var.get()),
+            (None, NormKind::Group(groups)) => {
+                self.affine(self.standardise(x, [n, groups, c / groups * h * w]))
+            }
+            (None, NormKind::Instance) => self.affine(self.standardise(x, [n, c, h * w])),
             (None, _) => {
-                let x = self.standardise(x.swap_dims(0, 1), [1, c, n * h * w]);
-                x.reshape([c, n, h, w]).swap_dims(0, 1)
+                let (mean, var) = statistics(x.clone());
+                self.scale(x, mean, var)
             }
+        }
+    }
+
+    /// Each channel by its mean and variance, then weight and bias: one factor and one summand.
+    fn scale(&self, x: Tensor<4>, mean: Tensor<1>, var: Tensor<1>) -> Tensor<4> {
+        let scale = (var + self.eps).sqrt().recip();
+        let (scale, bias) = match &self.affine {
+            Some((weight, bias)) => (scale * weight.get(), Some(bias.get())),
+            None => (scale, None),
         };
-        let x = x.reshape([n, c, h, w]);
-        match (&self.weight, &self.bias) {
-            (Some(weight), Some(bias)) => {
-                x * weight.val().reshape([1, c, 1, 1]) + bias.val().reshape([1, c, 1, 1])
-            }
-            _ => x,
+        let shift = -mean * scale.clone();
+        let shift = match bias {
+            Some(bias) => shift + bias,
+            None => shift,
+        };
+        x * channels(scale) + channels(shift)
+    }
+
+    fn affine(&self, x: Tensor<4>) -> Tensor<4> {
+        match &self.affine {
+            Some((weight, bias)) => x * channels(weight.get()) + channels(bias.get()),
+            None => x,
         }
     }
 
@@ -250,10 +291,46 @@ impl Norm {
     }
 }
 
+/// `[C]` to `[1, C, 1, 1]`.
+fn channels(values: Tensor<1>) -> Tensor<4> {
+    let [c] = values.dims();
+    values.reshape([1, c, 1, 1])
+}
+
+/// Mean and variance (of all values, not an estimate) of each channel, `[C]`.
+fn statistics(x: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
+    let [n, c, h, w] = x.dims();
+    let x = x.reshape([n, c, h * w]);
+    let over = |x: Tensor<3>| x.mean_dim(2).mean_dim(0);
+    let mean = over(x.clone());
+    let var = over((x - mean.clone()).square());
+    (mean.reshape([c]), var.reshape([c]))
+}
+
+impl Running {
+    /// Takes in the statistics of a batch of `count` values a channel, as PyTorch: the variance as an estimate of that of all batches.
+    fn learn(&self, mean: Tensor<1>, var: Tensor<1>, count: usize) {
+        let Some((_, tracked)) = &self.learning else {
+            return;
+        };
+        assert!(
+            count > 1,
+            "batch norm learns from more than one value a channel; let the batch or the picture be larger"
+        );
+        let batches = tracked.increment();
+        let share = self.momentum.unwrap_or(1.0 / batches as f64);
+        let mix = |kept: &Weight<1>, new: Tensor<1>| {
+            kept.set(kept.get() * (1.0 - share) + new.without_autodiff() * share);
+        };
+        mix(&self.mean, mean);
+        mix(&self.var, var * (count as f64 / (count - 1) as f64));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::Mode;
+    use crate::layers::{Mode, Store};
     use burn::tensor::Device;
 
     fn config(text: serde_json::Value) -> NormConfig {
@@ -264,7 +341,9 @@ mod tests {
         let device = Device::flex();
         let params = Params::new(&device, Mode::Train, None);
         let x = Tensor::<1>::from_floats(x, &device).reshape([2, 2, 1, 2]);
-        let y = config.init(2, &params).forward(x);
+        let norm = config.init(2, &params);
+        params.store().learn("", false);
+        let y = norm.forward(x);
         y.into_data().try_into_vec().unwrap()
     }
 
@@ -293,6 +372,102 @@ mod tests {
         // Running statistics as initialised: mean 0, variance 1.
         let batch = config(serde_json::json!({"type": "SyncBN"}));
         close(forward(&batch, x), x);
+    }
+
+    fn values(store: &Store, name: &str) -> Vec<f32> {
+        let slot = store.slot(name).unwrap();
+        slot.value().into_data().try_into_vec().unwrap()
+    }
+
+    #[test]
+    fn batch_norm_learns_as_pytorchs() {
+        let device = Device::flex();
+        // Channel 0: 0 2 4 6, mean 3, variance 5, estimated 20 / 3. Channel 1: 10 14 10 14, mean 12, variance 4, estimated 16 / 3.
+        let x = [0.0, 2.0, 10.0, 14.0, 4.0, 6.0, 10.0, 14.0];
+        let x = Tensor::<1>::from_floats(x, &device).reshape([2, 2, 1, 2]);
+        let close = |got: Vec<f32>, want: &[f32]| {
+            assert_eq!(got.len(), want.len());
+            for (g, w) in got.iter().zip(want) {
+                assert!((g - w).abs() < 1e-4, "{got:?} {want:?}");
+            }
+        };
+        let (a, b) = (1.0 / 5f32.sqrt(), 3.0 / 5f32.sqrt());
+        let standard = [-b, -a, -1.0, 1.0, a, b, -1.0, 1.0];
+        for (text, shares) in [
+            (serde_json::json!({"type": "BN"}), [0.1, 0.1]),
+            (
+                serde_json::json!({"type": "SyncBN", "momentum": 0.5}),
+                [0.5, 0.5],
+            ),
+            (
+                serde_json::json!({"type": "BN", "momentum": null}),
+                [1.0, 0.5],
+            ),
+        ] {
+            let params = Params::new(&device, Mode::Train, None);
+            let store = params.store();
+            let norm = config(text).init(2, &params.at("bn"));
+            let (mut mean, mut var) = ([0.0, 0.0], [1.0, 1.0]);
+            for share in shares {
+                let y = norm.forward(x.clone());
+                close(y.into_data().try_into_vec().unwrap(), &standard);
+                for (c, batch) in [(3.0, 20.0 / 3.0), (12.0, 16.0 / 3.0)]
+                    .into_iter()
+                    .enumerate()
+                {
+                    mean[c] = mean[c] * (1.0 - share) + batch.0 * share;
+                    var[c] = var[c] * (1.0 - share) + batch.1 * share;
+                }
+                close(values(&store, "bn.running_mean"), &mean);
+                close(values(&store, "bn.running_var"), &var);
+            }
+            assert_eq!(store.slot("bn.num_batches_tracked").unwrap().count(), 2);
+            // As in evaluation: running statistics, which stay.
+            store.evaluate("bn", true);
+            let y: Vec<f32> = norm.forward(x.clone()).into_data().try_into_vec().unwrap();
+            close(
+                vec![y[0], y[2]],
+                &[
+                    (0.0 - mean[0]) / (var[0] + 1e-5).sqrt(),
+                    (10.0 - mean[1]) / (var[1] + 1e-5).sqrt(),
+                ],
+            );
+            close(values(&store, "bn.running_mean"), &mean);
+            assert_eq!(store.slot("bn.num_batches_tracked").unwrap().count(), 2);
+        }
+    }
+
+    #[test]
+    fn norms_that_are_not_trained() {
+        let device = Device::flex();
+        let params = Params::new(&device, Mode::Train, None);
+        let store = params.store();
+        let half = config(serde_json::json!({"type": "BN", "requires_grad": false}));
+        half.init(2, &params.at("half"));
+        config(serde_json::json!({"type": "FrozenBN"})).init(2, &params.at("frozen"));
+        assert!(store.slot("half.weight").unwrap().frozen());
+        assert_eq!(store.slot("half.bias").unwrap().kind(), LayerKind::Norm);
+        assert_eq!(
+            store.learning(),
+            ["half"],
+            "no gradients, but it learns statistics"
+        );
+        let keys: Vec<_> = store
+            .parameters()
+            .iter()
+            .map(|s| s.key().to_string())
+            .collect();
+        assert_eq!(keys, ["half.weight", "half.bias"]);
+        assert!(store.slot("frozen.num_batches_tracked").is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "more than one value a channel")]
+    fn one_value_has_no_variance() {
+        let device = Device::flex();
+        let params = Params::new(&device, Mode::Train, None);
+        let norm = NormConfig::batch(1e-5).init(2, &params);
+        norm.forward(Tensor::zeros([1, 2, 1, 1], &device));
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! [`NormedConv`]: a convolution of directions, not of magnitudes (MMDetection's `NormedConv2d`; seesaw loss, Wang et al. 2021,
 //! arXiv 2008.10032, section 3.3).
 
-use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
 use serde::Deserialize;
 
-use super::{Init, Params};
+use super::{Init, Params, Weight};
+use crate::ops::conv::{ConvShape, Finish, conv2d};
 
 /// The keys of `type='NormedConv2d'`.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,10 +21,10 @@ pub struct NormedConvConfig {
 }
 
 /// A 1x1 convolution of normalised vectors.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct NormedConv {
-    weight: Param<Tensor<4>>,
-    bias: Param<Tensor<1>>,
+    weight: Weight<4>,
+    bias: Weight<1>,
     temperature: f64,
     power: f64,
     eps: f64,
@@ -37,8 +35,8 @@ impl NormedConvConfig {
     pub fn init(&self, channels_in: usize, channels_out: usize, at: &Params) -> NormedConv {
         let shape = [channels_out, channels_in, 1, 1];
         NormedConv {
-            weight: at.param("weight", shape, Init::Normal { std: 0.01 }),
-            bias: at.param("bias", [channels_out], Init::Constant(0.0)),
+            weight: at.weight("weight", shape, Init::Normal { std: 0.01 }),
+            bias: at.weight("bias", [channels_out], Init::Constant(0.0)),
             temperature: self.tempearture.unwrap_or(20.0),
             power: self.power.unwrap_or(1.0),
             eps: self.eps.unwrap_or(1e-6),
@@ -50,10 +48,19 @@ impl NormedConv {
     /// # Shapes
     /// - input `[N, C, H, W]`, output `[N, C_out, H, W]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let weight = self.direction(self.weight.val());
+        let weight = self.direction(self.weight.get());
         let x = self.direction(x) * self.temperature;
-        let options = ConvOptions::new([1; 2], [0; 2], [1; 2], 1);
-        conv2d(x, weight, Some(self.bias.val()), options)
+        let shape = ConvShape {
+            stride: [1; 2],
+            padding: [(0, 0); 2],
+            dilation: [1; 2],
+            groups: 1,
+        };
+        let finish = Finish {
+            bias: Some(self.bias.get()),
+            ..Finish::default()
+        };
+        conv2d(x, &weight.into(), &shape, finish)
     }
 
     /// Each vector along axis 1 divided by its magnitude.

@@ -3,76 +3,37 @@
 //! A model is built by one walk over its layers, in the order in which the original registers them. Each layer
 //! asks for its tensors by name and shape; the walk therefore *is* the state dict: names, shapes and order come out of it
 //! ([`Params::state`]), and the values go in on the way, from a checkpoint or from an initialiser, straight to the device.
+//! What is left after the walk is the [`Store`].
 
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{
+    Counter, Dice, Init, LayerKind, Phase, Role, Slot, StateEntry, Store, TensorSource, Weight,
+};
 
 /// What is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// For inference: norms with fixed statistics are folded into the convolution before them.
-    Inference,
-    /// Every tensor stays a parameter of its own, as training needs it.
-    Train,
     /// Names and shapes only. Tensors are zeros that take no memory until they are used.
     Plan,
+    /// Values are final: norms with fixed statistics are folded into the convolution before them, before anything reaches the device.
+    Fixed,
+    /// Every tensor is a slot of the store; norms and dropouts learn until they are told otherwise.
+    Train,
 }
 
-/// Values for a tensor that no checkpoint gives.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Init {
-    /// All the same.
-    Constant(f32),
-    /// Normal with mean 0.
-    Normal {
-        /// Standard deviation.
-        std: f32,
-    },
-    /// Normal with deviation `sqrt(2 / fan_out)` (He et al. 2015, arXiv 1502.01852), mmengine's `Kaiming` default.
-    KaimingNormal,
-    /// Uniform with Glorot's bound `sqrt(6 / (fan_in + fan_out))`, mmengine's `Xavier` with `distribution='uniform'`.
-    XavierUniform,
-}
-
-/// Gives the values of tensors by their full state-dict name, row-major.
-pub trait TensorSource {
-    /// The values of `entry`, whose key is relative to the place the source serves.
-    /// `None` where the source has no such tensor, or one of another shape.
-    fn tensor(&mut self, entry: &StateEntry) -> Option<Vec<f32>>;
-}
-
-/// One row of the state dict.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateEntry {
-    /// Full name, for example `backbone.layer1.0.conv1.weight`.
-    pub key: String,
-    /// Shape; empty for a scalar.
-    pub shape: Vec<usize>,
-    /// What the tensor is for.
-    pub role: Role,
-}
-
-/// What a tensor of the state dict is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Trained.
-    Parameter,
-    /// Floating-point values that are not trained: running statistics.
-    Buffer,
-    /// An integer that inference does not read (`num_batches_tracked`).
-    Counter,
-}
-
-struct Shared {
+struct Walk {
     device: Device,
     mode: Mode,
     source: Option<Box<dyn TensorSource>>,
     overlays: Vec<(String, Box<dyn TensorSource>)>,
-    state: Vec<StateEntry>,
+    /// Places, and the earlier places that they are the same as.
+    ties: Vec<(String, String)>,
     initialised: Vec<String>,
 }
 
@@ -80,194 +41,274 @@ struct Shared {
 #[derive(Clone)]
 pub struct Params {
     prefix: String,
-    shared: Rc<RefCell<Shared>>,
+    kind: LayerKind,
+    walk: Rc<RefCell<Walk>>,
+    store: Store,
 }
 
 impl Params {
     /// The root of a state dict whose values come from `source` where it has them, else from initialisers.
     pub fn new(device: &Device, mode: Mode, source: Option<Box<dyn TensorSource>>) -> Self {
-        let shared = Shared {
+        let walk = Walk {
             device: device.clone(),
             mode,
             source,
             overlays: Vec::new(),
-            state: Vec::new(),
+            ties: Vec::new(),
             initialised: Vec::new(),
         };
         Self {
             prefix: String::new(),
-            shared: Rc::new(RefCell::new(shared)),
+            kind: LayerKind::Other,
+            walk: Rc::new(RefCell::new(walk)),
+            store: Store::default(),
         }
     }
 
     /// The place `name` below this one.
     pub fn at(&self, name: impl Display) -> Self {
-        let prefix = if self.prefix.is_empty() {
-            name.to_string()
-        } else {
-            format!("{}.{name}", self.prefix)
-        };
         Self {
-            prefix,
-            shared: self.shared.clone(),
+            prefix: join(&self.prefix, name),
+            ..self.clone()
         }
+    }
+
+    /// The same place, said to belong to a layer of this kind.
+    pub fn layer(&self, kind: LayerKind) -> Self {
+        Self {
+            kind,
+            ..self.clone()
+        }
+    }
+
+    /// Says that the tensors of `later` are those of this place: two names, one tensor. To be said before either is built.
+    /// Of values that disagree the later name's count, as in PyTorch, which copies one after the other into the one tensor.
+    ///
+    /// # Panics
+    /// If something was built at one of the places.
+    pub fn tie(&self, later: &Params) {
+        for place in [&self.prefix, &later.prefix] {
+            let below = format!("{place}.");
+            let built = |e: &StateEntry| e.key == *place || e.key.starts_with(&below);
+            let found = self.state().into_iter().find(built);
+            assert!(
+                found.is_none(),
+                "{place} is tied before anything is built there"
+            );
+        }
+        let tie = (later.prefix.clone(), self.prefix.clone());
+        self.walk.borrow_mut().ties.push(tie);
     }
 
     /// Values for everything below this place that the main source lacks (`init_cfg=dict(type='Pretrained')`).
     pub fn overlay(&self, source: Box<dyn TensorSource>) {
         let prefix = self.key("");
-        self.shared.borrow_mut().overlays.push((prefix, source));
+        self.walk.borrow_mut().overlays.push((prefix, source));
     }
 
     /// The device that tensors are made on.
     pub fn device(&self) -> Device {
-        self.shared.borrow().device.clone()
+        self.walk.borrow().device.clone()
     }
 
     /// What is built.
     pub fn mode(&self) -> Mode {
-        self.shared.borrow().mode
+        self.walk.borrow().mode
+    }
+
+    /// All tensors so far, and those to come.
+    pub fn store(&self) -> Store {
+        self.store.clone()
     }
 
     /// The state dict so far, in registration order.
     pub fn state(&self) -> Vec<StateEntry> {
-        self.shared.borrow().state.clone()
+        self.store.state()
     }
 
     /// Names of the tensors that got an initial value because no source had them.
     pub fn initialised(&self) -> Vec<String> {
-        self.shared.borrow().initialised.clone()
+        self.walk.borrow().initialised.clone()
     }
 
-    /// The values of parameter `name`. Empty in [`Mode::Plan`].
-    pub fn values(&self, name: &str, shape: &[usize], init: Init) -> Vec<f32> {
-        self.read(self.entry(name, shape, Role::Parameter), init)
+    /// The parameter `name`.
+    pub fn weight<const D: usize>(&self, name: &str, shape: [usize; D], init: Init) -> Weight<D> {
+        self.tensor(name, shape, Role::Parameter, init)
     }
 
-    /// The values of buffer `name`. Empty in [`Mode::Plan`].
-    pub fn buffer(&self, name: &str, shape: &[usize], init: Init) -> Vec<f32> {
-        self.read(self.entry(name, shape, Role::Buffer), init)
+    /// The parameter `name` without dimensions, one number.
+    pub fn number(&self, name: &str, init: Init) -> Weight<1> {
+        self.listed(name, &[], [1], Role::Parameter, init)
     }
 
-    /// Registers an integer counter that inference does not read (`num_batches_tracked`).
-    pub fn counter(&self, name: &str) {
-        let entry = self.entry(name, &[], Role::Counter);
-        self.shared.borrow_mut().state.push(entry);
+    /// The buffer `name`.
+    pub fn buffer<const D: usize>(&self, name: &str, shape: [usize; D], init: Init) -> Weight<D> {
+        self.tensor(name, shape, Role::Buffer, init)
     }
 
-    fn entry(&self, name: &str, shape: &[usize], role: Role) -> StateEntry {
-        StateEntry {
-            key: self.key(name),
-            shape: shape.to_vec(),
-            role,
+    /// The counter `name` (`num_batches_tracked`), which only training reads.
+    pub fn counter(&self, name: &str) -> Counter {
+        let (slot, keys) = self.register(name, &[], Role::Counter);
+        if self.mode() == Mode::Train
+            && let Some(values) = self.walk.borrow_mut().given(&keys, &slot)
+        {
+            slot.load(values);
         }
+        Counter(slot)
     }
 
-    fn read(&self, mut entry: StateEntry, init: Init) -> Vec<f32> {
-        let shared = &mut *self.shared.borrow_mut();
-        shared.state.push(entry.clone());
-        if shared.mode == Mode::Plan {
+    /// The values of parameter `name`, for a layer that computes its tensors from them once and then gives them to [`Params::upload`].
+    /// Empty in [`Mode::Plan`].
+    ///
+    /// # Panics
+    /// In [`Mode::Train`], where values change: ask for a [`Params::weight`].
+    pub fn values(&self, name: &str, shape: &[usize], init: Init) -> Vec<f32> {
+        self.numbers(name, shape, Role::Parameter, init)
+    }
+
+    pub(super) fn numbers(&self, name: &str, shape: &[usize], role: Role, init: Init) -> Vec<f32> {
+        let mode = self.mode();
+        assert_ne!(mode, Mode::Train, "{} is not final", self.key(name));
+        let (slot, keys) = self.register(name, shape, role);
+        if mode == Mode::Plan {
             return Vec::new();
         }
-        if let Some(values) = shared.source.as_mut().and_then(|s| s.tensor(&entry)) {
-            return values;
-        }
-        let key = entry.key.clone();
-        for (prefix, source) in &mut shared.overlays {
-            if let Some(local) = key.strip_prefix(prefix.as_str()) {
-                entry.key = local.to_string();
-                if let Some(values) = source.tensor(&entry) {
-                    return values;
-                }
-            }
-        }
-        let values = init.values(&key, &entry.shape);
-        shared.initialised.push(key);
-        values
+        self.walk.borrow_mut().read(&keys, &slot, init)
     }
 
-    /// The values of tensor `name` as a parameter on the device.
-    pub fn param<const D: usize>(
+    pub(super) fn tensor<const D: usize>(
         &self,
         name: &str,
         shape: [usize; D],
+        role: Role,
         init: Init,
-    ) -> Param<Tensor<D>> {
-        let values = self.values(name, &shape, init);
-        self.upload(values, shape)
+    ) -> Weight<D> {
+        self.listed(name, &shape, shape, role, init)
+    }
+
+    /// `listed` is the shape in the state dict.
+    fn listed<const D: usize>(
+        &self,
+        name: &str,
+        listed: &[usize],
+        shape: [usize; D],
+        role: Role,
+        init: Init,
+    ) -> Weight<D> {
+        if self.mode() != Mode::Train {
+            return self.upload(self.numbers(name, listed, role, init), shape);
+        }
+        let (slot, keys) = self.register(name, listed, role);
+        if slot.version() == 0 {
+            let values = self.walk.borrow_mut().read(&keys, &slot, init);
+            slot.set(self.persistent(values, [shape.iter().product::<usize>()]));
+        }
+        Weight::live(slot, shape)
     }
 
     /// Moves values that came from [`Params::values`] to the device.
-    pub fn upload<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
-        let device = self.device();
+    pub fn upload<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Weight<D> {
         if self.mode() == Mode::Plan {
-            return Param::uninitialized(
-                ParamId::new(),
-                move |device: &Device, _| Tensor::zeros(shape, device),
-                device,
-                false,
-                shape.into(),
-            );
+            return Weight::zeros(shape, self.device());
         }
-        Param::from_data(TensorData::new(values, shape), &device)
+        self.persistent(values, shape).into()
+    }
+
+    /// Values on the device, in memory that burn keeps apart from what comes and goes.
+    fn persistent<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+        let device = self.device();
+        let data = TensorData::new(values, shape);
+        device.memory_persistent_allocations(data, |data| Tensor::from_data(data, &device))
+    }
+
+    /// Whether the layer here, a batch norm or a dropout, is to learn.
+    pub fn phase(&self) -> Phase {
+        let able = self.mode() == Mode::Train;
+        self.store.behaviour(&self.prefix, self.kind, able)
+    }
+
+    /// Random numbers for the layer here.
+    pub fn dice(&self) -> Dice {
+        Dice::new(self.prefix.clone(), self.store.clock())
+    }
+
+    /// Freezes what was built here, as `frozen_stages` does; see [`Store::freeze`].
+    pub fn freeze(&self) {
+        self.store.freeze(self.prefix.as_str(), true);
+    }
+
+    /// Marks the batch norms that were built here to behave as in evaluation, as `norm_eval` does; see [`Store::evaluate`].
+    pub fn evaluate(&self) {
+        self.store.evaluate(self.prefix.as_str(), true);
+    }
+
+    /// Whether the parameters that were built here get gradients; see [`Store::require_grad`].
+    pub fn require_grad(&self, required: bool) {
+        self.store.require_grad(self.prefix.as_str(), required);
+    }
+
+    /// Adds a row to the state dict; gives, too, all names of the tensor, the first one first.
+    fn register(&self, name: &str, shape: &[usize], role: Role) -> (Arc<Slot>, Vec<String>) {
+        let name = self.key(name);
+        let keys = self.walk.borrow().names(&name);
+        let slot = self.store.register(name, &keys, shape, role, self.kind);
+        (slot, keys)
     }
 
     fn key(&self, name: &str) -> String {
-        if self.prefix.is_empty() {
-            name.to_string()
-        } else {
-            format!("{}.{name}", self.prefix)
-        }
+        join(&self.prefix, name)
     }
 }
 
-impl Init {
-    /// Values for a tensor of `shape`; the random ones depend on `key` alone, so that a run can be repeated.
-    fn values(self, key: &str, shape: &[usize]) -> Vec<f32> {
-        let n: usize = shape.iter().product();
-        let receptive: usize = shape.iter().skip(2).product();
-        let fan_out = (shape.first().copied().unwrap_or(1) * receptive).max(1) as f32;
-        let fan_in = (shape.get(1).copied().unwrap_or(1) * receptive).max(1) as f32;
-        let mut random = Random::new(key);
-        match self {
-            Init::Constant(v) => vec![v; n],
-            Init::Normal { std } => (0..n).map(|_| std * random.normal()).collect(),
-            Init::KaimingNormal => {
-                let std = (2.0 / fan_out).sqrt();
-                (0..n).map(|_| std * random.normal()).collect()
-            }
-            Init::XavierUniform => {
-                let bound = (6.0 / (fan_in + fan_out)).sqrt();
-                (0..n)
-                    .map(|_| bound * (2.0 * random.uniform() - 1.0))
-                    .collect()
-            }
-        }
+fn join(prefix: &str, name: impl Display) -> String {
+    if prefix.is_empty() {
+        return name.to_string();
     }
+    format!("{prefix}.{name}")
 }
 
-/// A splitmix64 stream (Steele et al. 2014) seeded by a name.
-struct Random(u64);
-
-impl Random {
-    fn new(key: &str) -> Self {
-        let fnv = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
-        Self(key.bytes().fold(0xcbf2_9ce4_8422_2325, fnv))
+impl Walk {
+    /// All names of the tensor `name`, the one that was tied to first.
+    fn names(&self, name: &str) -> Vec<String> {
+        let moved = |name: &str, from: &str, to: &str| {
+            let rest = name.strip_prefix(from)?;
+            (rest.is_empty() || rest.starts_with('.')).then(|| format!("{to}{rest}"))
+        };
+        let tied = |(later, first): &(String, String)| moved(name, later, first);
+        let first = self.ties.iter().find_map(tied);
+        let first = first.unwrap_or_else(|| name.to_string());
+        let others = self.ties.iter();
+        let others: Vec<_> = others
+            .filter_map(|(later, tied)| moved(&first, tied, later))
+            .collect();
+        [vec![first], others].concat()
     }
 
-    /// In `[0, 1)`.
-    fn uniform(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
+    /// The values of a tensor of these names.
+    fn read(&mut self, keys: &[String], slot: &Slot, init: Init) -> Vec<f32> {
+        if let Some(values) = self.given(keys, slot) {
+            return values;
+        }
+        if !self.initialised.iter().any(|key| key == slot.key()) {
+            self.initialised.push(slot.key().to_string());
+        }
+        init.values(&keys[0], slot.shape())
     }
 
-    /// Standard normal, by Box and Muller.
-    fn normal(&mut self) -> f32 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f32::consts::TAU * self.uniform()).cos()
+    /// The values that a source has: the main one, or an overlay that serves the place.
+    fn given(&mut self, keys: &[String], slot: &Slot) -> Option<Vec<f32>> {
+        let from_main = keys.iter().rev().find_map(|key| {
+            let source = self.source.as_mut()?;
+            source.tensor(&slot.entry(key))
+        });
+        from_main.or_else(|| {
+            let mut overlays = self.overlays.iter_mut();
+            overlays.find_map(|(prefix, source)| {
+                let local = keys.iter().rev();
+                let mut local = local.filter_map(|key| key.strip_prefix(prefix.as_str()));
+                local.find_map(|key| source.tensor(&slot.entry(key)))
+            })
+        })
     }
 }
 
@@ -284,7 +325,7 @@ mod tests {
 
     #[test]
     fn names_and_values_follow_the_walk() {
-        let params = Params::new(&Device::flex(), Mode::Inference, Some(Box::new(OneKey)));
+        let params = Params::new(&Device::flex(), Mode::Fixed, Some(Box::new(OneKey)));
         let b = params.at("a").at("b");
         assert_eq!(b.values("weight", &[2], Init::Constant(1.0)), [7.0, 7.0]);
         assert_eq!(b.values("bias", &[2], Init::Constant(1.0)), [1.0, 1.0]);
@@ -296,7 +337,7 @@ mod tests {
 
     #[test]
     fn an_overlay_serves_its_own_subtree_only() {
-        let params = Params::new(&Device::flex(), Mode::Inference, None);
+        let params = Params::new(&Device::flex(), Mode::Fixed, None);
         struct All;
         impl TensorSource for All {
             fn tensor(&mut self, entry: &StateEntry) -> Option<Vec<f32>> {
@@ -314,17 +355,93 @@ mod tests {
         );
     }
 
+    fn numbers(tensor: Tensor<1>) -> Vec<f32> {
+        tensor.into_data().try_into_vec().unwrap()
+    }
+
     #[test]
-    fn random_initial_values_have_the_stated_spread() {
-        let v = Init::KaimingNormal.values("k", &[64, 8, 3, 3]);
-        let var = v.iter().map(|x| x * x).sum::<f32>() / v.len() as f32;
-        assert!((var.sqrt() / (2.0f32 / 576.0).sqrt() - 1.0).abs() < 0.05);
-        let bound = (6.0f32 / 24.0).sqrt();
-        assert!(
-            Init::XavierUniform
-                .values("k", &[12, 12])
+    fn tied_names_share_one_tensor() {
+        /// Each place below `convs` has its number as value, but 3 has none.
+        struct Numbers;
+        impl TensorSource for Numbers {
+            fn tensor(&mut self, entry: &StateEntry) -> Option<Vec<f32>> {
+                let number: f32 = entry.key.split('.').nth(1)?.parse().ok()?;
+                (number < 3.0).then(|| vec![number])
+            }
+        }
+        for mode in [Mode::Train, Mode::Fixed] {
+            let params = Params::new(&Device::flex(), mode, Some(Box::new(Numbers)));
+            let convs: Vec<_> = (0..4).map(|i| params.at("convs").at(i)).collect();
+            convs[0].tie(&convs[1]);
+            convs[0].tie(&convs[2]);
+            let init = Init::Constant(9.0);
+            let weights: Vec<_> = convs.iter().map(|at| at.weight("w", [1], init)).collect();
+            for (i, want) in [2.0, 2.0, 2.0, 9.0].into_iter().enumerate() {
+                let got = numbers(weights[i].get());
+                assert_eq!(
+                    got,
+                    [want],
+                    "{mode:?}: of values that disagree the last counts"
+                );
+            }
+            let keys: Vec<_> = params.state().into_iter().map(|e| e.key).collect();
+            let all = ["convs.0.w", "convs.1.w", "convs.2.w", "convs.3.w"];
+            assert_eq!(keys, all);
+            assert_eq!(params.initialised(), ["convs.3.w"]);
+
+            let store = params.store();
+            let once: Vec<_> = store
+                .parameters()
                 .iter()
-                .all(|x| x.abs() <= bound)
-        );
+                .map(|s| s.key().to_string())
+                .collect();
+            assert_eq!(once, ["convs.0.w", "convs.3.w"]);
+            assert_eq!(store.ties("convs.1.w"), all[..3]);
+            assert_eq!(store.ties("convs.3.w"), all[3..]);
+            if mode == Mode::Train {
+                weights[2].set(Tensor::from_floats([5.0], &Device::flex()));
+                assert_eq!(numbers(weights[0].get()), [5.0]);
+                assert_eq!([weights[1].version(), weights[3].version()], [2, 1]);
+                assert_eq!(store.freeze("convs.2", true), ["convs.0.w"]);
+                assert!(store.slot("convs.0.w").unwrap().frozen());
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "tied before anything is built there")]
+    fn a_tie_comes_first() {
+        let params = Params::new(&Device::flex(), Mode::Plan, None);
+        params.at("a").weight("w", [1], Init::Constant(0.0));
+        params.at("a").tie(&params.at("b"));
+    }
+
+    #[test]
+    fn a_plan_has_names_and_marks_but_no_values() {
+        let params = Params::new(&Device::flex(), Mode::Plan, None);
+        let at = params.at("a");
+        let weight = at.weight("w", [1 << 20, 1 << 20], Init::KaimingNormal);
+        at.freeze();
+        assert_eq!(weight.shape(), [1 << 20; 2]);
+        assert!(params.store().slot("a.w").unwrap().frozen());
+        assert!(!at.phase().learning());
+    }
+
+    #[test]
+    fn values_are_put_back_by_name() {
+        let device = Device::flex();
+        let build = |value| {
+            let params = Params::new(&device, Mode::Train, None);
+            let weight = params.at("a").weight("w", [2, 1], Init::Constant(value));
+            (weight, params.at("a").counter("n"), params)
+        };
+        let (_, counter, from) = build(3.0);
+        counter.increment();
+        let (weight, _, to) = build(1.0);
+        to.at("b").buffer("v", [1], Init::Constant(0.0));
+        let mut source = pollster::block_on(from.store().source()).unwrap();
+        assert_eq!(to.store().load(&mut source), ["b.v"]);
+        assert_eq!(numbers(weight.get().flatten(0, 1)), [3.0, 3.0]);
+        assert_eq!(to.store().slot("a.n").unwrap().count(), 1);
     }
 }

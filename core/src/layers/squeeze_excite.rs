@@ -1,12 +1,11 @@
 //! Squeeze-and-excitation (Hu et al. 2018, arXiv 1709.01507): scales each channel by a gate computed from all channels' means.
 
-use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{Activation, ConvConfig, ConvNormAct, Params};
 
 /// Two 1x1 convolutions on the channel means, and the gate they give.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct SqueezeExcite {
     reduce: ConvNormAct,
     expand: ConvNormAct,

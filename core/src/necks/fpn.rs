@@ -3,7 +3,6 @@
 //!
 //! Shapes: inputs `[N, in_channels[i], H_i, W_i]`, outputs `[N, out_channels, H_j, W_j]`; each extra level halves the last one.
 
-use burn::module::Module;
 use burn::tensor::module::{interpolate, max_pool2d};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
 use burn::tensor::{Int, Tensor, TensorData};
@@ -15,7 +14,7 @@ use crate::backbones::{Feature, Features};
 use crate::build::Build;
 use crate::config::{Diagnostic, Diagnostics, Node, error_at};
 use crate::layers::{
-    ActConfig, Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Init, NormConfig,
+    ActConfig, Activation, ConvConfig, ConvLayerConfig, ConvNormAct, ConvStyle, Init, NormConfig,
 };
 
 /// The keys of `type='FPN'`.
@@ -30,9 +29,13 @@ struct FpnConfig {
     add_extra_convs: Option<ExtraConvs>,
     relu_before_extra_convs: Option<bool>,
     no_norm_on_lateral: Option<bool>,
-    conv_cfg: Option<ConvLayerConfig>,
-    norm_cfg: Option<NormConfig>,
-    act_cfg: Option<ActConfig>,
+    // Read by `ConvStyle`.
+    #[serde(rename = "conv_cfg")]
+    _conv_cfg: Option<ConvLayerConfig>,
+    #[serde(rename = "norm_cfg")]
+    _norm_cfg: Option<NormConfig>,
+    #[serde(rename = "act_cfg")]
+    _act_cfg: Option<ActConfig>,
     upsample_cfg: Option<UpsampleConfig>,
     #[serde(rename = "init_cfg")]
     _init_cfg: Option<IgnoredAny>,
@@ -87,18 +90,15 @@ pub(super) fn build(
 }
 
 /// Feature pyramid network.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct Fpn {
     lateral_convs: Vec<ConvNormAct>,
     fpn_convs: Vec<ConvNormAct>,
     start_level: usize,
     num_outs: usize,
-    #[module(skip)]
     extra: Extra,
     relu_before_extra: bool,
-    #[module(skip)]
     upsample: Upsample,
-    #[module(skip)]
     features: Vec<Feature>,
 }
 
@@ -168,56 +168,31 @@ impl Fpn {
                 }
             },
         };
-        if let Some(norm) = &config.norm_cfg
-            && let Err(message) = norm.check(&[config.out_channels])
-        {
-            return fail("norm_cfg", message, "");
-        }
-        let kind = match config.conv_cfg.as_ref().map(|c| c.conv_kind()) {
-            None => ConvKind::Plain,
-            Some(Ok(kind)) => kind,
-            Some(Err(message)) => return fail("conv_cfg", message, ""),
-        };
-        let act = match &config.act_cfg {
-            None => None,
-            Some(act) => match Activation::from_config(act) {
-                Some(act) => Some(act),
-                None => {
-                    let help = format!("known are {}", Activation::NAMES.join(", "));
-                    return fail(
-                        "act_cfg",
-                        format!("unknown activation `{}`", act.kind),
-                        &help,
-                    );
-                }
-            },
-        };
+        let style = ConvStyle::read(node, ConvStyle::default(), &[config.out_channels])?;
         let upsample = Upsample::read(node, config.upsample_cfg.as_ref())?;
 
         let out = config.out_channels;
-        let make = |conv: ConvConfig, with_norm: bool, list: &str, i: usize| {
-            let at = build.params.at(list).at(i);
-            let norm = config.norm_cfg.as_ref().filter(|_| with_norm);
-            let norm_at = norm.map(|n| (n, at.at(n.abbreviation())));
-            conv.kind(kind)
-                .act(act)
-                .initial(Init::XavierUniform, 0.0)
-                .init(&at.at("conv"), norm_at.as_ref().map(|(n, at)| (*n, at)))
+        let make = |style: &ConvStyle, conv: ConvConfig, list: &str, i: usize| {
+            let conv = conv.initial(Init::XavierUniform, 0.0);
+            style.module(conv, &build.params.at(list).at(i))
         };
-        let lateral_norm = !config.no_norm_on_lateral.unwrap_or(false);
+        let lateral_style = if config.no_norm_on_lateral.unwrap_or(false) {
+            style.bare()
+        } else {
+            style.clone()
+        };
         let laterals = given[start..end].iter().enumerate();
         let lateral_convs = laterals
             .map(|(i, c)| {
-                make(
-                    ConvConfig::new(*c, out, 1),
-                    lateral_norm,
-                    "lateral_convs",
-                    i,
-                )
+                let conv = ConvConfig::new(*c, out, 1);
+                make(&lateral_style, conv, "lateral_convs", i)
             })
             .collect();
         let mut fpn_convs: Vec<_> = (0..used)
-            .map(|i| make(ConvConfig::new(out, out, 3).pad(1), true, "fpn_convs", i))
+            .map(|i| {
+                let conv = ConvConfig::new(out, out, 3).pad(1);
+                make(&style, conv, "fpn_convs", i)
+            })
             .collect();
         if extra != Extra::MaxPool {
             for i in used..config.num_outs {
@@ -227,7 +202,7 @@ impl Fpn {
                     out
                 };
                 let conv = ConvConfig::new(from, out, 3).stride(2).pad(1);
-                fpn_convs.push(make(conv, true, "fpn_convs", i));
+                fpn_convs.push(make(&style, conv, "fpn_convs", i));
             }
         }
         let mut strides: Vec<_> = inputs.list[start..end].iter().map(|f| f.stride).collect();

@@ -4,6 +4,7 @@
 //! twin in `smalti-shaders`, and a file here that chooses between them by the tensor's device.
 
 pub mod augment;
+pub mod conv;
 pub mod detections;
 pub mod launch;
 pub mod preprocess;

@@ -73,7 +73,7 @@ pub fn describe() -> String {
 
     let config = Config::parse(CONFIG, "mine.py", &MapLoader::default()).expect("a good config");
     let device = burn::tensor::Device::flex();
-    let params = Params::new(&device, Mode::Inference, None);
+    let params = Params::new(&device, Mode::Fixed, None);
     let detector = smalti::model::build(&config, &registry, params.clone(), None).expect("a model");
     let batch = Batch {
         pixels: Tensor::zeros([1, 3, 64, 64], &device),

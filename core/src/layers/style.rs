@@ -1,0 +1,106 @@
+//! [`ConvStyle`]: what `conv_cfg`, `norm_cfg` and `act_cfg` say for all convolutions of a component.
+
+use super::{ActConfig, Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct};
+use super::{NormConfig, Params};
+use crate::config::{Diagnostics, Node, error_at};
+
+/// What the convolutions of a component have in common.
+#[derive(Clone, Debug, Default)]
+pub struct ConvStyle {
+    /// `conv_cfg`.
+    pub kind: ConvKind,
+    /// `norm_cfg`.
+    pub norm: Option<NormConfig>,
+    /// `act_cfg`.
+    pub act: Option<Activation>,
+}
+
+impl ConvStyle {
+    /// Reads the three keys of `node`. An absent one is as in `defaults`, `None` is none. `channels` are those that the norms are to have.
+    ///
+    /// # Errors
+    /// All that is wrong with them, each at its place.
+    pub fn read(node: &Node, defaults: ConvStyle, channels: &[usize]) -> Result<Self, Diagnostics> {
+        let mut style = defaults;
+        let mut problems = Vec::new();
+        let mut fail = |key, message: String, help: &str| {
+            problems.extend(error_at(node, key, message, help));
+        };
+        match read::<NormConfig>(node, "norm_cfg")? {
+            None => {}
+            Some(norm) => style.norm = norm,
+        }
+        if let Some(norm) = &style.norm
+            && let Err(message) = norm.check(channels)
+        {
+            fail("norm_cfg", message, "");
+        }
+        match read::<ConvLayerConfig>(node, "conv_cfg")?.map(|conv| conv.map(|c| c.conv_kind())) {
+            None => {}
+            Some(None) => style.kind = ConvKind::Plain,
+            Some(Some(Ok(kind))) => style.kind = kind,
+            Some(Some(Err(message))) => fail("conv_cfg", message, ""),
+        }
+        if let Some(act) = read::<ActConfig>(node, "act_cfg")? {
+            style.act = act.as_ref().and_then(Activation::from_config);
+            if let (Some(act), None) = (&act, style.act) {
+                let help = format!("known are {}", Activation::NAMES.join(", "));
+                fail(
+                    "act_cfg",
+                    format!("unknown activation `{}`", act.kind),
+                    &help,
+                );
+            }
+        }
+        if problems.is_empty() {
+            Ok(style)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The same with another activation.
+    pub fn act(&self, act: Option<Activation>) -> Self {
+        Self {
+            act,
+            ..self.clone()
+        }
+    }
+
+    /// The same without norms.
+    pub fn bare(&self) -> Self {
+        Self {
+            norm: None,
+            ..self.clone()
+        }
+    }
+
+    /// A convolution in this style, with the names of mmcv's `ConvModule`: `conv` and, if there is a norm, `bn` (`gn`, `in`).
+    pub fn module(&self, conv: ConvConfig, at: &Params) -> ConvNormAct {
+        let name = self.norm.as_ref().map_or("", NormConfig::abbreviation);
+        self.named(conv, at, "conv", name)
+    }
+
+    /// A convolution in this style, its tensors below `conv_name`, its norm's below `norm_name`.
+    pub fn named(
+        &self,
+        conv: ConvConfig,
+        at: &Params,
+        conv_name: impl std::fmt::Display,
+        norm_name: impl std::fmt::Display,
+    ) -> ConvNormAct {
+        let norm_at = at.at(norm_name);
+        let norm = self.norm.as_ref().map(|norm| (norm, &norm_at));
+        conv.kind(self.kind)
+            .act(self.act)
+            .init(&at.at(conv_name), norm)
+    }
+}
+
+/// `None` if the key is absent, `Some(None)` if it is None.
+fn read<T: serde::de::DeserializeOwned>(
+    node: &Node,
+    key: &str,
+) -> Result<Option<Option<T>>, Diagnostics> {
+    node.get(key).map(|node| node.read()).transpose()
+}

@@ -1,0 +1,93 @@
+//! [`Weight`] and [`Counter`]: what layers hold of the tensors in the state dict.
+
+use std::fmt;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+
+use super::Slot;
+
+/// What a layer holds of a tensor.
+#[derive(Clone)]
+pub struct Weight<const D: usize>(Held<D>);
+
+#[derive(Clone)]
+enum Held<const D: usize> {
+    Fixed(Box<Tensor<D>>),
+    /// Zeros that take no memory until they are used.
+    Zeros([usize; D], Device),
+    Live(Arc<Slot>, [usize; D]),
+}
+
+impl<const D: usize> Weight<D> {
+    pub(super) fn zeros(shape: [usize; D], device: Device) -> Self {
+        Self(Held::Zeros(shape, device))
+    }
+
+    pub(super) fn live(slot: Arc<Slot>, shape: [usize; D]) -> Self {
+        Self(Held::Live(slot, shape))
+    }
+
+    /// The tensor as it is now.
+    pub fn get(&self) -> Tensor<D> {
+        match &self.0 {
+            Held::Fixed(tensor) => (**tensor).clone(),
+            Held::Zeros(shape, device) => Tensor::zeros(*shape, device),
+            Held::Live(slot, shape) => slot.used().reshape(*shape),
+        }
+    }
+
+    /// Sets the tensor, for all that share it.
+    ///
+    /// # Panics
+    /// If the model was not built for training.
+    pub fn set(&self, value: Tensor<D>) {
+        let Held::Live(slot, shape) = &self.0 else {
+            panic!("only models built in Mode::Train have weights that change");
+        };
+        slot.set(value.reshape([shape.iter().product::<usize>()]));
+    }
+
+    /// Counts how often the tensor was set: what is computed from it holds as long as this stays.
+    pub fn version(&self) -> u64 {
+        match &self.0 {
+            Held::Live(slot, _) => slot.version(),
+            _ => 0,
+        }
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> [usize; D] {
+        match &self.0 {
+            Held::Fixed(tensor) => tensor.dims(),
+            Held::Zeros(shape, _) | Held::Live(_, shape) => *shape,
+        }
+    }
+}
+
+/// A tensor that never changes.
+impl<const D: usize> From<Tensor<D>> for Weight<D> {
+    fn from(tensor: Tensor<D>) -> Self {
+        Self(Held::Fixed(Box::new(tensor)))
+    }
+}
+
+impl<const D: usize> fmt::Debug for Weight<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Held::Live(slot, _) => slot.fmt(f),
+            _ => write!(f, "Weight{:?}", self.shape()),
+        }
+    }
+}
+
+/// What a layer holds of a [`Role::Counter`].
+#[derive(Clone, Debug)]
+pub struct Counter(pub(super) Arc<Slot>);
+
+impl Counter {
+    /// Counts one more, and gives the sum.
+    pub fn increment(&self) -> u64 {
+        self.0.increment()
+    }
+}
