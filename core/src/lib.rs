@@ -44,5 +44,6 @@ pub fn registry() -> registry::Registry {
         .extend(necks::ROWS)
         .extend(heads::ROWS)
         .extend(detectors::ROWS);
+    data::register(&mut all);
     all
 }

@@ -22,6 +22,7 @@ mod plan;
 pub mod preprocessor;
 pub mod random;
 pub mod sample;
+pub mod samplers;
 #[doc(hidden)]
 pub mod size_limits;
 pub mod structures;
@@ -33,3 +34,10 @@ pub use decode::{ColorType, DecodeOptions, decode};
 pub use meta::Meta;
 pub use picture::{Fault, Picture, PictureError};
 pub use size_limits::SizeLimits;
+
+use smalti_config::registry::Registry;
+
+/// Adds everything that this crate builds.
+pub fn register(registry: &mut Registry) {
+    samplers::register(registry);
+}

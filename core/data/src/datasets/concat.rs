@@ -156,6 +156,10 @@ impl Dataset for ConcatDataset {
         self.datasets.iter().map(|d| &**d).collect()
     }
 
+    fn ends(&self) -> Option<&[usize]> {
+        Some(&self.ends)
+    }
+
     fn notes(&self) -> &[Diagnostic] {
         &self.notes
     }

@@ -172,6 +172,11 @@ pub trait Dataset: Send + Sync + fmt::Debug {
         Vec::new()
     }
 
+    /// `cumulative_sizes` of a `ConcatDataset`: where each of its data sets ends.
+    fn ends(&self) -> Option<&[usize]> {
+        None
+    }
+
     /// `update_skip_type_keys`, for YOLOXModeSwitchHook: a `MultiImageMixDataset` leaves out these steps from now on; others pass
     /// it on to the data sets inside them.
     fn skip_types(&self, keys: &[String]) {
