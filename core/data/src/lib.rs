@@ -13,6 +13,7 @@ mod header;
 pub mod image;
 pub mod in_order;
 pub mod loader;
+pub mod lookup;
 pub mod meta;
 pub mod packed;
 pub mod picture;
@@ -31,6 +32,7 @@ pub mod trace;
 pub mod transforms;
 
 pub use decode::{ColorType, DecodeOptions, decode};
+pub use lookup::Lookup;
 pub use meta::Meta;
 pub use picture::{Fault, Picture, PictureError};
 pub use size_limits::SizeLimits;
@@ -39,5 +41,8 @@ use smalti_config::registry::Registry;
 
 /// Adds everything that this crate builds.
 pub fn register(registry: &mut Registry) {
+    registry
+        .extend(transforms::ROWS.iter().copied())
+        .extend(datasets::ROWS.iter().copied());
     samplers::register(registry);
 }

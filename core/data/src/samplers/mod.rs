@@ -68,6 +68,7 @@ pub struct Samplers;
 impl Family for Samplers {
     const KIND: &'static str = "sampler";
     type Build = fn(&Node, u64) -> Result<Box<dyn Sampler>, Diagnostics>;
+    const COMPLETE: bool = true;
     const NOT_YET: &'static [(&'static str, &'static str)] = &[
         (
             "CustomSampleSizeSampler",
@@ -88,6 +89,7 @@ pub struct BatchSamplers;
 impl Family for BatchSamplers {
     const KIND: &'static str = "batch sampler";
     type Build = fn(&Node, usize) -> Result<Box<dyn BatchSampler>, Diagnostics>;
+    const COMPLETE: bool = true;
     const NOT_YET: &'static [(&'static str, &'static str)] = &[
         (
             "MultiDataAspectRatioBatchSampler",

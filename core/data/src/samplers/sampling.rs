@@ -3,7 +3,7 @@
 use super::aspect_ratio::number_of;
 use super::{BatchSampler, BatchSamplers, Batches, DefaultSampler, Indices, Sampler, Samplers};
 use crate::datasets::{Dataset, legacy};
-use smalti_config::registry::{DEFAULT_SCOPE, Registry};
+use crate::lookup::Lookup;
 use smalti_config::{Config, Diagnostics, Node, error_at};
 
 /// A sampler and how its samples are put together.
@@ -32,35 +32,19 @@ impl Sampling {
     ///
     /// # Errors
     /// A sampler that is unknown or has wrong options; keys that exclude each other; all at once.
-    pub fn from_config(
+    pub fn read(
         config: &Config,
         split: &str,
-        registry: &Registry,
+        look: Lookup<'_>,
         seed: u64,
     ) -> Result<Self, Diagnostics> {
-        let scope = config.get("default_scope").and_then(|s| s.as_str());
         let (loader, _) = legacy::dataloader(config, split);
         let Some(loader) = loader else {
             let message = format!("the config has no `{split}_dataloader`");
             return Err(error_at(&config.root, "", message, ""));
         };
         let shuffle = split == "train";
-        Self::read(
-            &loader,
-            registry,
-            scope.unwrap_or(DEFAULT_SCOPE),
-            seed,
-            shuffle,
-        )
-    }
-
-    fn read(
-        loader: &Node,
-        registry: &Registry,
-        scope: &str,
-        seed: u64,
-        shuffle: bool,
-    ) -> Result<Self, Diagnostics> {
+        let loader = &loader;
         let mut problems = Vec::new();
         let given = |key: &str| loader.get(key).filter(|n| !n.is_none());
         let batch_size = match given("batch_size") {
@@ -82,8 +66,8 @@ impl Sampling {
         };
         let sampler = match given("sampler") {
             None => Ok(Box::new(DefaultSampler { shuffle, seed }) as Box<dyn Sampler>),
-            Some(node) => registry
-                .find::<Samplers>(node, scope)
+            Some(node) => look
+                .find::<Samplers>(node)
                 .and_then(|row| (row.build)(node, seed)),
         };
         let batch_sampler = match given("batch_sampler") {
@@ -93,8 +77,8 @@ impl Sampling {
                 let help = "say drop_last=True in the `batch_sampler`";
                 Err(error_at(loader, "drop_last", message, help))
             }
-            Some(node) => registry
-                .find::<BatchSamplers>(node, scope)
+            Some(node) => look
+                .find::<BatchSamplers>(node)
                 .and_then(|row| (row.build)(node, batch_size.max(1))),
         };
         match (sampler, batch_sampler) {

@@ -1,9 +1,9 @@
-use smalti_config::registry::Registry;
 use smalti_config::{Config, MapLoader};
 
 use super::*;
 use crate::datasets::flat::{Flat, NoFiles};
 use crate::datasets::{MetaInfo, SampleError};
+use crate::lookup::Lookup;
 use crate::sample::{DataInfo, Instance, Sample, Segmentation};
 use crate::transforms::{Context, Transform};
 use std::sync::Arc;
@@ -78,9 +78,7 @@ impl Dataset for Known {
 fn read(loader: &str) -> Result<Sampling, String> {
     let text = format!("train_dataloader = dict({loader})");
     let config = Config::parse(&text, "a.py", &MapLoader::default()).unwrap();
-    let mut registry = Registry::default();
-    register(&mut registry);
-    Sampling::from_config(&config, "train", &registry, 0)
+    Sampling::read(&config, "train", Lookup::own(), 0)
         .map_err(|e| e.iter().map(|d| format!("{d}\n")).collect())
 }
 
