@@ -48,5 +48,6 @@ pub fn registry() -> registry::Registry {
         .extend(priors::ROWS)
         .extend(box_coders::ROWS)
         .extend(detectors::ROWS);
+    data::register(&mut all);
     all
 }

@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use serde_json::json;
 use smalti::config::Severity;
+use smalti::data::Lookup;
 use smalti::data::datasets::{self, Dataset};
 use smalti::data::image::Image;
 use smalti::data::loader::{Loader, LoaderOptions};
 use smalti::data::pixels::Pixels;
 use smalti::data::random::Counter;
+use smalti::data::samplers::Sampling;
 use smalti::data::transforms::{Context, Files};
 use smalti::host::disk::Disk;
 
@@ -51,8 +53,12 @@ impl Files for Kept {
 pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     let config = args.read.load(&args.config)?;
     let disk = Disk::new();
-    let dataset = datasets::from_config(&config, &args.split, &disk);
+    let registry = smalti::registry();
+    let look = Lookup::of(&registry, &config);
+    let dataset = datasets::from_config_with(&config, &args.split, &disk, look);
     let dataset = dataset.map_err(|e| config.errors(e).to_string())?;
+    let sampling = Sampling::read(&config, &args.split, look, 0);
+    let sampling = sampling.map_err(|e| config.errors(e).to_string())?;
     let noticed = datasets::all_notes(&*dataset).into_iter();
     let warnings = noticed.filter(|d| d.severity != Severity::Note).cloned();
     tell(&config.errors(warnings.collect()).diagnostics);
@@ -83,7 +89,8 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
             }
         }
     }
-    let mut loader = Loader::new(dataset, pixels.exact(args.exact), Arc::new(files), options);
+    let loader = Loader::new(dataset, pixels.exact(args.exact), Arc::new(files), options);
+    let mut loader = loader.sampled(sampling)?;
 
     let (warm, wanted) = (args.samples / 10 + 1, args.samples);
     let mut start = Instant::now();

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use smalti::config::{Config, Diagnostic, check_commas};
+use smalti::data::{Lookup, datasets};
 use smalti::host::disk::Disk;
 use smalti::weights::Checkpoint;
 
@@ -14,9 +15,10 @@ use super::weights::load_with_bar;
 /// What is wrong with a config's model and its data sets, for `smalti config check`. What is not built yet is a note.
 pub fn check(config: &Config) -> Vec<Diagnostic> {
     let mut found = check_commas(config);
-    found.extend(smalti::model::check(config, &smalti::registry()));
-    let disk = Disk::new();
-    found.extend(smalti::data::datasets::check(config, Some(&disk)));
+    let registry = smalti::registry();
+    found.extend(smalti::model::check(config, &registry));
+    let (disk, look) = (Disk::new(), Lookup::of(&registry, config));
+    found.extend(datasets::check_with(config, Some(&disk), look));
     // A comma is found by the checks of its place too.
     let mut commas = BTreeSet::new();
     found.retain(|finding| {

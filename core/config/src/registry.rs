@@ -21,6 +21,8 @@ pub trait Family: 'static {
     const SAME_SCOPES: &'static [(&'static str, &'static str)] = &[];
     /// Names of the original that are not built here, and what to do instead.
     const NOT_YET: &'static [(&'static str, &'static str)] = &[];
+    /// Whatever the original takes is among the rows or in [`Self::NOT_YET`]: any other name, or a list of them, is a mistake.
+    const COMPLETE: bool = false;
 }
 
 /// One entry: scope, name, builder.
@@ -108,7 +110,7 @@ impl Registry {
         if let Some(error) = stray_comma(&format!("this {kind}"), node) {
             return Err(vec![error]);
         }
-        if node.as_items().is_some() {
+        if node.as_items().is_some() && !F::COMPLETE {
             let message = format!("a list of {kind}s is not supported yet");
             return Err(unsupported(node, "", message, ""));
         }
@@ -179,7 +181,10 @@ impl Registry {
         if let Some(e) = self.of::<F>().find(|e| e.name == name) {
             return error.help(format!("scope `{0}` has it: type='{0}.{name}'", e.scope));
         }
-        if let Some((_, advice)) = F::NOT_YET.iter().find(|(known, _)| *known == name) {
+        // Another project may have something else of that name.
+        let ours = self.of::<F>().any(|e| scopes.iter().any(|s| s == e.scope));
+        let mut later = F::NOT_YET.iter().filter(|_| ours);
+        if let Some((_, advice)) = later.find(|(known, _)| *known == name) {
             let error = Diagnostic::error(format!("the {kind} `{full}` is not supported yet"))
                 .kind(Kind::Unsupported)
                 .at(&node.origin, "");
@@ -189,6 +194,10 @@ impl Registry {
                 error.help(*advice)
             };
         }
+        let error = match F::COMPLETE {
+            true => error.kind(Kind::Unknown),
+            false => error,
+        };
         let known = || {
             let mut rows: Vec<_> = self
                 .of::<F>()
@@ -346,6 +355,42 @@ mod tests {
             text.contains("not supported yet") && text.contains("use FPN"),
             "{text}"
         );
+    }
+
+    #[derive(Debug)]
+    struct Transforms;
+    impl Family for Transforms {
+        const KIND: &'static str = "transform";
+        type Build = ();
+        const NOT_YET: &'static [(&'static str, &'static str)] = &[("Albu", "")];
+        const COMPLETE: bool = true;
+    }
+
+    #[test]
+    fn what_a_complete_family_does_not_know_is_a_mistake() {
+        let mut registry = registry();
+        registry.add(Row::<Transforms>::new("mmdet", "Resize", ()));
+        for (text, kind, words) in [
+            ("dict(type='Albu')", Kind::Unsupported, "not supported yet"),
+            ("dict(type='other.Albu')", Kind::Unknown, "in scope `other`"),
+            (
+                "dict(type='Grow')",
+                Kind::Unknown,
+                "known transforms are mmdet.Resize",
+            ),
+            (
+                "[dict(type='Resize')]",
+                Kind::Missing,
+                "a transform is a dict",
+            ),
+        ] {
+            let node = crate::parse_value(text).unwrap();
+            let problems = registry
+                .find::<Transforms>(&node, DEFAULT_SCOPE)
+                .unwrap_err();
+            let error = problems[0].to_string();
+            assert!(problems[0].kind == kind && error.contains(words), "{error}");
+        }
     }
 
     #[test]

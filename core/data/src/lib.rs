@@ -13,6 +13,7 @@ mod header;
 pub mod image;
 pub mod in_order;
 pub mod loader;
+pub mod lookup;
 pub mod meta;
 pub mod packed;
 pub mod picture;
@@ -22,6 +23,7 @@ mod plan;
 pub mod preprocessor;
 pub mod random;
 pub mod sample;
+pub mod samplers;
 #[doc(hidden)]
 pub mod size_limits;
 pub mod structures;
@@ -30,6 +32,17 @@ pub mod trace;
 pub mod transforms;
 
 pub use decode::{ColorType, DecodeOptions, decode};
+pub use lookup::Lookup;
 pub use meta::Meta;
 pub use picture::{Fault, Picture, PictureError};
 pub use size_limits::SizeLimits;
+
+use smalti_config::registry::Registry;
+
+/// Adds everything that this crate builds.
+pub fn register(registry: &mut Registry) {
+    registry
+        .extend(transforms::ROWS.iter().copied())
+        .extend(datasets::ROWS.iter().copied());
+    samplers::register(registry);
+}

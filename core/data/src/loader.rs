@@ -2,8 +2,9 @@
 //!
 //! A sample depends on the seed, the epoch and its position only: never on the number of workers or their speed. Its random numbers
 //! are its own ([`Generator`]), transforms that remember earlier samples see them in order
-//! ([`InOrder`](super::in_order::InOrder)), and the order is that of mmengine's DefaultSampler. A sample that fails ends the epoch or
-//! is left out and counted, as [`OnError`] says; a worker's panic is such a failure.
+//! ([`InOrder`](super::in_order::InOrder)), and the order and the batches are its [`Sampling`]'s. So an epoch can be begun in the middle
+//! ([`Loader::epoch_from`]) and goes on as if it had not been left. A sample that fails ends the epoch or is left out and counted, as
+//! [`OnError`] says; a worker's panic is such a failure.
 //!
 //! Without worker threads (and in a browser) samples are made by whoever asks for them.
 
@@ -19,6 +20,7 @@ use super::picture::Fault;
 use super::pixels::Pixels;
 use super::random::{Counter, Numpy, Random};
 use super::sample::Sample;
+use super::samplers::{DefaultSampler, Sampling};
 use super::transforms::{Context, Files, Transform};
 
 /// Where a sample's random numbers come from.
@@ -28,7 +30,7 @@ pub enum Generator {
     /// [`Counter`], by seed, epoch and position.
     #[default]
     Counter,
-    /// [`Numpy`], as after `np.random.seed(seed + epoch * samples + position)`.
+    /// [`Numpy`], as after `np.random.seed(seed + epoch * len(dataset) + position)`.
     Numpy,
 }
 
@@ -46,9 +48,9 @@ pub enum OnError {
 /// How samples are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoaderOptions {
-    /// `shuffle` of the sampler.
+    /// `shuffle` of the [`DefaultSampler`], where no other [`Sampling`] is given.
     pub shuffle: bool,
-    /// Of the order and of all random numbers.
+    /// Of that order and of all random numbers.
     pub seed: u64,
     /// `num_workers`: threads; 0 is the caller's own. A browser has none.
     pub workers: usize,
@@ -77,6 +79,7 @@ impl Default for LoaderOptions {
 pub struct Loader {
     source: Arc<Source>,
     options: LoaderOptions,
+    sampling: Sampling,
 }
 
 /// What workers share of a [`Loader`].
@@ -87,7 +90,7 @@ struct Source {
 }
 
 impl Loader {
-    /// Loads from `dataset`.
+    /// Loads from `dataset`, one sample a batch.
     pub fn new(
         dataset: Box<dyn Dataset>,
         pixels: Pixels,
@@ -102,7 +105,21 @@ impl Loader {
         Self {
             source: Arc::new(source),
             options,
+            sampling: Sampling::single(DefaultSampler {
+                shuffle: options.shuffle,
+                seed: options.seed,
+            }),
         }
+    }
+
+    /// In another order, in other batches.
+    ///
+    /// # Errors
+    /// A sampler that cannot sample from this data set: why.
+    pub fn sampled(mut self, sampling: Sampling) -> Result<Self, String> {
+        sampling.sampler.check(self.dataset())?;
+        self.sampling = sampling;
+        Ok(self)
     }
 
     /// The data set.
@@ -110,42 +127,66 @@ impl Loader {
         &*self.source.dataset
     }
 
-    /// Indices in the order of an epoch.
-    pub fn order(&self, epoch: u64) -> Vec<usize> {
-        let len = self.dataset().len();
-        if self.options.shuffle {
-            permutation(len, self.options.seed.wrapping_add(epoch))
-        } else {
-            (0..len).collect()
-        }
+    /// Indices of an epoch, by batch.
+    pub fn batches(&self, epoch: u64) -> Vec<Vec<usize>> {
+        self.sampling.batches(epoch, self.dataset())
+    }
+
+    /// `len(dataloader)`: batches of an epoch.
+    pub fn batches_per_epoch(&self) -> usize {
+        self.sampling.number(self.dataset())
     }
 
     /// The samples of an epoch. Dropping it ends its threads, after the samples that they are at.
     pub fn epoch(&mut self, epoch: u64) -> Epoch<'_> {
-        let order = self.order(epoch);
-        for kept in orders(self.dataset()) {
-            kept.begin(0);
+        self.epoch_from(epoch, 0)
+    }
+
+    /// Those of an epoch from a batch on: the same as if the batches before it had been taken. Where transforms remember earlier samples
+    /// (CachedMosaic), those are made again to be remembered, but for their last step on pixels.
+    pub fn epoch_from(&mut self, epoch: u64, batch: usize) -> Epoch<'_> {
+        let batches = self.batches(epoch);
+        let ends = batches.iter().scan(0, |end, batch| {
+            *end += batch.len();
+            Some(*end)
+        });
+        let ends: Vec<usize> = ends.collect();
+        let first = match batch.checked_sub(1) {
+            None => 0,
+            Some(before) => ends.get(before).or(ends.last()).copied().unwrap_or(0),
+        };
+        let kept = orders(self.dataset());
+        let start = if kept.is_empty() { first } else { 0 };
+        for kept in kept {
+            kept.begin(start as u64);
         }
         let ahead = self
             .options
             .workers
             .max(1)
             .saturating_mul(self.options.prefetch.max(1));
+        let state = State {
+            begun: start,
+            taken: start,
+            ..State::default()
+        };
         let shared = Arc::new(Shared {
             source: self.source.clone(),
             options: self.options,
             epoch,
-            order,
+            order: batches.concat(),
+            first,
             ahead,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: Condvar::new(),
         });
         let mut epoch = Epoch {
             _loader: self,
             shared,
+            ends,
             #[cfg(not(target_arch = "wasm32"))]
             threads: Vec::new(),
-            position: 0,
+            position: start,
             summary: Summary::default(),
         };
         epoch.start();
@@ -167,6 +208,8 @@ struct Shared {
     options: LoaderOptions,
     epoch: u64,
     order: Vec<usize>,
+    /// The first position that is wanted; those before it are only remembered.
+    first: usize,
     /// Samples that may be begun before the first of them is taken.
     #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
     ahead: usize,
@@ -233,7 +276,7 @@ impl Shared {
         let mut random: Box<dyn Random> = match random {
             Generator::Counter => Box::new(Counter::keyed(seed, self.epoch, position as u64)),
             Generator::Numpy => {
-                let before = self.epoch.wrapping_mul(self.order.len() as u64);
+                let before = self.epoch.wrapping_mul(self.source.dataset.len() as u64);
                 let number = before.wrapping_add(position as u64);
                 Box::new(Numpy::new(seed.wrapping_add(number)))
             }
@@ -246,6 +289,9 @@ impl Shared {
             let info = source.dataset.info(self.order[position]);
             SampleError::new(&info, Fault::Transform("the pipeline dropped it".into()))
         })?;
+        if position < self.first {
+            return Ok(sample);
+        }
         // here, beside the others, not where it is used
         let image = source.pixels.done(&sample.image);
         sample.image = image.map_err(|problem| SampleError::new(&sample.info, problem))?;
@@ -258,6 +304,8 @@ pub struct Epoch<'a> {
     /// One epoch at a time: transforms remember samples of one order.
     _loader: &'a mut Loader,
     shared: Arc<Shared>,
+    /// Where each batch ends.
+    ends: Vec<usize>,
     #[cfg(not(target_arch = "wasm32"))]
     threads: Vec<std::thread::JoinHandle<()>>,
     position: usize,
@@ -270,23 +318,26 @@ impl Epoch<'_> {
         &self.summary
     }
 
-    /// Lists of `size` samples; the last may be shorter, and is left out if `drop_last`.
-    pub fn batches(
-        &mut self,
-        size: usize,
-        drop_last: bool,
-    ) -> impl Iterator<Item = Result<Vec<Sample>, SampleError>> {
+    /// The batches that are left. One of which samples were left out is smaller; one without any is left out.
+    pub fn batches(&mut self) -> impl Iterator<Item = Result<Vec<Sample>, SampleError>> {
         std::iter::from_fn(move || {
-            let mut batch = Vec::with_capacity(size.min(self.shared.order.len()));
-            while batch.len() < size.max(1) {
-                match self.next() {
-                    Some(Ok(sample)) => batch.push(sample),
-                    Some(Err(error)) => return Some(Err(error)),
-                    None if batch.is_empty() || drop_last => return None,
-                    None => break,
+            let mut batch = Vec::new();
+            loop {
+                let position = self.position.max(self.shared.first);
+                let at = self.ends.partition_point(|end| *end <= position);
+                let end = *self.ends.get(at)?;
+                batch.reserve(end - position);
+                while self.position < end {
+                    match self.next_before(end) {
+                        Some(Ok(sample)) => batch.push(sample),
+                        Some(Err(error)) => return Some(Err(error)),
+                        None => break,
+                    }
+                }
+                if !batch.is_empty() {
+                    return Some(Ok(batch));
                 }
             }
-            Some(Ok(batch))
         })
     }
 
@@ -343,13 +394,15 @@ impl Epoch<'_> {
     }
 }
 
-impl Iterator for Epoch<'_> {
-    type Item = Result<Sample, SampleError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while self.position < self.shared.order.len() {
+impl Epoch<'_> {
+    /// The next sample that can be made, if its position is before `end`.
+    fn next_before(&mut self, end: usize) -> Option<Result<Sample, SampleError>> {
+        while self.position < end {
             let made = self.made();
             self.position += 1;
+            if self.position <= self.shared.first {
+                continue;
+            }
             match made {
                 Ok(sample) => {
                     self.summary.made += 1;
@@ -366,6 +419,14 @@ impl Iterator for Epoch<'_> {
             }
         }
         None
+    }
+}
+
+impl Iterator for Epoch<'_> {
+    type Item = Result<Sample, SampleError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_before(self.shared.order.len())
     }
 }
 
@@ -424,34 +485,14 @@ fn orders(dataset: &dyn Dataset) -> Vec<&dyn Order> {
     found
 }
 
-/// `torch.randperm(len)` after `manual_seed(seed)`, which shares its generator with numpy.
-fn permutation(len: usize, seed: u64) -> Vec<usize> {
-    let mut words = Numpy::new(seed);
-    let mut order: Vec<usize> = (0..len).collect();
-    for i in 0..len.saturating_sub(1) {
-        order.swap(i, i + words.word() as usize % (len - i));
-    }
-    order
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::datasets::MetaInfo;
     use super::super::datasets::flat::{Flat, NoFiles, steps};
     use super::super::sample::DataInfo;
+    use super::super::samplers::{InTurn, InfiniteSampler};
     use super::super::transforms::Outcome;
     use super::*;
-
-    #[test]
-    fn orders_as_torch() {
-        // torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-        assert_eq!(permutation(10, 0), [4, 1, 7, 5, 3, 9, 0, 8, 6, 2]);
-        assert_eq!(permutation(7, 42), [1, 6, 3, 5, 4, 0, 2]);
-        assert_eq!(permutation(5, u64::MAX), [1, 3, 4, 2, 0]);
-        let long = permutation(1000, 12_345_678_901);
-        assert_eq!(long[..6], [866, 681, 425, 528, 647, 42]);
-        assert!(permutation(0, 3).is_empty());
-    }
 
     /// Takes another picture where the pipeline drops one, as MMDetection's data sets do.
     #[derive(Debug)]
@@ -651,16 +692,87 @@ mod tests {
             workers: 2,
             ..LoaderOptions::default()
         };
-        let mut loader = loader(Flat::new(&[[2, 2]; 5]), options);
+        let in_turn = |drop_last| Sampling {
+            batch_sampler: Box::new(InTurn {
+                batch_size: 2,
+                drop_last,
+            }),
+            ..Sampling::single(DefaultSampler {
+                shuffle: false,
+                seed: 0,
+            })
+        };
         for (drop_last, expected) in [(false, vec![2, 2, 1]), (true, vec![2, 2])] {
+            let loader = loader(Flat::new(&[[2, 2]; 5]), options);
+            let mut loader = loader.sampled(in_turn(drop_last)).unwrap();
+            assert_eq!(loader.batches_per_epoch(), expected.len());
             let mut epoch = loader.epoch(0);
-            let sizes: Vec<_> = epoch
-                .batches(2, drop_last)
-                .map(|b| b.unwrap().len())
-                .collect();
+            let sizes: Vec<_> = epoch.batches().map(|b| b.unwrap().len()).collect();
             assert_eq!(sizes, expected);
         }
-        let mut none = self::loader(Flat::new(&[]), options);
-        assert_eq!(none.epoch(0).batches(2, false).count(), 0);
+        let mut none = loader(Flat::new(&[]), options);
+        assert_eq!(none.epoch(0).batches().count(), 0);
+
+        // those that fail make their batch smaller, and do not move the others
+        let mut pictures = Flat::new(&[[2, 2]; 7]);
+        pictures.broken = vec![1, 2, 3];
+        let skip = LoaderOptions {
+            on_error: OnError::Skip,
+            ..options
+        };
+        let mut lenient = loader(pictures, skip).sampled(in_turn(false)).unwrap();
+        let mut epoch = lenient.epoch(0);
+        let found: Vec<Vec<usize>> = epoch
+            .batches()
+            .map(|b| b.unwrap().iter().map(|s| s.info.index).collect())
+            .collect();
+        assert_eq!(found, [vec![0], vec![4, 5], vec![6]]);
+    }
+
+    #[test]
+    fn resumed_in_the_middle() {
+        let broken = [2, 30];
+        let options = |workers| LoaderOptions {
+            seed: 3,
+            workers,
+            on_error: OnError::Skip,
+            ..LoaderOptions::default()
+        };
+        let make = |workers, plain: bool| {
+            let mut pictures = cached(&broken);
+            if plain {
+                pictures.0.pipeline.truncate(1);
+            }
+            let batches = Sampling {
+                batch_sampler: Box::new(InTurn {
+                    batch_size: 4,
+                    drop_last: false,
+                }),
+                ..Sampling::single(InfiniteSampler {
+                    shuffle: true,
+                    seed: 5,
+                })
+            };
+            loader(pictures, options(workers)).sampled(batches).unwrap()
+        };
+        // with transforms that remember, and without
+        for plain in [false, true] {
+            let taken = |loader: &mut Loader, first: usize| -> Vec<Vec<Print>> {
+                let mut epoch = loader.epoch_from(1, first);
+                let batches = epoch.batches().map(|b| b.unwrap());
+                batches
+                    .map(|b| b.into_iter().map(print).collect())
+                    .collect()
+            };
+            let expected = taken(&mut make(0, plain), 0);
+            assert_eq!(expected.len(), 10);
+            for workers in [0, 1, 2, 5] {
+                for first in [0, 1, 6, 10, 12] {
+                    let found = taken(&mut make(workers, plain), first);
+                    let rest = expected.get(first..).unwrap_or_default();
+                    assert!(found == rest, "{workers} workers, from batch {first}");
+                }
+            }
+        }
     }
 }

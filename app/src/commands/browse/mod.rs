@@ -14,6 +14,7 @@ use std::sync::mpsc;
 
 use clap::{Args, ValueEnum, ValueHint};
 use indicatif::{ProgressBar, ProgressStyle};
+use smalti::data::Lookup;
 use smalti::data::datasets::{self, Dataset};
 use smalti::data::draws_file::{self, Replayable};
 use smalti::data::pixels::Pixels;
@@ -146,7 +147,9 @@ pub fn run(args: &BrowseArgs) -> Result<ExitCode, String> {
         false => None,
     };
     let disk = Disk::new();
-    let dataset = datasets::from_config(&config, args.split.name(), &disk)
+    let registry = smalti::registry();
+    let look = Lookup::of(&registry, &config);
+    let dataset = datasets::from_config_with(&config, args.split.name(), &disk, look)
         .map_err(|e| config.errors(e).to_string())?;
     let noticed = datasets::all_notes(&*dataset)
         .into_iter()

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use super::paths::below;
 use super::table::{Row, Table};
 use super::tally::{Found, OnBroken, Tally, note, thousands};
-use super::{Built, Dataset, MetaInfo, Noticed, SampleError, Skipped, Source, pipeline, unloaded};
+use super::{Built, Dataset, MetaInfo, Noticed, SampleError, Skipped, Source, unloaded};
 use crate::decode::DecodeOptions;
 use crate::picture::Fault;
 use crate::sample::{DataInfo, Sample};
@@ -117,9 +117,7 @@ impl<'a> Setup<'a> {
         let node = source.node;
         let mut problems = Vec::new();
         let options = node.read::<Options>().map_err(|p| problems.extend(p)).ok();
-        let steps = pipeline(node, source.kind)
-            .map_err(|p| problems.extend(p))
-            .ok();
+        let steps = source.pipeline().map_err(|p| problems.extend(p)).ok();
         problems.extend(steps.as_ref().and_then(|steps| unloaded(node, steps)));
         let mut notes = Noticed::new(source);
         if let Some(options) = &options {

@@ -4,12 +4,20 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::{legacy, make, stray_loader};
+use crate::lookup::Lookup;
+use crate::samplers::Sampling;
 use crate::transforms::Files;
 use smalti_config::{Config, Diagnostic, Kind, Node, Severity};
 
 /// Findings for the data sets of `train`, `val` and `test`: errors with their places, and notes on keys of MMDetection 2.x and on what
 /// MMDetection has and we do not. No annotation file and no picture is read; `files` are for files of class names, if they may be read.
+/// Names are those of this crate.
 pub fn check(config: &Config, files: Option<&dyn Files>) -> Vec<Diagnostic> {
+    check_with(config, files, Lookup::own())
+}
+
+/// As [`check`], with names of other crates too.
+pub fn check_with(config: &Config, files: Option<&dyn Files>, look: Lookup<'_>) -> Vec<Diagnostic> {
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
     for split in ["train", "val", "test"] {
         let (loader, mut notes) = legacy::dataloader(config, split);
@@ -18,13 +26,18 @@ pub fn check(config: &Config, files: Option<&dyn Files>) -> Vec<Diagnostic> {
             continue;
         };
         let log = RefCell::default();
-        let built = make(dataset, None, files, Vec::new(), &log);
+        let built = make(dataset, look, None, files, Vec::new(), &log);
         notes.extend(log.into_inner());
         let problems = built.err().unwrap_or_default();
         if split == "train" && problems.is_empty() {
             notes.extend(unlabelled(dataset));
         }
         notes.extend(problems);
+        notes.extend(
+            Sampling::read(config, split, look, 0)
+                .err()
+                .unwrap_or_default(),
+        );
         notes.extend(normalization(dataset, config));
         for mut finding in notes {
             // A config for inference alone may name no annotation file.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::concat::no_sample;
-use super::{Built, Dataset, MetaInfo, SampleError, Source, nested};
+use super::{Built, Dataset, MetaInfo, SampleError, Source};
 use crate::sample::{DataInfo, Sample};
 use crate::transforms::{Context, Transform};
 use smalti_config::{Diagnostic, Node, error_at};
@@ -46,7 +46,7 @@ pub(super) fn build(source: &Source<'_>) -> Built {
     if !(options.oversample_thr.is_finite() && options.oversample_thr >= 0.0) {
         return Err(wrong("`oversample_thr` is a fraction of the pictures"));
     }
-    let Some(dataset) = nested(&options.dataset, source)? else {
+    let Some(dataset) = source.nested(&options.dataset)? else {
         return Ok(None);
     };
     let indices = repeated(&*dataset, options.oversample_thr);

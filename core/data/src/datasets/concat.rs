@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Built, Dataset, MetaInfo, SampleError, Source, nested};
+use super::{Built, Dataset, MetaInfo, SampleError, Source};
 use crate::picture::Fault;
 use crate::sample::{DataInfo, Sample};
 use crate::transforms::{Context, Transform};
@@ -52,7 +52,7 @@ pub(super) fn build(source: &Source<'_>) -> Built {
     };
     let (mut datasets, mut problems) = (Vec::new(), Vec::new());
     for node in &options.datasets {
-        match nested(node, source) {
+        match source.nested(node) {
             Ok(dataset) => datasets.extend(dataset),
             Err(found) => problems.extend(found),
         }
@@ -154,6 +154,10 @@ impl Dataset for ConcatDataset {
 
     fn children(&self) -> Vec<&dyn Dataset> {
         self.datasets.iter().map(|d| &**d).collect()
+    }
+
+    fn ends(&self) -> Option<&[usize]> {
+        Some(&self.ends)
     }
 
     fn notes(&self) -> &[Diagnostic] {

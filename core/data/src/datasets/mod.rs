@@ -41,16 +41,15 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::lookup::Lookup;
 use super::picture::Fault;
 use super::sample::{DataInfo, Sample};
 use super::transforms::{self, Context, Files, Transform};
-use smalti_config::{
-    Config, Diagnostic, Diagnostics, Kind, Node, Severity, error_at, nearest, stray_comma,
-    unsupported,
-};
+use smalti_config::registry::{Family, Row};
+use smalti_config::{Config, Diagnostic, Diagnostics, Kind, Node, Severity, error_at, stray_comma};
 
 pub use base::BaseDetDataset;
-pub use check::check;
+pub use check::{check, check_with};
 pub use class_balanced::ClassBalancedDataset;
 pub(super) use coco_file::listed;
 pub use concat::ConcatDataset;
@@ -172,6 +171,11 @@ pub trait Dataset: Send + Sync + fmt::Debug {
         Vec::new()
     }
 
+    /// `cumulative_sizes` of a `ConcatDataset`: where each of its data sets ends.
+    fn ends(&self) -> Option<&[usize]> {
+        None
+    }
+
     /// `update_skip_type_keys`, for YOLOXModeSwitchHook: a `MultiImageMixDataset` leaves out these steps from now on; others pass
     /// it on to the data sets inside them.
     fn skip_types(&self, keys: &[String]) {
@@ -256,86 +260,164 @@ impl<'a> Noticed<'a> {
 }
 
 /// `None` where only the config is checked.
-type Built = Result<Option<Box<dyn Dataset>>, Diagnostics>;
+pub type Built = Result<Option<Box<dyn Dataset>>, Diagnostics>;
 
 /// What a data set is built from.
-struct Source<'a> {
+pub struct Source<'a> {
     node: &'a Node,
     kind: &'static str,
     /// `None`: nothing is read, only the config is checked.
     files: Option<&'a dyn Files>,
     /// Where files of class names are, also if only the config is checked.
     names: Option<&'a dyn Files>,
+    /// Where data sets and transforms inside it are looked up.
+    look: Lookup<'a>,
     /// What its keys were mapped to.
     notes: Vec<Diagnostic>,
     /// All of those so far.
     log: &'a RefCell<Vec<Diagnostic>>,
 }
 
-type Build = fn(&Source<'_>) -> Built;
+impl<'a> Source<'a> {
+    /// Its config.
+    pub fn node(&self) -> &'a Node {
+        self.node
+    }
 
-/// `type` and builder, by name.
-const TABLE: &[(&str, Build)] = &[
-    ("CityscapesDataset", cityscapes::build),
-    ("ClassBalancedDataset", class_balanced::build),
-    ("CocoDataset", coco::build),
-    ("ConcatDataset", concat::build),
-    ("DeepFashionDataset", deep_fashion::build),
-    ("LVISDataset", lvis::build_v05),
-    ("LVISV05Dataset", lvis::build_v05),
-    ("LVISV1Dataset", lvis::build_v1),
-    ("MultiImageMixDataset", multi_image_mix::build),
-    ("Objects365V1Dataset", objects365::build_v1),
-    ("Objects365V2Dataset", objects365::build_v2),
-    ("RepeatDataset", repeat::build),
-    ("VOCDataset", voc::build),
-    ("WIDERFaceDataset", wider_face::build),
-    ("XMLDataset", xml_style::build),
+    /// Where its files are. `None`: nothing is read, only the config is checked.
+    pub fn files(&self) -> Option<&'a dyn Files> {
+        self.files
+    }
+
+    /// Where names are looked up.
+    pub fn look(&self) -> Lookup<'a> {
+        self.look
+    }
+
+    /// Builds a data set inside it.
+    ///
+    /// # Errors
+    /// As [`build`].
+    pub fn nested(&self, node: &Node) -> Built {
+        make(
+            node,
+            self.look,
+            self.files,
+            self.names,
+            Vec::new(),
+            self.log,
+        )
+    }
+
+    /// Its pipeline, in which a transform that mixes pictures is an error.
+    ///
+    /// # Errors
+    /// Everything wrong in it.
+    pub fn pipeline(&self) -> Result<Vec<Box<dyn Transform>>, Diagnostics> {
+        pipeline(self)
+    }
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source({})", self.kind)
+    }
+}
+
+/// The kind `data set` of the registry.
+#[derive(Clone, Copy, Debug)]
+pub struct Datasets;
+
+impl Family for Datasets {
+    const KIND: &'static str = "data set";
+    type Build = fn(&Source<'_>) -> Built;
+    const SAME_SCOPES: &'static [(&'static str, &'static str)] = &[("mmengine", "mmdet")];
+    const NOT_YET: &'static [(&'static str, &'static str)] = NOT_YET;
+    const COMPLETE: bool = true;
+}
+
+const fn row(name: &'static str, build: fn(&Source<'_>) -> Built) -> Row<Datasets> {
+    Row::new("mmdet", name, build)
+}
+
+/// The table.
+pub const ROWS: &[Row<Datasets>] = &[
+    row("CityscapesDataset", cityscapes::build),
+    row("ClassBalancedDataset", class_balanced::build),
+    row("CocoDataset", coco::build),
+    row("ConcatDataset", concat::build),
+    row("DeepFashionDataset", deep_fashion::build),
+    row("LVISDataset", lvis::build_v05),
+    row("LVISV05Dataset", lvis::build_v05),
+    row("LVISV1Dataset", lvis::build_v1),
+    row("MultiImageMixDataset", multi_image_mix::build),
+    row("Objects365V1Dataset", objects365::build_v1),
+    row("Objects365V2Dataset", objects365::build_v2),
+    row("RepeatDataset", repeat::build),
+    row("VOCDataset", voc::build),
+    row("WIDERFaceDataset", wider_face::build),
+    row("XMLDataset", xml_style::build),
 ];
 
+/// What to do about those of mmdet 3.3 that are not read.
+const CONVERT: &str = "convert it to COCO's form";
+
 /// Those of mmdet 3.3 that are not read: a config that names one may be right.
-const NOT_YET: &[&str] = &[
-    "ADE20KInstanceDataset",
-    "ADE20KPanopticDataset",
-    "ADE20KSegDataset",
-    "BaseDetDataset",
-    "BaseSegDataset",
-    "BaseVideoDataset",
-    "CocoCaptionDataset",
-    "CocoPanopticDataset",
-    "CocoSegDataset",
-    "CrowdHumanDataset",
-    "DODDataset",
-    "DSDLDetDataset",
-    "Flickr30kDataset",
-    "MDETRStyleRefCocoDataset",
-    "MOTChallengeDataset",
-    "ODVGDataset",
-    "OpenImagesChallengeDataset",
-    "OpenImagesDataset",
-    "ReIDDataset",
-    "RefCocoDataset",
-    "V3DetDataset",
-    "YouTubeVISDataset",
-    "iSAIDDataset",
+const NOT_YET: &[(&str, &str)] = &[
+    ("ADE20KInstanceDataset", CONVERT),
+    ("ADE20KPanopticDataset", CONVERT),
+    ("ADE20KSegDataset", CONVERT),
+    ("BaseDetDataset", CONVERT),
+    ("BaseSegDataset", CONVERT),
+    ("BaseVideoDataset", CONVERT),
+    ("CocoCaptionDataset", CONVERT),
+    ("CocoPanopticDataset", CONVERT),
+    ("CocoSegDataset", CONVERT),
+    ("CrowdHumanDataset", CONVERT),
+    ("DODDataset", CONVERT),
+    ("DSDLDetDataset", CONVERT),
+    ("Flickr30kDataset", CONVERT),
+    ("MDETRStyleRefCocoDataset", CONVERT),
+    ("MOTChallengeDataset", CONVERT),
+    ("ODVGDataset", CONVERT),
+    ("OpenImagesChallengeDataset", CONVERT),
+    ("OpenImagesDataset", CONVERT),
+    ("ReIDDataset", CONVERT),
+    ("RefCocoDataset", CONVERT),
+    ("V3DetDataset", CONVERT),
+    ("YouTubeVISDataset", CONVERT),
+    ("iSAIDDataset", CONVERT),
 ];
 
 /// Reads a `dict(type=...)` and the annotation files that it names. Keys of MMDetection 2.x are mapped, with notes
-/// ([`Dataset::notes`], [`all_notes`]).
+/// ([`Dataset::notes`], [`all_notes`]). Names are those of this crate.
 ///
 /// # Errors
 /// Whatever is wrong with the config, with its place, all at once; a file that cannot be read; a data set without pictures.
 pub fn build(node: &Node, files: &dyn Files) -> Result<Box<dyn Dataset>, Diagnostics> {
-    read(node, files, Vec::new())
+    build_with(node, files, Lookup::own())
+}
+
+/// As [`build`], with names of other crates too.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with(
+    node: &Node,
+    files: &dyn Files,
+    look: Lookup<'_>,
+) -> Result<Box<dyn Dataset>, Diagnostics> {
+    read(node, files, look, Vec::new())
 }
 
 fn read(
     node: &Node,
     files: &dyn Files,
+    look: Lookup<'_>,
     notes: Vec<Diagnostic>,
 ) -> Result<Box<dyn Dataset>, Diagnostics> {
     let log = RefCell::default();
-    let built = make(node, Some(files), Some(files), notes, &log);
+    let built = make(node, look, Some(files), Some(files), notes, &log);
     let missing = || error_at(node, "type", "no data set was built", "");
     built
         .and_then(|built| built.ok_or_else(missing))
@@ -349,7 +431,8 @@ fn read(
         })
 }
 
-/// Reads the data set of `train`, `val` or `test`: `{split}_dataloader.dataset`, or `data.{split}` of MMDetection 2.x.
+/// Reads the data set of `train`, `val` or `test`: `{split}_dataloader.dataset`, or `data.{split}` of MMDetection 2.x. Names are those
+/// of this crate.
 ///
 /// # Errors
 /// As [`build`]; and if there is none.
@@ -357,6 +440,19 @@ pub fn from_config(
     config: &Config,
     split: &str,
     files: &dyn Files,
+) -> Result<Box<dyn Dataset>, Diagnostics> {
+    from_config_with(config, split, files, Lookup::own())
+}
+
+/// As [`from_config`], with names of other crates too.
+///
+/// # Errors
+/// As [`from_config`].
+pub fn from_config_with(
+    config: &Config,
+    split: &str,
+    files: &dyn Files,
+    look: Lookup<'_>,
 ) -> Result<Box<dyn Dataset>, Diagnostics> {
     let (loader, notes) = legacy::dataloader(config, split);
     if let Some(error) = stray_loader(loader.as_ref(), split) {
@@ -371,7 +467,7 @@ pub fn from_config(
             "name train, val or test",
         ));
     };
-    read(dataset, files, notes)
+    read(dataset, files, look, notes)
 }
 
 /// The error of `train_dataloader = dict(...),`.
@@ -379,13 +475,9 @@ fn stray_loader(loader: Option<&Node>, split: &str) -> Option<Diagnostic> {
     stray_comma(&format!("`{split}_dataloader`"), loader?)
 }
 
-/// A data set inside another one.
-fn nested(node: &Node, outer: &Source<'_>) -> Built {
-    make(node, outer.files, outer.names, Vec::new(), outer.log)
-}
-
 fn make(
     node: &Node,
+    look: Lookup<'_>,
     files: Option<&dyn Files>,
     names: Option<&dyn Files>,
     mut notes: Vec<Diagnostic>,
@@ -397,54 +489,21 @@ fn make(
     let (node, mapped) = legacy::dataset(node);
     notes.extend(mapped);
     log.borrow_mut().extend(notes.iter().cloned());
-    let Some(kind) = node.get("type").and_then(Node::as_type) else {
-        let found = format!(
-            "a data set is a dict with a `type`, found {}",
-            node.type_name()
-        );
-        return Err(error_at(
-            &node,
-            "",
-            found,
-            "for example dict(type='CocoDataset', ...)",
-        ));
-    };
-    let (scope, name) = kind.rsplit_once('.').unwrap_or(("mmdet", &kind));
-    let ours = matches!(scope.split('.').next(), Some("mmdet" | "mmengine"));
-    if let Some((kind, build)) = TABLE.iter().find(|(known, _)| ours && *known == name) {
-        let source = Source {
-            node: &node,
-            kind,
-            files,
-            names,
-            notes,
-            log,
-        };
-        return build(&source);
-    }
-    if ours && NOT_YET.contains(&name) {
-        let message = format!("the data set `{kind}` is not supported yet");
-        return Err(unsupported(
-            &node,
-            "type",
-            message,
-            "convert it to COCO's form",
-        ));
-    }
-    let names = || TABLE.iter().map(|(name, _)| *name);
-    let list: Vec<&str> = names().collect();
-    let known = format!("known are: {}", list.join(", "));
-    let help = match nearest(name, names()) {
-        Some(near) if ours => format!("did you mean `{near}`? {known}"),
-        _ => known,
-    };
-    let mut problems = error_at(&node, "type", format!("no data set `{kind}`"), &help);
-    problems.iter_mut().for_each(|p| p.kind = Kind::Unknown);
-    Err(problems)
+    let row = look.find::<Datasets>(&node)?;
+    (row.build)(&Source {
+        node: &node,
+        kind: row.name,
+        files,
+        names,
+        look,
+        notes,
+        log,
+    })
 }
 
 /// The pipeline of a data set. Transforms that mix pictures belong to a `MultiImageMixDataset`, and there not into another transform.
-fn pipeline(node: &Node, kind: &str) -> Result<Vec<Box<dyn Transform>>, Diagnostics> {
+fn pipeline(source: &Source<'_>) -> Result<Vec<Box<dyn Transform>>, Diagnostics> {
+    let (node, kind) = (source.node, source.kind);
     fn mixing(step: &dyn Transform) -> Option<&'static str> {
         if step.needs_mix() {
             return Some(step.name());
@@ -455,14 +514,14 @@ fn pipeline(node: &Node, kind: &str) -> Result<Vec<Box<dyn Transform>>, Diagnost
         return Ok(Vec::new());
     };
     let Some(items) = list.as_items() else {
-        return transforms::build_all(Some(list));
+        return source.look.transforms(Some(list));
     };
     if let Some(error) = transforms::list_in_a_tuple(list) {
         return Err(vec![error]);
     }
     let (mut steps, mut problems) = (Vec::new(), Vec::new());
     for item in items {
-        let step = match transforms::build(item) {
+        let step = match source.look.transform(item) {
             Ok(step) => step,
             Err(found) => {
                 problems.extend(found);

@@ -8,9 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
 
-use super::{
-    Built, Dataset, MetaInfo, Others, SampleError, Source, caught, nested, pipeline, unloaded,
-};
+use super::{Built, Dataset, MetaInfo, Others, SampleError, Source, caught, unloaded};
 use crate::picture::Fault;
 use crate::sample::{DataInfo, Sample};
 use crate::transforms::{Context, Transform};
@@ -43,14 +41,12 @@ pub(super) fn build(source: &Source<'_>) -> Built {
     let node = source.node;
     let mut problems = Vec::new();
     let options = node.read::<Options>().map_err(|p| problems.extend(p)).ok();
-    let steps = pipeline(node, source.kind)
-        .map_err(|p| problems.extend(p))
-        .ok();
+    let steps = source.pipeline().map_err(|p| problems.extend(p)).ok();
     // Where the data set inside loads nothing, this pipeline has to.
     if node.get("dataset").is_some_and(|inner| !has_steps(inner)) {
         problems.extend(steps.as_ref().and_then(|steps| unloaded(node, steps)));
     }
-    let inner = node.get("dataset").map(|inner| nested(inner, source));
+    let inner = node.get("dataset").map(|inner| source.nested(inner));
     let inner = inner.and_then(|made| made.map_err(|p| problems.extend(p)).ok());
     let (Some(options), Some(steps), Some(inner), true) =
         (options, steps, inner, problems.is_empty())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::concat::no_sample;
-use super::{Built, Dataset, MetaInfo, SampleError, Source, nested};
+use super::{Built, Dataset, MetaInfo, SampleError, Source};
 use crate::sample::{DataInfo, Sample};
 use crate::transforms::{Context, Transform};
 use smalti_config::{Diagnostic, Node, error_at};
@@ -36,7 +36,7 @@ pub(super) fn build(source: &Source<'_>) -> Built {
             "",
         ));
     }
-    let Some(dataset) = nested(&options.dataset, source)? else {
+    let Some(dataset) = source.nested(&options.dataset)? else {
         return Ok(None);
     };
     let Some(len) = dataset.len().checked_mul(options.times) else {

@@ -337,7 +337,7 @@ fn errors_name_the_cause() {
     fails(
         &CATS.replace("CocoDataset", "CocoDatset"),
         &one,
-        "did you mean `CocoDataset`?",
+        "did you mean type='mmdet.CocoDataset'?",
     );
     fails(
         &CATS.replace("CocoDataset", "V3DetDataset"),
@@ -1194,7 +1194,7 @@ test_dataloader = val_dataloader
     for expected in [
         "error: `Mosaic` mixes several pictures, which `CocoDataset` does not give it\n --> a.py:4:15",
         "help: move it into a MultiImageMixDataset: dataset=dict(type='MultiImageMixDataset', dataset=dict(type='CocoDataset', ...",
-        "did you mean `RandomFlip`?",
+        "did you mean type='mmdet.RandomFlip'?",
         "note: the transform `Albu` is not supported yet",
         "error: `MixUp` mixes several pictures, which `RandomApply` cannot give it",
         "size_divisr",

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::Transform;
 use super::random_choice::{Pipelines, RandomChoice};
+use crate::lookup::Lookup;
 use smalti_config::{Diagnostics, Dict, Node, Value, error_at};
 
 /// The paper's policies: transform, chance, level.
@@ -44,7 +45,7 @@ struct Config {
     _prob: Option<Node>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, look: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let policies = match &config.policies {
         Some(given) => lists(node, "policies", given)?.to_vec(),
@@ -52,7 +53,7 @@ pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
     };
     Ok(Box::new(RandomChoice {
         name: "AutoAugment",
-        pipelines: Pipelines::read(node, "policies", &policies)?,
+        pipelines: Pipelines::read(look, node, "policies", &policies)?,
     }))
 }
 

@@ -9,8 +9,9 @@ use std::mem;
 
 use serde::Deserialize;
 
-use super::compose::{all, steps};
+use super::compose::all;
 use super::{Context, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::sample::Sample;
 use smalti_config::{Diagnostics, Node, Value, error_at, unsupported};
@@ -115,23 +116,29 @@ struct Broadcaster {
     share_random_params: Option<bool>,
 }
 
-pub(super) fn key_mapper(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn key_mapper(
+    node: &Node,
+    look: &Lookup<'_>,
+) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Mapper = node.read()?;
     check(node, &config.mapping, &config.remapping, config.auto_remap)?;
     Ok(Box::new(TransformBroadcaster {
         name: "KeyMapper",
-        steps: config.transforms.as_ref().map_or(Ok(Vec::new()), steps)?,
+        steps: config
+            .transforms
+            .as_ref()
+            .map_or(Ok(Vec::new()), |t| look.steps(t))?,
         broadcast: false,
         share: false,
     }))
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, look: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Broadcaster = node.read()?;
     check(node, &config.mapping, &config.remapping, config.auto_remap)?;
     Ok(Box::new(TransformBroadcaster {
         name: "TransformBroadcaster",
-        steps: steps(&config.transforms)?,
+        steps: look.steps(&config.transforms)?,
         broadcast: true,
         share: config.share_random_params.unwrap_or(false),
     }))

@@ -14,6 +14,7 @@ use super::mix_up::{MixUp, MixUpDrawn, Options};
 use super::mixing::{PadVal, probability};
 use super::{Context, Others, Outcome, Transform};
 use crate::in_order::{InOrder, Order};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::random::Random;
 use crate::sample::Sample;
@@ -40,7 +41,7 @@ pub struct CachedMixUpDrawn {
     pub mix: MixUpDrawn,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     Ok(Box::new(CachedMixUp::read(node)?))
 }
 

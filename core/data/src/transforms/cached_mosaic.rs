@@ -12,6 +12,7 @@ use super::mixing::PadVal;
 use super::mosaic::Mosaic;
 use super::{Context, Others, Outcome, Transform};
 use crate::in_order::{InOrder, Order};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::random::Random;
 use crate::sample::Sample;
@@ -43,7 +44,7 @@ pub struct CachedMosaicDrawn {
     pub center: [i64; 2],
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     Ok(Box::new(CachedMosaic::read(node)?))
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::level::{Given, Level, Magnitude};
 use super::{Context, Outcome, Transform, kind_of};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Colour, Op, Pixels};
 use crate::random::Random;
@@ -155,7 +156,7 @@ struct Config {
     max_mag: Option<f64>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let kind = kind_of(node, &ColorKind::ALL, ColorKind::name)?;
     let config: Config = node.read()?;
     let given = Given {

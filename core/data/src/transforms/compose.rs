@@ -1,8 +1,9 @@
-//! `Compose` of mmcv 2.1 (transforms/wrappers.py): transforms one after another; and how wrappers read the transforms inside them.
+//! `Compose` of mmcv 2.1 (transforms/wrappers.py): transforms one after another.
 
 use serde::Deserialize;
 
-use super::{Context, Outcome, Transform, build as build_one, build_all};
+use super::{Context, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::sample::Sample;
 use smalti_config::{Diagnostics, Node};
 
@@ -32,11 +33,11 @@ struct Config {
     transforms: Node,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, look: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     Ok(Box::new(Compose {
         name: "Compose",
-        steps: steps(&config.transforms)?,
+        steps: look.steps(&config.transforms)?,
     }))
 }
 
@@ -47,20 +48,18 @@ struct Optional {
 
 /// `ProposalBroadcaster` of mmdet 3.3 (datasets/transforms/wrappers.py) runs its transforms on boxes and on proposals alike. There are no
 /// proposals here, so that they run once.
-pub(super) fn proposal_broadcaster(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn proposal_broadcaster(
+    node: &Node,
+    look: &Lookup<'_>,
+) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Optional = node.read()?;
     Ok(Box::new(Compose {
         name: "ProposalBroadcaster",
-        steps: config.transforms.as_ref().map_or(Ok(Vec::new()), steps)?,
+        steps: config
+            .transforms
+            .as_ref()
+            .map_or(Ok(Vec::new()), |t| look.steps(t))?,
     }))
-}
-
-/// The transforms of a list, or a single one.
-pub(super) fn steps(node: &Node) -> Result<Vec<Box<dyn Transform>>, Diagnostics> {
-    match node.as_dict() {
-        Some(_) => Ok(vec![build_one(node)?]),
-        None => build_all(Some(node)),
-    }
 }
 
 /// For [`Transform::children`].

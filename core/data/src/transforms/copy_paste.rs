@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::mixing::{mixed, of};
 use super::{Draws, Others, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Op, Pixels};
 use crate::random::{Choice, Random};
@@ -37,7 +38,7 @@ pub struct CopyPasteDrawn {
     pub objects: Option<Vec<usize>>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     Ok(Box::new(CopyPaste::read(node)?))
 }
 

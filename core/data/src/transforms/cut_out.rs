@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::canvas::{cut, stored};
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Op, Pixels};
 use crate::random::Random;
@@ -94,7 +95,7 @@ struct Config {
     fill_in: Option<Vec<f64>>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let holes = count(node, "n_holes", &config.n_holes)?;
     let shapes = match (&config.cutout_shape, &config.cutout_ratio) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::canvas::{checked, stored};
 use super::level::within;
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Border, Op, Pixels};
 use crate::random::Random;
@@ -91,7 +92,7 @@ struct Config {
     prob: Option<f64>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let mut mean = config.mean.unwrap_or(vec![0.0; 3]);
     if mean.is_empty() {

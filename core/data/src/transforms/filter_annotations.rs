@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::Pixels;
 use crate::random::Random;
@@ -73,7 +74,7 @@ struct Config {
     keep_empty: Option<bool>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let by_box = config.by_box.unwrap_or(true);
     let by_mask = config.by_mask.unwrap_or(false);

@@ -6,6 +6,7 @@ use super::canvas::checked;
 use super::pad::{Pad, PadVal};
 use super::resize::{Given, Manner, fitting, resize};
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::Pixels;
 use crate::random::Random;
@@ -64,7 +65,7 @@ struct Config {
     interpolation: Option<String>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let given = Given {
         keep_ratio: config.keep_ratio,

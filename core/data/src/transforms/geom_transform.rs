@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use super::level::{Given, Level, Magnitude, chance, float};
 use super::{Context, Outcome, Transform, kind_of};
 use crate::image::{Depth, Image, Samples};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Border, Op, Pixels, Taps};
 use crate::random::Random;
@@ -296,7 +297,7 @@ struct Config {
     interpolation: Option<String>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let kind = kind_of(node, &GeomKind::ALL, GeomKind::name)?;
     let config: Config = node.read()?;
     let given = Given {

@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::{Draws, Outcome, Transform};
 use crate::decode::Backend;
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::Pixels;
 use crate::random::Random;
@@ -152,7 +153,7 @@ struct Config {
     backend_args: Option<IgnoredAny>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     if config.with_seg == Some(true) {
         let message = "segmentation maps are not read yet";

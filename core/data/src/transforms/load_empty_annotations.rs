@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::Pixels;
 use crate::random::Random;
@@ -48,7 +49,7 @@ struct Config {
     _seg_ignore_label: Option<i64>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     if config.with_seg == Some(true) {
         let message = "segmentation maps are not made yet";

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::canvas::cut;
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Border, Op, Pixels};
 use crate::random::Random;
@@ -148,7 +149,7 @@ struct Config {
     bbox_clip_border: Option<bool>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let mut modes = vec![1.0];
     match config.min_ious {

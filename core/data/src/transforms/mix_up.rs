@@ -11,6 +11,7 @@ use super::level::within;
 use super::mixing::{PadVal, fitted, img_scale, mixed, of, rescaled};
 use super::{Draws, Method, Others, Outcome, Transform};
 use crate::image::{Depth, Image, Samples};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Border, Direction, Op, Pixels};
 use crate::random::Random;
@@ -68,7 +69,7 @@ pub(super) struct Options<'a> {
     pub bbox_clip_border: Option<bool>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     Ok(Box::new(MixUp::read(node)?))
 }
 

@@ -1,4 +1,4 @@
-//! The transforms of training pipelines, read from a config's `dict(type=...)`. One transform, one file, a row in [`TABLE`].
+//! The transforms of pipelines, read from a config's `dict(type=...)`. One transform, one file, a row in [`ROWS`].
 //!
 //! A transform first makes all its random draws into a plain struct ([`Draws::draw`]), then does what they say
 //! ([`Draws::apply`]); the draws can be printed, saved and replayed with any other sample. What it does to pixels it only describes
@@ -64,13 +64,13 @@ use serde_json::Value as Json;
 use super::datasets::Others;
 use super::image::Image;
 use super::in_order::Order;
+use super::lookup::Lookup;
 use super::picture::Fault;
 use super::pixels::Pixels;
 use super::random::Random;
 use super::sample::Sample;
-use smalti_config::{
-    Diagnostic, Diagnostics, Kind, Node, error_at, nearest, stray_comma, unsupported,
-};
+use smalti_config::registry::{Family, Row};
+use smalti_config::{Diagnostic, Diagnostics, Node, error_at, stray_comma};
 
 use not_yet::NOT_YET;
 
@@ -316,67 +316,83 @@ impl<'a> Context<'a> {
     }
 }
 
-type Build = fn(&Node) -> Result<Box<dyn Transform>, Diagnostics>;
+/// The kind `transform` of the registry. A builder is given where to look up transforms inside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Transforms;
 
-/// `type` and builder, by name.
-pub(crate) const TABLE: &[(&str, Build)] = &[
-    ("AutoAugment", auto_augment::build),
-    ("AutoContrast", color_transform::build),
-    ("Brightness", color_transform::build),
-    ("CachedMixUp", cached_mix_up::build),
-    ("CachedMosaic", cached_mosaic::build),
-    ("Color", color_transform::build),
-    ("ColorTransform", color_transform::build),
-    ("Compose", compose::build),
-    ("Contrast", color_transform::build),
-    ("CopyPaste", copy_paste::build),
-    ("CutOut", cut_out::build),
-    ("Equalize", color_transform::build),
-    ("Expand", expand::build),
-    ("FilterAnnotations", filter_annotations::build),
-    ("FixScaleResize", |n| boxed(fix_scale_resize::read(n))),
-    ("FixShapeResize", fix_shape_resize::build),
-    ("GeomTransform", geom_transform::build),
-    ("Invert", color_transform::build),
-    ("KeyMapper", broadcaster::key_mapper),
-    ("LoadAnnotations", load_annotations::build),
-    ("LoadEmptyAnnotations", load_empty_annotations::build),
-    ("LoadImageFromFile", |n| boxed(load::read(n))),
-    ("MinIoURandomCrop", min_iou_random_crop::build),
-    ("MixUp", mix_up::build),
-    ("Mosaic", mosaic::build),
-    ("PackDetInputs", pack_det_inputs::build),
-    ("Pad", |n| boxed(pad::read(n))),
-    ("PhotoMetricDistortion", photo_metric_distortion::build),
-    ("Posterize", color_transform::build),
-    ("ProposalBroadcaster", compose::proposal_broadcaster),
-    ("RandAugment", rand_augment::build),
-    ("RandomAffine", random_affine::build),
-    ("RandomApply", random_apply::build),
-    ("RandomCenterCropPad", random_center_crop_pad::build),
-    ("RandomChoice", random_choice::build),
-    ("RandomChoiceResize", random_choice_resize::build),
-    ("RandomCrop", random_crop::build),
-    ("RandomErasing", random_erasing::build),
-    ("RandomFlip", random_flip::build),
-    ("RandomOrder", random_order::build),
-    ("RandomResize", random_resize::build),
-    ("RandomShift", random_shift::build),
-    ("Resize", |n| boxed(resize::read(n))),
-    ("ResizeShortestEdge", |n| {
+impl Family for Transforms {
+    const KIND: &'static str = "transform";
+    type Build = fn(&Node, &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics>;
+    // MMDetection has those of mmcv and mmengine as its own.
+    const SAME_SCOPES: &'static [(&'static str, &'static str)] =
+        &[("mmcv", "mmdet"), ("mmengine", "mmdet")];
+    const NOT_YET: &'static [(&'static str, &'static str)] = NOT_YET;
+    const COMPLETE: bool = true;
+}
+
+const fn row(name: &'static str, build: <Transforms as Family>::Build) -> Row<Transforms> {
+    Row::new("mmdet", name, build)
+}
+
+/// The table.
+pub const ROWS: &[Row<Transforms>] = &[
+    row("AutoAugment", auto_augment::build),
+    row("AutoContrast", color_transform::build),
+    row("Brightness", color_transform::build),
+    row("CachedMixUp", cached_mix_up::build),
+    row("CachedMosaic", cached_mosaic::build),
+    row("Color", color_transform::build),
+    row("ColorTransform", color_transform::build),
+    row("Compose", compose::build),
+    row("Contrast", color_transform::build),
+    row("CopyPaste", copy_paste::build),
+    row("CutOut", cut_out::build),
+    row("Equalize", color_transform::build),
+    row("Expand", expand::build),
+    row("FilterAnnotations", filter_annotations::build),
+    row("FixScaleResize", |n, _| boxed(fix_scale_resize::read(n))),
+    row("FixShapeResize", fix_shape_resize::build),
+    row("GeomTransform", geom_transform::build),
+    row("Invert", color_transform::build),
+    row("KeyMapper", broadcaster::key_mapper),
+    row("LoadAnnotations", load_annotations::build),
+    row("LoadEmptyAnnotations", load_empty_annotations::build),
+    row("LoadImageFromFile", |n, _| boxed(load::read(n))),
+    row("MinIoURandomCrop", min_iou_random_crop::build),
+    row("MixUp", mix_up::build),
+    row("Mosaic", mosaic::build),
+    row("PackDetInputs", pack_det_inputs::build),
+    row("Pad", |n, _| boxed(pad::read(n))),
+    row("PhotoMetricDistortion", photo_metric_distortion::build),
+    row("Posterize", color_transform::build),
+    row("ProposalBroadcaster", compose::proposal_broadcaster),
+    row("RandAugment", rand_augment::build),
+    row("RandomAffine", random_affine::build),
+    row("RandomApply", random_apply::build),
+    row("RandomCenterCropPad", random_center_crop_pad::build),
+    row("RandomChoice", random_choice::build),
+    row("RandomChoiceResize", random_choice_resize::build),
+    row("RandomCrop", random_crop::build),
+    row("RandomErasing", random_erasing::build),
+    row("RandomFlip", random_flip::build),
+    row("RandomOrder", random_order::build),
+    row("RandomResize", random_resize::build),
+    row("RandomShift", random_shift::build),
+    row("Resize", |n, _| boxed(resize::read(n))),
+    row("ResizeShortestEdge", |n, _| {
         boxed(resize_shortest_edge::read(n))
     }),
-    ("Rotate", geom_transform::build),
-    ("Sharpness", color_transform::build),
-    ("ShearX", geom_transform::build),
-    ("ShearY", geom_transform::build),
-    ("Solarize", color_transform::build),
-    ("SolarizeAdd", color_transform::build),
-    ("TestTimeAug", test_time_aug::build),
-    ("TransformBroadcaster", broadcaster::build),
-    ("TranslateX", geom_transform::build),
-    ("TranslateY", geom_transform::build),
-    ("YOLOXHSVRandomAug", yolox_hsv::build),
+    row("Rotate", geom_transform::build),
+    row("Sharpness", color_transform::build),
+    row("ShearX", geom_transform::build),
+    row("ShearY", geom_transform::build),
+    row("Solarize", color_transform::build),
+    row("SolarizeAdd", color_transform::build),
+    row("TestTimeAug", test_time_aug::build),
+    row("TransformBroadcaster", broadcaster::build),
+    row("TranslateX", geom_transform::build),
+    row("TranslateY", geom_transform::build),
+    row("YOLOXHSVRandomAug", yolox_hsv::build),
 ];
 
 /// A transform that was read.
@@ -399,46 +415,13 @@ fn kind_of<K: Copy>(
     found.copied().ok_or_else(wrong)
 }
 
-/// Reads one `dict(type=...)`; scopes `mmdet.`, `mmcv.` and `mmengine.` are the same here.
+/// Reads one `dict(type=...)` of what this crate has; scopes `mmdet.`, `mmcv.` and `mmengine.` are the same here. With transforms of
+/// another crate: [`Lookup::transform`].
 ///
 /// # Errors
 /// An unknown type, or options that it does not have.
 pub fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
-    if let Some(error) = stray_comma("this transform", node) {
-        return Err(vec![error]);
-    }
-    let Some(kind) = node.get("type").and_then(Node::as_type) else {
-        let found = format!(
-            "a transform is a dict with a `type`, found {}",
-            node.type_name()
-        );
-        return Err(vec![
-            Diagnostic::error(found)
-                .kind(Kind::Missing)
-                .at(&node.origin, ""),
-        ]);
-    };
-    let at = &node.get("type").unwrap_or(node).origin;
-    let (scope, name) = kind.rsplit_once('.').unwrap_or(("mmdet", &kind));
-    let package = scope.split('.').next().unwrap_or_default();
-    let ours = matches!(package, "mmdet" | "mmcv" | "mmengine");
-    if let Some((_, build)) = TABLE.iter().find(|(known, _)| ours && *known == name) {
-        return build(node);
-    }
-    if let Some((_, help)) = NOT_YET.iter().find(|(known, _)| ours && *known == name) {
-        let message = format!("the transform `{kind}` is not supported yet");
-        return Err(unsupported(node, "type", message, help));
-    }
-    let names = TABLE.iter().map(|(name, _)| *name);
-    let list: Vec<&str> = names.clone().collect();
-    let help = match nearest(name, names) {
-        Some(near) if ours => format!("did you mean `{near}`? known are: {}", list.join(", ")),
-        _ => format!("known are: {}", list.join(", ")),
-    };
-    let error = Diagnostic::error(format!("no transform `{kind}`"))
-        .kind(Kind::Unknown)
-        .at(at, "");
-    Err(vec![error.help(help)])
+    Lookup::own().transform(node)
 }
 
 /// The error of `pipeline = [...],`, whose comma makes it a tuple of one list.
@@ -450,38 +433,10 @@ pub(crate) fn list_in_a_tuple(node: &Node) -> Option<Diagnostic> {
     stray_comma("this pipeline", node)
 }
 
-/// Reads a list of transforms; `None` is an empty list.
+/// Reads a list of transforms of this crate; `None` is an empty list. With those of another: [`Lookup::transforms`].
 ///
 /// # Errors
 /// All problems of all of them.
 pub fn build_all(node: Option<&Node>) -> Result<Vec<Box<dyn Transform>>, Diagnostics> {
-    let Some(node) = node.filter(|n| !n.is_none()) else {
-        return Ok(Vec::new());
-    };
-    if let Some(error) = list_in_a_tuple(node) {
-        return Err(vec![error]);
-    }
-    let Some(items) = node.as_items() else {
-        let message = format!(
-            "a pipeline is a list of transforms, found {}",
-            node.type_name()
-        );
-        return Err(vec![
-            Diagnostic::error(message)
-                .kind(Kind::Mistyped)
-                .at(&node.origin, ""),
-        ]);
-    };
-    let (mut steps, mut problems) = (Vec::new(), Vec::new());
-    for item in items {
-        match build(item) {
-            Ok(step) => steps.push(step),
-            Err(found) => problems.extend(found),
-        }
-    }
-    if problems.is_empty() {
-        Ok(steps)
-    } else {
-        Err(problems)
-    }
+    Lookup::own().transforms(node)
 }

@@ -10,6 +10,7 @@ use super::canvas::{checked, stored};
 use super::level::within;
 use super::mixing::{PadVal, fitted, img_scale, mixed, of, probability, rescaled};
 use super::{Draws, Others, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Part, Pixels};
 use crate::random::Random;
@@ -39,7 +40,7 @@ pub struct MosaicDrawn {
     pub center: [i64; 2],
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     Ok(Box::new(Mosaic::read(node)?))
 }
 

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::packed;
 use crate::picture::Fault;
 use crate::pixels::Pixels;
@@ -47,7 +48,7 @@ struct Config {
     meta_keys: Option<Vec<String>>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let keys = config.meta_keys;
     Ok(Box::new(PackDetInputs {

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Op, Photometric, Pixels};
 use crate::random::Random;
@@ -70,7 +71,7 @@ struct Config {
     hue_delta: Option<f64>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     Ok(Box::new(PhotoMetricDistortion {
         brightness_delta: config.brightness_delta.unwrap_or(32.0),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::auto_augment::{default_transform, lists};
 use super::random_choice::Pipelines;
 use super::{Context, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::random::Choice;
 use crate::sample::Sample;
 use smalti_config::{Diagnostics, Node, Value, error_at};
@@ -80,7 +81,7 @@ struct Config {
     _prob: Option<Node>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, look: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let space = match &config.aug_space {
         Some(given) => lists(node, "aug_space", given)?.to_vec(),
@@ -107,7 +108,7 @@ pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
         return Err(error_at(node, "aug_num", message, ""));
     }
     Ok(Box::new(RandAugment {
-        space: Pipelines::read(node, "aug_space", &space)?,
+        space: Pipelines::read(look, node, "aug_space", &space)?,
         number,
     }))
 }

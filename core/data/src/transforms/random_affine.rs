@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::canvas::checked;
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Op, Pixels};
 use crate::random::Random;
@@ -47,7 +48,7 @@ enum BorderVal {
     Each(Vec<f64>),
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     Ok(Box::new(RandomAffine::read(node)?))
 }
 

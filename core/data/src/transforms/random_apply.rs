@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::compose::{all, steps};
+use super::compose::all;
 use super::{Context, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::sample::Sample;
 use smalti_config::{Diagnostics, Node};
 
@@ -48,10 +49,10 @@ struct Config {
     prob: Option<f64>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, look: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     Ok(Box::new(RandomApply {
-        steps: steps(&config.transforms)?,
+        steps: look.steps(&config.transforms)?,
         prob: config.prob.unwrap_or(0.5),
     }))
 }

@@ -9,6 +9,7 @@ use super::canvas::checked;
 use super::min_iou_random_crop::centred;
 use super::{Draws, Outcome, Transform};
 use crate::image::{Depth, Image};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Border, Op, Pixels};
 use crate::random::Random;
@@ -264,7 +265,7 @@ struct Config {
     bbox_clip_border: Option<bool>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let mut problems = Diagnostics::new();
     for (key, given) in [

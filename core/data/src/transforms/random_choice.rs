@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::compose::steps;
 use super::{Context, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::sample::Sample;
 use smalti_config::{Diagnostics, Node, Value, error_at};
@@ -31,10 +31,15 @@ struct Chosen {
 
 impl Pipelines {
     /// Reads the lists, and checks `prob` as mmcv's asserts do.
-    pub fn read(node: &Node, key: &str, items: &[Node]) -> Result<Self, Diagnostics> {
+    pub fn read(
+        look: &Lookup<'_>,
+        node: &Node,
+        key: &str,
+        items: &[Node],
+    ) -> Result<Self, Diagnostics> {
         let (mut lists, mut problems) = (Vec::new(), Vec::new());
         for item in items {
-            match steps(item) {
+            match look.steps(item) {
                 Ok(list) => lists.push(list),
                 Err(found) => problems.extend(found),
             }
@@ -124,11 +129,11 @@ struct Config {
     _prob: Option<Node>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, look: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     Ok(Box::new(RandomChoice {
         name: "RandomChoice",
-        pipelines: Pipelines::read(node, "transforms", &config.transforms)?,
+        pipelines: Pipelines::read(look, node, "transforms", &config.transforms)?,
     }))
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::canvas::{checked, cut};
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Border, Op, Pixels};
 use crate::random::Random;
@@ -134,7 +135,7 @@ struct Config {
     bbox_clip_border: Option<bool>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let wrong = |message: String, help: &str| Err(error_at(node, "crop_size", message, help));
     let given = config.crop_size;

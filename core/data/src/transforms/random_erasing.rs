@@ -6,6 +6,7 @@ use serde::de::IgnoredAny;
 use super::canvas::stored;
 use super::cut_out::{Rects, count};
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Op, Pixels};
 use crate::random::Random;
@@ -123,7 +124,7 @@ struct Config {
     _seg_ignore_label: Option<IgnoredAny>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let fill = match &config.img_border_value {
         None => Some(vec![128.0]),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Direction, Op, Pixels};
 use crate::random::Random;
@@ -72,7 +73,7 @@ struct Config {
     _swap_seg_labels: Option<Node>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let directions = directions(node, config.direction.as_ref());
     let ((directions, listed), prob) = match (directions, prob(node, config.prob.as_ref())) {

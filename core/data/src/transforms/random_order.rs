@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::compose::{all, steps};
+use super::compose::all;
 use super::{Context, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::sample::Sample;
 use smalti_config::{Diagnostics, Node};
@@ -53,9 +54,9 @@ struct Config {
     transforms: Node,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, look: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
-    let steps = steps(&config.transforms)?;
+    let steps = look.steps(&config.transforms)?;
     Ok(Box::new(RandomOrder { steps }))
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::resize::{Given, OneOrTwo};
 use super::resize_type::ResizeType;
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::Pixels;
 use crate::random::Random;
@@ -70,7 +71,7 @@ struct Config {
     max_size: Option<f64>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let given = Given {
         keep_ratio: config.keep_ratio,

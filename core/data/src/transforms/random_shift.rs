@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Border, Op, Pixels};
 use crate::random::Random;
@@ -89,7 +90,7 @@ struct Config {
     filter_thr_px: Option<f64>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let prob = config.prob.unwrap_or(0.5);
     chance(node, "prob", prob)?;

@@ -3,7 +3,8 @@
 
 use serde::Deserialize;
 
-use super::{Context, Outcome, Transform, build_all};
+use super::{Context, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::sample::Sample;
 use smalti_config::{Diagnostics, Node, error_at};
@@ -63,11 +64,11 @@ struct Config {
     transforms: Vec<Node>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, look: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     let (mut lists, mut problems) = (Vec::new(), Vec::new());
     for item in &config.transforms {
-        match build_all(Some(item)) {
+        match look.transforms(Some(item)) {
             Ok(list) if list.is_empty() => {
                 let message = "a list of `TestTimeAug` is empty, so that there are no combinations";
                 problems.extend(error_at(node, "transforms", message, ""));

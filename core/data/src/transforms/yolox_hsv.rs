@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Draws, Outcome, Transform};
+use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Op, Pixels};
 use crate::random::Random;
@@ -60,7 +61,7 @@ struct Config {
     value_delta: Option<f64>,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     Ok(Box::new(YoloxHsvRandomAug {
         deltas: [
