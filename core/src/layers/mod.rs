@@ -3,6 +3,7 @@
 
 mod activation;
 mod conv;
+mod conv_style;
 mod norm;
 mod params;
 mod squeeze_excite;
@@ -10,6 +11,7 @@ mod state_source;
 
 pub use activation::{ActConfig, Activation};
 pub use conv::{ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
+pub use conv_style::ConvStyle;
 pub use norm::{Norm, NormConfig, NormKind};
 pub use params::{Init, Mode, Params, Role, StateEntry, TensorSource};
 pub use squeeze_excite::{SqueezeExcite, make_divisible};
