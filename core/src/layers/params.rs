@@ -325,12 +325,18 @@ mod tests {
         let v = Init::KaimingNormal.values("k", &[64, 8, 3, 3]);
         let var = v.iter().map(|x| x * x).sum::<f32>() / v.len() as f32;
         assert!((var.sqrt() / (2.0f32 / 576.0).sqrt() - 1.0).abs() < 0.05);
-        let bound = (6.0f32 / 24.0).sqrt();
-        assert!(
-            Init::XavierUniform
+        for (init, bound) in [
+            (Init::XavierUniform, (6.0f32 / 24.0).sqrt()),
+            (Init::UniformFanIn, (1.0f32 / 12.0).sqrt()),
+        ] {
+            let largest = init
                 .values("k", &[12, 12])
-                .iter()
-                .all(|x| x.abs() <= bound)
-        );
+                .into_iter()
+                .fold(0.0, |m, x| x.abs().max(m));
+            assert!(
+                largest <= bound && largest > 0.9 * bound,
+                "{init:?} {largest}"
+            );
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 mod fpn;
 mod upsample;
+mod yolox_pafpn;
 
 pub use fpn::Fpn;
+pub use yolox_pafpn::YoloxPafpn;
 
 use burn::tensor::Tensor;
 
@@ -80,7 +82,10 @@ impl Family for Necks {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Necks>; 1] = [Row::<Necks>::new("mmdet", "FPN", fpn::build)];
+pub const ROWS: [Row<Necks>; 2] = [
+    Row::<Necks>::new("mmdet", "FPN", fpn::build),
+    Row::<Necks>::new("mmdet", "YOLOXPAFPN", yolox_pafpn::build),
+];
 
 /// Builds the neck of a Python `text` for a backbone of such channels and strides: it, and its state dict without `neck.`; or
 /// what is said of it.
