@@ -51,9 +51,10 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 5] = [
+pub const ROWS: [Row<Backbones>; 6] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
+    Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
