@@ -1,9 +1,11 @@
 //! Backbones: a picture in, feature maps out. To add one, write a file and a row in [`ROWS`].
 
+mod csp_darknet;
 mod mobilenet_v3;
 mod resnet;
 mod timm;
 
+pub use csp_darknet::CspDarknet;
 pub use mobilenet_v3::MobileNetV3;
 pub use resnet::ResNet;
 pub use timm::TimmEfficientNet;
@@ -60,9 +62,36 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 4] = [
+pub const ROWS: [Row<Backbones>; 6] = [
+    Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
+    Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
 ];
+
+/// Builds the backbone of a Python `text`: it, and its state dict without `backbone.`; or what is said of it.
+#[cfg(test)]
+fn made(
+    text: &str,
+    mode: crate::layers::Mode,
+) -> Result<(Box<dyn Backbone>, Vec<crate::layers::StateEntry>), String> {
+    let node = crate::config::parse_value(text).unwrap();
+    let registry = crate::registry();
+    let params = crate::layers::Params::new(&burn::tensor::Device::flex(), mode, None);
+    let root = Build::new(
+        &registry,
+        params.clone(),
+        crate::registry::DEFAULT_SCOPE,
+        None,
+    );
+    let (make, part) = root.part::<Backbones>("backbone", &node).unwrap();
+    let backbone = make(&node, &part)
+        .map_err(|problems| problems.iter().map(|p| p.to_string()).collect::<String>())?;
+    let mut state = params.state();
+    for entry in &mut state {
+        entry.key = entry.key["backbone.".len()..].into();
+    }
+    Ok((backbone, state))
+}

@@ -1,5 +1,6 @@
 //! ResNet (He et al. 2016, arXiv 1512.03385) as MMDetection 3.3.0 builds it, with the stem and shortcut of
-//! ResNet-D (He et al. 2019, arXiv 1812.01187, `deep_stem`, `avg_down`) on demand.
+//! ResNet-D (He et al. 2019, arXiv 1812.01187, `deep_stem`, `avg_down`) on demand; and ResNeXt (Xie et al. 2017, arXiv 1611.05431),
+//! whose 3x3 convolutions have `groups`.
 //!
 //! Shapes: stage i gives `[N, base_channels * 2^i * expansion, H / (4 * strides[..=i]), W / ...]`, expansion 1 for depths 18 and 34, else 4.
 
@@ -16,7 +17,7 @@ use crate::layers::{
     Activation, ConvConfig, ConvLayerConfig, ConvNormAct, ConvStyle, NormConfig, Params,
 };
 
-/// The keys of `type='ResNet'`, absent ones at MMDetection's defaults.
+/// The keys of `type='ResNet'` and its kin, absent ones at MMDetection's defaults.
 #[derive(Debug, Deserialize)]
 struct ResNetConfig {
     depth: i64,
@@ -30,20 +31,23 @@ struct ResNetConfig {
     style: Option<String>,
     deep_stem: Option<bool>,
     avg_down: Option<bool>,
+    /// Of ResNeXt only.
+    groups: Option<usize>,
+    /// Of ResNeXt only: channels of a group in the first stage, if that has 64.
+    base_width: Option<f64>,
     frozen_stages: Option<i64>,
     norm_eval: Option<bool>,
-    /// Not supported; anything but None is an error.
+    /// Not supported in the stages that `stage_with_dcn` names.
     dcn: Option<IgnoredAny>,
-    /// Not supported; anything but None is an error.
-    plugins: Option<IgnoredAny>,
+    stage_with_dcn: Option<Vec<bool>>,
+    /// Not supported, unless empty.
+    plugins: Option<Vec<IgnoredAny>>,
     // Read by `ConvStyle`.
     #[serde(rename = "conv_cfg")]
     _conv_cfg: Option<ConvLayerConfig>,
     #[serde(rename = "norm_cfg")]
     _norm_cfg: Option<NormConfig>,
     // Of memory and of initial values only: read, so that they are known keys.
-    #[serde(rename = "stage_with_dcn")]
-    _stage_with_dcn: Option<Vec<bool>>,
     #[serde(rename = "with_cp")]
     _with_cp: Option<bool>,
     #[serde(rename = "zero_init_residual")]
@@ -54,22 +58,35 @@ struct ResNetConfig {
     _init_cfg: Option<IgnoredAny>,
 }
 
+/// Which of the three registered classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    ResNet,
+    ResNetV1d,
+    ResNeXt,
+}
+
 /// What the blocks share.
 struct Style {
     conv: ConvStyle,
+    groups: usize,
     caffe: bool,
     avg_down: bool,
 }
 
 pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
-    Ok(Box::new(ResNet::read(node, build, false)?))
+    Ok(Box::new(ResNet::read(node, build, Variant::ResNet)?))
 }
 
 pub(super) fn build_v1d(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
-    Ok(Box::new(ResNet::read(node, build, true)?))
+    Ok(Box::new(ResNet::read(node, build, Variant::ResNetV1d)?))
 }
 
-/// ResNet-18 to -152.
+pub(super) fn build_next(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
+    Ok(Box::new(ResNet::read(node, build, Variant::ResNeXt)?))
+}
+
+/// ResNet-18 to -152, ResNetV1d, and ResNeXt-50 to -152.
 #[derive(Debug)]
 pub struct ResNet {
     stem: Vec<ConvNormAct>,
@@ -80,25 +97,38 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    fn read(node: &Node, build: &Build, v1d: bool) -> Result<Self, Diagnostics> {
+    fn read(node: &Node, build: &Build, variant: Variant) -> Result<Self, Diagnostics> {
         let config: ResNetConfig = node.read()?;
+        let v1d = variant == Variant::ResNetV1d;
+        let next = variant == Variant::ResNeXt;
         let blocks: [usize; 4] = match config.depth {
-            18 => [2, 2, 2, 2],
-            34 | 50 => [3, 4, 6, 3],
+            18 if !next => [2, 2, 2, 2],
+            34 if !next => [3, 4, 6, 3],
+            50 => [3, 4, 6, 3],
             101 => [3, 4, 23, 3],
             152 => [3, 8, 36, 3],
             other => {
-                let message = format!("ResNet has no depth {other}");
-                return Err(error_at(
-                    node,
-                    "depth",
-                    message,
-                    "known are 18, 34, 50, 101, 152",
-                ));
+                let message = format!("{variant:?} has no depth {other}");
+                let known = if next {
+                    "known are 50, 101, 152"
+                } else {
+                    "known are 18, 34, 50, 101, 152"
+                };
+                return Err(error_at(node, "depth", message, known));
             }
         };
         let fail = |key, message: String| Err(error_at(node, key, message, ""));
-        if config.dcn.is_some() {
+        for (key, given) in [
+            ("groups", config.groups.is_some()),
+            ("base_width", config.base_width.is_some()),
+        ] {
+            if given && !next {
+                let message = format!("the key `{key}` is not known to {variant:?}");
+                return Err(error_at(node, key, message, "`ResNeXt` has it"));
+            }
+        }
+        let deformable = config.stage_with_dcn.is_some_and(|s| s.contains(&true));
+        if config.dcn.is_some() && deformable {
             return Err(unsupported(
                 node,
                 "dcn",
@@ -106,7 +136,7 @@ impl ResNet {
                 "",
             ));
         }
-        if config.plugins.is_some() {
+        if config.plugins.is_some_and(|p| !p.is_empty()) {
             return Err(unsupported(
                 node,
                 "plugins",
@@ -154,28 +184,39 @@ impl ResNet {
             return fail("frozen_stages", message);
         }
         let deep = v1d || config.deep_stem.unwrap_or(false);
+        let groups = config.groups.unwrap_or(1);
         let base = config.base_channels.unwrap_or(64).max(1);
         let stem_channels = config.stem_channels.unwrap_or(base);
         let channels_in = config.in_channels.unwrap_or(3);
-        let planes = (0..num_stages).map(|i| base << i);
-        let channels: Vec<_> = planes.chain([stem_channels, stem_channels / 2]).collect();
-        let used = if deep {
-            &channels[..]
-        } else {
-            &channels[..num_stages + 1]
+        // Channels of the 3x3 convolutions, which are `planes` but for ResNeXt.
+        let group_width = config.base_width.unwrap_or(4.0) / base as f64;
+        let width = |planes: usize| match groups {
+            1 => planes,
+            _ => (planes as f64 * group_width) as usize * groups,
         };
+        if width(base) == 0 {
+            let message = format!("`groups` is {groups}, which leaves no channels for a group");
+            return fail("groups", message);
+        }
+        let planes = (0..num_stages).map(|i| base << i);
+        let mut channels: Vec<_> = planes.flat_map(|p| [width(p), 4 * p]).collect();
+        channels.push(stem_channels);
+        if deep {
+            channels.push(stem_channels / 2);
+        }
         let defaults = ConvStyle {
             norm: Some(NormConfig::batch(1e-5)),
             act: Some(Activation::Relu),
             ..ConvStyle::default()
         };
-        let conv = ConvStyle::read(node, defaults, used)?;
+        let conv = ConvStyle::read(node, defaults, &channels)?;
         let Some(norm) = &conv.norm else {
-            return fail("norm_cfg", "ResNet needs a `norm_cfg`".into());
+            return fail("norm_cfg", format!("{variant:?} needs a `norm_cfg`"));
         };
         let norm_name = norm.abbreviation();
         let style = Style {
             conv,
+            groups,
             caffe,
             avg_down: v1d || config.avg_down.unwrap_or(false),
         };
@@ -196,6 +237,7 @@ impl ResNet {
             let shape = BlockShape {
                 bottleneck: config.depth >= 50,
                 planes: base << i,
+                width: width(base << i),
                 stride: strides[i],
                 dilation: dilations[i],
             };
@@ -296,6 +338,8 @@ impl Style {
 struct BlockShape {
     bottleneck: bool,
     planes: usize,
+    /// Channels inside a bottleneck.
+    width: usize,
     stride: usize,
     dilation: usize,
 }
@@ -324,6 +368,7 @@ impl Block {
         let BlockShape {
             bottleneck,
             planes,
+            width,
             stride,
             dilation,
         } = shape;
@@ -334,12 +379,13 @@ impl Block {
             } else {
                 (1, stride)
             };
-            let middle = ConvConfig::new(planes, planes, 3)
+            let middle = ConvConfig::new(width, width, 3)
+                .groups(style.groups)
                 .stride(second)
                 .pad(dilation)
                 .dilation(dilation);
-            let first = ConvConfig::new(channels_in, planes, 1).stride(first);
-            let last = ConvConfig::new(planes, out, 1);
+            let first = ConvConfig::new(channels_in, width, 1).stride(first);
+            let last = ConvConfig::new(width, out, 1);
             vec![first, middle, last]
         } else {
             let first = ConvConfig::new(channels_in, planes, 3)
@@ -390,6 +436,7 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbones::made;
     use crate::config::{Config, MapLoader};
     use crate::layers::{Mode, Store, TensorSource};
     use burn::tensor::{Device, TensorData};
@@ -400,7 +447,7 @@ mod tests {
         let params = Params::new(&Device::flex(), mode, source);
         let registry = crate::registry();
         let build = Build::new(&registry, params.clone(), "mmdet", None);
-        let net = ResNet::read(config.root.get("m").unwrap(), &build, false);
+        let net = ResNet::read(config.root.get("m").unwrap(), &build, Variant::ResNet);
         (net.unwrap(), params.store())
     }
 
@@ -470,5 +517,125 @@ mod tests {
         let tracked = |name: &str| store.slot(name).unwrap().count();
         assert_eq!(tracked("bn1.num_batches_tracked"), 0, "frozen");
         assert_eq!(tracked("layer4.1.bn2.num_batches_tracked"), 2);
+    }
+
+    #[test]
+    fn maps_have_the_sizes_that_features_say() {
+        for (text, strides) in [
+            (
+                "dict(type='ResNet', depth=18, base_channels=4)",
+                vec![4, 8, 16, 32],
+            ),
+            (
+                "dict(type='ResNet', depth=50, base_channels=2, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,), style='caffe', frozen_stages=1, norm_cfg=dict(type='BN', requires_grad=False), norm_eval=True, with_cp=True, zero_init_residual=False)",
+                vec![16],
+            ),
+            (
+                "dict(type='ResNet', depth=50, base_channels=2, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), avg_down=True, deep_stem=True, stem_channels=6)",
+                vec![4, 8, 16, 16],
+            ),
+            (
+                "dict(type='ResNetV1d', depth=34, base_channels=4, in_channels=1, norm_cfg=dict(type='GN', num_groups=2))",
+                vec![4, 8, 16, 32],
+            ),
+            (
+                "dict(type='ResNeXt', depth=50, base_channels=8, groups=2, base_width=4, style='caffe', norm_cfg=dict(type='GN', num_groups=2), deep_stem=True, avg_down=True)",
+                vec![4, 8, 16, 32],
+            ),
+        ] {
+            let (backbone, _) = made(text, Mode::Fixed).unwrap();
+            let features = backbone.features();
+            let said: Vec<_> = features.iter().map(|f| f.stride).collect();
+            assert_eq!(said, strides, "{text}");
+            let x = Tensor::zeros([1, backbone.channels_in(), 64, 32], &Device::flex());
+            let found: Vec<_> = backbone.forward(x).iter().map(|m| m.dims()).collect();
+            let said = features
+                .iter()
+                .map(|f| [1, f.channels, 64 / f.stride, 32 / f.stride]);
+            assert_eq!(found, said.collect::<Vec<_>>(), "{text}");
+        }
+    }
+
+    #[test]
+    fn groups_widen_the_middle_of_a_resnext_block() {
+        let shape = |text: &str, key: &str| {
+            let (_, state) = made(text, Mode::Plan).unwrap();
+            let entry = state.into_iter().find(|e| e.key == key);
+            entry.map(|e| e.shape)
+        };
+        // 32x4d: 64 channels become 32 groups of 4; 8 of 2^3 times 64 become 32 groups of 32.
+        let x32 = "dict(type='ResNeXt', depth=50, groups=32, base_width=4)";
+        for (key, expected) in [
+            ("layer1.0.conv1.weight", [128, 64, 1, 1]),
+            ("layer1.0.conv2.weight", [128, 4, 3, 3]),
+            ("layer1.2.conv3.weight", [256, 128, 1, 1]),
+            ("layer4.0.conv2.weight", [1024, 32, 3, 3]),
+            ("layer4.0.downsample.0.weight", [2048, 1024, 1, 1]),
+        ] {
+            assert_eq!(shape(x32, key), Some(expected.to_vec()), "{key}");
+        }
+        // Without groups `base_width` means nothing.
+        let plain = "dict(type='ResNeXt', depth=50, base_width=9)";
+        assert_eq!(
+            shape(plain, "layer1.0.conv2.weight"),
+            Some(vec![64, 64, 3, 3])
+        );
+        // 64 * (3.99 / 64) is a little less than 4 channels for each group.
+        let less = "dict(type='ResNeXt', depth=50, groups=2, base_width=3.99)";
+        assert_eq!(shape(less, "layer1.0.conv2.weight"), Some(vec![6, 3, 3, 3]));
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        for (text, part) in [
+            ("dict(type='ResNeXt', depth=18)", "ResNeXt has no depth 18"),
+            (
+                "dict(type='ResNet', depth=50, groups=32)",
+                "`groups` is not known to ResNet",
+            ),
+            (
+                "dict(type='ResNetV1d', depth=50, base_width=4)",
+                "help: `ResNeXt` has it",
+            ),
+            (
+                "dict(type='ResNeXt', depth=50, groups=0)",
+                "leaves no channels",
+            ),
+            (
+                "dict(type='ResNeXt', depth=50, groups=2, base_width=0.5)",
+                "leaves no channels",
+            ),
+            (
+                "dict(type='ResNet', depth=50, num_stages=3)",
+                "`strides` has 4 entries for 3 stages",
+            ),
+            (
+                "dict(type='ResNet', depth=50, out_indices=(4,))",
+                "`out_indices` names stage 4",
+            ),
+            (
+                "dict(type='ResNet', depth=50, style='torch')",
+                "must be 'pytorch' or 'caffe'",
+            ),
+            (
+                "dict(type='ResNet', depth=50, dcn=dict(type='DCNv2'), stage_with_dcn=(False, True, True, True))",
+                "not supported yet",
+            ),
+            (
+                "dict(type='ResNeXt', depth=50, plugins=[dict(cfg=dict(type='ContextBlock'), position='after_conv3')])",
+                "not supported yet",
+            ),
+            (
+                "dict(type='ResNeXt', depth=50, groups=3, base_width=4, norm_cfg=dict(type='GN', num_groups=32))",
+                "does not divide 12 channels",
+            ),
+        ] {
+            let message = made(text, Mode::Plan).unwrap_err();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+        // No stage takes them.
+        let none =
+            "dict(type='ResNet', depth=18, base_channels=2, dcn=dict(type='DCNv2'), plugins=[])";
+        assert!(made(none, Mode::Plan).is_ok());
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
 use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
-use super::tower::{Tower, last};
+use super::tower::{Tower, TowerConfig, last};
 use super::{DenseHead, Given, OTHERS, Outputs, check_channels, present, relu_style, test_cfg};
 use crate::batch::Batch;
 use crate::box_coders::{BoxCoder, BoxCoders};
@@ -105,17 +105,21 @@ impl FcosHead {
         let width = config.feat_channels.unwrap_or(256);
         let style = relu_style(Some(NormConfig::group(32)));
         let style = ConvStyle::read(node, style, &[width])?;
-        let bias = config.conv_bias.and_then(ConvBias::said);
         let scores = ClassScores::read(node, config.num_classes)?;
         let select = test_cfg::read(given.test_cfg, config.num_classes)?;
 
         let params = &build.params;
         register_loss_buffers(node, "loss_cls", params);
-        let stacked = config.stacked_convs.unwrap_or(4);
-        let from = config.in_channels;
-        let stack = |list: &str| Tower::new(stacked, [from, width], &style, bias, &params.at(list));
-        let (cls_convs, reg_convs) = (stack("cls_convs"), stack("reg_convs"));
-        let from = if stacked == 0 { from } else { width };
+        let tower = TowerConfig {
+            layers: config.stacked_convs.unwrap_or(4),
+            channels_in: config.in_channels,
+            channels: width,
+            style,
+            bias: config.conv_bias.and_then(ConvBias::said),
+            depthwise: false,
+        };
+        let cls_convs = tower.init(&params.at("cls_convs"));
+        let reg_convs = tower.init(&params.at("reg_convs"));
         let at = |name| params.at(name);
         let conv_cls = match &config.cls_predictor_cfg {
             None => Classifier::Plain(last(
@@ -125,7 +129,9 @@ impl FcosHead {
                 prior_logit(),
                 &at("conv_cls"),
             )),
-            Some(normed) => Classifier::Normed(normed.init(from, scores.channels, &at("conv_cls"))),
+            Some(normed) => {
+                Classifier::Normed(normed.init(width, scores.channels, &at("conv_cls")))
+            }
         };
         let scale = |i| Scale::new(&params.at("scales").at(i));
         Ok(Self {

@@ -24,7 +24,7 @@ use crate::backbones::Features;
 use crate::batch::Batch;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
-use crate::layers::{Activation, ConvStyle, NormConfig};
+use crate::layers::{Activation, ConvStyle, Init, NormConfig};
 use crate::ops::Candidates;
 use crate::registry::{Family, Row};
 
@@ -85,6 +85,7 @@ fn relu_style(norm: Option<NormConfig>) -> ConvStyle {
     ConvStyle {
         norm,
         act: Some(Activation::Relu),
+        init: Some(Init::Normal { std: 0.01 }),
         ..ConvStyle::default()
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::anchored::Anchored;
 use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
-use super::tower::{Tower, last};
+use super::tower::{Tower, TowerConfig, last};
 use super::{DenseHead, Given, OTHERS, Outputs, check_channels, relu_style, test_cfg};
 use crate::batch::Batch;
 use crate::build::Build;
@@ -64,11 +64,17 @@ impl RetinaHead {
         let params = &build.params;
         register_loss_buffers(node, "loss_cls", params);
         register_loss_buffers(node, "loss_bbox", params);
-        let stacked = config.stacked_convs.unwrap_or(4);
-        let from = config.in_channels;
-        let stack = |list: &str| Tower::new(stacked, [from, width], &style, None, &params.at(list));
-        let (cls_convs, reg_convs) = (stack("cls_convs"), stack("reg_convs"));
-        let from = if stacked == 0 { from } else { width };
+        let tower = TowerConfig {
+            layers: config.stacked_convs.unwrap_or(4),
+            channels_in: config.in_channels,
+            channels: width,
+            style,
+            bias: None,
+            depthwise: false,
+        };
+        let cls_convs = tower.init(&params.at("cls_convs"));
+        let reg_convs = tower.init(&params.at("reg_convs"));
+        let from = tower.channels_out();
         let (a, at) = (anchors.per_cell(), |name| params.at(name));
         Ok(Self {
             cls_convs,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::anchored::Anchored;
 use super::class_scores::{ClassScores, register_loss_buffers};
-use super::tower::{Tower, last};
+use super::tower::{Tower, TowerConfig, last};
 use super::{DenseHead, Given, OTHERS, Outputs, check_channels, relu_style, test_cfg};
 use crate::batch::Batch;
 use crate::build::Build;
@@ -77,13 +77,17 @@ impl RpnHead {
                     .initial(Init::Normal { std: 0.01 }, 0.0)
                     .init(&at, None),
             ),
-            several => Convs::Several(Tower::new(
-                several,
-                [from, width],
-                &relu_style(None),
-                None,
-                &at,
-            )),
+            layers => {
+                let tower = TowerConfig {
+                    layers,
+                    channels_in: from,
+                    channels: width,
+                    style: relu_style(None),
+                    bias: None,
+                    depthwise: false,
+                };
+                Convs::Several(tower.init(&at))
+            }
         };
         let (a, at) = (anchors.per_cell(), |name| params.at(name));
         Ok(Self {

@@ -8,28 +8,46 @@ use crate::layers::{ConvConfig, ConvNormAct, ConvStyle, Init, Params};
 #[derive(Debug)]
 pub(super) struct Tower(Vec<ConvNormAct>);
 
-impl Tower {
-    /// `count` layers below `list`, from `channels_in` to `channels`; `bias` is where there is a norm too, if that is said.
-    pub fn new(
-        count: usize,
-        [channels_in, channels]: [usize; 2],
-        style: &ConvStyle,
-        bias: Option<bool>,
-        list: &Params,
-    ) -> Self {
+/// What the layers of a [`Tower`] have in common.
+#[derive(Debug)]
+pub(super) struct TowerConfig {
+    pub layers: usize,
+    pub channels_in: usize,
+    pub channels: usize,
+    pub style: ConvStyle,
+    /// A bias where there is a norm too, or none where there is none, if that is said.
+    pub bias: Option<bool>,
+    /// Depthwise separable convolutions.
+    pub depthwise: bool,
+}
+
+impl TowerConfig {
+    /// Builds it, its tensors below `list`.
+    pub fn init(&self, list: &Params) -> Tower {
         let layer = |i| {
-            let from = if i == 0 { channels_in } else { channels };
-            let conv = ConvConfig::new(from, channels, 3).pad(1);
-            let conv = conv.initial(Init::Normal { std: 0.01 }, 0.0);
-            let conv = match bias {
-                Some(bias) => conv.bias(bias),
-                None => conv,
+            let from = if i == 0 {
+                self.channels_in
+            } else {
+                self.channels
             };
-            style.module(conv, &list.at(i))
+            let channels = [from, self.channels];
+            self.style
+                .conv3x3(channels, 1, self.depthwise, self.bias, &list.at(i))
         };
-        Self((0..count).map(layer).collect())
+        Tower((0..self.layers).flat_map(layer).collect())
     }
 
+    /// Channels of what comes out.
+    pub fn channels_out(&self) -> usize {
+        if self.layers == 0 {
+            self.channels_in
+        } else {
+            self.channels
+        }
+    }
+}
+
+impl Tower {
     pub fn forward(&self, x: &Tensor<4>) -> Tensor<4> {
         self.0.iter().fold(x.clone(), |x, conv| conv.forward(x))
     }

@@ -8,12 +8,12 @@ use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
 use super::class_scores::{prior_logit, register_loss_buffers};
-use super::tower::{Tower, last};
+use super::tower::{Tower, TowerConfig, last};
 use super::{DenseHead, Given, OTHERS, Outputs, check_channels, test_cfg};
 use crate::batch::Batch;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
-use crate::layers::{Activation, ConvBias, ConvNormAct, ConvStyle, NormConfig};
+use crate::layers::{ConvBias, ConvNormAct, ConvStyle};
 use crate::ops::detections::{Activation as Scores, Candidates, Coder, Labels, Level, Select};
 use crate::priors::PointGenerator;
 
@@ -72,26 +72,23 @@ impl YoloxHead {
         let strides = config.strides.unwrap_or(vec![8, 16, 32]);
         super::check_strides(node, &strides, &given.features)?;
         let width = config.feat_channels.unwrap_or(256);
-        let norm = NormConfig::batch(1e-3).momentum(0.03);
-        let style = ConvStyle {
-            norm: Some(norm),
-            act: Some(Activation::Silu),
-            ..ConvStyle::default()
-        };
-        let style = ConvStyle::read(node, style, &[width])?;
-        let bias = config.conv_bias.and_then(ConvBias::said);
+        let style = ConvStyle::read(node, ConvStyle::batch_swish(), &[width])?;
         let select = select(given.test_cfg, config.num_classes)?;
 
         let params = &build.params;
         for loss in ["loss_cls", "loss_bbox", "loss_obj", "loss_l1"] {
             register_loss_buffers(node, loss, params);
         }
-        let stacked = config.stacked_convs.unwrap_or(2);
-        let list = |name: &'static str| (0..strides.len()).map(move |i| params.at(name).at(i));
-        let towers = |name: &'static str| -> Vec<_> {
-            let tower = |at| Tower::new(stacked, [config.in_channels, width], &style, bias, &at);
-            list(name).map(tower).collect()
+        let tower = TowerConfig {
+            layers: config.stacked_convs.unwrap_or(2),
+            channels_in: config.in_channels,
+            channels: width,
+            style,
+            bias: config.conv_bias.and_then(ConvBias::said),
+            depthwise: config.use_depthwise.unwrap_or(false),
         };
+        let list = |name: &'static str| (0..strides.len()).map(move |i| params.at(name).at(i));
+        let towers = |name| -> Vec<_> { list(name).map(|at| tower.init(&at)).collect() };
         let lasts = |name: &'static str, channels: usize, bias: f32| -> Vec<_> {
             list(name)
                 .map(|at| last(width, channels, 1, bias, &at))

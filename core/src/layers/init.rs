@@ -14,6 +14,9 @@ pub enum Init {
     KaimingNormal,
     /// Uniform with Glorot's bound `sqrt(6 / (fan_in + fan_out))`, mmengine's `Xavier` with `distribution='uniform'`.
     XavierUniform,
+    /// Uniform with bound `1 / sqrt(fan_in)`: PyTorch's own for a convolution, mmengine's `Kaiming` with `a=sqrt(5)`,
+    /// `distribution='uniform'` and `mode='fan_in'`.
+    UniformFanIn,
 }
 
 impl Init {
@@ -31,8 +34,11 @@ impl Init {
                 let std = (2.0 / fan_out).sqrt();
                 (0..n).map(|_| std * random.normal()).collect()
             }
-            Init::XavierUniform => {
-                let bound = (6.0 / (fan_in + fan_out)).sqrt();
+            Init::XavierUniform | Init::UniformFanIn => {
+                let bound = match self {
+                    Init::XavierUniform => (6.0 / (fan_in + fan_out)).sqrt(),
+                    _ => fan_in.recip().sqrt(),
+                };
                 (0..n)
                     .map(|_| bound * (2.0 * random.uniform() - 1.0))
                     .collect()

@@ -4,6 +4,7 @@
 
 mod activation;
 mod conv;
+mod csp_layer;
 mod init;
 mod norm;
 mod normed_conv;
@@ -19,6 +20,7 @@ mod weight;
 
 pub use activation::{ActConfig, Activation};
 pub use conv::{ConvBias, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
+pub use csp_layer::{CspLayer, CspLayerConfig};
 pub use init::Init;
 pub use norm::{Norm, NormConfig, NormKind};
 pub use normed_conv::{NormedConv, NormedConvConfig};

@@ -1,7 +1,7 @@
 //! [`ConvStyle`]: what `conv_cfg`, `norm_cfg` and `act_cfg` say for all convolutions of a component.
 
 use super::{ActConfig, Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct};
-use super::{NormConfig, Params};
+use super::{Init, NormConfig, Params};
 use crate::config::{Diagnostics, Node, error_at};
 
 /// What the convolutions of a component have in common.
@@ -13,9 +13,21 @@ pub struct ConvStyle {
     pub norm: Option<NormConfig>,
     /// `act_cfg`.
     pub act: Option<Activation>,
+    /// Weights where no checkpoint gives any; `None` leaves that to each convolution.
+    pub init: Option<Init>,
 }
 
 impl ConvStyle {
+    /// The defaults of YOLOX's parts: BN with momentum 0.03 and eps 1e-3, then Swish.
+    pub fn batch_swish() -> Self {
+        Self {
+            kind: ConvKind::Plain,
+            norm: Some(NormConfig::batch(1e-3).momentum(0.03)),
+            act: Some(Activation::Silu),
+            init: Some(Init::UniformFanIn),
+        }
+    }
+
     /// Reads the three keys of `node`. An absent one is as in `defaults`, `None` is none. `channels` are those that the norms are to have.
     ///
     /// # Errors
@@ -91,9 +103,40 @@ impl ConvStyle {
     ) -> ConvNormAct {
         let norm_at = at.at(norm_name);
         let norm = self.norm.as_ref().map(|norm| (norm, &norm_at));
+        let conv = match self.init {
+            Some(init) => conv.initial(init, 0.0),
+            None => conv,
+        };
         conv.kind(self.kind)
             .act(self.act)
             .init(&at.at(conv_name), norm)
+    }
+
+    /// A 3x3 convolution that keeps the size, but for its stride; with `depthwise` mmcv's `DepthwiseSeparableConvModule` in its place: a
+    /// convolution for each channel (`depthwise_conv`), then one of 1x1 across them (`pointwise_conv`; Howard et al. 2017, arXiv 1704.04861).
+    /// `bias` is where there is a norm too, if that is said.
+    pub fn conv3x3(
+        &self,
+        [channels_in, channels_out]: [usize; 2],
+        stride: usize,
+        depthwise: bool,
+        bias: Option<bool>,
+        at: &Params,
+    ) -> Vec<ConvNormAct> {
+        let biased = |conv: ConvConfig| match bias {
+            Some(bias) => conv.bias(bias),
+            None => conv,
+        };
+        let out = if depthwise { channels_in } else { channels_out };
+        let three = ConvConfig::new(channels_in, out, 3).stride(stride).pad(1);
+        if !depthwise {
+            return vec![self.module(biased(three), at)];
+        }
+        let one = ConvConfig::new(channels_in, channels_out, 1);
+        vec![
+            self.module(biased(three.groups(channels_in)), &at.at("depthwise_conv")),
+            self.module(biased(one), &at.at("pointwise_conv")),
+        ]
     }
 }
 
@@ -103,4 +146,66 @@ fn read<T: serde::de::DeserializeOwned>(
     key: &str,
 ) -> Result<Option<Option<T>>, Diagnostics> {
     node.get(key).map(|node| node.read()).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_value;
+    use crate::layers::Mode;
+    use burn::tensor::Device;
+
+    fn read(text: &str) -> Result<ConvStyle, String> {
+        let node = parse_value(text).unwrap();
+        ConvStyle::read(&node, ConvStyle::batch_swish(), &[8])
+            .map_err(|problems| problems.iter().map(|p| p.message.clone()).collect())
+    }
+
+    #[test]
+    fn none_is_not_absent() {
+        let absent = read("dict()").unwrap();
+        assert_eq!(absent.norm.unwrap().eps(), 1e-3);
+        assert_eq!(absent.act, Some(Activation::Silu));
+        let none = read("dict(norm_cfg=None, act_cfg=None)").unwrap();
+        assert!(none.norm.is_none() && none.act.is_none());
+        let other = read("dict(norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU'))").unwrap();
+        assert_eq!(other.norm.unwrap().eps(), 1e-5);
+        assert_eq!(other.act, Some(Activation::Relu));
+    }
+
+    #[test]
+    fn unknown_names_are_told_together() {
+        let both = read("dict(conv_cfg=dict(type='X'), act_cfg=dict(type='Y'))").unwrap_err();
+        assert!(both.contains("unknown convolution `X`"), "{both}");
+        assert!(both.contains("unknown activation `Y`"), "{both}");
+    }
+
+    #[test]
+    fn names_are_mmcvs() {
+        let params = Params::new(&Device::flex(), Mode::Plan, None);
+        let style = ConvStyle::batch_swish();
+        style.conv3x3([4, 8], 2, true, None, &params.at("a"));
+        style.conv3x3([4, 8], 2, false, Some(true), &params.at("b"));
+        style
+            .bare()
+            .module(ConvConfig::new(4, 8, 1), &params.at("c"));
+        let state = params.state();
+        let found: Vec<_> = state
+            .iter()
+            .filter(|e| !e.key.contains("bn.") || e.key.ends_with("bn.weight"))
+            .map(|e| (e.key.as_str(), e.shape.as_slice()))
+            .collect();
+        let expected: [(&str, &[usize]); 9] = [
+            ("a.depthwise_conv.conv.weight", &[4, 1, 3, 3]),
+            ("a.depthwise_conv.bn.weight", &[4]),
+            ("a.pointwise_conv.conv.weight", &[8, 4, 1, 1]),
+            ("a.pointwise_conv.bn.weight", &[8]),
+            ("b.conv.weight", &[8, 4, 3, 3]),
+            ("b.conv.bias", &[8]),
+            ("b.bn.weight", &[8]),
+            ("c.conv.weight", &[8, 4, 1, 1]),
+            ("c.conv.bias", &[8]),
+        ];
+        assert_eq!(found, expected);
+    }
 }

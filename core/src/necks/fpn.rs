@@ -3,16 +3,17 @@
 //!
 //! Shapes: inputs `[N, in_channels[i], H_i, W_i]`, outputs `[N, out_channels, H_j, W_j]`; each extra level halves the last one.
 
-use burn::tensor::module::{interpolate, max_pool2d};
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
+use burn::tensor::module::max_pool2d;
+use burn::tensor::ops::MaxPoolOptions;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::Neck;
+use super::upsample::{Upsample, UpsampleConfig};
 use crate::backbones::{Feature, Features};
 use crate::build::Build;
-use crate::config::{Diagnostic, Diagnostics, Node, error_at};
+use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{
     ActConfig, Activation, ConvConfig, ConvLayerConfig, ConvNormAct, ConvStyle, Init, NormConfig,
 };
@@ -49,21 +50,6 @@ enum ExtraConvs {
     Source(String),
 }
 
-/// `upsample_cfg`, passed to `torch.nn.functional.interpolate`.
-#[derive(Debug, Deserialize)]
-struct UpsampleConfig {
-    mode: Option<String>,
-    scale_factor: Option<ScaleFactor>,
-    align_corners: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum ScaleFactor {
-    One(f32),
-    Two([f32; 2]),
-}
-
 /// What the levels after the backbone's are made from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Extra {
@@ -72,13 +58,6 @@ enum Extra {
     OnInput,
     OnLateral,
     OnOutput,
-}
-
-#[derive(Clone, Debug)]
-struct Upsample {
-    mode: InterpolateMode,
-    scale_factor: Option<[f32; 2]>,
-    align_corners: bool,
 }
 
 pub(super) fn build(
@@ -105,12 +84,7 @@ pub struct Fpn {
 impl Fpn {
     fn read(node: &Node, inputs: Features, build: &Build) -> Result<Self, Diagnostics> {
         let config: FpnConfig = node.read()?;
-        let given: Vec<usize> = inputs.list.iter().map(|f| f.channels).collect();
-        if let Some(wanted) = &config.in_channels
-            && *wanted != given
-        {
-            return Err(vec![disagreement(node, wanted, &given, inputs)]);
-        }
+        let given = inputs.channels("FPN", node, config.in_channels.as_deref())?;
         let fail = |key, message: String, help: &str| Err(error_at(node, key, message, help));
         let count = given.len();
         let start = config.start_level.unwrap_or(0);
@@ -226,85 +200,6 @@ impl Fpn {
     }
 }
 
-/// `in_channels` and the backbone do not agree: points at both, and gives the right list.
-fn disagreement(node: &Node, wanted: &[usize], given: &[usize], inputs: Features) -> Diagnostic {
-    let message = if wanted.len() == given.len() {
-        format!(
-            "`FPN` has `in_channels` {wanted:?} but backbone `{}` gives {given:?}",
-            inputs.of
-        )
-    } else {
-        format!(
-            "`FPN` has {} `in_channels` but backbone `{}` gives {} levels",
-            wanted.len(),
-            inputs.of,
-            given.len()
-        )
-    };
-    let at = node.get("in_channels").unwrap_or(node);
-    Diagnostic::error(message)
-        .at(&at.origin, format!("{} entries", wanted.len()))
-        .at(inputs.origin, format!("gives {given:?}"))
-        .help(format!("write in_channels={given:?}, or leave `in_channels` out to have it taken from the backbone"))
-}
-
-impl Upsample {
-    fn read(node: &Node, config: Option<&UpsampleConfig>) -> Result<Self, Diagnostics> {
-        let mode = match config.and_then(|c| c.mode.as_deref()).unwrap_or("nearest") {
-            "nearest" => InterpolateMode::Nearest,
-            "nearest-exact" => InterpolateMode::NearestExact,
-            "bilinear" => InterpolateMode::Bilinear,
-            "bicubic" => InterpolateMode::Bicubic,
-            other => {
-                let message = format!("`upsample_cfg` has the unknown mode '{other}'");
-                let help = "known are 'nearest', 'nearest-exact', 'bilinear', 'bicubic'";
-                return Err(error_at(node, "upsample_cfg", message, help));
-            }
-        };
-        let scale_factor = config
-            .and_then(|c| c.scale_factor.as_ref())
-            .map(|s| match s {
-                ScaleFactor::One(s) => [*s; 2],
-                ScaleFactor::Two(s) => *s,
-            });
-        Ok(Self {
-            mode,
-            scale_factor,
-            align_corners: config.and_then(|c| c.align_corners).unwrap_or(false),
-        })
-    }
-
-    /// `x` at the size of a map `[_, _, h, w]`, unless the config fixes the factor.
-    fn forward(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        if matches!(self.mode, InterpolateMode::NearestExact) {
-            return self.nearest_exact(x, size);
-        }
-        let options =
-            InterpolateOptions::new(self.mode.clone()).with_align_corners(self.align_corners);
-        let options = match self.scale_factor {
-            Some(factor) => options.with_scale_factor(factor),
-            None => options.with_output_size(size),
-        };
-        interpolate(x, options)
-    }
-
-    /// The pixel whose centre is nearest, which burn does not have on every device.
-    fn nearest_exact(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        let [_, _, h, w] = x.dims();
-        let device = x.device();
-        let indices = |from: usize, size: usize, factor: Option<f32>| {
-            let to = factor.map_or(size, |f| (from as f32 * f) as usize);
-            let step = factor.map_or(from as f32 / to as f32, |f| 1.0 / f);
-            let at = |i| (((i as f32 + 0.5) * step) as usize).min(from - 1) as i32;
-            let indices: Vec<i32> = (0..to).map(at).collect();
-            Tensor::<1, Int>::from_data(TensorData::new(indices, [to]), &device)
-        };
-        let rows = indices(h, size[0], self.scale_factor.map(|f| f[0]));
-        let columns = indices(w, size[1], self.scale_factor.map(|f| f[1]));
-        x.select(2, rows).select(3, columns)
-    }
-}
-
 impl Neck for Fpn {
     fn forward(&self, inputs: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
         let used = self.lateral_convs.len();
@@ -343,5 +238,100 @@ impl Neck for Fpn {
 
     fn features(&self) -> Vec<Feature> {
         self.features.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Mode, StateEntry};
+    use crate::necks::made;
+    use burn::tensor::Device;
+
+    /// Channels and strides.
+    const LEVELS: [(usize, usize); 3] = [(4, 8), (6, 16), (10, 32)];
+
+    fn fpn(keys: &str) -> Result<(Box<dyn Neck>, Vec<StateEntry>), String> {
+        let text = format!("dict(type='FPN', out_channels=8, {keys})");
+        made(&text, &LEVELS, Mode::Fixed)
+    }
+
+    #[test]
+    fn maps_have_the_sizes_that_features_say() {
+        for (keys, strides) in [
+            ("num_outs=3", vec![8, 16, 32]),
+            ("num_outs=5", vec![8, 16, 32, 64, 128]),
+            (
+                "num_outs=4, start_level=1, add_extra_convs=True",
+                vec![16, 32, 64, 128],
+            ),
+            (
+                "num_outs=2, end_level=1, add_extra_convs='on_input'",
+                vec![8, 16],
+            ),
+            ("num_outs=1, start_level=1, end_level=1", vec![16]),
+            (
+                "num_outs=4, end_level=2, add_extra_convs='on_lateral', upsample_cfg=dict(scale_factor=2)",
+                vec![8, 16, 32, 64],
+            ),
+            (
+                "num_outs=5, add_extra_convs='on_output', relu_before_extra_convs=True, upsample_cfg=dict(mode='bilinear')",
+                vec![8, 16, 32, 64, 128],
+            ),
+        ] {
+            let (neck, _) = fpn(keys).unwrap();
+            let maps =
+                LEVELS.map(|(c, s)| Tensor::zeros([1, c, 128 / s, 256 / s], &Device::flex()));
+            let found: Vec<_> = neck
+                .forward(maps.to_vec())
+                .iter()
+                .map(|m| m.dims())
+                .collect();
+            let wanted = strides.iter().map(|s| [1, 8, 128 / s, 256 / s]);
+            assert_eq!(found, wanted.collect::<Vec<_>>(), "{keys}");
+            let said: Vec<_> = neck.features().iter().map(|f| f.stride).collect();
+            assert_eq!(said, strides, "{keys}");
+        }
+    }
+
+    #[test]
+    fn norms_and_biases_are_where_the_original_has_them() {
+        let keys = |text: &str| -> Vec<String> {
+            let (_, state) = fpn(text).unwrap();
+            let of_one = |e: &&StateEntry| e.key.contains("_convs.2.");
+            state.iter().filter(of_one).map(|e| e.key.clone()).collect()
+        };
+        assert_eq!(
+            keys("num_outs=3"),
+            [
+                "lateral_convs.2.conv.weight",
+                "lateral_convs.2.conv.bias",
+                "fpn_convs.2.conv.weight",
+                "fpn_convs.2.conv.bias",
+            ]
+        );
+        let group = "num_outs=3, norm_cfg=dict(type='GN', num_groups=2), no_norm_on_lateral=True, act_cfg=dict(type='ReLU')";
+        assert_eq!(
+            keys(group),
+            [
+                "lateral_convs.2.conv.weight",
+                "lateral_convs.2.conv.bias",
+                "fpn_convs.2.conv.weight",
+                "fpn_convs.2.gn.weight",
+                "fpn_convs.2.gn.bias",
+            ]
+        );
+    }
+
+    /// Pictures of odd sizes fail in the original as well.
+    #[test]
+    #[should_panic(expected = "pad pictures to a multiple of the coarsest stride")]
+    fn a_fixed_factor_needs_padded_pictures() {
+        let (neck, _) = fpn("num_outs=3, upsample_cfg=dict(scale_factor=2)").unwrap();
+        let maps = [(4, 7), (6, 4), (10, 2)];
+        neck.forward(
+            maps.map(|(c, h)| Tensor::zeros([1, c, h, 8], &Device::flex()))
+                .to_vec(),
+        );
     }
 }

@@ -1,15 +1,54 @@
 //! Necks: feature maps in, feature maps of one width out. To add one, write a file and a row in [`ROWS`].
 
 mod fpn;
+mod upsample;
+mod yolox_pafpn;
 
 pub use fpn::Fpn;
+pub use yolox_pafpn::YoloxPafpn;
 
 use burn::tensor::Tensor;
 
 use crate::backbones::{Feature, Features};
 use crate::build::Build;
-use crate::config::{Diagnostics, Node};
+use crate::config::{Diagnostic, Diagnostics, Node};
 use crate::registry::{Family, Row};
+
+impl Features<'_> {
+    /// The channels of each level. `wanted` is the neck's `in_channels`, if it has them.
+    ///
+    /// # Errors
+    /// They are others; the error points at both, and gives the right list.
+    fn channels(
+        &self,
+        neck: &str,
+        node: &Node,
+        wanted: Option<&[usize]>,
+    ) -> Result<Vec<usize>, Diagnostics> {
+        let given: Vec<usize> = self.list.iter().map(|f| f.channels).collect();
+        let Some(wanted) = wanted.filter(|wanted| *wanted != given) else {
+            return Ok(given);
+        };
+        let backbone = self.of;
+        let message = if wanted.len() == given.len() {
+            format!(
+                "`{neck}` has `in_channels` {wanted:?} but backbone `{backbone}` gives {given:?}"
+            )
+        } else {
+            format!(
+                "`{neck}` has {} `in_channels` but backbone `{backbone}` gives {} levels",
+                wanted.len(),
+                given.len()
+            )
+        };
+        let at = node.get("in_channels").unwrap_or(node);
+        let error = Diagnostic::error(message)
+            .at(&at.origin, format!("{} entries", wanted.len()))
+            .at(self.origin, format!("gives {given:?}"))
+            .help(format!("write in_channels={given:?}, or leave `in_channels` out to have it taken from the backbone"));
+        Err(vec![error])
+    }
+}
 
 /// Turns a backbone's maps into the pyramid that heads read.
 pub trait Neck: std::fmt::Debug + Send + Sync {
@@ -32,4 +71,43 @@ impl Family for Necks {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Necks>; 1] = [Row::<Necks>::new("mmdet", "FPN", fpn::build)];
+pub const ROWS: [Row<Necks>; 2] = [
+    Row::<Necks>::new("mmdet", "FPN", fpn::build),
+    Row::<Necks>::new("mmdet", "YOLOXPAFPN", yolox_pafpn::build),
+];
+
+/// Builds the neck of a Python `text` for a backbone of such channels and strides: it, and its state dict without `neck.`; or
+/// what is said of it.
+#[cfg(test)]
+fn made(
+    text: &str,
+    features: &[(usize, usize)],
+    mode: crate::layers::Mode,
+) -> Result<(Box<dyn Neck>, Vec<crate::layers::StateEntry>), String> {
+    let node = crate::config::parse_value(text).unwrap();
+    let features = features.iter();
+    let features: Vec<_> = features
+        .map(|&(channels, stride)| Feature { channels, stride })
+        .collect();
+    let registry = crate::registry();
+    let params = crate::layers::Params::new(&burn::tensor::Device::flex(), mode, None);
+    let root = Build::new(
+        &registry,
+        params.clone(),
+        crate::registry::DEFAULT_SCOPE,
+        None,
+    );
+    let (make, part) = root.part::<Necks>("neck", &node).unwrap();
+    let inputs = Features {
+        list: &features,
+        of: "CSPDarknet",
+        origin: &node.origin,
+    };
+    let neck = make(&node, inputs, &part)
+        .map_err(|problems| problems.iter().map(|p| p.to_string()).collect::<String>())?;
+    let mut state = params.state();
+    for entry in &mut state {
+        entry.key = entry.key["neck.".len()..].into();
+    }
+    Ok((neck, state))
+}

@@ -1,0 +1,450 @@
+//! CSPDarknet, the backbone of YOLOX (Ge et al. 2021, arXiv 2107.08430) and YOLOv5, as MMDetection 3.3.0 builds it: a stem that sorts
+//! 2x2 pixels into channels, then stages of a strided convolution and a [`CspLayer`], the last with spatial pyramid pooling
+//! (He et al. 2014, arXiv 1406.4729) between them. `out_indices` counts the stem as 0.
+//!
+//! Shapes: output i is `[N, channels_i, H / 2^(i + 1), W / 2^(i + 1)]`. H and W must be even, as the original's.
+
+use burn::tensor::Tensor;
+use burn::tensor::module::max_pool2d;
+use burn::tensor::ops::MaxPoolOptions;
+use serde::Deserialize;
+
+use super::{Backbone, Feature};
+use crate::build::Build;
+use crate::config::{Diagnostics, Node, error_at};
+use crate::layers::{ConvConfig, ConvNormAct, ConvStyle, CspLayer, CspLayerConfig, Params};
+
+/// The keys of `type='CSPDarknet'`, in the original's spelling.
+#[derive(Debug, Deserialize)]
+struct CspDarknetConfig {
+    arch: Option<String>,
+    deepen_factor: Option<f64>,
+    widen_factor: Option<f64>,
+    out_indices: Option<Vec<usize>>,
+    use_depthwise: Option<bool>,
+    arch_ovewrite: Option<Vec<StageRow>>,
+    spp_kernal_sizes: Option<Vec<usize>>,
+    frozen_stages: Option<i64>,
+    norm_eval: Option<bool>,
+}
+
+/// Input channels, output channels, blocks, whether they add their input, whether there is pyramid pooling.
+type StageRow = (usize, usize, usize, bool, bool);
+
+const P5: [StageRow; 4] = [
+    (64, 128, 3, true, false),
+    (128, 256, 9, true, false),
+    (256, 512, 9, true, false),
+    (512, 1024, 3, false, true),
+];
+const P6: [StageRow; 5] = [
+    (64, 128, 3, true, false),
+    (128, 256, 9, true, false),
+    (256, 512, 9, true, false),
+    (512, 768, 3, true, false),
+    (768, 1024, 3, false, true),
+];
+
+/// Each layer splits its channels in two halves.
+const LEAST_CHANNELS: usize = 2;
+/// A wider stage is a slip in a config, and would not fit any device.
+const MOST_CHANNELS: usize = 1 << 20;
+
+pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
+    Ok(Box::new(CspDarknet::read(node, build)?))
+}
+
+/// CSPDarknet of YOLOX, all sizes.
+#[derive(Debug)]
+pub struct CspDarknet {
+    stem: ConvNormAct,
+    stages: Vec<Stage>,
+    out_indices: Vec<usize>,
+    features: Vec<Feature>,
+}
+
+impl CspDarknet {
+    fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
+        let config: CspDarknetConfig =
+            node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
+        let fail = |key, message: String, help: &str| Err(error_at(node, key, message, help));
+        let rows = match config.arch.as_deref() {
+            None | Some("P5") => P5.to_vec(),
+            Some("P6") => P6.to_vec(),
+            Some(other) => {
+                let message = format!("CSPDarknet has no arch '{other}'");
+                return fail("arch", message, "known are P5, P6");
+            }
+        };
+        let own = config.arch_ovewrite.filter(|rows| !rows.is_empty());
+        let source = if own.is_some() {
+            "arch_ovewrite"
+        } else {
+            "widen_factor"
+        };
+        let rows = own.unwrap_or(rows);
+        let out_indices = config.out_indices.unwrap_or_else(|| vec![2, 3, 4]);
+        let count = rows.len();
+        if let Some(i) = out_indices.iter().find(|i| **i > count) {
+            let message =
+                format!("`out_indices` names {i}; there are a stem, 0, and {count} stages");
+            return fail("out_indices", message, "");
+        }
+        let frozen = config.frozen_stages.unwrap_or(-1);
+        if !(-1..=count as i64).contains(&frozen) {
+            let message = format!("`frozen_stages` is {frozen}, must be -1 to {count}");
+            return fail("frozen_stages", message, "0 is the stem");
+        }
+        let spp_kernels = config.spp_kernal_sizes.unwrap_or_else(|| vec![5, 9, 13]);
+        if let Some(even) = spp_kernels.iter().find(|k| **k % 2 == 0)
+            && rows.iter().any(|row| row.4)
+        {
+            let message = format!("`spp_kernal_sizes` has {even}, must be odd");
+            let help = "a window with a middle pixel keeps the map's size";
+            return fail("spp_kernal_sizes", message, help);
+        }
+        let widen = config.widen_factor.unwrap_or(1.0);
+        let deepen = config.deepen_factor.unwrap_or(1.0);
+        let widened = |channels: usize| (channels as f64 * widen) as usize;
+        let mut channels = widened(rows[0].0);
+        let mut widths = vec![channels];
+        for (i, row) in rows.iter().enumerate() {
+            if widened(row.0) != channels {
+                let message = format!(
+                    "stage {} takes {} channels, but gets {channels}",
+                    i + 1,
+                    widened(row.0)
+                );
+                return fail("arch_ovewrite", message, "");
+            }
+            channels = widened(row.1);
+            widths.push(channels);
+        }
+        if let Some(c) = widths
+            .iter()
+            .find(|c| !(LEAST_CHANNELS..=MOST_CHANNELS).contains(c))
+        {
+            let message = format!("CSPDarknet would have a layer of {c} channels");
+            let help = format!("{LEAST_CHANNELS} to {MOST_CHANNELS} are possible");
+            return fail(source, message, &help);
+        }
+        let halves = widths[1..].iter().map(|c| c / 2);
+        let all: Vec<_> = widths.iter().copied().chain(halves).collect();
+        let style = ConvStyle::read(node, ConvStyle::batch_swish(), &all)?;
+
+        let params = &build.params;
+        let stem = ConvConfig::new(4 * 3, widths[0], 3).pad(1);
+        let stem = style.module(stem, &params.at("stem").at("conv"));
+        let mut stages = Vec::with_capacity(count);
+        for (i, (_, _, blocks, add_identity, use_spp)) in rows.into_iter().enumerate() {
+            let csp = CspLayerConfig {
+                channels_in: widths[i + 1],
+                channels_out: widths[i + 1],
+                // Python rounds halves to even.
+                num_blocks: ((blocks as f64 * deepen).round_ties_even() as usize).max(1),
+                add_identity,
+                use_depthwise: config.use_depthwise.unwrap_or(false),
+            };
+            let spp = use_spp.then_some(spp_kernels.as_slice());
+            let at = params.at(format!("stage{}", i + 1));
+            stages.push(Stage::new(widths[i], csp, spp, &style, &at));
+        }
+        // The original's `_freeze_stages`: from 0 on the stem, from 1 on the stages up to that number.
+        for i in 0..=frozen {
+            match i {
+                0 => params.at("stem").freeze(),
+                i => params.at(format!("stage{i}")).freeze(),
+            }
+        }
+        if config.norm_eval.unwrap_or(false) {
+            params.evaluate();
+        }
+        let features = widths.iter().enumerate().map(|(i, &channels)| Feature {
+            channels,
+            stride: 2 << i,
+        });
+        let features = features
+            .enumerate()
+            .filter(|(i, _)| out_indices.contains(i));
+        Ok(Self {
+            stem,
+            stages,
+            features: features.map(|(_, feature)| feature).collect(),
+            out_indices,
+        })
+    }
+}
+
+impl Backbone for CspDarknet {
+    fn forward(&self, x: Tensor<4>) -> Vec<Tensor<4>> {
+        let mut x = self.stem.forward(pixels_to_channels(x));
+        let mut outputs = Vec::new();
+        for i in 0..=self.stages.len() {
+            if i > 0 {
+                x = self.stages[i - 1].forward(x);
+            }
+            if self.out_indices.contains(&i) {
+                outputs.push(x.clone());
+            }
+        }
+        outputs
+    }
+
+    fn features(&self) -> Vec<Feature> {
+        self.features.clone()
+    }
+}
+
+/// The four pixels of each 2x2 square one after another in the channels: left column first, from top to bottom.
+///
+/// # Shapes
+/// - input: `[N, C, H, W]`, H and W even
+/// - output: `[N, 4 * C, H / 2, W / 2]`
+fn pixels_to_channels(x: Tensor<4>) -> Tensor<4> {
+    let [n, c, h, w] = x.dims();
+    assert!(
+        h % 2 == 0 && w % 2 == 0,
+        "CSPDarknet is given batches of even height and width, not {h} x {w}"
+    );
+    x.reshape([n, c, h / 2, 2, w / 2, 2])
+        .permute([0, 5, 3, 1, 2, 4])
+        .reshape([n, 4 * c, h / 2, w / 2])
+}
+
+/// Half the size, pooling if it is the last, and a cross-stage partial layer.
+#[derive(Debug)]
+struct Stage {
+    downsample: Vec<ConvNormAct>,
+    spp: Option<SppBottleneck>,
+    csp: CspLayer,
+}
+
+impl Stage {
+    fn new(
+        channels_in: usize,
+        csp: CspLayerConfig,
+        spp_kernels: Option<&[usize]>,
+        style: &ConvStyle,
+        at: &Params,
+    ) -> Self {
+        let channels = csp.channels_in;
+        let downsample = style.conv3x3(
+            [channels_in, channels],
+            2,
+            csp.use_depthwise,
+            None,
+            &at.at(0),
+        );
+        let spp =
+            spp_kernels.map(|kernels| SppBottleneck::new(channels, kernels, style, &at.at(1)));
+        let last = 1 + usize::from(spp.is_some());
+        Self {
+            downsample,
+            spp,
+            csp: csp.init(style, &at.at(last)),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.downsample.iter().fold(x, |x, conv| conv.forward(x));
+        let x = match &self.spp {
+            Some(spp) => spp.forward(x),
+            None => x,
+        };
+        self.csp.forward(x)
+    }
+}
+
+/// Spatial pyramid pooling at one size: the map and its maxima over windows of several sizes, one after another in the channels.
+#[derive(Debug)]
+struct SppBottleneck {
+    conv1: ConvNormAct,
+    kernels: Vec<usize>,
+    conv2: ConvNormAct,
+}
+
+impl SppBottleneck {
+    fn new(channels: usize, kernels: &[usize], style: &ConvStyle, at: &Params) -> Self {
+        let half = channels / 2;
+        let pooled = half * (kernels.len() + 1);
+        Self {
+            conv1: style.module(ConvConfig::new(channels, half, 1), &at.at("conv1")),
+            kernels: kernels.to_vec(),
+            conv2: style.module(ConvConfig::new(pooled, channels, 1), &at.at("conv2")),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.conv1.forward(x);
+        let mut maps = vec![x.clone()];
+        for &kernel in &self.kernels {
+            let window = MaxPoolOptions::new([kernel; 2])
+                .with_stride([1, 1])
+                .with_padding([kernel / 2; 2]);
+            maps.push(max_pool2d(x.clone(), window));
+        }
+        self.conv2.forward(Tensor::cat(maps, 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Mode, Role, StateEntry};
+    use burn::tensor::Device;
+
+    fn made(keys: &str, mode: Mode) -> Result<(Box<dyn Backbone>, Vec<StateEntry>), String> {
+        crate::backbones::made(&format!("dict(type='CSPDarknet', {keys})"), mode)
+    }
+
+    fn weights(state: &[StateEntry]) -> usize {
+        let of = |e: &StateEntry| e.shape.iter().product::<usize>();
+        let trained = |e: &&StateEntry| e.role == Role::Parameter;
+        state.iter().filter(trained).map(of).sum()
+    }
+
+    #[test]
+    fn pixels_are_sorted_as_the_original_does() {
+        let x: Vec<f32> = (0..16).map(|i| i as f32).collect();
+        let x = Tensor::<1>::from_floats(x.as_slice(), &Device::flex()).reshape([1, 2, 2, 4]);
+        let y = pixels_to_channels(x);
+        assert_eq!(y.dims(), [1, 8, 1, 2]);
+        let y: Vec<f32> = y.into_data().try_into_vec().unwrap();
+        // Top left, bottom left, top right, bottom right, of both channels each.
+        let expected = [
+            0., 2., 8., 10., 4., 6., 12., 14., 1., 3., 9., 11., 5., 7., 13., 15.,
+        ];
+        assert_eq!(y, expected);
+    }
+
+    #[test]
+    fn maps_have_the_sizes_that_features_say() {
+        let tiny = "deepen_factor=0.33, widen_factor=0.0625";
+        for (keys, strides) in [
+            (String::from(tiny), vec![8, 16, 32]),
+            (
+                format!("{tiny}, arch='P6', out_indices=(0, 2, 5)"),
+                vec![2, 8, 64],
+            ),
+            (
+                format!("{tiny}, use_depthwise=True, spp_kernal_sizes=[3]"),
+                vec![8, 16, 32],
+            ),
+        ] {
+            let (backbone, _) = made(&keys, Mode::Fixed).unwrap();
+            let features = backbone.features();
+            assert_eq!(
+                features.iter().map(|f| f.stride).collect::<Vec<_>>(),
+                strides
+            );
+            let maps = backbone.forward(Tensor::zeros([1, 3, 64, 128], &Device::flex()));
+            let found: Vec<_> = maps.iter().map(|m| m.dims()).collect();
+            let said = features
+                .iter()
+                .map(|f| [1, f.channels, 64 / f.stride, 128 / f.stride]);
+            assert_eq!(found, said.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn names_and_widths_of_the_smallest_yolox() {
+        // YOLOX-nano: 16, 32, 64, 128, 256 channels; 1, 3, 3, 1 blocks.
+        let (_, state) = made(
+            "deepen_factor=0.33, widen_factor=0.25, use_depthwise=True",
+            Mode::Plan,
+        )
+        .unwrap();
+        let shape = |key: &str| {
+            let entry = state.iter().find(|e| e.key == key);
+            entry.map(|e| e.shape.clone())
+        };
+        for (key, expected) in [
+            ("stem.conv.conv.weight", &[16, 12, 3, 3][..]),
+            ("stage1.0.depthwise_conv.conv.weight", &[16, 1, 3, 3]),
+            ("stage1.0.pointwise_conv.conv.weight", &[32, 16, 1, 1]),
+            ("stage1.1.main_conv.conv.weight", &[16, 32, 1, 1]),
+            ("stage1.1.blocks.0.conv1.conv.weight", &[16, 16, 1, 1]),
+            (
+                "stage1.1.blocks.0.conv2.depthwise_conv.bn.running_var",
+                &[16],
+            ),
+            (
+                "stage3.1.blocks.2.conv2.pointwise_conv.conv.weight",
+                &[64, 64, 1, 1],
+            ),
+            ("stage4.1.conv1.conv.weight", &[128, 256, 1, 1]),
+            ("stage4.1.conv2.conv.weight", &[256, 512, 1, 1]),
+            ("stage4.2.final_conv.conv.weight", &[256, 256, 1, 1]),
+        ] {
+            assert_eq!(shape(key).as_deref(), Some(expected), "{key}");
+        }
+        assert_eq!(shape("stage1.1.blocks.1.conv1.conv.weight"), None);
+        // Six tensors for each of 1 + (2 + 3 + 3) + 2 * (2 + 3 + 9) + (2 + 2 + 3 + 3) convolutions.
+        assert_eq!(state.len(), 6 * (1 + 8 + 28 + 10));
+    }
+
+    #[test]
+    fn weights_of_p6_counted_by_hand() {
+        let (_, state) = made(
+            "arch='P6', widen_factor=0.0625, deepen_factor=0.01",
+            Mode::Plan,
+        )
+        .unwrap();
+        // 4, 8, 16, 32, 48, 64 channels, one block each. A convolution of n filters brings 2n of its norm.
+        let conv = |from: usize, to: usize, kernel: usize| to * (from * kernel * kernel + 2);
+        let stage = |from: usize, to: usize| {
+            let half = to / 2;
+            let block = conv(half, half, 1) + conv(half, half, 3);
+            conv(from, to, 3) + 2 * conv(to, half, 1) + conv(2 * half, to, 1) + block
+        };
+        let spp = conv(64, 32, 1) + conv(128, 64, 1);
+        let stages = [(4, 8), (8, 16), (16, 32), (32, 48), (48, 64)];
+        let all: usize = stages.map(|(from, to)| stage(from, to)).iter().sum();
+        assert_eq!(weights(&state), conv(12, 4, 3) + all + spp);
+    }
+
+    #[test]
+    fn a_half_block_is_rounded_to_even() {
+        let blocks = |deepen: &str| {
+            let keys = format!("widen_factor=0.0625, deepen_factor={deepen}");
+            let (_, state) = made(&keys, Mode::Plan).unwrap();
+            let stage = |i| {
+                let end = ".conv1.conv.weight";
+                let start = format!("stage{i}.1.blocks.");
+                let is_block = |e: &&StateEntry| e.key.starts_with(&start) && e.key.ends_with(end);
+                state.iter().filter(is_block).count()
+            };
+            (stage(1), stage(2))
+        };
+        assert_eq!(blocks("0.5"), (2, 4)); // 1.5 and 4.5
+        assert_eq!(blocks("0"), (1, 1));
+        assert_eq!(blocks("1.33"), (4, 12));
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        for (keys, part) in [
+            ("arch='P7'", "no arch 'P7'"),
+            ("out_indices=(3, 5)", "`out_indices` names 5"),
+            ("frozen_stages=5", "must be -1 to 4"),
+            ("spp_kernal_sizes=(5, 8)", "has 8, must be odd"),
+            ("spp_kernel_sizes=(5,)", "did you mean `spp_kernal_sizes`"),
+            ("widen_factor=0.001", "a layer of 0 channels"),
+            ("widen_factor=1e300", "2 to 1048576 are possible"),
+            (
+                "arch_ovewrite=[[8, 16, 1, True, False], [8, 32, 1, False, True]], out_indices=[2]",
+                "stage 2 takes 8 channels, but gets 16",
+            ),
+            ("arch_ovewrite=[[8, 16, 1, True]]", "5 items expected"),
+            ("norm_cfg=dict(type='GN', num_groups=48)", "does not divide"),
+            ("act_cfg=dict(type='Swich')", "unknown activation `Swich`"),
+        ] {
+            let message = made(keys, Mode::Plan).unwrap_err();
+            assert!(message.contains(part), "{keys}: {message}");
+        }
+        let own = "arch_ovewrite=[[8, 16, 1, True, False], [16, 32, 1, False, True]], out_indices=[1, 2], frozen_stages=1, norm_eval=True";
+        let (backbone, _) = made(own, Mode::Plan).unwrap();
+        let channels: Vec<_> = backbone.features().iter().map(|f| f.channels).collect();
+        assert_eq!(channels, [16, 32]);
+    }
+}
