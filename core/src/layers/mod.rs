@@ -4,6 +4,8 @@
 
 mod activation;
 mod conv;
+#[cfg(feature = "train")]
+mod gradients;
 mod init;
 mod norm;
 mod params;
@@ -17,6 +19,8 @@ mod weight;
 
 pub use activation::{ActConfig, Activation};
 pub use conv::{ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
+#[cfg(feature = "train")]
+pub use gradients::Gradients;
 pub use init::Init;
 pub use norm::{Norm, NormConfig, NormKind};
 pub use params::{Mode, Params};
