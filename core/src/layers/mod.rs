@@ -4,6 +4,7 @@
 
 mod activation;
 mod conv;
+mod drop_path;
 #[cfg(feature = "train")]
 mod gradients;
 mod init;
@@ -19,6 +20,7 @@ mod weight;
 
 pub use activation::{ActConfig, Activation};
 pub use conv::{ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
+pub use drop_path::DropPath;
 #[cfg(feature = "train")]
 pub use gradients::Gradients;
 pub use init::Init;
