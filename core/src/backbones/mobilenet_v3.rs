@@ -146,7 +146,10 @@ impl MobileNetV3 {
         let mut channels = vec![STEM_CHANNELS];
         channels.extend(rows.iter().flat_map(|row| [row.1, row.2]));
         let defaults = ConvStyle {
-            norm: Some(NormConfig::batch(1e-3)),
+            norm: Some(NormConfig {
+                momentum: Some(0.01),
+                ..NormConfig::batch(1e-3)
+            }),
             act: Some(Activation::HSwish),
             ..ConvStyle::default()
         };
@@ -210,8 +213,11 @@ impl Backbone for MobileNetV3 {
                 outputs.push(x.clone());
             }
         }
-        if wanted(self.blocks.len() + 1) {
-            outputs.push(self.last.forward(x));
+        let last = wanted(self.blocks.len() + 1);
+        // Its running statistics are in the state dict, wanted or not.
+        if last || self.last.learning() {
+            let x = self.last.forward(x);
+            outputs.extend(last.then_some(x));
         }
         outputs
     }

@@ -12,7 +12,8 @@ use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
-    Activation, ConvConfig, ConvNormAct, NormConfig, Padding, Params, SqueezeExcite, make_divisible,
+    Activation, ConvConfig, ConvNormAct, DropPath, NormConfig, Padding, Params, SqueezeExcite,
+    make_divisible,
 };
 
 /// The keys of `type='mmpretrain.TIMMBackbone'`, and those of timm's EfficientNet that it passes on.
@@ -30,11 +31,10 @@ struct TimmConfig {
     bn_momentum: Option<f64>,
     pad_type: Option<String>,
     feature_location: Option<String>,
-    // Of training only.
+    drop_path_rate: Option<f64>,
+    // Of the classifier, or of initial values only.
     #[serde(rename = "drop_rate")]
     _drop_rate: Option<f64>,
-    #[serde(rename = "drop_path_rate")]
-    _drop_path_rate: Option<f64>,
     #[serde(rename = "num_classes")]
     _num_classes: Option<i64>,
     #[serde(rename = "init_cfg")]
@@ -292,6 +292,15 @@ impl TimmEfficientNet {
             .padding(make.padding(3, 2, 1));
         let stem = make.layer(stem, true, &params, "conv_stem", "bn1");
 
+        let drop_path_rate = config.drop_path_rate.unwrap_or(0.0);
+        if !(0.0..1.0).contains(&drop_path_rate) {
+            let message =
+                format!("`drop_path_rate` is {drop_path_rate}, must be from 0 to less than 1");
+            return Err(error_at(node, "drop_path_rate", message, ""));
+        }
+        let count: usize = (0..STAGES.len()).map(|i| variant.repeats(i)).sum();
+        let rate = |block: usize| drop_path_rate * block as f64 / count as f64;
+        let mut blocks = 0;
         let (mut channels, mut stride, mut dilation) = (stem_channels, 2, 1);
         let mut stages = Vec::new();
         let mut maps = Vec::new(); // (stage, feature) of the last map at each resolution
@@ -314,7 +323,9 @@ impl TimmEfficientNet {
                     dilation: if j == 0 { dilation } else { next_dilation },
                     expansion,
                     squeeze_excite: !variant.lite,
+                    drop_path_rate: rate(blocks),
                 };
+                blocks += 1;
                 let at = params.at("blocks").at(i).at(j);
                 wide = shape.mid();
                 stage.push(Block::new(&shape, &make, &at));
@@ -387,8 +398,9 @@ impl Backbone for TimmEfficientNet {
         let mut x = self.stem.forward(x);
         let mut outputs = Vec::new();
         for (i, stage) in self.stages.iter().enumerate() {
-            if self.head.is_none() && self.out_stages.last().is_none_or(|last| i > *last) {
-                break; // nothing asks for what comes after
+            let after = self.head.is_none() && self.out_stages.last().is_none_or(|last| i > *last);
+            if after && !stage.iter().any(|block| block.depthwise.learning()) {
+                break; // nothing asks for what comes after, and no running statistics are to be kept
             }
             let wanted = self.out_stages.contains(&i);
             for (j, block) in stage.iter().enumerate() {
@@ -425,6 +437,7 @@ struct BlockShape {
     dilation: usize,
     expansion: usize,
     squeeze_excite: bool,
+    drop_path_rate: f64,
 }
 
 impl BlockShape {
@@ -445,6 +458,7 @@ struct Block {
     squeeze_excite: Option<SqueezeExcite>,
     project: ConvNormAct,
     shortcut: bool,
+    drop_path: Option<DropPath>,
 }
 
 impl Block {
@@ -495,12 +509,16 @@ impl Block {
             ("conv_pw", "bn2")
         };
         let project = make.layer(ConvConfig::new(mid, channels_out, 1), false, at, conv, norm);
+        let shortcut = stride == 1 && channels_in == channels_out;
+        let rate = if shortcut { shape.drop_path_rate } else { 0.0 };
+        let drop_path = DropPath::new(rate, &at.at("drop_path"));
         Self {
             expand,
             depthwise,
             squeeze_excite,
             project,
-            shortcut: stride == 1 && channels_in == channels_out,
+            shortcut,
+            drop_path,
         }
     }
 
@@ -519,10 +537,10 @@ impl Block {
 
     /// The last convolution, and the shortcut from the block's input.
     fn narrow(&self, wide: Tensor<4>, input: Tensor<4>) -> Tensor<4> {
-        if self.shortcut {
-            self.project.forward_onto(wide, input)
-        } else {
-            self.project.forward(wide)
+        match &self.drop_path {
+            Some(drop) if drop.learning() => drop.forward(self.project.forward(wide)) + input,
+            _ if self.shortcut => self.project.forward_onto(wide, input),
+            _ => self.project.forward(wide),
         }
     }
 }

@@ -326,6 +326,11 @@ impl ConvNormAct {
         self.run(x, Some(shortcut))
     }
 
+    /// Whether its norm takes in the statistics of what comes through.
+    pub fn learning(&self) -> bool {
+        self.norm.as_ref().is_some_and(Norm::learning)
+    }
+
     fn run(&self, x: Tensor<4>, add: Option<Tensor<4>>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         let sides = |size| {

@@ -5,6 +5,9 @@
 mod activation;
 mod conv;
 mod csp_layer;
+mod drop_path;
+#[cfg(feature = "train")]
+mod gradients;
 mod init;
 mod norm;
 mod normed_conv;
@@ -21,6 +24,9 @@ mod weight;
 pub use activation::{ActConfig, Activation};
 pub use conv::{ConvBias, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
 pub use csp_layer::{CspLayer, CspLayerConfig};
+pub use drop_path::DropPath;
+#[cfg(feature = "train")]
+pub use gradients::Gradients;
 pub use init::Init;
 pub use norm::{Norm, NormConfig, NormKind};
 pub use normed_conv::{NormedConv, NormedConvConfig};

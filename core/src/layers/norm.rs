@@ -234,6 +234,12 @@ struct Running {
 }
 
 impl Norm {
+    /// Whether it takes in the statistics of what comes through.
+    pub fn learning(&self) -> bool {
+        let learning = self.running.as_ref().and_then(|r| r.learning.as_ref());
+        learning.is_some_and(|(phase, _)| phase.learning())
+    }
+
     /// # Shapes
     /// - input and output: `[N, C, H, W]`
     ///
@@ -242,7 +248,7 @@ impl Norm {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
         match (&self.running, self.kind) {
-            (Some(running), _) if running.learning.as_ref().is_some_and(|l| l.0.learning()) => {
+            (Some(running), _) if self.learning() => {
                 let (mean, var) = statistics(x.clone());
                 running.learn(mean.clone(), var.clone(), n * h * w);
                 self.scale(x, mean, var)

@@ -153,7 +153,11 @@ impl Slot {
     }
 
     fn leaf_of(&self, value: Tensor<1>) -> Tensor<1> {
-        value.without_autodiff()
+        let value = value.without_autodiff();
+        if cfg!(feature = "train") && self.role == Role::Parameter && !self.frozen() {
+            return value.autodiff().require_grad();
+        }
+        value
     }
 
     /// Whether that was a change.

@@ -151,33 +151,43 @@ fn read<T: serde::de::DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse_value;
+    use crate::config::{Config, MapLoader};
     use crate::layers::Mode;
     use burn::tensor::Device;
 
-    fn read(text: &str) -> Result<ConvStyle, String> {
-        let node = parse_value(text).unwrap();
-        ConvStyle::read(&node, ConvStyle::batch_swish(), &[8])
-            .map_err(|problems| problems.iter().map(|p| p.message.clone()).collect())
+    fn style(keys: &str, channels: &[usize]) -> Result<ConvStyle, Diagnostics> {
+        let text = format!("m=dict({keys})");
+        let config = Config::parse(&text, "test.py", &MapLoader::default()).unwrap();
+        let defaults = ConvStyle {
+            norm: Some(NormConfig::batch(1e-3)),
+            act: Some(Activation::Relu),
+            ..ConvStyle::default()
+        };
+        ConvStyle::read(config.root.get("m").unwrap(), defaults, channels)
     }
 
     #[test]
-    fn none_is_not_absent() {
-        let absent = read("dict()").unwrap();
-        assert_eq!(absent.norm.unwrap().eps(), 1e-3);
-        assert_eq!(absent.act, Some(Activation::Silu));
-        let none = read("dict(norm_cfg=None, act_cfg=None)").unwrap();
+    fn absent_keys_are_defaults_and_none_is_none() {
+        let absent = style("", &[8]).unwrap();
+        assert_eq!(absent.norm.unwrap().momentum, Some(0.1));
+        assert_eq!(absent.act, Some(Activation::Relu));
+        let none = style("conv_cfg=None, norm_cfg=None, act_cfg=None", &[8]).unwrap();
         assert!(none.norm.is_none() && none.act.is_none());
-        let other = read("dict(norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU'))").unwrap();
-        assert_eq!(other.norm.unwrap().eps(), 1e-5);
-        assert_eq!(other.act, Some(Activation::Relu));
+        let given = "norm_cfg=dict(type='BN', momentum=None), conv_cfg=dict(type='ConvWS'), act_cfg=dict(type='SiLU')";
+        let given = style(given, &[8]).unwrap();
+        assert_eq!(given.norm.unwrap().momentum, None, "a cumulative average");
+        assert_eq!(given.kind, ConvKind::Standardised);
+        assert_eq!(given.act, Some(Activation::Silu));
     }
 
     #[test]
-    fn unknown_names_are_told_together() {
-        let both = read("dict(conv_cfg=dict(type='X'), act_cfg=dict(type='Y'))").unwrap_err();
-        assert!(both.contains("unknown convolution `X`"), "{both}");
-        assert!(both.contains("unknown activation `Y`"), "{both}");
+    fn all_mistakes_are_found() {
+        let wrong = "norm_cfg=dict(type='GN', num_groups=3), conv_cfg=dict(type='Conv9d'), act_cfg=dict(type='ReLu')";
+        let found: Vec<_> = style(wrong, &[8]).unwrap_err();
+        let found: Vec<_> = found.into_iter().map(|d| d.message).collect();
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].contains("does not divide 8"));
+        assert!(found[1].contains("`Conv9d`") && found[2].contains("`ReLu`"));
     }
 
     #[test]
