@@ -81,6 +81,23 @@ pub fn anchor(base: Xyxy, stride: [f32; 2], y: usize, x: usize) -> Xyxy {
     [base[0] + dx, base[1] + dy, base[2] + dx, base[3] + dy]
 }
 
+/// A box that is one already, clipped to a picture of height and width `img_shape` px; NaN stays NaN.
+pub fn clipped(b: Xyxy, img_shape: [f32; 2]) -> Xyxy {
+    std::array::from_fn(|i| {
+        if b[i].is_nan() {
+            b[i]
+        } else {
+            b[i].max(0.0).min(img_shape[1 - i % 2])
+        }
+    })
+}
+
+/// A score and what is multiplied into it; `None` if that is no number between 0 and infinity.
+pub fn product(score: f32, factor: f32) -> Option<f32> {
+    let product = score * factor;
+    (product >= 0.0 && product.is_finite()).then_some(product.abs())
+}
+
 /// Whether a box counts: finite, and wider and higher than `min_size` px unless that is negative.
 pub fn is_valid(b: &Xyxy, min_size: f32) -> bool {
     b.iter().all(|v| v.is_finite())
@@ -141,6 +158,22 @@ mod tests {
         ));
         assert!(!is_valid(&[5.0, 5.0, 5.0, 9.0], 0.0));
         assert!(is_valid(&[5.0, 5.0, 5.0, 9.0], -1.0));
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_box() {
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        // a distance of infinity reaches the border, as in MMDetection
+        assert_eq!(
+            clipped([-inf, 2.0, inf, 40.0], [30.0, 50.0]),
+            [0.0, 2.0, 50.0, 30.0]
+        );
+        assert!(!is_valid(&clipped([nan, 2.0, 3.0, 4.0], [9.0; 2]), -1.0));
+        assert_eq!(product(0.5, 0.5), Some(0.25));
+        assert_eq!(product(0.0, -1.0).map(f32::to_bits), Some(0));
+        assert_eq!(product(0.5, -0.1), None);
+        assert_eq!(product(0.5, nan), None);
+        assert_eq!(product(0.5, inf), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Non-maximum suppression: the twin of `nms/order.wgsl` and `nms/nms.wgsl`, and Soft-NMS.
 //!
-//! What MMCV's `batched_nms` does: boxes of different classes do not touch each other. MMCV moves the boxes
-//! of class c by c x (largest coordinate + 1) for that. The moved boxes are used here too, since their
-//! rounding decides the closest cases, and the classes are compared besides.
+//! What MMCV's `batched_nms` does: boxes of different groups do not touch each other; groups are classes, or an
+//! RPN's levels. MMCV moves the boxes of group g by g x (largest coordinate + 1) for that. The moved boxes are used
+//! here too, since their rounding decides the closest cases, and the groups are compared besides.
 //!
 //! Soft-NMS: Bodla et al. 2017, arXiv:1704.04503.
 
@@ -58,13 +58,13 @@ pub struct NmsConfig {
     pub method: Method,
     /// Boxes that overlap by more than this are too close.
     pub iou_threshold: f32,
-    /// Let boxes of different classes remove each other.
+    /// Let boxes of different groups remove each other.
     pub class_agnostic: bool,
     /// Only boxes above this take part, if it is above 0 (`type='nms'` only).
     pub score_threshold: f32,
     /// Most boxes kept, if above 0 (`type='nms'` only).
     pub max_num: i64,
-    /// From this number of boxes on MMCV works class by class, even when class agnostic.
+    /// From this number of boxes on MMCV works group by group, even when class agnostic.
     pub split_thr: usize,
     /// Added to widths and heights. 0, unless a config of the days of "+1" says 1.
     pub offset: f32,
@@ -103,20 +103,20 @@ pub fn score_order(scores: &[f32]) -> Vec<usize> {
 
 /// Indices of the boxes kept and their scores, best first.
 ///
-/// `boxes` in pixels, `scores` not NaN, `labels` class indices, all of one length. At most `most` boxes.
+/// `boxes` in pixels, `scores` not NaN, `groups` numbers of classes or levels, all of one length. At most `most` boxes.
 ///
 /// # Panics
 /// If the lengths differ.
 pub fn batched_nms(
     boxes: &[Xyxy],
     scores: &[f32],
-    labels: &[u32],
+    groups: &[u32],
     config: &NmsConfig,
     most: usize,
 ) -> Vec<(usize, f32)> {
     assert!(
-        boxes.len() == scores.len() && boxes.len() == labels.len(),
-        "one score and one label a box"
+        boxes.len() == scores.len() && boxes.len() == groups.len(),
+        "one score and one group a box"
     );
     let most = match (config.method, usize::try_from(config.max_num)) {
         (Method::Hard, Ok(max)) if max > 0 => most.min(max),
@@ -130,17 +130,17 @@ pub fn batched_nms(
             .map(|i| (i, scores[i]))
             .collect();
     }
-    let moved = moved_apart(boxes, labels, config.class_agnostic);
-    let compare_labels = !config.class_agnostic || boxes.len() >= config.split_thr;
-    let apart = |a: usize, b: usize| compare_labels && labels[a] != labels[b];
+    let moved = moved_apart(boxes, groups, config.class_agnostic);
+    let compare = !config.class_agnostic || boxes.len() >= config.split_thr;
+    let apart = |a: usize, b: usize| compare && groups[a] != groups[b];
     match config.method {
         Method::Soft(soft) => soft_nms(order, &moved, scores, apart, config, soft, most),
         _ => hard_nms(order, &moved, scores, apart, config, most),
     }
 }
 
-/// Boxes of class c moved by c x (largest coordinate + 1).
-fn moved_apart(boxes: &[Xyxy], labels: &[u32], class_agnostic: bool) -> Vec<Xyxy> {
+/// Boxes of group g moved by g x (largest coordinate + 1).
+fn moved_apart(boxes: &[Xyxy], groups: &[u32], class_agnostic: bool) -> Vec<Xyxy> {
     if class_agnostic {
         return boxes.to_vec();
     }
@@ -148,8 +148,8 @@ fn moved_apart(boxes: &[Xyxy], labels: &[u32], class_agnostic: bool) -> Vec<Xyxy
     let step = top + 1.0;
     boxes
         .iter()
-        .zip(labels)
-        .map(|(b, label)| b.map(|v| v + *label as f32 * step))
+        .zip(groups)
+        .map(|(b, group)| b.map(|v| v + *group as f32 * step))
         .collect()
 }
 

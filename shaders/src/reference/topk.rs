@@ -2,6 +2,8 @@
 //!
 //! What MMDetection's `filter_scores_and_topk` does: scores strictly above a threshold, the best
 //! `nms_pre` of them. Equal scores are taken in ascending order of index (MMDetection leaves that open).
+//! Two things are otherwise in some heads (YOLOX's): scores may equal the threshold, and only the best class of
+//! a place counts.
 //!
 //! The scan compares logits: the threshold is turned into a bound in logits that lies a little below it,
 //! and only what passes the bound is turned into a score. The bound rises as better candidates are found.
@@ -17,8 +19,68 @@ pub enum Activation {
     Sigmoid,
     /// Over the channels of a prior; the last one is the background and gives no score.
     Softmax,
-    /// They are scores already.
+    /// They are scores already, 0 to 1; what lies outside is taken for the nearer end.
     None,
+}
+
+impl Activation {
+    /// The score of a logit that does not need its neighbours.
+    fn score(self, x: f32) -> f32 {
+        match self {
+            // abs: -0 is 0, so that the order of the bits is that of the scores
+            Activation::None => x.clamp(0.0, 1.0).abs(),
+            _ => sigmoid(x),
+        }
+    }
+
+    /// A logit below which no score is as high as `score`.
+    fn bound(self, score: f32) -> f32 {
+        match self {
+            Activation::None if score > 0.0 => score,
+            Activation::None => f32::NEG_INFINITY,
+            _ => logit_bound(score),
+        }
+    }
+}
+
+/// Which scores of a level are candidates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Filter {
+    /// Classes without the background.
+    pub classes: usize,
+    /// How logits become scores.
+    pub activation: Activation,
+    /// Scores must be above this.
+    pub score_thr: f32,
+    /// ... or equal to it.
+    pub at_least: bool,
+    /// Only the class with the highest score of each prior counts, the first of equal ones.
+    pub best_class: bool,
+    /// Most candidates, as the end of a Python slice.
+    pub nms_pre: i64,
+}
+
+impl Filter {
+    /// Scores of this activation above 0, all of them.
+    pub fn new(classes: usize, activation: Activation) -> Self {
+        Filter {
+            classes,
+            activation,
+            score_thr: 0.0,
+            at_least: false,
+            best_class: false,
+            nms_pre: i64::MAX,
+        }
+    }
+
+    /// A logit below which no score passes; not for softmax.
+    pub fn bound(&self) -> f32 {
+        self.activation.bound(self.score_thr)
+    }
+
+    fn passes(&self, score: f32) -> bool {
+        score > self.score_thr || (self.at_least && score == self.score_thr)
+    }
 }
 
 /// Where a picture's values lie in a slice: (A * C) x H x W with any strides.
@@ -95,43 +157,26 @@ pub fn wanted(passed: usize, nms_pre: i64) -> usize {
 
 /// The best candidates of one picture and level, best first.
 ///
-/// `classes` counts without the background. NaN logits give no candidate.
+/// NaN logits give no candidate; with softmax they take their whole prior along.
 ///
 /// # Panics
 /// If the grid reaches beyond `logits`.
-pub fn topk(
-    logits: &[f32],
-    grid: &Grid,
-    classes: usize,
-    activation: Activation,
-    score_thr: f32,
-    nms_pre: i64,
-) -> Vec<Candidate> {
-    if grid.priors * grid.height * grid.width * classes == 0 || nms_pre == 0 {
+pub fn topk(logits: &[f32], grid: &Grid, filter: &Filter) -> Vec<Candidate> {
+    if grid.priors * grid.height * grid.width * filter.classes == 0 || filter.nms_pre == 0 {
         return Vec::new();
     }
-    let mut best = Best::new(score_thr, nms_pre);
-    match activation {
-        Activation::Sigmoid => sigmoid_scan(logits, grid, classes, &mut best),
-        Activation::Softmax => softmax_scan(logits, grid, classes, &mut best),
-        Activation::None => {
-            for y in 0..grid.height {
-                for x in 0..grid.width {
-                    for c in 0..grid.priors * classes {
-                        let index = (y * grid.width + x) * grid.priors * classes + c;
-                        best.offer(logits[grid.at(c, y, x)], index);
-                    }
-                }
-            }
-        }
+    let mut best = Best::new(*filter);
+    match (filter.activation, filter.best_class) {
+        (Activation::Softmax, _) => softmax_scan(logits, grid, &mut best),
+        (_, true) => best_class_scan(logits, grid, &mut best),
+        (_, false) => every_class_scan(logits, grid, &mut best),
     }
     best.finish()
 }
 
 /// The candidates so far. With a limit, the lowest are thrown out whenever there are too many.
 struct Best {
-    threshold: f32,
-    nms_pre: i64,
+    filter: Filter,
     /// Limit and the size at which the surplus is thrown out.
     limit: Option<(usize, usize)>,
     /// No score below this can get in any more.
@@ -142,23 +187,26 @@ struct Best {
 }
 
 impl Best {
-    fn new(threshold: f32, nms_pre: i64) -> Self {
-        let limit = usize::try_from(nms_pre)
+    fn new(filter: Filter) -> Self {
+        let limit = usize::try_from(filter.nms_pre)
             .ok()
             .map(|k| (k, k.saturating_mul(2).max(4096)));
         Best {
-            threshold,
-            nms_pre,
+            filter,
             limit,
             least: f32::NEG_INFINITY,
-            bound: logit_bound(threshold),
+            bound: filter.bound(),
             found: Vec::new(),
         }
     }
 
+    fn offer_logit(&mut self, x: f32, index: usize) {
+        self.offer(self.filter.activation.score(x), index);
+    }
+
     fn offer(&mut self, score: f32, index: usize) {
-        // not `<=`: NaN must not pass
-        if !(score > self.threshold && score >= self.least) {
+        // not `<`: NaN must not pass
+        if !(self.filter.passes(score) && score >= self.least) {
             return;
         }
         self.found.push(Candidate {
@@ -171,12 +219,12 @@ impl Best {
             self.found.select_nth_unstable_by(limit - 1, by_score);
             self.found.truncate(limit);
             self.least = self.found[limit - 1].score;
-            self.bound = self.bound.max(logit_bound(self.least));
+            self.bound = self.bound.max(self.filter.activation.bound(self.least));
         }
     }
 
     fn finish(mut self) -> Vec<Candidate> {
-        let keep = wanted(self.found.len(), self.nms_pre);
+        let keep = wanted(self.found.len(), self.filter.nms_pre);
         self.found.sort_unstable_by(by_score);
         self.found.truncate(keep);
         self.found
@@ -187,15 +235,15 @@ impl Best {
 const CHUNK: usize = 32;
 
 /// In the order of memory, along whichever axis is dense.
-fn sigmoid_scan(logits: &[f32], grid: &Grid, classes: usize, best: &mut Best) {
-    let channels = grid.priors * classes;
+fn every_class_scan(logits: &[f32], grid: &Grid, best: &mut Best) {
+    let channels = grid.priors * best.filter.classes;
     let (height, width) = (grid.height, grid.width);
     let mut run = |start: usize, length: usize, step: usize, first: usize, index_step: usize| {
         if step != 1 {
             for i in 0..length {
                 let x = logits[start + i * step];
                 if x >= best.bound {
-                    best.offer(sigmoid(x), first + i * index_step);
+                    best.offer_logit(x, first + i * index_step);
                 }
             }
             return;
@@ -209,7 +257,7 @@ fn sigmoid_scan(logits: &[f32], grid: &Grid, classes: usize, best: &mut Best) {
             if any {
                 for (i, x) in chunk.iter().enumerate() {
                     if *x >= best.bound {
-                        best.offer(sigmoid(*x), first + (c * CHUNK + i) * index_step);
+                        best.offer_logit(*x, first + (c * CHUNK + i) * index_step);
                     }
                 }
             }
@@ -242,7 +290,55 @@ fn sigmoid_scan(logits: &[f32], grid: &Grid, classes: usize, best: &mut Best) {
     }
 }
 
-fn softmax_scan(logits: &[f32], grid: &Grid, classes: usize, best: &mut Best) {
+/// Row by row: first the highest logit of each place, then a closer look at those that can matter.
+fn best_class_scan(logits: &[f32], grid: &Grid, best: &mut Best) {
+    let (classes, width) = (best.filter.classes, grid.width);
+    let step = grid.strides[2];
+    let mut tops = vec![0f32; width];
+    for y in 0..grid.height {
+        for a in 0..grid.priors {
+            tops.fill(f32::NEG_INFINITY);
+            for class in 0..classes {
+                let start = grid.at(a * classes + class, y, 0);
+                if step == 1 {
+                    for (top, x) in tops.iter_mut().zip(&logits[start..start + width]) {
+                        *top = if *x > *top { *x } else { *top };
+                    }
+                } else {
+                    for (x, top) in tops.iter_mut().enumerate() {
+                        *top = top.max(logits[start + x * step]);
+                    }
+                }
+            }
+            for (x, top) in tops.iter().enumerate() {
+                if *top >= best.bound {
+                    let prior = (y * width + x) * grid.priors + a;
+                    let score = |c| {
+                        let x = logits[grid.at(a * classes + c, y, x)];
+                        best.filter.activation.score(x)
+                    };
+                    if let Some((class, score)) = first_best((0..classes).map(score)) {
+                        best.offer(score, prior * classes + class);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The highest score and where it is; the first of equal ones, and never NaN.
+fn first_best(scores: impl Iterator<Item = f32>) -> Option<(usize, f32)> {
+    let mut best: Option<(usize, f32)> = None;
+    for (i, score) in scores.enumerate().filter(|(_, s)| !s.is_nan()) {
+        if best.is_none_or(|(_, top)| score > top) {
+            best = Some((i, score));
+        }
+    }
+    best
+}
+
+fn softmax_scan(logits: &[f32], grid: &Grid, best: &mut Best) {
+    let classes = best.filter.classes;
     let channels = classes + 1;
     let mut row = vec![0f32; channels];
     for y in 0..grid.height {
@@ -264,8 +360,15 @@ fn softmax_scan(logits: &[f32], grid: &Grid, classes: usize, best: &mut Best) {
                     sum += *v;
                 }
                 let prior = (y * grid.width + x) * grid.priors + a;
-                for (c, v) in row[..classes].iter().enumerate() {
-                    best.offer(*v / sum, prior * classes + c);
+                let scores = row[..classes].iter().map(|v| *v / sum);
+                if best.filter.best_class {
+                    if let Some((c, score)) = first_best(scores) {
+                        best.offer(score, prior * classes + c);
+                    }
+                    continue;
+                }
+                for (c, score) in scores.enumerate() {
+                    best.offer(score, prior * classes + c);
                 }
             }
         }
@@ -285,7 +388,14 @@ mod tests {
     fn strict_threshold_order_and_ties() {
         // 1 x 4 cells, one prior, one class; 0 gives exactly 0.5
         let grid = Grid::contiguous(1, 1, 4);
-        let run = |l: &[f32], thr, k| indices(&topk(l, &grid, 1, Activation::Sigmoid, thr, k));
+        let run = |l: &[f32], score_thr, nms_pre| {
+            let filter = Filter {
+                score_thr,
+                nms_pre,
+                ..Filter::new(1, Activation::Sigmoid)
+            };
+            indices(&topk(l, &grid, &filter))
+        };
         assert_eq!(run(&[0.0, 1.0, -1.0, 2.0], 0.5, 10), [3, 1]);
         assert_eq!(run(&[0.0, 1.0, -1.0, 2.0], 0.4999, 10), [3, 1, 0]);
         assert_eq!(run(&[1.0, 1.0, 1.0, 1.0], 0.5, 2), [0, 1]);
@@ -311,9 +421,70 @@ mod tests {
         // two channels: class 0 and background; equal logits give 0.5
         let grid = Grid::contiguous(1, 1, 3);
         let logits = [0.0, 3.0, f32::INFINITY, 0.0, 0.0, 0.0];
-        let found = topk(&logits, &grid, 1, Activation::Softmax, 0.05, 10);
+        let found = topk(&logits, &grid, &Filter::new(1, Activation::Softmax));
         assert_eq!(indices(&found), [1, 0]);
         assert_eq!(found[1].score, 0.5);
+    }
+
+    #[test]
+    fn scores_as_they_are() {
+        let grid = Grid::contiguous(1, 1, 6);
+        let scores = [0.25, f32::NAN, 0.5, -0.0, 1.5, -2.0];
+        let mut filter = Filter::new(1, Activation::None);
+        let found = topk(&scores, &grid, &filter);
+        assert_eq!(indices(&found), [4, 2, 0]);
+        assert_eq!(found[0].score, 1.0);
+        filter.score_thr = 0.25;
+        assert_eq!(indices(&topk(&scores, &grid, &filter)), [4, 2]);
+        filter.at_least = true;
+        assert_eq!(indices(&topk(&scores, &grid, &filter)), [4, 2, 0]);
+        filter.score_thr = -1.0;
+        assert_eq!(indices(&topk(&scores, &grid, &filter)), [4, 2, 0, 3, 5]);
+    }
+
+    #[test]
+    fn a_threshold_of_minus_one_takes_all() {
+        let grid = Grid::contiguous(1, 1, 4);
+        let logits = [-1e30, 1.0, f32::NEG_INFINITY, f32::NAN];
+        let filter = Filter {
+            score_thr: -1.0,
+            ..Filter::new(1, Activation::Sigmoid)
+        };
+        assert_eq!(indices(&topk(&logits, &grid, &filter)), [1, 0, 2]);
+    }
+
+    #[test]
+    fn the_best_class_of_a_place() {
+        // 1 x 2 cells, two priors, three classes: channel by channel, of two cells each
+        let n = f32::NAN;
+        let logits = [
+            [1.0, n], // prior 0
+            [2.0, n],
+            [2.0, n],
+            [30.0, -1.0], // prior 1: scores of 1 are equal, whatever the logits
+            [40.0, n],
+            [0.0, -2.0],
+        ]
+        .concat();
+        let mut filter = Filter {
+            best_class: true,
+            ..Filter::new(3, Activation::Sigmoid)
+        };
+        let grid = Grid::contiguous(2, 1, 2);
+        // index = (cell * 2 + prior) * 3 + class
+        assert_eq!(indices(&topk(&logits, &grid, &filter)), [3, 1, 9]);
+        filter.nms_pre = 2;
+        assert_eq!(indices(&topk(&logits, &grid, &filter)), [3, 1]);
+        filter.score_thr = 0.9;
+        assert_eq!(indices(&topk(&logits, &grid, &filter)), [3]);
+        // class, class, background
+        let filter = Filter {
+            best_class: true,
+            ..Filter::new(2, Activation::Softmax)
+        };
+        let logits = [1.0, 1.0, 3.0, 0.0, 0.5, 9.0];
+        let grid = Grid::contiguous(2, 1, 1);
+        assert_eq!(indices(&topk(&logits, &grid, &filter)), [0, 3]);
     }
 
     #[test]
@@ -351,17 +522,26 @@ mod tests {
             strides: [1, width * channels, channels],
             ..grid
         };
-        for activation in [Activation::Sigmoid, Activation::Softmax] {
-            let classes = classes - usize::from(activation == Activation::Softmax);
-            let mut all = topk(&first, &grid, classes, activation, 0.1, i64::MAX);
+        use Activation::{None, Sigmoid, Softmax};
+        for (activation, best_class) in [Sigmoid, Softmax, None]
+            .into_iter()
+            .flat_map(|a| [(a, false), (a, true)])
+        {
+            let filter = |nms_pre| Filter {
+                score_thr: 0.1,
+                best_class,
+                nms_pre,
+                ..Filter::new(classes - usize::from(activation == Softmax), activation)
+            };
+            let mut all = topk(&first, &grid, &filter(i64::MAX));
             assert!(all.is_sorted_by(|a, b| by_score(a, b).is_lt()));
             for k in [1, 63, 64, 65, 1000] {
-                let some = topk(&first, &grid, classes, activation, 0.1, k);
+                let some = topk(&first, &grid, &filter(k));
                 assert_eq!(some, all[..k as usize]);
-                assert_eq!(some, topk(&last, &grid_last, classes, activation, 0.1, k));
+                assert_eq!(some, topk(&last, &grid_last, &filter(k)));
             }
             all.pop();
-            assert_eq!(topk(&first, &grid, classes, activation, 0.1, -1), all);
+            assert_eq!(topk(&first, &grid, &filter(-1)), all);
         }
     }
 }

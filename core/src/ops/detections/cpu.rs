@@ -2,12 +2,11 @@
 
 use burn::backend::{Flex, tensor::FloatTensor};
 use burn::tensor::{DType, Tensor, TensorData};
-use smalti_shaders::reference::decode::{Xyxy, anchor, is_valid};
+use smalti_shaders::reference::decode::{Xyxy, anchor, clipped, is_valid, product};
 use smalti_shaders::reference::nms::batched_nms;
-use smalti_shaders::reference::topk::{Grid, topk};
+use smalti_shaders::reference::topk::{Candidate, Grid, topk, wanted};
 
-use super::{Coder, DetectError, Frame, Level, ReadError, Select, cut};
-use crate::structures::Instances;
+use super::{Coder, DetectError, Found, Frame, Group, Level, ReadError, Select};
 
 /// One of a level's maps in host memory: the CPU device's own, or a copy.
 enum HostMap {
@@ -68,87 +67,122 @@ pub(super) async fn detect(
     levels: &[Level],
     frames: &[Frame],
     select: &Select,
-) -> Result<Vec<Instances>, DetectError> {
+) -> Result<Vec<Vec<Found>>, DetectError> {
     let mut maps = Vec::with_capacity(levels.len());
     for level in levels {
-        maps.push((
-            HostMap::read(&level.scores).await?,
-            HostMap::read(&level.boxes).await?,
-        ));
+        maps.push(LevelMaps::read(level).await?);
     }
     let mut found = Vec::with_capacity(frames.len());
     for (i, frame) in frames.iter().enumerate() {
-        let mut candidates = Instances::default();
-        for (level, (logits, boxes)) in levels.iter().zip(&maps) {
-            let priors = level.priors();
-            let logits = logits.picture(i, priors)?;
-            let boxes = boxes.picture(i, priors)?;
-            level_candidates(level, logits, boxes, frame, select, &mut candidates);
+        let mut candidates = Vec::new();
+        let mut first_place = 0;
+        for (number, (level, maps)) in levels.iter().zip(&maps).enumerate() {
+            let boxes = LevelBoxes {
+                level,
+                number: number as u32,
+                first_place,
+                frame,
+                boxes: maps.boxes.picture(i, level.priors())?,
+                factor: match &maps.factor {
+                    Some(factor) => Some(factor.picture(i, level.priors())?),
+                    None => None,
+                },
+            };
+            let (scores, grid) = maps.scores.picture(i, level.priors())?;
+            let best = topk(scores, &grid, &select.filter(level.activation));
+            candidates.extend(best.iter().filter_map(|c| boxes.found(c, select)));
+            first_place += level.places();
         }
         found.push(suppress(&candidates, select));
     }
     Ok(found)
 }
 
-/// Adds the boxes of one level's best scores.
-fn level_candidates(
-    level: &Level,
-    (logits, grid): (&[f32], Grid),
-    (boxes, box_grid): (&[f32], Grid),
-    frame: &Frame,
-    select: &Select,
-    out: &mut Instances,
-) {
-    let classes = select.classes;
-    let (priors, width) = (grid.priors, grid.width);
-    for c in topk(
-        logits,
-        &grid,
-        classes,
-        level.activation,
-        select.score_thr,
-        select.nms_pre,
-    ) {
-        let (prior, label) = (c.index as usize / classes, c.index as usize % classes);
-        let (cell, a) = (prior / priors, prior % priors);
-        let (y, x) = (cell / width, cell % width);
-        let four: [f32; 4] = std::array::from_fn(|i| boxes[box_grid.at(a * 4 + i, y, x)]);
-        let b: Xyxy = match &level.coder {
+/// A level's maps in host memory.
+struct LevelMaps {
+    scores: HostMap,
+    boxes: HostMap,
+    factor: Option<HostMap>,
+}
+
+impl LevelMaps {
+    async fn read(level: &Level) -> Result<Self, DetectError> {
+        Ok(LevelMaps {
+            scores: HostMap::read(&level.scores).await?,
+            boxes: HostMap::read(&level.boxes).await?,
+            factor: match &level.factor {
+                Some(factor) => Some(HostMap::read(factor).await?),
+                None => None,
+            },
+        })
+    }
+}
+
+/// What makes boxes of one level's and picture's candidates.
+struct LevelBoxes<'a> {
+    level: &'a Level,
+    number: u32,
+    /// Places of the levels before.
+    first_place: usize,
+    frame: &'a Frame,
+    boxes: (&'a [f32], Grid),
+    factor: Option<(&'a [f32], Grid)>,
+}
+
+impl LevelBoxes<'_> {
+    /// The candidate with its box, if that counts.
+    fn found(&self, c: &Candidate, select: &Select) -> Option<Found> {
+        let (boxes, grid) = self.boxes;
+        let (prior, label) = (
+            c.index as usize / select.classes,
+            c.index as usize % select.classes,
+        );
+        let (cell, a) = (prior / grid.priors, prior % grid.priors);
+        let (y, x) = (cell / grid.width, cell % grid.width);
+        let score = match self.factor {
+            Some((factors, grid)) => product(c.score, factors[grid.at(a, y, x)])?,
+            None => c.score,
+        };
+        let four: [f32; 4] = std::array::from_fn(|i| boxes[grid.at(a * 4 + i, y, x)]);
+        let b = match &self.level.coder {
             Coder::Xyxy { clip: false } => four,
-            Coder::Xyxy { clip: true } => {
-                std::array::from_fn(|i| four[i].max(0.0).min(frame.clip[1 - i % 2]))
-            }
+            Coder::Xyxy { clip: true } => clipped(four, self.frame.clip),
             Coder::Delta {
                 coder,
                 base_anchors,
                 stride,
             } => {
                 let stride = stride.map(|v| v as f32);
-                coder.decode(anchor(base_anchors[a], stride, y, x), four, frame.clip)
+                let anchor = anchor(base_anchors[a], stride, y, x);
+                coder.decode(anchor, four, self.frame.clip)
             }
         };
-        let b: Xyxy = std::array::from_fn(|i| b[i] * frame.factors[i % 2]);
-        if is_valid(&b, select.min_bbox_size) {
-            out.push(b, c.score, label);
-        }
+        let bbox: Xyxy = std::array::from_fn(|i| b[i] * self.frame.factors[i % 2]);
+        is_valid(&bbox, select.min_bbox_size).then_some(Found {
+            bbox,
+            score,
+            label: label as u32,
+            group: match select.group {
+                Group::Class => label as u32,
+                Group::Level => self.number,
+            },
+            source: (self.first_place + prior) as u32,
+        })
     }
 }
 
 /// NMS and the limit on the number of detections.
-pub(super) fn suppress(candidates: &Instances, select: &Select) -> Instances {
-    let labels: Vec<u32> = candidates.labels.iter().map(|l| *l as u32).collect();
+pub(super) fn suppress(candidates: &[Found], select: &Select) -> Vec<Found> {
+    let boxes: Vec<Xyxy> = candidates.iter().map(|c| c.bbox).collect();
+    let scores: Vec<f32> = candidates.iter().map(|c| c.score).collect();
+    let groups: Vec<u32> = candidates.iter().map(|c| c.group).collect();
     let most = usize::try_from(select.max_per_img).unwrap_or(usize::MAX);
-    let kept = batched_nms(
-        &candidates.boxes,
-        &candidates.scores,
-        &labels,
-        &select.nms,
-        most,
-    );
-    let mut out = Instances::default();
-    for (i, score) in kept {
-        out.push(candidates.boxes[i], score, candidates.labels[i]);
-    }
-    cut(&mut out, select.max_per_img);
-    out
+    let kept = batched_nms(&boxes, &scores, &groups, &select.nms, most);
+    let keep = wanted(kept.len(), select.max_per_img);
+    let kept = kept.into_iter().take(keep);
+    kept.map(|(i, score)| Found {
+        score,
+        ..candidates[i]
+    })
+    .collect()
 }

@@ -15,8 +15,8 @@ use smalti_shaders::{DECODE, DIGIT, NMS, ORDER, SELECT};
 
 use super::cpu::suppress;
 use super::{
-    Activation, Coder, DeltaCoder, DetectError, Frame, Group, Labels, Level, Select, cut,
-    most_detections,
+    Activation, Coder, DeltaCoder, DetectError, Found, Frame, Group, Labels, Level, Select, cut,
+    instances, most_detections,
 };
 use crate::ops::launch::{Buffer, Gpu, MOST_WORKGROUPS, Strided};
 use crate::structures::{Instances, Xyxy};
@@ -137,9 +137,17 @@ pub(super) async fn detect(
         let Some(candidates) = rows(&gpu.read(&ordered).await?, pictures, slots) else {
             return Ok(None);
         };
-        return Ok(Some(
-            candidates.iter().map(|c| suppress(c, select)).collect(),
-        ));
+        let suppressed = candidates.iter().map(|c| {
+            let found = (0..c.len()).map(|i| Found {
+                bbox: c.boxes[i],
+                score: c.scores[i],
+                label: c.labels[i] as u32,
+                group: c.labels[i] as u32,
+                source: 0,
+            });
+            instances(&suppress(&found.collect::<Vec<_>>(), select))
+        });
+        return Ok(Some(suppressed.collect()));
     }
     let kept: Buffer = gpu.empty(pictures * (8 + most * 8));
     gpu.launch(&NMS, [y, 1, 1], &[&ordered, &batch, &kept]);

@@ -16,6 +16,7 @@ use burn::tensor::Tensor;
 use smalti_shaders::reference::decode::DeltaCoder;
 use smalti_shaders::reference::nms::{Method, NmsConfig};
 pub use smalti_shaders::reference::topk::Activation;
+use smalti_shaders::reference::topk::Filter;
 
 use super::launch::{Gpu, ReadError};
 use crate::batch::Batch;
@@ -72,6 +73,12 @@ impl Level {
             Coder::Delta { base_anchors, .. } => base_anchors.len(),
         }
     }
+
+    /// Boxes a picture (A x H x W).
+    fn places(&self) -> usize {
+        let [_, _, h, w] = self.scores.dims();
+        self.priors() * h * w
+    }
 }
 
 /// Which candidates stay: a head's `test_cfg`, and the ways in which heads differ from each other.
@@ -95,6 +102,20 @@ pub struct Select {
     pub nms: NmsConfig,
     /// Instances a picture, as the end of a Python slice.
     pub max_per_img: i64,
+}
+
+impl Select {
+    /// What there is to know before boxes are made.
+    fn filter(&self, activation: Activation) -> Filter {
+        Filter {
+            classes: self.classes,
+            activation,
+            score_thr: self.score_thr,
+            at_least: self.at_least,
+            best_class: self.labels == Labels::Best,
+            nms_pre: self.nms_pre,
+        }
+    }
 }
 
 /// Which classes of a place are candidates.
@@ -164,6 +185,26 @@ impl Frame {
     }
 }
 
+/// One box, and all that is asked of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Found {
+    bbox: Xyxy,
+    score: f32,
+    label: u32,
+    /// Boxes of different groups do not touch each other.
+    group: u32,
+    /// Its place: level after level, then rows, columns, and the A boxes of a place.
+    source: u32,
+}
+
+fn instances(found: &[Found]) -> Instances {
+    let mut instances = Instances::default();
+    for f in found {
+        instances.push(f.bbox, f.score, f.label as usize);
+    }
+    instances
+}
+
 /// The instances of each picture of a batch, with one read-back for all.
 ///
 /// On a GPU there is room for 8192 candidates a level and 32768 a picture. Where a configuration without
@@ -183,7 +224,8 @@ pub async fn detect(candidates: &Candidates, batch: &Batch) -> Result<Vec<Instan
     {
         return Ok(found);
     }
-    cpu::detect(levels, &frames, select).await
+    let found = cpu::detect(levels, &frames, select).await?;
+    Ok(found.iter().map(|f| instances(f)).collect())
 }
 
 /// [`detect`], waiting for the device.
