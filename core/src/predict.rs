@@ -17,7 +17,7 @@ use crate::ops::{self, DetectError};
 use crate::probe::Probe;
 use crate::registry::Registry;
 use crate::structures::Instances;
-use crate::weights::{Checkpoint, LoadReport, report};
+use crate::weights::{Checkpoint, LoadReport, Wanted, report};
 
 /// Why there is no [`Predictor`].
 #[derive(Debug)]
@@ -143,11 +143,7 @@ impl<'a> PredictorBuilder<'a> {
         let open = self.open.filter(|_| checkpoint.is_none());
         let detector = model::build(self.config, registry, params.clone(), open).map_err(errors)?;
         let report = checkpoint.as_deref().map(|checkpoint| {
-            let wanted: Vec<_> = params
-                .state()
-                .into_iter()
-                .map(|e| (e.key, e.shape))
-                .collect();
+            let wanted: Vec<_> = params.state().into_iter().map(Wanted::from).collect();
             report(&wanted, checkpoint, None)
         });
         if let Some(report) = &report
@@ -306,6 +302,12 @@ impl Predictor {
             .collect::<Result<Vec<_>, _>>()?;
         let pixels = ops::preprocess::batch(&prepared, &self.preprocessor, &self.device)
             .map_err(PredictError::Batch)?;
+        let (divisor, [_, _, h, w]) = (self.detector.size_divisor(), pixels.dims());
+        if h % divisor != 0 || w % divisor != 0 {
+            return Err(PredictError::Batch(format!(
+                "the batch is {w} x {h} px, this detector takes multiples of {divisor}: write data_preprocessor=dict(..., pad_size_divisor={divisor})"
+            )));
+        }
         Ok(Batch {
             pixels,
             pictures: prepared.into_iter().map(|p| p.meta).collect(),
@@ -316,5 +318,45 @@ impl Predictor {
     /// Where it runs.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MapLoader;
+
+    #[test]
+    fn a_size_that_does_not_fit_is_an_error() {
+        let config = |preprocessor: &str| {
+            format!(
+                "
+model = dict(
+    type='YOLOX', data_preprocessor=dict(type='DetDataPreprocessor', {preprocessor}),
+    backbone=dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.0625),
+    neck=dict(type='YOLOXPAFPN', out_channels=4, num_csp_blocks=1),
+    bbox_head=dict(type='YOLOXHead', num_classes=2, in_channels=4, feat_channels=4),
+    test_cfg=dict(score_thr=0.0, nms=dict(type='nms', iou_threshold=0.65)))
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(100, 70), keep_ratio=False), dict(type='PackDetInputs')]
+"
+            )
+        };
+        let detect = |preprocessor: &str| {
+            let text = config(preprocessor);
+            let config = Config::parse(&text, "yolox.py", &MapLoader::default()).unwrap();
+            let predictor = Predictor::builder(&config).build().unwrap();
+            let picture = Picture::new(50, 40, 3, vec![7; 50 * 40 * 3]).unwrap();
+            pollster::block_on(predictor.detect(&[picture]))
+        };
+        let error = detect("pad_size_divisor=1").unwrap_err().to_string();
+        assert!(
+            error.contains("100 x 70 px") && error.contains("multiples of 32"),
+            "{error}"
+        );
+        let found = detect("pad_size_divisor=32").unwrap();
+        assert!(
+            !found[0].is_empty(),
+            "with a threshold of 0 there is something everywhere"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smalti::config::{Config, Diagnostic, check_commas};
 use smalti::data::{Lookup, datasets};
 use smalti::host::disk::Disk;
-use smalti::weights::Checkpoint;
+use smalti::weights::{Checkpoint, Wanted};
 
 use super::config::ReadOptions;
 use super::weights::load_with_bar;
@@ -32,7 +32,7 @@ pub fn check(config: &Config) -> Vec<Diagnostic> {
 }
 
 /// Keys and shapes of the model that a config describes, for `smalti weights --config`.
-pub fn state_of(path: &Path, options: &[String]) -> Result<Vec<(String, Vec<usize>)>, String> {
+pub fn state_of(path: &Path, options: &[String]) -> Result<Vec<Wanted>, String> {
     let read = ReadOptions {
         cfg_options: options.to_vec(),
         ..ReadOptions::default()
@@ -40,7 +40,7 @@ pub fn state_of(path: &Path, options: &[String]) -> Result<Vec<(String, Vec<usiz
     let config = read.load(&path.to_string_lossy())?;
     let state = smalti::model::state(&config, &smalti::registry());
     let state = state.map_err(|problems| config.errors(problems).to_string())?;
-    Ok(state.into_iter().map(|e| (e.key, e.shape)).collect())
+    Ok(state.into_iter().map(Wanted::from).collect())
 }
 
 /// A checkpoint by path, address or name, with a progress bar while it is downloaded.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use smalti::host::cache::{self, Cache, CacheError, Progress};
-use smalti::weights::{self, Checkpoint, LoadReport};
+use smalti::weights::{self, Checkpoint, LoadReport, Wanted};
 
 /// Show the tensors of a checkpoint, or how it fits a model.
 ///
@@ -55,7 +55,7 @@ pub struct WeightsArgs {
 /// Runs the command. `model_keys` gives keys and shapes of the model that a config describes, with `--cfg-options` merged in.
 pub fn run(
     args: &WeightsArgs,
-    model_keys: impl Fn(&Path, &[String]) -> Result<Vec<(String, Vec<usize>)>, String>,
+    model_keys: impl Fn(&Path, &[String]) -> Result<Vec<Wanted>, String>,
 ) -> ExitCode {
     match show(args, &model_keys, &mut io::stdout().lock()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -67,7 +67,7 @@ pub fn run(
     }
 }
 
-type ModelKeys<'a> = &'a dyn Fn(&Path, &[String]) -> Result<Vec<(String, Vec<usize>)>, String>;
+type ModelKeys<'a> = &'a dyn Fn(&Path, &[String]) -> Result<Vec<Wanted>, String>;
 
 /// Writes to `out`. False when the file does not have all that the model wants.
 fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Result<bool, String> {
@@ -333,7 +333,11 @@ mod tests {
         let command = Command::try_parse_from(words).unwrap();
         let wanted: Vec<_> = wanted
             .iter()
-            .map(|(k, s)| (k.to_string(), s.to_vec()))
+            .map(|(key, shape)| Wanted {
+                key: key.to_string(),
+                shape: shape.to_vec(),
+                once: None,
+            })
             .collect();
         let mut out = Vec::new();
         let code = match show(&command.args, &|_, _| Ok(wanted.clone()), &mut out) {

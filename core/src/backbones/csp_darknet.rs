@@ -193,6 +193,10 @@ impl Backbone for CspDarknet {
     fn features(&self) -> Vec<Feature> {
         self.features.clone()
     }
+
+    fn size_divisor(&self) -> usize {
+        2
+    }
 }
 
 /// The four pixels of each 2x2 square one after another in the channels: left column first, from top to bottom.

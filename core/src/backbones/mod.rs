@@ -50,6 +50,11 @@ pub trait Backbone: std::fmt::Debug + Send + Sync {
     fn channels_in(&self) -> usize {
         3
     }
+
+    /// Height and width of a batch must be multiples of this, px.
+    fn size_divisor(&self) -> usize {
+        1
+    }
 }
 
 /// The kind `backbone` of the registry.

@@ -53,7 +53,16 @@ impl Extractor {
         }
     }
 
+    /// Height and width of a batch must be multiples of this, px.
+    pub fn size_divisor(&self) -> usize {
+        let neck = self.neck.as_ref().map_or(1, |neck| neck.size_divisor());
+        self.backbone.size_divisor().max(neck)
+    }
+
     /// A batch to the maps that heads read.
+    ///
+    /// # Panics
+    /// If the batch's size does not suit [`Extractor::size_divisor`].
     pub fn forward(&self, batch: &Batch, probe: &mut Probe) -> Vec<Tensor<4>> {
         let maps = self.backbone.forward(batch.pixels.clone());
         probe.tell("backbone", &maps);

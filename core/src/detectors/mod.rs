@@ -35,6 +35,9 @@ pub trait Detector: std::fmt::Debug + Send + Sync {
         probe: &mut Probe,
     ) -> Pending<'a, Vec<Instances>>;
 
+    /// Height and width of a batch must be multiples of this, px.
+    fn size_divisor(&self) -> usize;
+
     /// Classes that it tells apart.
     fn classes(&self) -> usize;
 }

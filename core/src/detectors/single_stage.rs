@@ -74,6 +74,8 @@ impl SingleStage {
             test_cfg,
         };
         let (make, below) = build.part::<Heads>("bbox_head", head_node)?;
+        // Checkpoints of RPNs of MMDetection 2, and of two-stage detectors, whose first stage this may be.
+        below.params.once_called("rpn_head");
         let head = make(head_node, given, &below)?;
         Ok(Self { extractor, head })
     }
@@ -94,6 +96,10 @@ impl Detector for SingleStage {
         outputs.tell(probe, "head");
         let candidates = self.head.candidates(&outputs, batch);
         Box::pin(async move { ops::detect(&candidates, batch).await })
+    }
+
+    fn size_divisor(&self) -> usize {
+        self.extractor.size_divisor()
     }
 
     fn classes(&self) -> usize {

@@ -120,7 +120,12 @@ impl FcosHead {
         };
         let cls_convs = tower.init(&params.at("cls_convs"));
         let reg_convs = tower.init(&params.at("reg_convs"));
-        let at = |name| params.at(name);
+        let at = |name: &str| {
+            // MMDetection's first names, `fcos_cls` and so on.
+            let at = params.at(name);
+            at.once_called(&name.replace("conv_", "fcos_"));
+            at
+        };
         let conv_cls = match &config.cls_predictor_cfg {
             None => Classifier::Plain(last(
                 width,

@@ -34,6 +34,8 @@ struct Walk {
     overlays: Vec<(String, Box<dyn TensorSource>)>,
     /// Places, and the earlier places that they are the same as.
     ties: Vec<(String, String)>,
+    /// Places, and what older checkpoints call them.
+    once: Vec<(String, String)>,
     initialised: Vec<String>,
 }
 
@@ -55,6 +57,7 @@ impl Params {
             source,
             overlays: Vec::new(),
             ties: Vec::new(),
+            once: Vec::new(),
             initialised: Vec::new(),
         };
         Self {
@@ -100,6 +103,16 @@ impl Params {
         self.walk.borrow_mut().ties.push(tie);
     }
 
+    /// Says that in older checkpoints the last part of this place's name was `name`. To be said before anything is built here.
+    pub fn once_called(&self, name: &str) {
+        let parent = self
+            .prefix
+            .rsplit_once('.')
+            .map_or("", |(parent, _)| parent);
+        let once = (self.prefix.clone(), join(parent, name));
+        self.walk.borrow_mut().once.push(once);
+    }
+
     /// Values for everything below this place that the main source lacks (`init_cfg=dict(type='Pretrained')`).
     pub fn overlay(&self, source: Box<dyn TensorSource>) {
         let prefix = self.key("");
@@ -123,7 +136,12 @@ impl Params {
 
     /// The state dict so far, in registration order.
     pub fn state(&self) -> Vec<StateEntry> {
-        self.store.state()
+        let mut state = self.store.state();
+        let walk = self.walk.borrow();
+        for entry in &mut state {
+            entry.once = walk.once_named(&entry.key);
+        }
+        state
     }
 
     /// Names of the tensors that got an initial value because no source had them.
@@ -267,13 +285,21 @@ fn join(prefix: &str, name: impl Display) -> String {
     format!("{prefix}.{name}")
 }
 
+/// A name below the place `from`, as one below `to`.
+fn moved(name: &str, from: &str, to: &str) -> Option<String> {
+    let rest = name.strip_prefix(from)?;
+    (rest.is_empty() || rest.starts_with('.')).then(|| format!("{to}{rest}"))
+}
+
 impl Walk {
+    /// What older checkpoints call the tensor `name`, if they have another name.
+    fn once_named(&self, name: &str) -> Option<String> {
+        let once = self.once.iter();
+        once.filter_map(|(now, once)| moved(name, now, once)).next()
+    }
+
     /// All names of the tensor `name`, the one that was tied to first.
     fn names(&self, name: &str) -> Vec<String> {
-        let moved = |name: &str, from: &str, to: &str| {
-            let rest = name.strip_prefix(from)?;
-            (rest.is_empty() || rest.starts_with('.')).then(|| format!("{to}{rest}"))
-        };
         let tied = |(later, first): &(String, String)| moved(name, later, first);
         let first = self.ties.iter().find_map(tied);
         let first = first.unwrap_or_else(|| name.to_string());
@@ -298,8 +324,10 @@ impl Walk {
     /// The values that a source has: the main one, or an overlay that serves the place.
     fn given(&mut self, keys: &[String], slot: &Slot) -> Option<Vec<f32>> {
         let from_main = keys.iter().rev().find_map(|key| {
+            let once = self.once_named(key);
             let source = self.source.as_mut()?;
-            source.tensor(&slot.entry(key))
+            let found = source.tensor(&slot.entry(key));
+            found.or_else(|| source.tensor(&slot.entry(&once?)))
         });
         from_main.or_else(|| {
             let mut overlays = self.overlays.iter_mut();
@@ -353,6 +381,29 @@ mod tests {
             params.at("neck").values("w", &[1], Init::Constant(0.0)),
             [0.0]
         );
+    }
+
+    #[test]
+    fn older_names_serve_where_the_new_one_is_not() {
+        struct Old;
+        impl TensorSource for Old {
+            fn tensor(&mut self, entry: &StateEntry) -> Option<Vec<f32>> {
+                match entry.key.as_str() {
+                    "head.fcos_cls.w" => Some(vec![1.0]),
+                    "head.conv_reg.w" => Some(vec![2.0]),
+                    "head.fcos_reg.w" => Some(vec![3.0]),
+                    _ => None,
+                }
+            }
+        }
+        let params = Params::new(&Device::flex(), Mode::Fixed, Some(Box::new(Old)));
+        for (name, once, value) in [("conv_cls", "fcos_cls", 1.0), ("conv_reg", "fcos_reg", 2.0)] {
+            let at = params.at("head").at(name);
+            at.once_called(once);
+            assert_eq!(at.values("w", &[1], Init::Constant(9.0)), [value]);
+        }
+        let once = params.state().remove(0).once;
+        assert_eq!(once.as_deref(), Some("head.fcos_cls.w"));
     }
 
     fn numbers(tensor: Tensor<1>) -> Vec<f32> {

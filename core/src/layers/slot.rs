@@ -15,6 +15,8 @@ pub struct StateEntry {
     pub shape: Vec<usize>,
     /// What the tensor is for.
     pub role: Role,
+    /// Its name in older checkpoints, if that was another.
+    pub once: Option<String>,
 }
 
 /// What a tensor of the state dict is for.
@@ -188,6 +190,7 @@ impl Slot {
             key: name.to_string(),
             shape: self.shape.clone(),
             role: self.role,
+            once: None,
         }
     }
 }

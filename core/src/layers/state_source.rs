@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{StateEntry, TensorSource};
-use crate::weights::Checkpoint;
+use crate::weights::{Checkpoint, Wanted};
 
 /// The tensors of a checkpoint, found below a prefix.
 pub struct StateSource {
@@ -30,5 +30,15 @@ impl TensorSource for StateSource {
             return None;
         }
         view.f32().ok()
+    }
+}
+
+impl From<StateEntry> for Wanted {
+    fn from(entry: StateEntry) -> Self {
+        Self {
+            key: entry.key,
+            shape: entry.shape,
+            once: entry.once,
+        }
     }
 }

@@ -236,6 +236,7 @@ impl Store {
                 key: name.clone(),
                 shape: shape.to_vec(),
                 role,
+                once: None,
             };
             Arc::new(Slot::new(entry, kind, self.tracked.clone()))
         });

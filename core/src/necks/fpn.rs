@@ -239,6 +239,15 @@ impl Neck for Fpn {
     fn features(&self) -> Vec<Feature> {
         self.features.clone()
     }
+
+    /// A fixed factor fits only where each level is exactly that much smaller than the one before.
+    fn size_divisor(&self) -> usize {
+        let coarsest = self.features[self.lateral_convs.len() - 1].stride;
+        match self.upsample.scale_factor() {
+            Some(_) => coarsest,
+            None => 1,
+        }
+    }
 }
 
 #[cfg(test)]

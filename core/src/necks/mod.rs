@@ -59,6 +59,11 @@ pub trait Neck: std::fmt::Debug + Send + Sync {
 
     /// What [`Neck::forward`] gives.
     fn features(&self) -> Vec<Feature>;
+
+    /// Height and width of a batch must be multiples of this, px.
+    fn size_divisor(&self) -> usize {
+        1
+    }
 }
 
 /// The kind `neck` of the registry.

@@ -166,6 +166,10 @@ impl Neck for YoloxPafpn {
     fn features(&self) -> Vec<Feature> {
         self.features.clone()
     }
+
+    fn size_divisor(&self) -> usize {
+        self.features.last().map_or(1, |f| f.stride)
+    }
 }
 
 #[cfg(test)]

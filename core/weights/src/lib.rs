@@ -36,7 +36,7 @@ mod zip;
 pub use dtype::DType;
 pub use error::CheckpointError;
 pub use meta::Meta;
-pub use report::{LoadReport, WrongShape, report};
+pub use report::{LoadReport, Wanted, WrongShape, report};
 pub use state::StateDict;
 pub use tensor::TensorView;
 

@@ -49,29 +49,41 @@ impl LoadReport {
     }
 }
 
-/// Compares what a model wants (keys and shapes) with what a checkpoint has.
+/// A tensor that a model wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub key: String,
+    /// Its shape; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Its name in older checkpoints, if that was another.
+    pub once: Option<String>,
+}
+
+/// Compares what a model wants with what a checkpoint has.
 ///
 /// `prefix` as in `init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`: only keys under it count, without
 /// it; the trailing dot may be left out.
-pub fn report(
-    wanted: &[(String, Vec<usize>)],
-    checkpoint: &Checkpoint,
-    prefix: Option<&str>,
-) -> LoadReport {
+pub fn report(wanted: &[Wanted], checkpoint: &Checkpoint, prefix: Option<&str>) -> LoadReport {
     let below = checkpoint.prefix(prefix);
     let prefix = prefix.filter(|prefix| !prefix.is_empty());
     let prefix = prefix.map(|prefix| format!("{}.", prefix.trim_end_matches('.')));
     let offered = offered(checkpoint, &below);
     let mut report = LoadReport::default();
     let mut used = HashSet::new();
-    for (key, shape) in wanted {
-        let Some(&file_key) = offered.by_key.get(key.as_str()) else {
+    for Wanted { key, shape, once } in wanted {
+        let names = [Some(key), once.as_ref()];
+        let mut known = names.into_iter().flatten().filter_map(|name| {
+            let file_key = offered.by_key.get(name.as_str())?;
+            Some((name, *file_key))
+        });
+        let Some((name, file_key)) = known.next() else {
             if !key.ends_with("num_batches_tracked") {
                 report.missing.push(key.clone());
             }
             continue;
         };
-        used.insert(key.as_str());
+        used.insert(name.as_str());
         match checkpoint.tensor(file_key) {
             Ok(tensor) if fits(tensor.shape(), shape) => {
                 report.matched.push((key.clone(), file_key.to_owned()));
@@ -122,11 +134,8 @@ fn offered<'a>(checkpoint: &'a Checkpoint, prefix: &str) -> Offered<'a> {
 }
 
 /// Votes: each key that would match under some prefix is a vote for that prefix.
-fn add_hint(report: &mut LoadReport, wanted: &[(String, Vec<usize>)], checkpoint: &Checkpoint) {
-    let shapes: HashMap<&str, &[usize]> = wanted
-        .iter()
-        .map(|(key, shape)| (&**key, &**shape))
-        .collect();
+fn add_hint(report: &mut LoadReport, wanted: &[Wanted], checkpoint: &Checkpoint) {
+    let shapes: HashMap<&str, &[usize]> = wanted.iter().map(|w| (&*w.key, &*w.shape)).collect();
     let file: HashMap<&str, &[usize]> = checkpoint
         .keys()
         .filter_map(|key| Some((key, checkpoint.get(key)?.shape())))

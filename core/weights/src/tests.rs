@@ -678,10 +678,27 @@ fn with_keys(keys: &[(&str, u8)]) -> Checkpoint {
     read(&torch_zip(&items, &[0; 36], Packing::Stored))
 }
 
-fn wanted(keys: &[(&str, usize)]) -> Vec<(String, Vec<usize>)> {
-    keys.iter()
-        .map(|&(key, n)| (key.to_owned(), vec![n]))
-        .collect()
+fn wanted(keys: &[(&str, usize)]) -> Vec<Wanted> {
+    let one = |&(key, n): &(&str, usize)| Wanted {
+        key: key.to_owned(),
+        shape: vec![n],
+        once: None,
+    };
+    keys.iter().map(one).collect()
+}
+
+#[test]
+fn an_older_name_counts() {
+    let c = with_keys(&[("rpn_head.w", 2), ("old.b", 3)]);
+    let mut model = wanted(&[("bbox_head.w", 2), ("bbox_head.b", 3)]);
+    model[0].once = Some("rpn_head.w".into());
+    let found = report(&model, &c, None);
+    let matched = [("bbox_head.w".to_owned(), "rpn_head.w".to_owned())];
+    assert_eq!(found.matched, matched);
+    assert_eq!(
+        (found.missing, found.unexpected),
+        (vec!["bbox_head.b".into()], vec!["old.b".into()])
+    );
 }
 
 #[test]
