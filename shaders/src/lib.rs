@@ -5,8 +5,9 @@
 //! kernel in tests, and it is what runs where there is no GPU. This crate knows neither burn nor
 //! wgpu: `smalti::ops::launch` is the one place that runs a kernel.
 //!
-//! To add a kernel: the `.wgsl` file, a `const` and a row in [`ALL`] here, the twin.
+//! To add a kernel: the `.wgsl` file, a `const` and a row in [`ALL`] here, the twin. Parameters by name are in [`records`].
 
+pub mod records;
 pub mod reference;
 
 /// One compute kernel with entry point `main` and its storage buffers in bind group 0.
@@ -44,15 +45,15 @@ kernel!(
 );
 kernel!(
     /// Ranks one level's candidates, and decodes, rescales and filters the boxes of the best.
-    DECODE, "nms/decode", [256, 1, 1], 6
+    DECODE, "nms/decode", [256, 1, 1], 7
 );
 kernel!(
     /// Orders the boxes of all levels by score.
     ORDER, "nms/order", [256, 1, 1], 4
 );
 kernel!(
-    /// Greedy class-aware NMS over boxes in score order.
-    NMS, "nms/nms", [256, 1, 1], 3
+    /// Greedy NMS over boxes in score order, apart by class or level.
+    NMS, "nms/nms", [256, 1, 1], 4
 );
 
 kernel!(

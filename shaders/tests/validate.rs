@@ -1,12 +1,12 @@
 //! Every WGSL file below `wgsl/` is listed, is valid as it lies on disk, says of itself what its
-//! `Kernel` row says, and keeps within the limits that every WebGPU device grants.
+//! `Kernel` row says, keeps within the limits that every WebGPU device grants, and has its records as Rust has them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
-use smalti_shaders::{ALL, Kernel};
+use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
+use smalti_shaders::{ALL, Kernel, records};
 
 /// WebGPU's default limits.
 const STORAGE_BUFFERS: usize = 8;
@@ -165,4 +165,40 @@ fn every_kernel_says_what_it_is() {
             );
         }
     }
+}
+
+#[test]
+fn records_are_the_same_in_rust() {
+    let mut bound = BTreeSet::new();
+    for kernel in ALL {
+        let module = parse(kernel.name, kernel.wgsl);
+        for (_, ty) in module.types.iter() {
+            let (Some(name), TypeInner::Struct { members, span }) = (&ty.name, &ty.inner) else {
+                continue;
+            };
+            let Some((name, expected, bytes)) = records::ALL.iter().find(|r| r.0 == name) else {
+                continue;
+            };
+            let member = |m: &naga::StructMember| {
+                let size = module.types[m.ty].inner.size(module.to_ctx());
+                let name = m.name.clone().unwrap_or_default();
+                (name, m.offset as usize, size as usize)
+            };
+            let found: Vec<_> = members.iter().map(member).collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(name, at, size)| (name.to_string(), *at, *size))
+                .collect();
+            assert_eq!(found, expected, "{name} in {}", kernel.name);
+            let rounded = bytes.next_multiple_of(16);
+            assert!(
+                [*bytes, rounded].contains(&(*span as usize)),
+                "{name} in {} has {span} bytes, in Rust {bytes}",
+                kernel.name
+            );
+            bound.insert(*name);
+        }
+    }
+    let all: BTreeSet<&str> = records::ALL.iter().map(|r| r.0).collect();
+    assert_eq!(bound, all, "records that no kernel has");
 }

@@ -12,7 +12,7 @@
 //! same sources would be dispatched with plain wgpu calls here, in [`Gpu::launch`].
 
 use burn::backend::DispatchDevice;
-use burn::tensor::{DType, Device, Shape, Tensor};
+use burn::tensor::{DType, Device, Int, Shape, Tensor};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::{Cube, CubeDevice, tensor::CubeTensor};
 use cubecl::client::Client;
@@ -170,14 +170,26 @@ impl Gpu {
     /// # Panics
     /// If the shape does not have the buffer's number of elements.
     pub fn tensor<const D: usize>(&self, buffer: Buffer, shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_primitive::<Cube>(self.cube(buffer, shape, DType::F32))
+    }
+
+    /// A buffer of i32 as a tensor, without a copy.
+    ///
+    /// # Panics
+    /// If the shape does not have the buffer's number of elements.
+    pub fn int_tensor<const D: usize>(&self, buffer: Buffer, shape: [usize; D]) -> Tensor<D, Int> {
+        Tensor::from_primitive::<Cube>(self.cube(buffer, shape, DType::I32))
+    }
+
+    fn cube<const D: usize>(&self, buffer: Buffer, shape: [usize; D], dtype: DType) -> CubeTensor {
         assert_eq!(buffer.words(), shape.iter().product::<usize>().max(1));
-        Tensor::from_primitive::<Cube>(CubeTensor::new_contiguous(
+        CubeTensor::new_contiguous(
             self.client.clone(),
             self.device.clone(),
             Shape::new(shape),
             buffer.0,
-            DType::F32,
-        ))
+            dtype,
+        )
     }
 
     /// The memory of a tensor of f32 on this device; other float types are converted.

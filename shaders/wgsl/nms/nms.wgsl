@@ -1,21 +1,66 @@
 // Greedy non-maximum suppression of one picture's boxes, which come in descending order of score.
 //
 // One workgroup a picture. Round after round it keeps the best box left and removes those of the
-// same class that overlap it by more than the threshold. It stops when enough boxes are kept, so
+// same group that overlap it by more than the threshold. It stops when enough boxes are kept, so
 // a picture costs (boxes kept) x (boxes) overlaps and no memory for a matrix of them.
 //
-// Classes are kept apart twice. Boxes are moved by class x (largest coordinate + 1), because that is
-// how MMCV's batched_nms does it and its rounding decides the closest cases; and labels are compared,
-// because moving alone lets boxes with negative coordinates reach into the class before.
+// Groups (classes, or an RPN's levels) are kept apart twice. Boxes are moved by group x (largest coordinate + 1),
+// because that is how MMCV's batched_nms does it and its rounding decides the closest cases; and groups are
+// compared, because moving alone lets boxes with negative coordinates reach into the group before.
 //
 // Twin: smalti_shaders::reference::nms. Dispatch: x = picture.
 
-// N x (8 + slots x 8), see order.wgsl
-@group(0) @binding(0) var<storage, read_write> ordered: array<u32>;
-// the record of the whole batch, see core/src/ops/detections_gpu.rs
-@group(0) @binding(1) var<storage, read_write> batch: array<u32>;
-// N x (8 + most x 8): header (boxes kept, overflow, 6 unused), then rows x1, y1, x2, y2 (px), score, label, 2 unused
-@group(0) @binding(2) var<storage, read_write> kept: array<u32>;
+// The structs are those of smalti_shaders::records, which has the members' meaning.
+struct BatchRecord {
+    pictures: u32,
+    levels: u32,
+    slots: u32,
+    most: u32,
+    sorted: u32,
+    suppress: u32,
+    iou_threshold: f32,
+    offset: f32,
+    score_threshold: f32,
+    class_agnostic: u32,
+    split_thr: u32,
+    max_per_img: i32,
+    overflows_at: u32,
+    boxes_at: u32,
+    scores_at: u32,
+    labels_at: u32,
+    sources_at: u32,
+    first_slots: array<u32, 40>,
+}
+
+struct State {
+    mode: u32,
+    round: u32,
+    key: u32,
+    inverted: u32,
+    rank: u32,
+    above: u32,
+    passed: u32,
+    wanted: u32,
+    collected: u32,
+    overflow: u32,
+}
+
+struct Row {
+    corners: vec4<f32>,
+    score: u32,
+    label: u32,
+    group: u32,
+    source: u32,
+}
+
+// N x slots, see order.wgsl
+@group(0) @binding(0) var<storage, read_write> ordered: array<Row>;
+@group(0) @binding(1) var<storage, read_write> batch: BatchRecord;
+// levels x N
+@group(0) @binding(2) var<storage, read_write> state: array<State>;
+// at places that the record names: counts (N), overflows (N), boxes (N x most x 4, px), scores, labels, sources (N x most each);
+// where there is no box, box, score and source are 0, and the label is -1
+@group(0) @binding(3) var<storage, read_write> kept: array<u32>;
 
 const INVALID = 0xffffffffu;
 const WORDS = 1024u; // 32 boxes each; the host sees to it that there are no more boxes
@@ -25,13 +70,11 @@ var<workgroup> w_top: array<f32, 256>;
 var<workgroup> w_count: u32;
 var<workgroup> w_next: u32;
 var<workgroup> w_valid: atomic<u32>;
+var<workgroup> w_suppress: u32;
+var<workgroup> w_left: array<u32, 256>;
 
-fn corner(row: u32, i: u32) -> f32 {
-    return bitcast<f32>(ordered[row + i]);
-}
-
-fn box_at(row: u32, move_by: f32) -> vec4<f32> {
-    return vec4<f32>(corner(row, 0u), corner(row, 1u), corner(row, 2u), corner(row, 3u)) + vec4<f32>(move_by);
+fn moved_box(row: u32, step: f32) -> vec4<f32> {
+    return ordered[row].corners + vec4<f32>(f32(ordered[row].group) * step);
 }
 
 // The form without a division: a GPU's division need not round correctly, and a box that overlaps
@@ -58,39 +101,95 @@ fn next_left(start: u32, count: u32) -> u32 {
     return count;
 }
 
+// Boxes of word `w` that are left.
+fn left_in(w: u32, count: u32) -> u32 {
+    let first = w * 32u;
+    if (first >= count) {
+        return 0u;
+    }
+    let mask = select((1u << ((count - first) % 32u)) - 1u, 0xffffffffu, count - first >= 32u);
+    return ~atomicLoad(&w_removed[w]) & mask;
+}
+
+// The `place`-th box of a picture.
+fn keep(picture: u32, place: u32, row: Row) {
+    let at = picture * batch.most + place;
+    for (var i = 0u; i < 4u; i++) {
+        kept[batch.boxes_at + at * 4u + i] = bitcast<u32>(row.corners[i]);
+    }
+    kept[batch.scores_at + at] = row.score;
+    kept[batch.labels_at + at] = row.label;
+    kept[batch.sources_at + at] = row.source;
+}
+
+// All that are left, without suppression: each invocation takes four words. How many they are, at most `most`.
+fn keep_all(picture: u32, local: u32, count: u32) -> u32 {
+    var mine = 0u;
+    for (var w = local * 4u; w < local * 4u + 4u; w++) {
+        mine += countOneBits(left_in(w, count));
+    }
+    w_left[local] = mine;
+    workgroupBarrier();
+    var place = 0u;
+    var total = 0u;
+    for (var t = 0u; t < 256u; t++) {
+        place += select(0u, w_left[t], t < local);
+        total += w_left[t];
+    }
+    for (var w = local * 4u; w < local * 4u + 4u; w++) {
+        var left = left_in(w, count);
+        while (left != 0u && place < batch.most) {
+            keep(picture, place, ordered[picture * batch.slots + w * 32u + firstTrailingBit(left)]);
+            left &= left - 1u;
+            place += 1u;
+        }
+    }
+    return min(total, batch.most);
+}
+
+// How many of `n` stay: max_per_img as a Python slice end, so a negative one drops from the end.
+fn wanted(n: u32) -> u32 {
+    if (batch.max_per_img >= 0) {
+        return min(u32(batch.max_per_img), n);
+    }
+    let dropped = u32(-(batch.max_per_img + 1)) + 1u;
+    return n - min(dropped, n);
+}
+
 @compute @workgroup_size(256, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let pictures = batch[0];
-    let slots_each = batch[2];
-    let most = batch[3];
-    let threshold = bitcast<f32>(batch[4]);
-    let offset = bitcast<f32>(batch[5]);
-    let least_score = bitcast<f32>(batch[6]);
-    let agnostic = batch[7] != 0u;
-    let picture = min(group.x, pictures - 1u);
-    let in_at = picture * (8u + slots_each * 8u);
-    let rows = in_at + 8u;
-    let out_at = picture * (8u + most * 8u);
+    let agnostic = batch.class_agnostic != 0u;
+    let picture = min(group.x, batch.pictures - 1u); // those beyond repeat the last one, and write what it writes
+    let rows = picture * batch.slots;
     if (local == 0u) {
+        var filled = 0u;
+        var overflow = 0u;
+        for (var l = 0u; l < batch.levels; l++) {
+            filled += state[l * batch.pictures + picture].wanted;
+            overflow |= state[l * batch.pictures + picture].overflow;
+        }
+        kept[batch.overflows_at + picture] = overflow;
         atomicStore(&w_valid, 0u);
-        w_count = min(min(ordered[in_at], slots_each), WORDS * 32u);
+        w_suppress = batch.suppress;
+        w_count = min(min(filled, batch.slots), WORDS * 32u);
     }
     for (var i = local; i < WORDS; i += 256u) {
         atomicStore(&w_removed[i], 0u);
     }
     let count = workgroupUniformLoad(&w_count);
+    let suppress = workgroupUniformLoad(&w_suppress);
 
     // the largest coordinate; boxes that are invalid go first
     var top = -3.0e38;
     var valid = 0u;
     for (var i = local; i < count; i += 256u) {
-        if (ordered[rows + i * 8u + 5u] == INVALID) {
+        if (ordered[rows + i].label == INVALID) {
             atomicOr(&w_removed[i / 32u], 1u << (i % 32u));
         } else {
-            let b = box_at(rows + i * 8u, 0.0);
+            let b = ordered[rows + i].corners;
             top = max(top, max(max(b.x, b.y), max(b.z, b.w)));
             valid += 1u;
         }
@@ -104,19 +203,23 @@ fn main(
         }
         workgroupBarrier();
     }
-    let class_step = select(w_top[0] + 1.0, 0.0, agnostic);
-    // MMCV goes class by class above split_thr, even where it was told to be class agnostic
-    let compare_labels = !agnostic || atomicLoad(&w_valid) >= batch[8];
+    let step = select(w_top[0] + 1.0, 0.0, agnostic);
+    // MMCV goes group by group above split_thr, even where it was told to be class agnostic
+    let compare_groups = !agnostic || atomicLoad(&w_valid) >= batch.split_thr;
 
     var start = 0u;
     var n_kept = 0u;
+    if (suppress == 0u) {
+        n_kept = keep_all(picture, local, count);
+        start = count;
+    }
     loop {
         if (local == 0u) {
             var next = next_left(start, count);
-            if (next < count && least_score > 0.0 && !(corner(rows + next * 8u, 4u) > least_score)) {
+            if (next < count && batch.score_threshold > 0.0 && !(bitcast<f32>(ordered[rows + next].score) > batch.score_threshold)) {
                 next = count;
             }
-            if (n_kept >= most) {
+            if (n_kept >= batch.most) {
                 next = count;
             }
             w_next = next;
@@ -125,17 +228,14 @@ fn main(
         if (best >= count) {
             break;
         }
-        let row = rows + best * 8u;
-        let label = ordered[row + 5u];
-        if (group.x < pictures && local < 6u) {
-            kept[out_at + 8u + n_kept * 8u + local] = ordered[row + local];
+        if (local == 0u) {
+            keep(picture, n_kept, ordered[rows + best]);
         }
-        let a = box_at(row, f32(label) * class_step);
+        let best_group = ordered[rows + best].group;
+        let a = moved_box(rows + best, step);
         for (var j = best + 1u + local; j < count; j += 256u) {
-            let other = rows + j * 8u;
-            let other_label = ordered[other + 5u];
-            if (!compare_labels || other_label == label) {
-                if (overlaps(a, box_at(other, f32(other_label) * class_step), threshold, offset)) {
+            if (!compare_groups || ordered[rows + j].group == best_group) {
+                if (overlaps(a, moved_box(rows + j, step), batch.iou_threshold, batch.offset)) {
                     atomicOr(&w_removed[j / 32u], 1u << (j % 32u));
                 }
             }
@@ -144,8 +244,14 @@ fn main(
         start = best + 1u;
         workgroupBarrier();
     }
-    if (group.x < pictures && local == 0u) {
-        kept[out_at] = n_kept;
-        kept[out_at + 1u] = ordered[in_at + 1u];
+
+    let counted = wanted(n_kept);
+    if (local == 0u) {
+        kept[picture] = counted;
+    }
+    storageBarrier(); // some of the rows that follow were kept
+    workgroupBarrier();
+    for (var i = counted + local; i < batch.most; i += 256u) {
+        keep(picture, i, Row(vec4<f32>(0.0), 0u, INVALID, 0u, 0u));
     }
 }

@@ -1,19 +1,73 @@
 // The boxes of all levels in descending order of score; equal scores keep the order of the levels,
-// and within a level that of the priors. Invalid boxes are kept in their places, and marked.
+// and within a level that of the slots. Invalid boxes are kept in their places, and marked.
 //
-// Each level's boxes are in order already. So an invocation takes one box and finds its place by one
-// binary search in each level.
+// An invocation takes one box and finds its place. Where each level's boxes are in order already, by one
+// binary search in each level; where factors have mixed them, by counting those that come before it.
 //
 // Twin: smalti_shaders::reference::nms::score_order. Dispatch: x * 256 >= slots, y = picture.
 
-// N x slots x 8, see decode.wgsl
-@group(0) @binding(0) var<storage, read_write> slots: array<u32>;
-// the record of the whole batch, see core/src/ops/detections_gpu.rs
-@group(0) @binding(1) var<storage, read_write> batch: array<u32>;
-// 12 words a level and picture, see select.wgsl
-@group(0) @binding(2) var<storage, read_write> state: array<u32>;
-// N x (8 + slots x 8): header (number of boxes, overflow, 6 unused), then rows as in `slots`
-@group(0) @binding(3) var<storage, read_write> ordered: array<u32>;
+// The structs are those of smalti_shaders::records, which has the members' meaning.
+struct BatchRecord {
+    pictures: u32,
+    levels: u32,
+    slots: u32,
+    most: u32,
+    sorted: u32,
+    suppress: u32,
+    iou_threshold: f32,
+    offset: f32,
+    score_threshold: f32,
+    class_agnostic: u32,
+    split_thr: u32,
+    max_per_img: i32,
+    overflows_at: u32,
+    boxes_at: u32,
+    scores_at: u32,
+    labels_at: u32,
+    sources_at: u32,
+    first_slots: array<u32, 40>,
+}
+
+struct State {
+    mode: u32,
+    round: u32,
+    key: u32,
+    inverted: u32,
+    rank: u32,
+    above: u32,
+    passed: u32,
+    wanted: u32,
+    collected: u32,
+    overflow: u32,
+}
+
+struct Row {
+    corners: vec4<f32>,
+    score: u32,
+    label: u32,
+    group: u32,
+    source: u32,
+}
+
+// N x slots
+@group(0) @binding(0) var<storage, read_write> slots: array<Row>;
+@group(0) @binding(1) var<storage, read_write> batch: BatchRecord;
+// levels x N
+@group(0) @binding(2) var<storage, read_write> state: array<State>;
+// N x slots: as many rows as all levels have boxes
+@group(0) @binding(3) var<storage, read_write> ordered: array<Row>;
+
+const TILE = 256u;
+const INVALID = 0xffffffffu;
+
+var<workgroup> w_ranked: u32;
+var<workgroup> w_tile: array<u32, 256>;
+
+// Orders as scores do; 0 is an empty slot.
+fn key_of(row: u32) -> u32 {
+    let at = min(row, arrayLength(&slots) - 1u);
+    return select(slots[at].score + 1u, 0u, slots[at].source == INVALID);
+}
 
 // How many of the `filled` boxes from row `first` on come before the score `key`; `ties`: those of equal score too.
 fn places_before(first: u32, filled: u32, key: u32, ties: bool) -> u32 {
@@ -21,7 +75,7 @@ fn places_before(first: u32, filled: u32, key: u32, ties: bool) -> u32 {
     var high = filled;
     while (low < high) {
         let middle = (low + high) / 2u;
-        let other = slots[min((first + middle) * 8u + 4u, arrayLength(&slots) - 1u)];
+        let other = key_of(first + middle);
         if (other > key || (ties && other == key)) {
             low = middle + 1u;
         } else {
@@ -31,52 +85,59 @@ fn places_before(first: u32, filled: u32, key: u32, ties: bool) -> u32 {
     return low;
 }
 
-@compute @workgroup_size(256, 1, 1)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let pictures = batch[0];
-    let levels = batch[1];
-    let slots_each = batch[2];
-    let picture = id.y;
-    let me = id.x;
-    if (picture >= pictures || me >= slots_each) {
-        return;
-    }
-    let rows = picture * slots_each;
-    let out = picture * (8u + slots_each * 8u);
-
-    var my_level = levels;
-    var my_rank = 0u;
-    var total = 0u;
-    var overflow = 0u;
-    for (var l = 0u; l < levels; l++) {
-        let state_at = (l * pictures + picture) * 12u;
-        let filled = state[state_at + 7u];
-        let first = batch[16u + l];
+// The place of slot `me`, all levels being in order.
+fn place_by_search(me: u32, key: u32, picture: u32) -> u32 {
+    let rows = picture * batch.slots;
+    var place = 0u;
+    for (var l = 0u; l < batch.levels; l++) {
+        let filled = state[l * batch.pictures + picture].wanted;
+        let first = batch.first_slots[l];
         if (me >= first && me < first + filled) {
-            my_level = l;
-            my_rank = me - first;
-        }
-        total += filled;
-        overflow |= state[state_at + 9u];
-    }
-    if (me == 0u) {
-        ordered[out] = min(total, slots_each);
-        ordered[out + 1u] = overflow;
-    }
-    if (my_level == levels) {
-        return; // an empty slot
-    }
-    let key = slots[(rows + me) * 8u + 4u];
-    var place = my_rank;
-    for (var l = 0u; l < levels; l++) {
-        if (l != my_level) {
-            let filled = state[(l * pictures + picture) * 12u + 7u];
-            place += places_before(rows + batch[16u + l], filled, key, l < my_level);
+            place += me - first;
+        } else {
+            place += places_before(rows + first, filled, key, first < me);
         }
     }
-    if (place < slots_each) {
-        for (var i = 0u; i < 6u; i++) {
-            ordered[out + 8u + place * 8u + i] = slots[(rows + me) * 8u + i];
+    return place;
+}
+
+@compute @workgroup_size(256, 1, 1)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let picture = group.y;
+    let me = group.x * TILE + local;
+    let rows = picture * batch.slots;
+    let inside = picture < batch.pictures && me < batch.slots;
+    if (local == 0u) {
+        w_ranked = select(batch.slots, 0u, batch.sorted != 0u);
+    }
+    let ranked = workgroupUniformLoad(&w_ranked);
+    var key = 0u;
+    if (inside) {
+        key = key_of(rows + me);
+    }
+    var place = 0u;
+    for (var from_ = 0u; from_ < ranked; from_ += TILE) {
+        workgroupBarrier();
+        w_tile[local] = 0u;
+        if (from_ + local < ranked) {
+            w_tile[local] = key_of(rows + from_ + local);
         }
+        workgroupBarrier();
+        for (var j = 0u; j < TILE; j++) {
+            let other = w_tile[j];
+            place += select(0u, 1u, other > key || (other == key && from_ + j < me));
+        }
+    }
+    if (key == 0u) {
+        return; // an empty slot, or none
+    }
+    if (ranked == 0u) {
+        place = place_by_search(me, key, picture);
+    }
+    if (place < batch.slots) {
+        ordered[rows + place] = slots[rows + me];
     }
 }

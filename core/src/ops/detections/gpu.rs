@@ -1,30 +1,26 @@
 //! The kernels of `shaders/wgsl/nms/` in a row: from logits and deltas to detections on the GPU.
 //!
 //! A level: (select, digit) x 7 find the best `nms_pre` scores, decode orders them and makes boxes of them.
-//! Then order and nms work on the boxes of all levels. One read-back of the boxes kept.
+//! Then order and nms work on the boxes of all levels. What is kept lies in one buffer, which is read back
+//! at once or becomes tensors.
 //!
 //! Sizes that depend on the data stay on the device; buffers have room for the most there can be. What
 //! does not fit is marked as overflow, and the caller does the batch on the CPU.
 //!
-//! All parameters are one upload: a record of 64 words for the batch, one for each level, then the numbers
-//! of the pictures and the base anchors. A launch binds its own record.
+//! All parameters are one upload: a record for the batch, one for each level, then the numbers of the
+//! pictures and the base anchors. A launch binds its own record.
 
+use bytemuck::{Zeroable, cast_slice};
+use smalti_shaders::records::{
+    BatchRecord, LevelRecord, MOST_LEVELS, RECORD_WORDS, Row, SCORES, SIGMOID, SOFTMAX, State,
+};
 use smalti_shaders::reference::nms::Method;
-use smalti_shaders::reference::topk::logit_bound;
 use smalti_shaders::{DECODE, DIGIT, NMS, ORDER, SELECT};
 
 use super::cpu::suppress;
-use super::{
-    Activation, Coder, DeltaCoder, DetectError, Found, Frame, Group, Labels, Level, Select, cut,
-    instances, most_detections,
-};
+use super::{Activation, Coder, DetectError, Found, Frame, Group, Kept, Level, Select};
 use crate::ops::launch::{Buffer, Gpu, MOST_WORKGROUPS, Strided};
-use crate::structures::{Instances, Xyxy};
 
-/// Words of a record; a binding begins at a multiple of 256 bytes.
-const RECORD: usize = 64;
-/// Words of state a level and picture.
-const STATE: usize = 12;
 /// Bins of a histogram.
 const BINS: usize = 2048;
 /// Digits of a key, and one launch that collects.
@@ -33,21 +29,22 @@ const ROUNDS: usize = 7;
 const MOST_PER_LEVEL: usize = 8192;
 /// Boxes a picture: nms.wgsl keeps one bit of each in workgroup memory.
 const MOST_SLOTS: usize = 32_768;
-/// The batch's record has room for this many levels.
-const MOST_LEVELS: usize = RECORD - 16;
 /// Elements of a map, so that the kernels' 32-bit indices do not wrap.
 const MOST_ELEMENTS: usize = 1 << 31;
-/// Label of a box that does not count.
-const INVALID: u32 = u32::MAX;
 /// Workgroups a picture that go over a level's logits.
 const SELECT_GROUPS: usize = 256;
+/// No bound in logits; below every number that counts.
+const LOWEST: f32 = -3.4e38;
 
 /// A level with the places that it has in the shared buffers.
 struct Placed {
-    logits: Strided<4>,
-    deltas: Strided<4>,
+    scores: Strided<4>,
+    boxes: Strided<4>,
+    factor: Option<Strided<4>>,
     /// Boxes that it can give.
     slots: usize,
+    /// More could be wanted than that.
+    can_overflow: bool,
     /// Its first slot.
     first_slot: usize,
     /// Candidates that it can collect.
@@ -56,60 +53,161 @@ struct Placed {
     first_candidate: usize,
     /// Where its base anchors are among the numbers.
     anchors: usize,
+    /// Priors of the levels before.
+    first_source: usize,
 }
 
-/// The detections; `None` if the GPU has no room for this batch.
-pub(super) async fn detect(
+/// What the kernels keep, as words on the device.
+pub(super) struct OnDevice {
+    gpu: Gpu,
+    kept: Buffer,
+    parts: Parts,
+    can_overflow: bool,
+    /// Soft-NMS changes scores box by box: the CPU does it with the few boxes left.
+    left_to_do: Option<Select>,
+    /// With groups of levels: the first source of each.
+    first_sources: Option<Vec<u32>>,
+}
+
+/// Where the parts of what is kept begin, in words; the counts are at 0.
+#[derive(Clone, Copy)]
+struct Parts {
+    pictures: usize,
+    most: usize,
+    overflows: usize,
+    boxes: usize,
+    scores: usize,
+    labels: usize,
+    sources: usize,
+    end: usize,
+}
+
+impl Parts {
+    fn new(pictures: usize, most: usize) -> Self {
+        let after = |start: usize, words: usize| (start + words).next_multiple_of(RECORD_WORDS);
+        let overflows = after(0, pictures);
+        let boxes = after(overflows, pictures);
+        let scores = after(boxes, pictures * most * 4);
+        let labels = after(scores, pictures * most);
+        let sources = after(labels, pictures * most);
+        Parts {
+            pictures,
+            most,
+            overflows,
+            boxes,
+            scores,
+            labels,
+            sources,
+            end: after(sources, pictures * most),
+        }
+    }
+}
+
+impl OnDevice {
+    /// Whether nothing has to be read back: all is done, and nothing can have been too much.
+    pub fn is_final(&self) -> bool {
+        self.left_to_do.is_none() && !self.can_overflow
+    }
+
+    /// Whether something is left to the CPU.
+    pub fn is_unfinished(&self) -> bool {
+        self.left_to_do.is_some()
+    }
+
+    /// The boxes of each picture; `None` if there was no room for all.
+    pub async fn read(&self) -> Result<Option<Vec<Vec<Found>>>, DetectError> {
+        let Parts { pictures, most, .. } = self.parts;
+        let words = self.gpu.read(&self.kept).await?;
+        let overflows = &words[self.parts.overflows..][..pictures];
+        if overflows.iter().any(|o| *o != 0) {
+            return Ok(None);
+        }
+        let found = |i: usize| -> Vec<Found> {
+            let rows = i * most..i * most + words[i] as usize;
+            rows.map(|at| self.found(&words, at)).collect()
+        };
+        let found = (0..pictures).map(found);
+        Ok(Some(match &self.left_to_do {
+            Some(select) => found.map(|f| suppress(&f, select)).collect(),
+            None => found.collect(),
+        }))
+    }
+
+    fn found(&self, words: &[u32], at: usize) -> Found {
+        let parts = &self.parts;
+        let (label, source) = (words[parts.labels + at], words[parts.sources + at]);
+        let corner = |i| f32::from_bits(words[parts.boxes + at * 4 + i]);
+        Found {
+            bbox: std::array::from_fn(corner),
+            score: f32::from_bits(words[parts.scores + at]),
+            label,
+            group: match &self.first_sources {
+                Some(firsts) => firsts.partition_point(|first| *first <= source) as u32 - 1,
+                None => label,
+            },
+            source,
+        }
+    }
+
+    /// The same as tensors, without a read-back.
+    pub fn tensors(&self) -> Kept {
+        let Parts { pictures, most, .. } = self.parts;
+        let part = |start: usize, each: usize| self.kept.part(start, pictures * each);
+        let ints = |start| self.gpu.int_tensor(part(start, most), [pictures, most]);
+        let (boxes, scores) = (
+            part(self.parts.boxes, most * 4),
+            part(self.parts.scores, most),
+        );
+        Kept {
+            boxes: self.gpu.tensor(boxes, [pictures, most, 4]),
+            scores: self.gpu.tensor(scores, [pictures, most]),
+            labels: ints(self.parts.labels),
+            source: ints(self.parts.sources),
+            counts: self.gpu.int_tensor(part(0, 1), [pictures]),
+        }
+    }
+}
+
+/// Queues all kernels; `None` if the GPU has no room for this batch. Something must be wanted of it.
+pub(super) fn launch(
     gpu: &Gpu,
     levels: &[Level],
     frames: &[Frame],
     select: &Select,
-) -> Result<Option<Vec<Instances>>, DetectError> {
-    let plain =
-        |level: &Level| matches!(level.coder, Coder::Delta { .. }) && level.factor.is_none();
-    if !levels.iter().all(plain)
-        || select.at_least
-        || select.labels != Labels::Every
-        || select.group != Group::Class
-    {
-        return Ok(None);
-    }
+) -> Result<Option<OnDevice>, DetectError> {
     let pictures = frames.len();
-    let most = most_detections(select);
-    if pictures == 0 || most == 0 || select.nms_pre == 0 {
-        return Ok(Some(vec![Instances::default(); pictures]));
-    }
     let Some(plan) = plan(gpu, levels, pictures, select)? else {
         return Ok(None);
     };
     let slots = plan.iter().map(|l| l.slots).sum::<usize>();
-    if slots == 0 {
-        return Ok(Some(vec![Instances::default(); pictures]));
-    }
-    let most = most.min(slots);
+    let soft = matches!(select.nms.method, Method::Soft(_));
+    let most = if soft {
+        slots
+    } else {
+        most_kept(select).min(slots)
+    };
+    let parts = Parts::new(pictures, most);
 
-    let (words, numbers_at) = parameters(levels, &plan, frames, select, slots, most);
+    let (words, numbers_at) = parameters(levels, &plan, frames, select, &parts);
     let parameters = gpu.upload(&words);
-    let batch = parameters.part(0, RECORD);
+    let batch = parameters.part(0, RECORD_WORDS);
     let numbers = parameters.part(numbers_at, words.len() - numbers_at);
-    let state = gpu.upload(&vec![0; plan.len() * pictures * STATE]);
+    let state = gpu.upload(&vec![0; plan.len() * pictures * State::WORDS]);
     let histogram = gpu.upload(&vec![0; pictures * BINS]);
     let candidates = plan.iter().map(|l| l.capacity * pictures).sum::<usize>();
     let candidates = gpu.empty(candidates * 2);
-    let boxes = gpu.empty(pictures * slots * 8);
-    let ordered = gpu.empty(pictures * (8 + slots * 8));
+    let rows = gpu.empty(pictures * slots * Row::WORDS);
+    let ordered = gpu.empty(pictures * slots * Row::WORDS);
+    let no_factor = gpu.upload(&[0]);
 
     let y = pictures as u32;
-    for (i, level) in plan.iter().enumerate() {
-        if level.slots == 0 {
-            continue;
-        }
-        let record = parameters.part((1 + i) * RECORD, RECORD);
-        let items = level.logits.shape[1..].iter().product::<usize>();
+    for (i, level) in plan.iter().enumerate().filter(|(_, l)| l.slots > 0) {
+        let record = parameters.part((1 + i) * RECORD_WORDS, RECORD_WORDS);
+        let items = level.scores.shape[1..].iter().product::<usize>();
         let groups = items.div_ceil(2048).clamp(1, SELECT_GROUPS) as u32;
         for _ in 0..ROUNDS {
             let buffers = [
-                &level.logits.buffer,
+                &level.scores.buffer,
                 &record,
                 &state,
                 &histogram,
@@ -120,42 +218,39 @@ pub(super) async fn detect(
         }
         let groups = level.capacity.max(level.slots).div_ceil(256) as u32;
         let buffers = [
-            &level.deltas.buffer,
+            &level.boxes.buffer,
             &record,
             &numbers,
             &state,
             &candidates,
-            &boxes,
+            &rows,
+            level.factor.as_ref().map_or(&no_factor, |f| &f.buffer),
         ];
         gpu.launch(&DECODE, [groups, y, 1], &buffers);
     }
     let groups = slots.div_ceil(256) as u32;
-    gpu.launch(&ORDER, [groups, y, 1], &[&boxes, &batch, &state, &ordered]);
+    gpu.launch(&ORDER, [groups, y, 1], &[&rows, &batch, &state, &ordered]);
+    let kept = gpu.empty(parts.end);
+    gpu.launch(&NMS, [y, 1, 1], &[&ordered, &batch, &state, &kept]);
+    let first_sources = || plan.iter().map(|l| l.first_source as u32).collect();
+    Ok(Some(OnDevice {
+        gpu: gpu.clone(),
+        kept,
+        parts,
+        can_overflow: plan.iter().any(|l| l.can_overflow),
+        left_to_do: soft.then(|| select.clone()),
+        first_sources: (select.group == Group::Level).then(first_sources),
+    }))
+}
 
-    if select.nms.method != Method::Hard {
-        // Soft-NMS changes scores box by box: the CPU does it with the few boxes left
-        let Some(candidates) = rows(&gpu.read(&ordered).await?, pictures, slots) else {
-            return Ok(None);
-        };
-        let suppressed = candidates.iter().map(|c| {
-            let found = (0..c.len()).map(|i| Found {
-                bbox: c.boxes[i],
-                score: c.scores[i],
-                label: c.labels[i] as u32,
-                group: c.labels[i] as u32,
-                source: 0,
-            });
-            instances(&suppress(&found.collect::<Vec<_>>(), select))
-        });
-        return Ok(Some(suppressed.collect()));
-    }
-    let kept: Buffer = gpu.empty(pictures * (8 + most * 8));
-    gpu.launch(&NMS, [y, 1, 1], &[&ordered, &batch, &kept]);
-    let mut found = rows(&gpu.read(&kept).await?, pictures, most);
-    for detections in found.iter_mut().flatten() {
-        cut(detections, select.max_per_img);
-    }
-    Ok(found)
+/// Most boxes of a picture that can be told without counting them first.
+fn most_kept(select: &Select) -> usize {
+    let max_num = match select.nms.method {
+        Method::Hard => usize::try_from(select.nms.max_num).unwrap_or(0),
+        _ => 0,
+    };
+    let most = usize::try_from(select.max_per_img).unwrap_or(usize::MAX);
+    if max_num > 0 { most.min(max_num) } else { most }
 }
 
 /// Gives each level its places; `None` if something is too large for the kernels.
@@ -169,31 +264,41 @@ fn plan(
         return Ok(None);
     }
     let room = MOST_PER_LEVEL.min(MOST_SLOTS / levels.len().max(1));
-    let wanted = usize::try_from(select.nms_pre).unwrap_or(usize::MAX);
     let mut plan: Vec<Placed> = Vec::with_capacity(levels.len());
-    let (mut first_slot, mut first_candidate, mut anchors) = (0, 0, pictures * 4);
+    let (mut first_slot, mut first_candidate, mut first_source) = (0, 0, 0);
+    let mut anchors = pictures * 4;
     for level in levels {
-        let logits = gpu.strided(level.scores.clone())?;
-        let deltas = gpu.strided(level.boxes.clone())?;
-        if logits.shape.iter().product::<usize>() >= MOST_ELEMENTS {
+        let scores = gpu.strided(level.scores.clone())?;
+        if scores.shape.iter().product::<usize>() >= MOST_ELEMENTS {
             return Ok(None);
         }
-        let [_, _, h, w] = logits.shape;
-        let scores = h * w * level.priors() * select.classes;
-        let slots = wanted.min(scores).min(room);
-        let capacity = scores.min((slots * 2).max(2048));
+        let factor = match &level.factor {
+            Some(factor) => Some(gpu.strided(factor.clone())?),
+            None => None,
+        };
+        let wanted = level.wanted(select);
+        let slots = wanted.min(room);
+        let scores_each = scores.shape[1..].iter().product::<usize>();
+        let capacity = scores_each.min((slots * 2).max(2048));
         plan.push(Placed {
-            logits,
-            deltas,
+            scores,
+            boxes: gpu.strided(level.boxes.clone())?,
+            factor,
             slots,
+            can_overflow: wanted > room,
             first_slot,
             capacity,
             first_candidate,
             anchors,
+            first_source,
         });
         first_slot += slots;
         first_candidate += capacity * pictures;
-        anchors += level.priors() * 4;
+        first_source += level.places();
+        anchors += match &level.coder {
+            Coder::Delta { base_anchors, .. } => base_anchors.len() * 4,
+            Coder::Xyxy { .. } => 0,
+        };
     }
     Ok(Some(plan))
 }
@@ -204,160 +309,142 @@ fn parameters(
     plan: &[Placed],
     frames: &[Frame],
     select: &Select,
-    slots: usize,
-    most: usize,
+    parts: &Parts,
 ) -> (Vec<u32>, usize) {
-    let mut words = vec![0u32; (1 + plan.len()) * RECORD];
-    let numbers_at = words.len();
-    batch_record(
-        &mut words[..RECORD],
-        plan,
-        frames.len(),
-        select,
-        slots,
-        most,
-    );
-    let records = words[RECORD..].chunks_exact_mut(RECORD);
-    for (i, (record, level)) in records.zip(plan).enumerate() {
-        level_record(record, i, level, &levels[i], frames.len(), select, slots);
+    let slots = plan.iter().map(|l| l.slots).sum::<usize>();
+    let mut words = Vec::with_capacity((1 + plan.len()) * RECORD_WORDS);
+    let batch = batch_record(plan, select, slots, parts);
+    words.extend_from_slice(cast_slice(std::slice::from_ref(&batch)));
+    for (i, (placed, level)) in plan.iter().zip(levels).enumerate() {
+        words.resize((1 + i) * RECORD_WORDS, 0);
+        let record = level_record(i, placed, level, frames.len(), select, slots);
+        words.extend_from_slice(cast_slice(std::slice::from_ref(&record)));
     }
+    words.resize((1 + plan.len()) * RECORD_WORDS, 0);
+    let numbers_at = words.len();
     for frame in frames {
         let [height, width] = frame.clip;
         let [x, y] = frame.factors;
         words.extend([height, width, x, y].map(f32::to_bits));
     }
     for level in levels {
-        let (_, base_anchors, _) = anchors(level);
-        words.extend(base_anchors.iter().flatten().map(|v| v.to_bits()));
+        if let Coder::Delta { base_anchors, .. } = &level.coder {
+            words.extend(base_anchors.iter().flatten().map(|v| v.to_bits()));
+        }
     }
     (words, numbers_at)
 }
 
-/// The record that order.wgsl and nms.wgsl read as `batch`.
-fn batch_record(
-    record: &mut [u32],
-    plan: &[Placed],
-    pictures: usize,
-    select: &Select,
-    slots: usize,
-    most: usize,
-) {
+fn batch_record(plan: &[Placed], select: &Select, slots: usize, parts: &Parts) -> BatchRecord {
     let nms = &select.nms;
-    record[..9].copy_from_slice(&[
-        pictures as u32,
-        plan.len() as u32,
-        slots as u32,
-        most as u32,
-        nms.iou_threshold.to_bits(),
-        nms.offset.to_bits(),
-        nms.score_threshold.to_bits(),
-        u32::from(nms.class_agnostic),
-        u32::try_from(nms.split_thr).unwrap_or(u32::MAX),
-    ]);
-    for (word, level) in record[16..].iter_mut().zip(plan) {
-        *word = level.first_slot as u32;
+    let hard = nms.method == Method::Hard;
+    let soft = matches!(nms.method, Method::Soft(_));
+    let mut first_slots = [0; MOST_LEVELS];
+    for (first, level) in first_slots.iter_mut().zip(plan) {
+        *first = level.first_slot as u32;
+    }
+    BatchRecord {
+        pictures: parts.pictures as u32,
+        levels: plan.len() as u32,
+        slots: slots as u32,
+        most: parts.most as u32,
+        sorted: u32::from(plan.iter().all(|l| l.factor.is_none())),
+        suppress: u32::from(hard),
+        iou_threshold: nms.iou_threshold,
+        offset: nms.offset,
+        score_threshold: nms.score_threshold,
+        class_agnostic: u32::from(nms.class_agnostic),
+        split_thr: u32::try_from(nms.split_thr).unwrap_or(u32::MAX),
+        max_per_img: if soft {
+            i32::MAX
+        } else {
+            saturated(select.max_per_img)
+        },
+        overflows_at: parts.overflows as u32,
+        boxes_at: parts.boxes as u32,
+        scores_at: parts.scores as u32,
+        labels_at: parts.labels as u32,
+        sources_at: parts.sources as u32,
+        first_slots,
     }
 }
 
-/// The record that select.wgsl, digit.wgsl and decode.wgsl read as `level`.
+fn saturated(end: i64) -> i32 {
+    end.clamp(i32::MIN.into(), i32::MAX.into()) as i32
+}
+
 fn level_record(
-    record: &mut [u32],
-    i: usize,
-    level: &Placed,
-    output: &Level,
+    number: usize,
+    placed: &Placed,
+    level: &Level,
     pictures: usize,
     select: &Select,
     slots: usize,
-) {
-    let [_, _, h, w] = level.logits.shape;
-    let softmax = output.activation == Activation::Softmax;
-    let channels = select.classes + usize::from(softmax);
-    let bound = if softmax {
-        f32::MIN
-    } else {
-        logit_bound(select.score_thr).clamp(f32::MIN, f32::MAX)
+) -> LevelRecord {
+    let [_, _, h, w] = placed.scores.shape;
+    let softmax = level.activation == Activation::Softmax;
+    let strides = |map: &Strided<4>| map.strides.map(|v| v as u32);
+    let filter = select.filter(level.activation);
+    let record = LevelRecord {
+        score_strides: strides(&placed.scores),
+        box_strides: strides(&placed.boxes),
+        factor_strides: placed.factor.as_ref().map_or([0; 4], strides),
+        height: h as u32,
+        width: w as u32,
+        priors: level.priors() as u32,
+        channels: (select.classes + usize::from(softmax)) as u32,
+        activation: match level.activation {
+            Activation::Sigmoid => SIGMOID,
+            Activation::Softmax => SOFTMAX,
+            Activation::None => SCORES,
+        },
+        dense: dense(&placed.scores),
+        score_thr: filter.score_thr,
+        bound: filter.bound().clamp(LOWEST, f32::MAX),
+        at_least: u32::from(filter.at_least),
+        best_class: u32::from(filter.best_class),
+        pictures: pictures as u32,
+        first_state: (number * pictures) as u32,
+        nms_pre: saturated(filter.nms_pre),
+        capacity: placed.capacity as u32,
+        first_candidate: placed.first_candidate as u32,
+        slots: placed.slots as u32,
+        first_slot: placed.first_slot as u32,
+        all_slots: slots as u32,
+        level: number as u32,
+        by_level: u32::from(select.group == Group::Level),
+        first_source: placed.first_source as u32,
+        has_factor: u32::from(placed.factor.is_some()),
+        min_bbox_size: select.min_bbox_size,
+        ..LevelRecord::zeroed()
     };
-    let nms_pre = select.nms_pre.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
-    let [sn, sc, sh, sw] = level.logits.strides.map(|v| v as u32);
-    let [dn, dc, dh, dw] = level.deltas.strides.map(|v| v as u32);
-    let (coder, _, stride) = anchors(output);
-    record[..26].copy_from_slice(&[
-        h as u32,
-        w as u32,
-        output.priors() as u32,
-        channels as u32,
-        u32::from(softmax),
-        sn,
-        sc,
-        sh,
-        sw,
-        select.score_thr.to_bits(),
-        bound.to_bits(),
-        (i * pictures * STATE) as u32,
-        0,
-        level.first_candidate as u32,
-        level.capacity as u32,
-        nms_pre as u32,
-        level.slots as u32,
-        level.first_slot as u32,
-        slots as u32,
-        dn,
-        dc,
-        dh,
-        dw,
-        level.anchors as u32,
-        (stride[0] as f32).to_bits(),
-        (stride[1] as f32).to_bits(),
-    ]);
-    for k in 0..4 {
-        record[26 + k] = coder.means[k].to_bits();
-        record[30 + k] = coder.stds[k].to_bits();
+    match &level.coder {
+        Coder::Xyxy { clip } => LevelRecord {
+            decoded: 1,
+            clip: u32::from(*clip),
+            ..record
+        },
+        Coder::Delta { coder, stride, .. } => LevelRecord {
+            means: coder.means,
+            stds: coder.stds,
+            stride: stride.map(|v| v as f32),
+            anchors: placed.anchors as u32,
+            clip: u32::from(coder.clip_border),
+            add_ctr_clamp: u32::from(coder.add_ctr_clamp),
+            ctr_clamp: coder.ctr_clamp,
+            max_ratio: coder.max_ratio(),
+            ..record
+        },
     }
-    record[34] = coder.max_ratio().to_bits();
-    record[35] = u32::from(coder.clip_border);
-    record[36] = u32::from(coder.add_ctr_clamp);
-    record[37] = coder.ctr_clamp.to_bits();
-    record[38] = select.min_bbox_size.to_bits();
-    record[39] = pictures as u32;
-    record[40] = layout(&level.logits);
 }
 
 /// How a picture's logits lie: 1 dense with channels first, 2 dense with channels last, 0 otherwise.
-fn layout(logits: &Strided<4>) -> u32 {
+fn dense(logits: &Strided<4>) -> u32 {
     let [_, c, h, w] = logits.shape;
     let [_, sc, sh, sw] = logits.strides;
     match (sc, sh, sw) {
         last if last == (1, w * c, c) => 2,
         first if first == (h * w, w, 1) => 1,
         _ => 0,
-    }
-}
-
-/// The rows of each picture behind its header; `None` if one has the mark of an overflow.
-fn rows(words: &[u32], pictures: usize, most: usize) -> Option<Vec<Instances>> {
-    let mut found = Vec::with_capacity(pictures);
-    for part in words.chunks_exact(8 + most * 8).take(pictures) {
-        if part[1] != 0 {
-            return None;
-        }
-        let mut detections = Instances::default();
-        let filled = part[8..].chunks_exact(8).take(part[0] as usize);
-        for row in filled.filter(|row| row[5] != INVALID) {
-            let b = std::array::from_fn(|i| f32::from_bits(row[i]));
-            detections.push(b, f32::from_bits(row[4]), row[5] as usize);
-        }
-        found.push(detections);
-    }
-    Some(found)
-}
-
-fn anchors(level: &Level) -> (&DeltaCoder, &[Xyxy], [usize; 2]) {
-    match &level.coder {
-        Coder::Delta {
-            coder,
-            base_anchors,
-            stride,
-        } => (coder, base_anchors, *stride),
-        Coder::Xyxy { .. } => unreachable!("only levels of deltas come here"),
     }
 }

@@ -11,13 +11,16 @@
 
 mod cpu;
 mod gpu;
+mod kept;
 
 use burn::tensor::Tensor;
 use smalti_shaders::reference::decode::DeltaCoder;
-use smalti_shaders::reference::nms::{Method, NmsConfig};
+use smalti_shaders::reference::nms::NmsConfig;
 pub use smalti_shaders::reference::topk::Activation;
-use smalti_shaders::reference::topk::Filter;
+use smalti_shaders::reference::topk::{Filter, wanted};
 
+use self::gpu::OnDevice;
+pub use self::kept::Kept;
 use super::launch::{Gpu, ReadError};
 use crate::batch::Batch;
 use crate::structures::{Instances, Xyxy};
@@ -78,6 +81,15 @@ impl Level {
     fn places(&self) -> usize {
         let [_, _, h, w] = self.scores.dims();
         self.priors() * h * w
+    }
+
+    /// Scores a picture that can be wanted.
+    fn wanted(&self, select: &Select) -> usize {
+        let each = match select.labels {
+            Labels::Every => select.classes,
+            Labels::Best => 1,
+        };
+        wanted(self.places() * each, select.nms_pre)
     }
 }
 
@@ -172,10 +184,11 @@ struct Frame {
 }
 
 impl Frame {
-    fn all(batch: &Batch) -> Vec<Self> {
+    /// One for each picture; `rescale`: original pictures are wanted, not those of the batch.
+    fn all(batch: &Batch, rescale: bool) -> Vec<Self> {
         let frame = |meta: &crate::data::Meta| Frame {
             clip: meta.img_shape.map(|v| v as f32),
-            factors: if batch.rescale {
+            factors: if rescale {
                 meta.scale_factor.map(|s| (1.0 / s) as f32)
             } else {
                 [1.0; 2]
@@ -213,19 +226,73 @@ fn instances(found: &[Found]) -> Instances {
 /// # Errors
 /// If shapes do not fit, or the device fails.
 pub async fn detect(candidates: &Candidates, batch: &Batch) -> Result<Vec<Instances>, DetectError> {
-    let Candidates { levels, select } = candidates;
-    let frames = Frame::all(batch);
-    check(levels, frames.len(), select)?;
-    let Some(first) = levels.first() else {
-        return Ok(vec![Instances::default(); frames.len()]);
+    let frames = Frame::all(batch, batch.rescale);
+    check(&candidates.levels, frames.len(), &candidates.select)?;
+    let read = match launch(candidates, &frames)? {
+        Some(on_device) => on_device.read().await?,
+        None => None,
     };
-    if let Some(gpu) = Gpu::of(&first.scores.device())
-        && let Some(found) = gpu::detect(&gpu, levels, &frames, select).await?
-    {
-        return Ok(found);
-    }
-    let found = cpu::detect(levels, &frames, select).await?;
+    let found = match read {
+        Some(found) => found,
+        None => on_cpu(candidates, &frames).await?,
+    };
     Ok(found.iter().map(|f| instances(f)).collect())
+}
+
+/// The same boxes, to stay on the device: [`Kept`].
+///
+/// On a GPU nothing is read back, unless `nms_pre` can be more than there is room for, or with Soft-NMS.
+///
+/// Other than with [`detect`] everything is in pixels of the batch, `min_bbox_size` and suppression too:
+/// so does MMDetection with boxes that are not yet results.
+///
+/// # Errors
+/// As [`detect`].
+pub async fn keep(candidates: &Candidates, batch: &Batch) -> Result<Kept, DetectError> {
+    let frames = Frame::all(batch, false);
+    check(&candidates.levels, frames.len(), &candidates.select)?;
+    let mut read = None;
+    if let Some(on_device) = launch(candidates, &frames)? {
+        if !on_device.is_final() {
+            read = on_device.read().await?;
+        }
+        if on_device.is_final() || (read.is_some() && !on_device.is_unfinished()) {
+            return Ok(on_device.tensors());
+        }
+    }
+    let found = match read {
+        Some(found) => found,
+        None => on_cpu(candidates, &frames).await?,
+    };
+    let device = match candidates.levels.first() {
+        Some(level) => level.scores.device(),
+        None => batch.pixels.device(),
+    };
+    Ok(Kept::of(&found, &device))
+}
+
+/// Starts the kernels, if this is on a GPU, there is room, and anything can come of it.
+fn launch(candidates: &Candidates, frames: &[Frame]) -> Result<Option<OnDevice>, DetectError> {
+    let Candidates { levels, select } = candidates;
+    let gpu = levels.first().and_then(|l| Gpu::of(&l.scores.device()));
+    match gpu {
+        Some(gpu) if can_find(candidates, frames) => gpu::launch(&gpu, levels, frames, select),
+        _ => Ok(None),
+    }
+}
+
+async fn on_cpu(candidates: &Candidates, frames: &[Frame]) -> Result<Vec<Vec<Found>>, DetectError> {
+    if !can_find(candidates, frames) {
+        return Ok(vec![Vec::new(); frames.len()]);
+    }
+    cpu::detect(&candidates.levels, frames, &candidates.select).await
+}
+
+/// Whether there is anything to choose from, and anything wanted.
+fn can_find(candidates: &Candidates, frames: &[Frame]) -> bool {
+    let Candidates { levels, select } = candidates;
+    let any = levels.iter().any(|l| l.wanted(select) > 0);
+    !frames.is_empty() && select.max_per_img != 0 && any
 }
 
 /// [`detect`], waiting for the device.
@@ -268,22 +335,6 @@ fn check(levels: &[Level], pictures: usize, select: &Select) -> Result<(), Detec
         }
     }
     Ok(())
-}
-
-/// The first instances of a Python slice's end.
-fn cut(found: &mut Instances, end: i64) {
-    let keep = smalti_shaders::reference::topk::wanted(found.len(), end);
-    found.truncate(keep);
-}
-
-/// Most detections of a picture that can be told without counting them first.
-fn most_detections(select: &Select) -> usize {
-    let max_num = match select.nms.method {
-        Method::Hard => usize::try_from(select.nms.max_num).unwrap_or(0),
-        _ => 0,
-    };
-    let most = usize::try_from(select.max_per_img).unwrap_or(usize::MAX);
-    if max_num > 0 { most.min(max_num) } else { most }
 }
 
 #[cfg(test)]

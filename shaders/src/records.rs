@@ -1,0 +1,229 @@
+//! What kernels are told and what they hand on, by name.
+//!
+//! A kernel that binds one of these declares a struct of the same name with the same members; `tests/validate.rs`
+//! has naga compare every offset. Members of four words lie at multiples of 16 bytes, as WGSL wants them.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Words from one parameter record to the next, as bindings begin at multiples of 256 bytes.
+pub const RECORD_WORDS: usize = 64;
+
+/// Most levels of a [`BatchRecord`].
+pub const MOST_LEVELS: usize = 40;
+
+/// [`LevelRecord::activation`]: a score of its own for each class.
+pub const SIGMOID: u32 = 0;
+/// [`LevelRecord::activation`]: over the channels of a prior, the last one is the background.
+pub const SOFTMAX: u32 = 1;
+/// [`LevelRecord::activation`]: they are scores.
+pub const SCORES: u32 = 2;
+
+/// Label of a box that does not count, and source of a row without a box. As an i32: -1.
+pub const INVALID: u32 = u32::MAX;
+
+/// Name, first byte and number of bytes of a struct's member.
+pub type Member = (&'static str, usize, usize);
+
+macro_rules! record {
+    ($(#[$doc:meta])* $record:ident { $($(#[$member_doc:meta])* $member:ident: $kind:ty,)* }) => {
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub struct $record {
+            $($(#[$member_doc])* pub $member: $kind,)*
+        }
+
+        impl $record {
+            /// All members in their order.
+            pub const MEMBERS: &'static [Member] = &[
+                $((stringify!($member), std::mem::offset_of!($record, $member), size_of::<$kind>()),)*
+            ];
+            /// Length in words.
+            pub const WORDS: usize = size_of::<$record>() / 4;
+        }
+
+        const _: () = assert!(size_of::<$record>() == 0 $(+ size_of::<$kind>())*, "no gaps");
+        // SAFETY: 32-bit numbers and arrays of them, any bits of which mean something.
+        unsafe impl Zeroable for $record {}
+        // SAFETY: as above, and it is `repr(C)` without gaps.
+        unsafe impl Pod for $record {}
+    };
+}
+
+record!(
+    /// What `select`, `digit` and `decode` are told of a level. N pictures, A priors a cell, C channels a prior, H x W cells.
+    LevelRecord {
+        /// Strides in elements of the scores, N x (A*C) x H x W.
+        score_strides: [u32; 4],
+        /// Of the boxes or deltas, N x (A*4) x H x W.
+        box_strides: [u32; 4],
+        /// Of the factors, N x A x H x W.
+        factor_strides: [u32; 4],
+        /// `DeltaXYWHBBoxCoder.target_means`.
+        means: [f32; 4],
+        /// `DeltaXYWHBBoxCoder.target_stds`.
+        stds: [f32; 4],
+        /// Distance between cells in x and y, px.
+        stride: [f32; 2],
+        /// H.
+        height: u32,
+        /// W.
+        width: u32,
+        /// A.
+        priors: u32,
+        /// C; with softmax one of them is the background.
+        channels: u32,
+        /// [`SIGMOID`], [`SOFTMAX`] or [`SCORES`].
+        activation: u32,
+        /// How a picture's scores lie: 1 dense with channels first, 2 dense with channels last, 0 otherwise.
+        dense: u32,
+        /// Scores must be above this.
+        score_thr: f32,
+        /// Logits below this cannot pass.
+        bound: f32,
+        /// Scores may equal `score_thr`.
+        at_least: u32,
+        /// Only the best class of a prior counts.
+        best_class: u32,
+        /// N.
+        pictures: u32,
+        /// The level's first `State`, of N.
+        first_state: u32,
+        /// Candidates wanted, as the end of a Python slice.
+        nms_pre: i32,
+        /// Candidates that there is room for, a picture.
+        capacity: u32,
+        /// The first of them.
+        first_candidate: u32,
+        /// Rows that the level can fill, a picture.
+        slots: u32,
+        /// The first of them among a picture's rows.
+        first_slot: u32,
+        /// Rows of all levels, a picture.
+        all_slots: u32,
+        /// Number of the level.
+        level: u32,
+        /// Boxes of different levels are apart, instead of those of different classes.
+        by_level: u32,
+        /// Priors of the levels before.
+        first_source: u32,
+        /// Where the base anchors are among the numbers.
+        anchors: u32,
+        /// They are boxes already, not deltas.
+        decoded: u32,
+        /// Clip boxes to the picture.
+        clip: u32,
+        /// Scores are multiplied by factors.
+        has_factor: u32,
+        /// `DeltaXYWHBBoxCoder.add_ctr_clamp`.
+        add_ctr_clamp: u32,
+        /// `DeltaXYWHBBoxCoder.ctr_clamp`, px.
+        ctr_clamp: f32,
+        /// Largest |dw| and |dh|.
+        max_ratio: f32,
+        /// Boxes must be wider and higher than this, px, unless it is negative.
+        min_bbox_size: f32,
+    }
+);
+
+record!(
+    /// What `order` and `nms` are told of the batch.
+    BatchRecord {
+        /// N.
+        pictures: u32,
+        /// Levels.
+        levels: u32,
+        /// Rows of all levels, a picture.
+        slots: u32,
+        /// Boxes that are kept at most, a picture.
+        most: u32,
+        /// The rows of every level are in order.
+        sorted: u32,
+        /// Whether boxes remove each other at all.
+        suppress: u32,
+        /// Boxes that overlap by more than this are too close.
+        iou_threshold: f32,
+        /// Added to widths and heights.
+        offset: f32,
+        /// Boxes must be above this, if it is above 0.
+        score_threshold: f32,
+        /// Boxes of different groups remove each other.
+        class_agnostic: u32,
+        /// From this number of boxes on groups are apart all the same.
+        split_thr: u32,
+        /// Boxes kept, as the end of a Python slice.
+        max_per_img: i32,
+        /// Where the parts of `kept` begin, in words: N overflows; counts are at 0.
+        overflows_at: u32,
+        /// N x most x 4.
+        boxes_at: u32,
+        /// N x most.
+        scores_at: u32,
+        /// N x most.
+        labels_at: u32,
+        /// N x most.
+        sources_at: u32,
+        /// The first slot of each level.
+        first_slots: [u32; MOST_LEVELS],
+    }
+);
+
+record!(
+    /// How far the choice of a level's best is, for one picture. All begins as 0.
+    State {
+        /// What `select` has to do: 0 count, 1 collect, 2 nothing.
+        mode: u32,
+        /// Digits chosen.
+        round: u32,
+        /// The key's score, as far as it is chosen.
+        key: u32,
+        /// The key's index, inverted.
+        inverted: u32,
+        /// Rank wanted among the scores that share the digits chosen.
+        rank: u32,
+        /// Scores above those.
+        above: u32,
+        /// Scores that passed the threshold.
+        passed: u32,
+        /// How many of them are wanted.
+        wanted: u32,
+        /// How many were collected.
+        collected: u32,
+        /// More are wanted than there is room for.
+        overflow: u32,
+    }
+);
+
+record!(
+    /// A box in a slot.
+    Row {
+        /// xyxy px.
+        corners: [f32; 4],
+        /// Bits of the score, which is 0 or more: they order as scores do.
+        score: u32,
+        /// Its class, or [`INVALID`].
+        label: u32,
+        /// Boxes of different groups do not touch each other.
+        group: u32,
+        /// Its prior among those of all levels, or [`INVALID`] in an empty slot.
+        source: u32,
+    }
+);
+
+/// The records by the names that they have in WGSL, with their members and their bytes.
+pub const ALL: &[(&str, &[Member], usize)] = &[
+    (
+        "LevelRecord",
+        LevelRecord::MEMBERS,
+        size_of::<LevelRecord>(),
+    ),
+    (
+        "BatchRecord",
+        BatchRecord::MEMBERS,
+        size_of::<BatchRecord>(),
+    ),
+    ("State", State::MEMBERS, size_of::<State>()),
+    ("Row", Row::MEMBERS, size_of::<Row>()),
+];
+
+const _: () = assert!(LevelRecord::WORDS <= RECORD_WORDS && BatchRecord::WORDS <= RECORD_WORDS);
