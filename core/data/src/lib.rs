@@ -1,9 +1,8 @@
 //! Pictures and annotations: files in, the network's input out.
 //!
-//! [`decode`] makes a [`Picture`] of a file's bytes; [`pipeline`] reads the test pipeline of a config
-//! and plans what becomes of it; [`preprocessor`] holds the options of `DetDataPreprocessor`. One
-//! pass of the engine then makes the batch. To add a transform: a file in [`transforms`] and a row in
-//! its table.
+//! [`decode`] makes a [`Picture`] of a file's bytes; [`transforms`] say what becomes of it, for training (in [`datasets`], through
+//! the [`loader`]) and for tests ([`pipeline`]); [`preprocessor`] holds the options of `DetDataPreprocessor`. One pass of the engine
+//! then makes the batch. To add a transform: a file in [`transforms`] and a row in its table.
 
 pub mod coco;
 pub mod datasets;
@@ -19,7 +18,6 @@ pub mod packed;
 pub mod picture;
 pub mod pipeline;
 pub mod pixels;
-mod plan;
 pub mod preprocessor;
 pub mod random;
 pub mod sample;

@@ -293,7 +293,7 @@ impl Shared {
             return Ok(sample);
         }
         // here, beside the others, not where it is used
-        let image = source.pixels.done(&sample.image);
+        let image = source.pixels.ready(&sample.image);
         sample.image = image.map_err(|problem| SampleError::new(&sample.info, problem))?;
         Ok(sample)
     }

@@ -86,6 +86,14 @@ impl Augment {
         Ok(Arc::new(samples))
     }
 
+    /// The picture's words on the device, whatever is still to be done to it done.
+    ///
+    /// # Errors
+    /// A picture of another device, or one that is too large.
+    pub(super) fn words_of(&self, image: &Image) -> Result<Buffer, Fault> {
+        Ok(self.held(image)?.buffer.clone())
+    }
+
     /// The picture's words, uploaded if they are not there yet.
     fn held(&self, image: &Image) -> Result<Arc<Held>, Fault> {
         match &image.store {
@@ -105,6 +113,11 @@ impl Augment {
                 Ok(held) if held.gpu.is(&self.gpu) => Ok(held),
                 _ => Err(fault("the picture is on another device")),
             },
+            Store::Noted(noted) => {
+                let source = noted.image().clone();
+                let done = noted.steps().try_fold(source, |i, op| self.run(&i, &op))?;
+                self.held(&done)
+            }
             Store::Lazy(gather) => self.held(&match &gather.single {
                 Some(one) => self.run(&one.0, &one.1)?,
                 None => self.gather(gather)?,

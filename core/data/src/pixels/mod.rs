@@ -8,6 +8,7 @@
 pub mod checks;
 mod cpu;
 mod gather;
+mod noted;
 mod taps;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use super::transforms::Method;
 use crate::structures::Bitmap;
 
 pub use gather::{Gather, Half, Layer, Map, Paint};
+pub use noted::Noted;
 pub use taps::Taps;
 
 /// In which direction something is mirrored.
@@ -240,6 +242,7 @@ pub trait Engine: Send + Sync {
 pub struct Pixels {
     engine: Option<Arc<dyn Engine>>,
     exact: bool,
+    for_batch: bool,
 }
 
 impl Pixels {
@@ -248,6 +251,7 @@ impl Pixels {
         Self {
             engine: None,
             exact: false,
+            for_batch: false,
         }
     }
 
@@ -256,12 +260,20 @@ impl Pixels {
         Self {
             engine: Some(engine),
             exact: false,
+            for_batch: false,
         }
     }
 
     /// Step by step, as MMDetection interpolates.
     pub fn exact(mut self, exact: bool) -> Self {
         self.exact = exact;
+        self
+    }
+
+    /// Step by step, but for a last resize and padding, which are left for the pass that makes a batch: [`Noted`].
+    pub fn for_batch(mut self) -> Self {
+        self.exact = true;
+        self.for_batch = true;
         self
     }
 
@@ -278,29 +290,31 @@ impl Pixels {
         if op.changes_nothing(image) {
             return Ok(image.clone());
         }
+        let image = match &image.store {
+            Store::Noted(_) if !self.exact => &self.done(image)?,
+            _ => image,
+        };
+        if self.for_batch
+            && let Some(noted) = noted::note(image, op)
+        {
+            return noted;
+        }
         if !self.exact
             && let Some(composed) = gather::compose(image, op)
         {
             return composed;
         }
         let image = self.done(image)?;
+        if self.for_batch
+            && let Some(noted) = noted::note(&image, op)
+        {
+            return noted;
+        }
         let mut op = op.clone();
         if let Op::Blend { other, .. } | Op::Paste { other, .. } = &mut op {
             *other = self.done(other)?;
         }
-        match &self.engine {
-            Some(engine) if !op.on_cpu_only(&image) => engine.run(&engine.upload(&image)?, &op),
-            _ => {
-                let samples = self.read(&image)?;
-                let image = Image::with_store(
-                    image.size(),
-                    image.channels(),
-                    image.depth(),
-                    Store::Cpu(samples),
-                );
-                cpu::run(&image, &op)
-            }
-        }
+        self.step(&image, &op)
     }
 
     /// A canvas of one fill (per channel, in the image's depth) with parts on it, later ones on top.
@@ -315,12 +329,17 @@ impl Pixels {
         fill: &[f64],
         parts: &[Part],
     ) -> Result<Image, Fault> {
+        let mut parts = parts.to_vec();
+        for part in &mut parts {
+            if let Store::Noted(_) = &part.image.store {
+                part.image = self.done(&part.image)?;
+            }
+        }
         if !self.exact
-            && let Some(composed) = gather::canvas(size, channels, depth, fill, parts)
+            && let Some(composed) = gather::canvas(size, channels, depth, fill, &parts)
         {
             return composed;
         }
-        let mut parts = parts.to_vec();
         for part in &mut parts {
             part.image = self.done(&part.image)?;
         }
@@ -342,7 +361,37 @@ impl Pixels {
                 (None, Some(engine)) => engine.gather(gather),
                 (None, None) => gather::run(gather),
             },
+            Store::Noted(noted) => {
+                let source = noted.image().clone();
+                noted
+                    .steps()
+                    .try_fold(source, |image, op| self.step(&image, &op))
+            }
             _ => Ok(image.clone()),
+        }
+    }
+
+    /// As far as the pass that makes a batch wants it: all is done but for what is [`Noted`], if that is how these pixels work.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn ready(&self, image: &Image) -> Result<Image, Fault> {
+        match &image.store {
+            Store::Noted(_) if self.for_batch => Ok(image.clone()),
+            _ => self.done(image),
+        }
+    }
+
+    /// Does one step on an image of which nothing is left to do.
+    fn step(&self, image: &Image, op: &Op) -> Result<Image, Fault> {
+        match &self.engine {
+            Some(engine) if !op.on_cpu_only(image) => engine.run(&engine.upload(image)?, op),
+            _ => {
+                let samples = self.read(image)?;
+                let (size, channels) = (image.size(), image.channels());
+                let image = Image::with_store(size, channels, image.depth(), Store::Cpu(samples));
+                cpu::run(&image, op)
+            }
         }
     }
 

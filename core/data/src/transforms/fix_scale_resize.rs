@@ -25,6 +25,6 @@ impl Draws for FixScaleResize {
     }
 }
 
-pub(crate) fn read(node: &Node) -> Result<FixScaleResize, Diagnostics> {
+pub(super) fn read(node: &Node) -> Result<FixScaleResize, Diagnostics> {
     plain(node, 0.0).map(FixScaleResize)
 }

@@ -15,7 +15,7 @@ mod copy_paste;
 mod cut_out;
 mod expand;
 mod filter_annotations;
-pub(crate) mod fix_scale_resize;
+mod fix_scale_resize;
 mod fix_shape_resize;
 mod geom_transform;
 #[cfg(test)]
@@ -30,7 +30,7 @@ mod mixing;
 mod mosaic;
 mod not_yet;
 mod pack_det_inputs;
-pub(crate) mod pad;
+mod pad;
 mod photo_metric_distortion;
 mod rand_augment;
 mod random_affine;
@@ -44,8 +44,8 @@ mod random_flip;
 mod random_order;
 mod random_resize;
 mod random_shift;
-pub(crate) mod resize;
-pub(crate) mod resize_shortest_edge;
+mod resize;
+mod resize_shortest_edge;
 mod resize_type;
 #[cfg(test)]
 mod strangers;

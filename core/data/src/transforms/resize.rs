@@ -98,7 +98,14 @@ impl Resize {
     /// Picture, boxes and masks.
     pub(super) fn resize(&self, mut sample: Sample, pixels: &Pixels) -> Outcome {
         let old = sample.image.size();
-        let size = checked(self.size(old[0], old[1]))?;
+        let size = self.size(old[0], old[1]);
+        if size.contains(&0) {
+            return Err(Fault::Transform(format!(
+                "{}x{} pixels would be resized to {}x{}",
+                old[0], old[1], size[0], size[1]
+            )));
+        }
+        let size = checked(size)?;
         sample.more.insert("scale", json!(self.scale(old)));
         let factor = [0, 1].map(|i| size[i] as f64 / old[i] as f64);
         sample.keep_ratio = Some(self.keep_ratio);
@@ -223,7 +230,7 @@ struct Config {
     interpolation: Option<String>,
 }
 
-pub(crate) fn read(node: &Node) -> Result<Resize, Diagnostics> {
+pub(super) fn read(node: &Node) -> Result<Resize, Diagnostics> {
     plain(node, 0.5)
 }
 

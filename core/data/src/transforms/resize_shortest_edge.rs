@@ -39,7 +39,7 @@ struct Config {
     interpolation: Option<String>,
 }
 
-pub(crate) fn read(node: &Node) -> Result<ResizeShortestEdge, Diagnostics> {
+pub(super) fn read(node: &Node) -> Result<ResizeShortestEdge, Diagnostics> {
     let config: Config = node.read()?;
     let given = Given {
         keep_ratio: config.keep_ratio,
