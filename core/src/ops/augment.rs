@@ -23,7 +23,7 @@ use super::launch::{Buffer, Gpu, MOST_WORKGROUPS};
 use crate::data::image::{Depth, Image, Samples, Store};
 use crate::data::picture::Fault;
 use crate::data::pixels::checks::{self, fault};
-use crate::data::pixels::{Engine, Gather, Op, Part};
+use crate::data::pixels::{Engine, Gather, Op, Part, Reading};
 
 /// Most bytes in one storage buffer that every WebGPU device grants.
 const MOST_BYTES: usize = 128 << 20;
@@ -60,11 +60,8 @@ impl Augment {
         })
     }
 
-    /// Waits and copies back, where nothing may block (in a browser).
-    ///
-    /// # Errors
-    /// A failing device, an image of another one.
-    pub async fn read_async(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
+    /// Copies back.
+    async fn samples(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
         if let Some(samples) = image.samples() {
             return Ok(samples.clone());
         }
@@ -204,6 +201,7 @@ impl Engine for Augment {
             Op::Photometric(drawn) => self.distorted(image, drawn),
             Op::Colour(colour) => self.coloured(image, *colour),
             Op::ToFloat => self.converted(image, Depth::F32),
+            Op::ToBytes => self.converted(image, Depth::U8),
         }
     }
 
@@ -222,16 +220,8 @@ impl Engine for Augment {
         self.gathered(gather)
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
-    fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
-        pollster::block_on(self.read_async(image))
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
-        image.samples().cloned().ok_or_else(|| {
-            fault("a browser does not wait for its GPU: read with `Augment::read_async`")
-        })
+    fn read<'a>(&'a self, image: &'a Image) -> Reading<'a> {
+        Box::pin(self.samples(image))
     }
 }
 

@@ -109,8 +109,8 @@ fn check(engine: &Arc<dyn Engine>, image: &Image, op: &Op, tolerance: f32) {
                 "{what}"
             );
             same(
-                &gpu.read(&a).unwrap(),
-                &cpu.read(&b).unwrap(),
+                &gpu.read_blocking(&a).unwrap(),
+                &cpu.read_blocking(&b).unwrap(),
                 tolerance,
                 &what,
             );
@@ -276,6 +276,7 @@ fn fills_and_floats() {
             let rects = rects.collect();
             check(&engine, &image, &Op::Fill { rects, value }, 0.0);
             check(&engine, &image, &Op::ToFloat, 0.0);
+            check(&engine, &image, &Op::ToBytes, 0.0);
         }
     }
 }
@@ -342,8 +343,8 @@ fn canvases() {
         let a = gpu.canvas(size, channels, depth, &fill, &parts).unwrap();
         let b = cpu.canvas(size, channels, depth, &fill, &parts).unwrap();
         same(
-            &gpu.read(&a).unwrap(),
-            &cpu.read(&b).unwrap(),
+            &gpu.read_blocking(&a).unwrap(),
+            &cpu.read_blocking(&b).unwrap(),
             1e-3,
             "canvas",
         );
@@ -423,7 +424,7 @@ fn composed() {
                 weight: 0.5,
             };
             image = pixels.run(&image, &blend).unwrap();
-            pixels.read(&image).unwrap()
+            pixels.read_blocking(&image).unwrap()
         });
         same(&a, &b, 0.0, "composed");
     }
@@ -600,7 +601,7 @@ fn mixed_depths() {
                 &[1.0, 2.0, 3.0],
                 std::slice::from_ref(&part),
             );
-            pixels.read(&image.unwrap()).unwrap()
+            pixels.read_blocking(&image.unwrap()).unwrap()
         });
         same(&a, &b, 1e-3, "canvas of another depth");
         let small = draw.image([64, 7], 3, Depth::U8);
@@ -690,7 +691,7 @@ fn a_chain() {
         for op in &steps {
             image = pixels.run(&image, op).unwrap();
         }
-        pixels.read(&image).unwrap()
+        pixels.read_blocking(&image).unwrap()
     };
     let expected = run(Pixels::cpu());
     same(&run(Pixels::on(engine.clone())), &expected, 0.0, "chain");

@@ -196,10 +196,12 @@ impl Plan<'_> {
             preprocess(pixels, &slot, &self.values, width, 0, &mut planes);
             return Ok(());
         }
-        let samples = Pixels::cpu().read(&picture.image);
-        let samples = samples.map_err(|e| format!("{}: {e}", picture.meta.img_path))?;
+        let fail = |e: &dyn std::fmt::Display| format!("{}: {e}", picture.meta.img_path);
+        let image = Pixels::cpu().done(&picture.image).map_err(|e| fail(&e))?;
+        let samples = image.samples();
+        let samples = samples.ok_or_else(|| fail(&"the picture is on another device"))?;
         let [w, h] = picture.image.size();
-        match &*samples {
+        match &**samples {
             Samples::U8(pixels) => {
                 preprocess(pixels, &still([w, h]), &self.values, width, 0, &mut planes);
             }

@@ -435,7 +435,7 @@ mod tests {
             cx.replay = replay.map(Into::into);
             cx.saved = Some(Vec::new());
             let sample = dataset.get(1, &mut cx).unwrap().unwrap();
-            let samples = pixels.read(&sample.image).unwrap();
+            let samples = pixels.read_blocking(&sample.image).unwrap();
             (samples, sample.gt.boxes, cx.saved.unwrap())
         };
         for seed in 0..8 {

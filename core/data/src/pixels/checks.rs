@@ -46,7 +46,7 @@ pub fn step(image: &Image, op: &Op) -> Result<(), Fault> {
             }
         }
         Op::Colour(colour) => coloured(image, *colour),
-        Op::Flip(_) | Op::Fill { .. } | Op::ToFloat => Ok(()),
+        Op::Flip(_) | Op::Fill { .. } | Op::ToFloat | Op::ToBytes => Ok(()),
     }
 }
 

@@ -60,6 +60,13 @@ pub(super) fn run(image: &Image, op: &Op) -> Result<Image, Fault> {
         Op::Photometric(drawn) => distorted(image, drawn),
         Op::Colour(colour) => coloured(image, *colour),
         Op::ToFloat => Ok(with(image, Samples::F32(floats(source(image)?)))),
+        Op::ToBytes => Ok(with(
+            image,
+            Samples::U8(match source(image)? {
+                Samples::U8(values) => values.clone(),
+                Samples::F32(values) => values.iter().map(|v| *v as u8).collect(),
+            }),
+        )),
     }
 }
 

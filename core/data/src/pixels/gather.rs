@@ -399,7 +399,7 @@ mod tests {
     }
 
     fn pixel(image: &Image, x: usize, y: usize) -> [u8; 3] {
-        let samples = Pixels::cpu().read(image).unwrap();
+        let samples = Pixels::cpu().read_blocking(image).unwrap();
         let Samples::U8(v) = &*samples else {
             panic!("u8 was asked for")
         };
@@ -467,7 +467,7 @@ mod tests {
                 fill: vec![7.0; 3],
             };
             let image = pixels.run(&canvas, &op).unwrap();
-            let samples = pixels.read(&image).unwrap();
+            let samples = pixels.read_blocking(&image).unwrap();
             let Samples::U8(v) = &*samples else {
                 panic!("u8 was asked for")
             };

@@ -12,6 +12,7 @@ mod noted;
 mod taps;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -135,6 +136,8 @@ pub enum Op {
     Colour(Colour),
     /// Samples become f32.
     ToFloat,
+    /// Samples become u8, as numpy's `astype(np.uint8)` of values from 0 to 255: cut, not rounded.
+    ToBytes,
 }
 
 impl Op {
@@ -145,6 +148,7 @@ impl Op {
             Op::Window { size, at, .. } => *size == image.size() && *at == [0, 0],
             Op::Fill { rects, .. } => rects.is_empty(),
             Op::ToFloat => image.depth() == Depth::F32,
+            Op::ToBytes => image.depth() == Depth::U8,
             _ => false,
         }
     }
@@ -233,9 +237,12 @@ pub trait Engine: Send + Sync {
     ) -> Result<Image, Fault>;
     /// Does a composed step.
     fn gather(&self, gather: &Gather) -> Result<Image, Fault>;
-    /// Waits and copies back. Blocking; in a browser use the device's own way.
-    fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault>;
+    /// Copies back, once the device has come so far.
+    fn read<'a>(&'a self, image: &'a Image) -> Reading<'a>;
 }
+
+/// Samples on their way from a device.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Arc<Samples>, Fault>> + 'a>>;
 
 /// Does what [`Op`]s say.
 #[derive(Clone)]
@@ -387,7 +394,7 @@ impl Pixels {
         match &self.engine {
             Some(engine) if !op.on_cpu_only(image) => engine.run(&engine.upload(image)?, op),
             _ => {
-                let samples = self.read(image)?;
+                let samples = self.read_now(image)?;
                 let (size, channels) = (image.size(), image.channels());
                 let image = Image::with_store(size, channels, image.depth(), Store::Cpu(samples));
                 cpu::run(&image, op)
@@ -399,12 +406,38 @@ impl Pixels {
     ///
     /// # Errors
     /// A failing device.
-    pub fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
+    pub async fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
         let image = self.done(image)?;
         match (image.samples(), &self.engine) {
             (Some(samples), _) => Ok(samples.clone()),
-            (None, Some(engine)) => engine.read(&image),
+            (None, Some(engine)) => engine.read(&image).await,
             (None, None) => Err(Fault::Transform("the picture is on another device".into())),
+        }
+    }
+
+    /// As [`Self::read`], for those who can wait.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_blocking(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
+        pollster::block_on(self.read(image))
+    }
+
+    /// As [`Self::read`], within a transform, which does not wait in a browser.
+    pub(crate) fn read_now(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.read_blocking(image);
+        #[cfg(target_arch = "wasm32")]
+        {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match std::pin::pin!(self.read(image)).poll(&mut context) {
+                std::task::Poll::Ready(samples) => samples,
+                std::task::Poll::Pending => Err(Fault::Transform(
+                    "this step is done on the CPU, and a browser does not wait for its GPU: do all pixels of this pipeline on the CPU"
+                        .into(),
+                )),
+            }
         }
     }
 }

@@ -152,11 +152,15 @@ mod tests {
             assert_eq!(matches!(left.store, Store::Noted(_)), noted, "{steps:?}");
             assert_eq!((done.size(), done.depth()), (left.size(), left.depth()));
             for pixels in [&now, &later, &Pixels::cpu()] {
-                assert_eq!(pixels.read(&left), pixels.read(&done), "{steps:?}");
+                assert_eq!(
+                    pixels.read_blocking(&left),
+                    pixels.read_blocking(&done),
+                    "{steps:?}"
+                );
             }
             // whoever composes or goes on step by step does first what was left
             for pixels in [&now, &Pixels::cpu()] {
-                let on = |image| pixels.read(&pixels.run(image, &linear([6, 5])).unwrap());
+                let on = |image| pixels.read_blocking(&pixels.run(image, &linear([6, 5])).unwrap());
                 assert_eq!(on(&left), on(&done), "{steps:?}");
             }
         }

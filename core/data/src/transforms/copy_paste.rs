@@ -262,7 +262,7 @@ mod tests {
         for (masks, options) in [(true, ""), (false, "paste_by_box=True")] {
             let sample = copy_paste(options).apply(two(masks), &all(), &pixels);
             let sample = sample.unwrap().unwrap();
-            let Samples::U8(samples) = &*pixels.read(&sample.image).unwrap() else {
+            let Samples::U8(samples) = &*pixels.read_blocking(&sample.image).unwrap() else {
                 panic!("u8 stays");
             };
             let row = [2, 2, 1, 1].map(|v| [v; 3]).concat();

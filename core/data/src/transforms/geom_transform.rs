@@ -265,7 +265,7 @@ fn by_taps(
         fill: vec![fill],
     };
     let pixels = Pixels::cpu().exact(true);
-    match &*pixels.read(&pixels.run(&image, &op)?)? {
+    match &*pixels.read_now(&pixels.run(&image, &op)?)? {
         Samples::U8(bytes) => Ok(bytes[..].into()),
         Samples::F32(_) => Err(Fault::Transform("a mask became a float picture".into())),
     }

@@ -306,7 +306,7 @@ mod tests {
         let sample = mosaic([4, 3]).apply(four(), &drawn, &pixels);
         let sample = sample.unwrap().unwrap();
         assert_eq!(sample.img_shape, [6, 8]);
-        let Samples::U8(samples) = &*pixels.read(&sample.image).unwrap() else {
+        let Samples::U8(samples) = &*pixels.read_blocking(&sample.image).unwrap() else {
             panic!("u8 pictures give a u8 mosaic");
         };
         let blue: Vec<u8> = samples.chunks(3).map(|p| p[0]).collect();

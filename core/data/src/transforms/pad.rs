@@ -294,7 +294,7 @@ mod tests {
         sample.set_image(Image::new(size, 1, Samples::U8(samples.to_vec())));
         let out = pad.pad(sample, &pixels).unwrap().unwrap();
         let width = out.image.width();
-        match &*pixels.read(&out.image).unwrap() {
+        match &*pixels.read_blocking(&out.image).unwrap() {
             Samples::U8(v) if row => v[..width].to_vec(),
             Samples::U8(v) => v.iter().step_by(width).copied().collect(),
             Samples::F32(_) => panic!("u8 stays u8"),
