@@ -3,11 +3,10 @@
 
 use smalti_shaders::reference::augment::photometric;
 
-use super::{Colour, Op, Part, Photometric};
+use super::{Colour, Method, Op, Part, Photometric};
 use crate::image::{Depth, Image};
 use crate::picture::Fault;
 use crate::size_limits;
-use crate::transforms::Method;
 
 /// Whether `op` can be done to `image`.
 pub fn step(image: &Image, op: &Op) -> Result<(), Fault> {

@@ -18,10 +18,9 @@ use smalti_shaders::reference::resize::{Interpolation, View, resize};
 
 use super::checks::{self, fault};
 use super::taps::{self, Taps};
-use super::{Border, Colour, Direction, Op, Part, Photometric};
+use super::{Border, Colour, Direction, Method, Op, Part, Photometric};
 use crate::image::{Depth, Image, Samples};
 use crate::picture::Fault;
-use crate::transforms::Method;
 
 const NOT_FINITE: &str = "the matrix of a warp, or its inverse, is not finite";
 

@@ -11,11 +11,10 @@
 use smalti_shaders::reference::augment::gather::{FixedMap, Span, Target, fill, paint};
 use smalti_shaders::reference::resize::{Interpolation, View};
 
-use super::{Border, Direction, Op, Part};
+use super::{Border, Direction, Method, Op, Part};
 use crate::image::{Depth, Image, Samples, Store};
 use crate::picture::Fault;
 use crate::size_limits;
-use crate::transforms::Method;
 
 /// More layers than this are done before more is composed.
 const MOST_LAYERS: usize = 64;

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::picture::Picture;
-use super::pixels::{Gather, Noted};
+use super::{Gather, Noted};
+use crate::picture::Picture;
 
 /// What a sample of a pixel is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ impl Samples {
     }
 }
 
-/// A picture, cheap to clone. Only [`super::pixels::Pixels`] and its engines look inside.
+/// A picture, cheap to clone. Only [`super::Pixels`] and its engines look inside.
 #[derive(Clone)]
 pub struct Image {
     width: usize,

@@ -8,6 +8,8 @@
 pub mod checks;
 mod cpu;
 mod gather;
+pub mod image;
+mod method;
 mod noted;
 mod taps;
 
@@ -17,26 +19,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::image::{Depth, Image, Samples, Store};
 use super::picture::Fault;
-use super::transforms::Method;
 use crate::structures::Bitmap;
+use image::{Depth, Image, Samples, Store};
+
+pub use crate::structures::Direction;
 
 pub use gather::{Gather, Half, Layer, Map, Paint};
+pub use method::Method;
 pub use noted::Noted;
 pub use taps::Taps;
-
-/// In which direction something is mirrored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// Left becomes right.
-    Horizontal,
-    /// Top becomes bottom.
-    Vertical,
-    /// Both.
-    Diagonal,
-}
 
 /// What lies outside of the source.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,10 +4,9 @@
 use smalti_shaders::reference::preprocess::Slot;
 use smalti_shaders::reference::resize::Interpolation;
 
-use super::{Border, Op, checks};
+use super::{Border, Method, Op, checks};
 use crate::image::{Depth, Image, Samples, Store};
 use crate::picture::Fault;
-use crate::transforms::Method;
 
 /// A picture of u8 in memory, and what is still to be done to it: first the resize, then the padding.
 #[derive(Clone, Debug)]

@@ -4,9 +4,11 @@
 //! structures/mask/structures.py) in arithmetic and rounding.
 
 pub mod boxes;
+mod direction;
 mod ground_truth;
 pub mod masks;
 
 pub use boxes::Xyxy;
+pub use direction::Direction;
 pub use ground_truth::{Dropped, GroundTruth, Origin, Reason};
 pub use masks::{Bitmap, Masks, Polygon};

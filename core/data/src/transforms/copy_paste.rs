@@ -191,7 +191,7 @@ impl Draws for CopyPaste {
 
     fn indexes(
         &self,
-        others: &mut Others<'_>,
+        others: &mut dyn Others,
         random: &mut dyn Random,
     ) -> Option<Result<Vec<usize>, Fault>> {
         let index = random.randint(0, others.len() as i64);

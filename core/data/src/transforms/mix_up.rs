@@ -352,7 +352,7 @@ impl Draws for MixUp {
 
     fn indexes(
         &self,
-        others: &mut Others<'_>,
+        others: &mut dyn Others,
         random: &mut dyn Random,
     ) -> Option<Result<Vec<usize>, Fault>> {
         let index = self.draw_other(|| {

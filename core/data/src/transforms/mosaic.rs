@@ -191,7 +191,7 @@ impl Draws for Mosaic {
 
     fn indexes(
         &self,
-        others: &mut Others<'_>,
+        others: &mut dyn Others,
         random: &mut dyn Random,
     ) -> Option<Result<Vec<usize>, Fault>> {
         let count = others.len() as i64;

@@ -9,20 +9,11 @@ use smalti_shaders::reference::resize::Interpolation;
 use super::canvas::checked;
 use super::{Draws, Outcome};
 use crate::picture::Fault;
-use crate::pixels::{Op, Pixels};
+use crate::pixels::{Method, Op, Pixels};
 use crate::random::Random;
 use crate::sample::Sample;
 use crate::structures::boxes;
 use smalti_config::{Diagnostics, Node, Value, error_at};
-
-/// Whose arithmetic, and which kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// OpenCV.
-    Cv2(Interpolation),
-    /// Pillow, which widens the kernel when shrinking. Needs u8.
-    Pillow(Filter),
-}
 
 /// The size that a picture gets.
 #[derive(Clone, Copy, Debug, PartialEq)]

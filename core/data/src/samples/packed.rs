@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::coco::ImageId;
-use super::image::Image;
-use super::meta::Meta;
-use super::sample::Sample;
+use crate::coco::ImageId;
+use crate::image::Image;
+use crate::meta::Meta;
+use crate::sample::Sample;
 use crate::structures::GroundTruth;
 
 /// Where a sample keeps what `PackDetInputs` noted.
@@ -47,7 +47,7 @@ impl Packed {
 }
 
 /// Notes the meta keys that the sample has.
-pub(super) fn mark(sample: &mut Sample, keys: &[String]) {
+pub(crate) fn mark(sample: &mut Sample, keys: &[String]) {
     let meta = keys
         .iter()
         .filter_map(|key| Some((key.clone(), value(sample, key)?)));

@@ -1,8 +1,8 @@
 //! [`Meta`]: what is known of a picture of a batch, besides its pixels.
 
-use super::coco::ImageId;
-use super::pixels::Direction;
-use super::sample::Sample;
+use crate::coco::ImageId;
+use crate::pixels::Direction;
+use crate::sample::Sample;
 
 /// What heads and results have to know of a picture: MMDetection's `metainfo`.
 #[derive(Clone, Debug, Default, PartialEq)]
