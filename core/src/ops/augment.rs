@@ -23,7 +23,7 @@ use super::launch::{Buffer, Gpu, MOST_WORKGROUPS};
 use crate::data::image::{Depth, Image, Samples, Store};
 use crate::data::picture::Fault;
 use crate::data::pixels::checks::{self, fault};
-use crate::data::pixels::{Engine, Gather, Op, Part, Reading};
+use crate::data::pixels::{Canvas, Engine, Gather, Op, Reading};
 
 /// Most bytes in one storage buffer that every WebGPU device grants.
 const MOST_BYTES: usize = 128 << 20;
@@ -205,15 +205,8 @@ impl Engine for Augment {
         }
     }
 
-    fn canvas(
-        &self,
-        size: [usize; 2],
-        channels: usize,
-        depth: Depth,
-        fill: &[f64],
-        parts: &[Part],
-    ) -> Result<Image, Fault> {
-        self.laid(size, channels, depth, fill, parts)
+    fn canvas(&self, canvas: &Canvas<'_>) -> Result<Image, Fault> {
+        self.laid(canvas)
     }
 
     fn gather(&self, gather: &Gather) -> Result<Image, Fault> {

@@ -5,7 +5,7 @@ use smalti_shaders::reference::random::Random;
 use smalti_shaders::reference::resize::Interpolation;
 
 use super::*;
-use crate::data::pixels::{Border, Colour, Direction, Photometric, Pixels};
+use crate::data::pixels::{Border, Canvas, Colour, Direction, Part, Photometric, Pixels};
 use crate::data::transforms::Method;
 use crate::device::choose_blocking;
 
@@ -340,8 +340,24 @@ fn canvases() {
                 }
             })
             .collect();
-        let a = gpu.canvas(size, channels, depth, &fill, &parts).unwrap();
-        let b = cpu.canvas(size, channels, depth, &fill, &parts).unwrap();
+        let a = gpu
+            .canvas(&Canvas {
+                size,
+                channels,
+                depth,
+                fill: &fill,
+                parts: &parts,
+            })
+            .unwrap();
+        let b = cpu
+            .canvas(&Canvas {
+                size,
+                channels,
+                depth,
+                fill: &fill,
+                parts: &parts,
+            })
+            .unwrap();
         same(
             &gpu.read_blocking(&a).unwrap(),
             &cpu.read_blocking(&b).unwrap(),
@@ -406,7 +422,13 @@ fn composed() {
         let other = draw.image([40, 30], channels, depth);
         let [a, b] = [Pixels::on(engine.clone()), Pixels::cpu()].map(|pixels| {
             let mut image = pixels
-                .canvas([95, 75], channels, depth, &fill, &parts)
+                .canvas(&Canvas {
+                    size: [95, 75],
+                    channels,
+                    depth,
+                    fill: &fill,
+                    parts: &parts,
+                })
                 .unwrap();
             for op in &steps[..round % 5] {
                 image = pixels.run(&image, op).unwrap();
@@ -594,13 +616,13 @@ fn mixed_depths() {
         };
         let [a, b] = [Pixels::on(engine.clone()), Pixels::cpu()].map(|pixels| {
             let pixels = pixels.exact(true);
-            let image = pixels.canvas(
-                [33, 31],
-                3,
-                a,
-                &[1.0, 2.0, 3.0],
-                std::slice::from_ref(&part),
-            );
+            let image = pixels.canvas(&Canvas {
+                size: [33, 31],
+                channels: 3,
+                depth: a,
+                fill: &[1.0, 2.0, 3.0],
+                parts: std::slice::from_ref(&part),
+            });
             pixels.read_blocking(&image.unwrap()).unwrap()
         });
         same(&a, &b, 1e-3, "canvas of another depth");
@@ -686,7 +708,13 @@ fn a_chain() {
     let run = |pixels: Pixels| {
         let pixels = pixels.exact(true);
         let mut image = pixels
-            .canvas([128, 128], 3, Depth::U8, &fill, &parts)
+            .canvas(&Canvas {
+                size: [128, 128],
+                channels: 3,
+                depth: Depth::U8,
+                fill: &fill,
+                parts: &parts,
+            })
             .unwrap();
         for op in &steps {
             image = pixels.run(&image, op).unwrap();

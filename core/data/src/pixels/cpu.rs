@@ -18,7 +18,7 @@ use smalti_shaders::reference::resize::{Interpolation, View, resize};
 
 use super::checks::{self, fault};
 use super::taps::{self, Taps};
-use super::{Border, Colour, Direction, Method, Op, Part, Photometric};
+use super::{Border, Canvas, Colour, Direction, Method, Op, Part, Photometric};
 use crate::image::{Depth, Image, Samples};
 use crate::picture::Fault;
 
@@ -70,14 +70,15 @@ pub(super) fn run(image: &Image, op: &Op) -> Result<Image, Fault> {
 }
 
 /// Lays parts on a canvas.
-pub(super) fn canvas(
-    size: [usize; 2],
-    channels: usize,
-    depth: Depth,
-    fill: &[f64],
-    parts: &[Part],
-) -> Result<Image, Fault> {
-    checks::canvas(size, channels, parts)?;
+pub(super) fn canvas(canvas: &Canvas<'_>) -> Result<Image, Fault> {
+    let Canvas {
+        size,
+        channels,
+        depth,
+        fill,
+        parts,
+    } = *canvas;
+    checks::canvas(canvas)?;
     let samples = match depth {
         Depth::U8 => {
             let mut canvas = filled(fill, channels).repeat(size[0] * size[1]);

@@ -11,7 +11,7 @@
 use smalti_shaders::reference::augment::gather::{FixedMap, Span, Target, fill, paint};
 use smalti_shaders::reference::resize::{Interpolation, View};
 
-use super::{Border, Direction, Method, Op, Part};
+use super::{Border, Canvas, Direction, Method, Op};
 use crate::image::{Depth, Image, Samples, Store};
 use crate::picture::Fault;
 use crate::size_limits;
@@ -291,13 +291,14 @@ pub(super) fn compose(image: &Image, op: &Op) -> Option<Result<Image, Fault>> {
 }
 
 /// A canvas whose parts are still to be gathered.
-pub(super) fn canvas(
-    size: [usize; 2],
-    channels: usize,
-    depth: Depth,
-    fill: &[f64],
-    parts: &[Part],
-) -> Option<Result<Image, Fault>> {
+pub(super) fn canvas(canvas: &Canvas<'_>) -> Option<Result<Image, Fault>> {
+    let Canvas {
+        size,
+        channels,
+        depth,
+        fill,
+        parts,
+    } = *canvas;
     let mut layers = vec![Layer {
         paint: Paint::Fill(values(fill, channels)?),
         cut: Vec::new(),
@@ -388,7 +389,7 @@ fn paint_all<T: Target>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pixels::Pixels;
+    use crate::pixels::{Part, Pixels};
     use smalti_shaders::reference::random::Random;
 
     fn picture(seed: u64, w: usize, h: usize) -> Image {
@@ -453,7 +454,13 @@ mod tests {
                 },
             ];
             let canvas = pixels
-                .canvas([80, 40], 3, Depth::U8, &[0.0; 3], &parts)
+                .canvas(&Canvas {
+                    size: [80, 40],
+                    channels: 3,
+                    depth: Depth::U8,
+                    fill: &[0.0; 3],
+                    parts: &parts,
+                })
                 .unwrap();
             let matrix = [
                 [scale, 0.1 * scale, 3.0],

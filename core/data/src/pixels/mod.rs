@@ -210,6 +210,21 @@ pub struct Part {
     pub place: [usize; 4],
 }
 
+/// Parts laid on a canvas of one fill, later ones on top.
+#[derive(Clone, Copy, Debug)]
+pub struct Canvas<'a> {
+    /// Width and height.
+    pub size: [usize; 2],
+    /// Samples of a pixel.
+    pub channels: usize,
+    /// What a sample is.
+    pub depth: Depth,
+    /// What no part covers: a value per channel, in `depth`.
+    pub fill: &'a [f64],
+    /// The parts, of as many channels.
+    pub parts: &'a [Part],
+}
+
 /// A device that runs the kernels.
 pub trait Engine: Send + Sync {
     /// For messages.
@@ -219,14 +234,7 @@ pub trait Engine: Send + Sync {
     /// Does one step.
     fn run(&self, image: &Image, op: &Op) -> Result<Image, Fault>;
     /// Lays parts on a canvas of one fill.
-    fn canvas(
-        &self,
-        size: [usize; 2],
-        channels: usize,
-        depth: Depth,
-        fill: &[f64],
-        parts: &[Part],
-    ) -> Result<Image, Fault>;
+    fn canvas(&self, canvas: &Canvas<'_>) -> Result<Image, Fault>;
     /// Does a composed step.
     fn gather(&self, gather: &Gather) -> Result<Image, Fault>;
     /// Copies back, once the device has come so far.
@@ -316,35 +324,35 @@ impl Pixels {
         self.step(&image, &op)
     }
 
-    /// A canvas of one fill (per channel, in the image's depth) with parts on it, later ones on top.
+    /// Lays parts on a canvas.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn canvas(
-        &self,
-        size: [usize; 2],
-        channels: usize,
-        depth: Depth,
-        fill: &[f64],
-        parts: &[Part],
-    ) -> Result<Image, Fault> {
-        let mut parts = parts.to_vec();
+    pub fn canvas(&self, canvas: &Canvas<'_>) -> Result<Image, Fault> {
+        let mut parts = canvas.parts.to_vec();
         for part in &mut parts {
             if let Store::Noted(_) = &part.image.store {
                 part.image = self.done(&part.image)?;
             }
         }
         if !self.exact
-            && let Some(composed) = gather::canvas(size, channels, depth, fill, &parts)
+            && let Some(composed) = gather::canvas(&Canvas {
+                parts: &parts,
+                ..*canvas
+            })
         {
             return composed;
         }
         for part in &mut parts {
             part.image = self.done(&part.image)?;
         }
+        let canvas = &Canvas {
+            parts: &parts,
+            ..*canvas
+        };
         match &self.engine {
-            Some(engine) => engine.canvas(size, channels, depth, fill, &parts),
-            None => cpu::canvas(size, channels, depth, fill, &parts),
+            Some(engine) => engine.canvas(canvas),
+            None => cpu::canvas(canvas),
         }
     }
 

@@ -342,7 +342,9 @@ mod tests {
     #[derive(Debug)]
     struct Move;
     impl crate::transforms::Draws for Move {
-        const NAME: &'static str = "Move";
+        fn name(&self) -> &'static str {
+            "Move"
+        }
         type Drawn = f64;
         fn draw(&self, _: &Sample, random: &mut dyn Random) -> Result<f64, Fault> {
             Ok(random.uniform(1.0, 4.0)?)
@@ -359,7 +361,9 @@ mod tests {
     #[derive(Debug)]
     struct Cut;
     impl crate::transforms::Draws for Cut {
-        const NAME: &'static str = "Cut";
+        fn name(&self) -> &'static str {
+            "Cut"
+        }
         type Drawn = ();
         fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
             Ok(())

@@ -90,8 +90,11 @@ impl CopyPaste {
 }
 
 impl Draws for CopyPaste {
-    const NAME: &'static str = "CopyPaste";
     type Drawn = CopyPasteDrawn;
+
+    fn name(&self) -> &'static str {
+        "CopyPaste"
+    }
 
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<CopyPasteDrawn, Fault> {
         let ([other], true) = (&sample.mix[..], self.selected) else {
@@ -113,7 +116,7 @@ impl Draws for CopyPaste {
     }
 
     fn apply(&self, mut sample: Sample, drawn: &CopyPasteDrawn, pixels: &Pixels) -> Outcome {
-        let others = mixed(&mut sample, Self::NAME, 1)?;
+        let others = mixed(&mut sample, Draws::name(self), 1)?;
         let [other] = &others[..] else {
             return Ok(Some(sample));
         };

@@ -13,8 +13,11 @@ use smalti_config::{Diagnostics, Node};
 pub struct FixScaleResize(pub(crate) Resize);
 
 impl Draws for FixScaleResize {
-    const NAME: &'static str = "FixScaleResize";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "FixScaleResize"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())

@@ -331,19 +331,22 @@ fn moved(
 }
 
 impl Draws for MixUp {
-    const NAME: &'static str = "MixUp";
     type Drawn = MixUpDrawn;
+
+    fn name(&self) -> &'static str {
+        "MixUp"
+    }
 
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<MixUpDrawn, Fault> {
         match &sample.mix[..] {
             [other] => self.draw_mix(sample, other, random),
             // fails with the fix
-            _ => mixed(&mut sample.clone(), Self::NAME, 1).map(|_| MixUpDrawn::none()),
+            _ => mixed(&mut sample.clone(), Draws::name(self), 1).map(|_| MixUpDrawn::none()),
         }
     }
 
     fn apply(&self, mut sample: Sample, drawn: &MixUpDrawn, pixels: &Pixels) -> Outcome {
-        let mut others = mixed(&mut sample, Self::NAME, 1)?;
+        let mut others = mixed(&mut sample, Draws::name(self), 1)?;
         match others.pop() {
             Some(other) if drawn.apply => self.mix(sample, other, drawn, pixels, false),
             _ => Ok(Some(sample)),

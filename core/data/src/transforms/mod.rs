@@ -132,10 +132,11 @@ pub trait Others {
 
 /// A transform whose draws are made first. Every one that is no wrapper.
 pub trait Draws: Send + Sync + fmt::Debug {
-    /// Its `type`.
-    const NAME: &'static str;
     /// What was drawn; `()` where nothing is.
     type Drawn: Serialize + DeserializeOwned + fmt::Debug;
+
+    /// Its `type`.
+    fn name(&self) -> &'static str;
 
     /// Makes the draws for this sample: the same functions with the same arguments in the same order as MMDetection.
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<Self::Drawn, Fault>;
@@ -161,11 +162,11 @@ pub trait Draws: Send + Sync + fmt::Debug {
 
 impl<T: Draws> Transform for T {
     fn name(&self) -> &'static str {
-        T::NAME
+        Draws::name(self)
     }
 
     fn run(&self, sample: Sample, cx: &mut Context<'_>) -> Outcome {
-        let drawn = cx.drawn(T::NAME, |random| self.draw(&sample, random))?;
+        let drawn = cx.drawn(Draws::name(self), |random| self.draw(&sample, random))?;
         self.apply(sample, &drawn, cx.pixels)
     }
 
@@ -177,7 +178,7 @@ impl<T: Draws> Transform for T {
         if !self.mixes() {
             return None;
         }
-        let name = format!("{}.indexes", T::NAME);
+        let name = format!("{}.indexes", Draws::name(self));
         Some(cx.drawn(&name, |random| {
             self.indexes(others, random).unwrap_or(Ok(Vec::new()))
         }))

@@ -12,7 +12,7 @@ use super::mixing::{PadVal, fitted, img_scale, mixed, of, probability, rescaled}
 use super::{Draws, Others, Outcome, Transform};
 use crate::lookup::Lookup;
 use crate::picture::Fault;
-use crate::pixels::{Part, Pixels};
+use crate::pixels::{Canvas, Part, Pixels};
 use crate::random::Random;
 use crate::sample::Sample;
 use crate::structures::{GroundTruth, Reason, boxes};
@@ -160,15 +160,24 @@ impl Mosaic {
             boxes::clip(&mut sample.gt.boxes, canvas);
         }
         let fill = stored(&self.pad_val.values(), &sample.image)?;
-        sample.set_image(pixels.canvas(canvas, channels, depth, &fill, &parts)?);
+        sample.set_image(pixels.canvas(&Canvas {
+            size: canvas,
+            channels,
+            depth,
+            fill: &fill,
+            parts: &parts,
+        })?);
         sample.mix.clear();
         Ok(Some(sample))
     }
 }
 
 impl Draws for Mosaic {
-    const NAME: &'static str = "Mosaic";
     type Drawn = MosaicDrawn;
+
+    fn name(&self) -> &'static str {
+        "Mosaic"
+    }
 
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<MosaicDrawn, Fault> {
         let _ = sample;
@@ -185,7 +194,7 @@ impl Draws for Mosaic {
         if !drawn.apply {
             return Ok(Some(sample));
         }
-        let others = mixed(&mut sample, Self::NAME, 3)?;
+        let others = mixed(&mut sample, Draws::name(self), 3)?;
         self.combine(sample, others, drawn.center, pixels)
     }
 

@@ -30,8 +30,11 @@ pub struct PackDetInputs {
 }
 
 impl Draws for PackDetInputs {
-    const NAME: &'static str = "PackDetInputs";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "PackDetInputs"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())

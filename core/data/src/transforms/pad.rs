@@ -154,8 +154,11 @@ impl Pad {
 }
 
 impl Draws for Pad {
-    const NAME: &'static str = "Pad";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "Pad"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())

@@ -141,8 +141,11 @@ pub(super) fn resize(
 }
 
 impl Draws for Resize {
-    const NAME: &'static str = "Resize";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "Resize"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())

@@ -16,8 +16,11 @@ use smalti_config::{Diagnostics, Node, Value, error_at};
 pub struct ResizeShortestEdge(pub(crate) Resize);
 
 impl Draws for ResizeShortestEdge {
-    const NAME: &'static str = "ResizeShortestEdge";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "ResizeShortestEdge"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())
