@@ -288,7 +288,9 @@ fn mixed(scenes: Scenes, steps: Vec<Box<dyn Transform>>) -> MultiImageMixDataset
 }
 
 fn compare(row: &Row, expected: &Made, sample: &Sample, pixels: &Pixels) -> Result<String, String> {
-    let samples = pixels.read(&sample.image).map_err(|e| e.to_string())?;
+    let samples = pixels
+        .read_blocking(&sample.image)
+        .map_err(|e| e.to_string())?;
     let image = &sample.image;
     let shape = [image.height(), image.width(), image.channels()];
     if expected.shape != shape[..expected.shape.len().min(3)] {

@@ -1,41 +1,41 @@
 //! Pictures and annotations: files in, the network's input out.
 //!
-//! [`decode`] makes a [`Picture`] of a file's bytes; [`pipeline`] reads the test pipeline of a config
-//! and plans what becomes of it; [`preprocessor`] holds the options of `DetDataPreprocessor`. One
-//! pass of the engine then makes the batch. To add a transform: a file in [`transforms`] and a row in
-//! its table.
+//! In this order: [`structures`] (boxes, masks) and [`random`] -> [`pictures`] (a file's bytes to a [`Picture`]) -> [`pixels`] (what
+//! can be done to them, on the CPU or a device) -> [`samples`] (a picture with its objects) -> [`transforms`] (what becomes of it) ->
+//! [`datasets`] (annotation files to samples) -> [`loading`] (epochs and batches). [`pipeline`] runs transforms on a picture that is
+//! there already; [`preprocessor`] holds the options of `DetDataPreprocessor`, whose work one pass of the engine does.
+//!
+//! To add a transform: a file in [`transforms`] and a row in its table; from another crate, `Registry::add`.
 
 pub mod coco;
+pub mod context;
 pub mod datasets;
-pub mod decode;
-pub mod draws_file;
-mod header;
-pub mod image;
-pub mod in_order;
-pub mod loader;
+pub mod files;
+pub mod loading;
 pub mod lookup;
-pub mod meta;
-pub mod packed;
-pub mod picture;
+pub mod pictures;
 pub mod pipeline;
 pub mod pixels;
-mod plan;
 pub mod preprocessor;
 pub mod random;
-pub mod sample;
-pub mod samplers;
-#[doc(hidden)]
-pub mod size_limits;
+pub mod samples;
 pub mod structures;
-pub mod summary;
-pub mod trace;
 pub mod transforms;
+
+pub use loading::{in_order, loader, samplers};
+pub use pictures::{decode, picture};
+pub use pixels::image;
+pub use samples::{draws_file, meta, packed, sample, summary, trace};
 
 pub use decode::{ColorType, DecodeOptions, decode};
 pub use lookup::Lookup;
 pub use meta::Meta;
 pub use picture::{Fault, Picture, PictureError};
 pub use size_limits::SizeLimits;
+
+pub(crate) use pictures::header;
+#[doc(hidden)]
+pub use pictures::size_limits;
 
 use smalti_config::registry::Registry;
 

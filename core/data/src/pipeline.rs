@@ -1,75 +1,51 @@
-//! A test pipeline: what its transforms make of one picture.
+//! [`Pipeline`]: a test pipeline, run on a picture that is there already instead of one of a data set.
 //!
-//! `LoadImageFromFile, Resize, Pad, PackDetInputs` and `DetDataPreprocessor` are one pass over the
-//! pixels ([`smalti_shaders::reference::preprocess`]), on the GPU where there is one. [`Pipeline::run`]
-//! therefore does on the CPU only what that pass cannot (another interpolation, a second resize, mirrored
-//! padding, `to_float32`), and leaves the last resize and padding as a plan. The pixels are the same
-//! either way.
+//! Its steps are the transforms of training, done exactly as MMDetection does them; a last resize and padding are left for the pass
+//! that makes the batch ([`Noted`](super::pixels::Noted)).
 
-use smalti_shaders::reference::preprocess::Slot;
-use smalti_shaders::reference::resize::{Interpolation, View};
-use smalti_shaders::reference::{pillow, resize};
+use std::sync::Arc;
 
 use super::decode;
-use super::meta::Meta;
+use super::image::Image;
+use super::lookup::Lookup;
+use super::packed::Packed;
 use super::picture::{Fault, Picture, PictureError};
-use super::plan::{self, Step};
-use super::size_limits;
-use super::transforms::{LoadImageFromFile, Method, Pad, PaddingMode, Resize, list_in_a_tuple};
+use super::pixels::{Op, Pixels};
+use super::random::{Answer, Call, Random, RandomError};
+use super::sample::{DataInfo, Sample};
+use super::transforms::{Context, Files, LoadImageFromFile, Transform, list_in_a_tuple, load};
 use smalti_config::{Diagnostic, Diagnostics, Kind, Node};
 
-/// A picture on its way into a batch.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    /// What accompanies it.
-    pub meta: Meta,
-    /// Its pixels.
-    pub content: Content,
-}
-
-/// Pixels, with what is still to be done.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// u8, and the resize and padding that the last pass does.
-    Bytes(Picture, Slot),
-    /// f32 interleaved, complete but for normalisation (`to_float32`).
-    Floats {
-        /// Samples of a pixel.
-        channels: usize,
-        /// `height * width * channels`.
-        values: Vec<f32>,
-    },
-}
-
-impl Prepared {
-    /// Width and height that it takes in a batch, px.
-    pub fn size(&self) -> [usize; 2] {
-        let [height, width] = self.meta.img_shape;
-        [width, height]
-    }
-
-    /// Channels of the source.
-    pub fn channels(&self) -> usize {
-        match &self.content {
-            Content::Bytes(picture, _) => picture.channels(),
-            Content::Floats { channels, .. } => *channels,
-        }
-    }
-}
-
 /// A test pipeline that can be run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Pipeline {
     load: LoadImageFromFile,
-    steps: Vec<Step>,
+    steps: Vec<Box<dyn Transform>>,
+    pixels: Pixels,
+}
+
+/// What a step is to a picture without annotations that is loaded already.
+enum Step {
+    Load(LoadImageFromFile),
+    /// There are no annotations, or its probability is 0.
+    Nothing,
+    Run(Box<dyn Transform>),
 }
 
 impl Pipeline {
-    /// Reads a list such as `test_dataloader.dataset.pipeline`.
+    /// Reads a list such as `test_dataloader.dataset.pipeline`, of transforms of this crate.
     ///
     /// # Errors
     /// Everything wrong in it, each with its place.
     pub fn read(list: &Node) -> Result<Self, Diagnostics> {
+        Self::read_with(list, Lookup::own())
+    }
+
+    /// As [`Self::read`], with transforms of other crates too.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_with(list: &Node, look: Lookup<'_>) -> Result<Self, Diagnostics> {
         if let Some(error) = list_in_a_tuple(list) {
             return Err(vec![error]);
         }
@@ -80,14 +56,14 @@ impl Pipeline {
         };
         let mut problems = Vec::new();
         let mut load = None;
-        let mut steps = Vec::new();
+        let mut steps: Vec<Box<dyn Transform>> = Vec::new();
         let mut packed = false;
         let misplaced = |node: &Node, what: &str| {
             let error = Diagnostic::error(what).at(&node.origin, "");
             error.help("a test pipeline is LoadImageFromFile, transforms, PackDetInputs")
         };
         for node in nodes {
-            match plan::build(node) {
+            match step(node, look) {
                 Err(found) => problems.extend(found),
                 Ok(_) if packed => {
                     problems.push(misplaced(node, "nothing can follow `PackDetInputs`"));
@@ -96,12 +72,15 @@ impl Pipeline {
                     problems.push(misplaced(node, "the picture is loaded twice"));
                 }
                 Ok(Step::Load(options)) => load = Some(options),
-                Ok(Step::Pack) => packed = true,
                 Ok(Step::Nothing) => {}
+                Ok(Step::Run(step)) if step.name() == "PackDetInputs" => {
+                    packed = true;
+                    steps.push(step);
+                }
                 Ok(_) if load.is_none() => {
                     problems.push(misplaced(node, "no picture is loaded before this"));
                 }
-                Ok(step) => steps.push(step),
+                Ok(Step::Run(step)) => steps.push(step),
             }
         }
         if problems.is_empty() && !packed {
@@ -111,7 +90,11 @@ impl Pipeline {
             ));
         }
         match load {
-            Some(load) if problems.is_empty() => Ok(Self { load, steps }),
+            Some(load) if problems.is_empty() => Ok(Self {
+                load,
+                steps,
+                pixels: Pixels::cpu().for_batch(),
+            }),
             None if problems.is_empty() => Err(vec![misplaced(list, "no picture is loaded")]),
             _ => Err(problems),
         }
@@ -126,7 +109,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// A file that is no good picture, or a transform that cannot be done on it.
-    pub fn run_bytes(&self, name: &str, bytes: &[u8]) -> Result<Prepared, PictureError> {
+    pub fn run_bytes(&self, name: &str, bytes: &[u8]) -> Result<Packed, PictureError> {
         self.run(name, decode::decode(name, bytes, &self.load.decode)?)
     }
 
@@ -134,196 +117,99 @@ impl Pipeline {
     ///
     /// # Errors
     /// A transform that cannot be done on this picture.
-    pub fn run(&self, name: &str, picture: Picture) -> Result<Prepared, PictureError> {
-        let fail = |problem| PictureError::new(name, problem);
-        let shape = [picture.height(), picture.width()];
-        let mut meta = Meta {
+    pub fn run(&self, name: &str, picture: Picture) -> Result<Packed, PictureError> {
+        let packed = self.packed(name, picture);
+        packed.map_err(|problem| PictureError::new(name, problem))
+    }
+
+    fn packed(&self, name: &str, picture: Picture) -> Result<Packed, Fault> {
+        let info = DataInfo {
             img_path: name.to_owned(),
-            img_id: None,
-            ori_shape: shape,
-            img_shape: shape,
-            scale_factor: [1.0, 1.0],
+            width: picture.width(),
+            height: picture.height(),
+            ..DataInfo::default()
         };
-        let content = if self.load.to_float32 {
-            self.run_floats(&picture, &mut meta)
-        } else {
-            self.run_bytes_steps(picture, &mut meta)
-        };
-        let content = content.map_err(fail)?;
-        Ok(Prepared { meta, content })
-    }
-
-    fn run_bytes_steps(&self, picture: Picture, meta: &mut Meta) -> Result<Content, Fault> {
-        let mut todo = Todo::new(picture);
-        for step in &self.steps {
-            match step {
-                Step::Resize(step) => {
-                    let size = resized(step, meta)?;
-                    match step.method {
-                        Method::Cv2(kernel @ (Interpolation::Nearest | Interpolation::Linear)) => {
-                            if !todo.is_still() {
-                                todo = Todo::new(todo.done());
-                            }
-                            todo.resized = size;
-                            todo.padded = size;
-                            todo.kernel = kernel;
-                        }
-                        method => {
-                            let picture = todo.done();
-                            let n = picture.channels();
-                            let pixels = resize_bytes(&picture, size, method);
-                            todo = Todo::new(rebuilt(size, n, pixels));
-                        }
-                    }
-                }
-                Step::Pad(step) => {
-                    let (size, fill) = padded(step, meta, todo.picture.channels())?;
-                    let fill: Vec<u8> = fill.iter().map(|v| v.round_ties_even() as u8).collect();
-                    let mut four = [0; 4];
-                    four[..fill.len()].copy_from_slice(&fill);
-                    let constant = step.mode == PaddingMode::Constant;
-                    if constant && (todo.padded == todo.resized || todo.fill == four) {
-                        todo.padded = size;
-                        todo.fill = four;
-                    } else if size != todo.padded {
-                        let picture = todo.done();
-                        let old = [picture.width(), picture.height()];
-                        let pixels = step.apply(picture.pixels(), old, size, &fill);
-                        todo = Todo::new(rebuilt(size, picture.channels(), pixels));
-                    }
-                }
-                Step::Load(_) | Step::Pack | Step::Nothing => {}
-            }
+        let mut sample = Sample::new(Arc::new(info));
+        let mut image = Image::from(picture);
+        if self.load.to_float32 {
+            image = self.pixels.run(&image, &Op::ToFloat)?;
         }
-        let slot = todo.slot();
-        Ok(Content::Bytes(todo.picture, slot))
+        sample.set_image(image);
+        sample.ori_shape = sample.img_shape;
+        let mut random = Never;
+        let mut cx = Context::new(&mut random, &self.pixels, &Nowhere);
+        let sample = cx.run_all(&self.steps, sample)?;
+        let dropped = || Fault::Transform("the pipeline dropped it".into());
+        sample.and_then(Packed::of).ok_or_else(dropped)
     }
+}
 
-    fn run_floats(&self, picture: &Picture, meta: &mut Meta) -> Result<Content, Fault> {
-        let channels = picture.channels();
-        let mut values: Vec<f32> = picture.pixels().iter().map(|v| f32::from(*v)).collect();
-        for step in &self.steps {
-            let [height, width] = meta.img_shape;
-            match step {
-                Step::Resize(step) => {
-                    let [w, h] = resized(step, meta)?;
-                    let Method::Cv2(kernel) = step.method else {
-                        let message = "Pillow resizes u8 only: it cannot follow `to_float32=True`";
-                        return Err(Fault::Transform(message.into()));
-                    };
-                    let view = View::new(&values, width, height, channels);
-                    values = resize::resize(view, w, h, kernel);
-                }
-                Step::Pad(step) => {
-                    let (size, fill) = padded(step, meta, channels)?;
-                    let fill: Vec<f32> = fill.iter().map(|v| *v as f32).collect();
-                    values = step.apply(&values, [width, height], size, &fill);
-                }
-                Step::Load(_) | Step::Pack | Step::Nothing => {}
-            }
+fn step(node: &Node, look: Lookup<'_>) -> Result<Step, Diagnostics> {
+    let full = node.get("type").and_then(Node::as_type).unwrap_or_default();
+    let (scope, name) = full.rsplit_once('.').unwrap_or(("mmdet", &full));
+    let package = scope.split('.').next().unwrap_or_default();
+    let ours = matches!(package, "mmdet" | "mmcv" | "mmengine");
+    match name {
+        "LoadImageFromFile" | "InferencerLoader" | "LoadImageFromNDArray" if ours => {
+            load::read(node).map(Step::Load)
         }
-        Ok(Content::Floats { channels, values })
-    }
-}
-
-/// u8 pixels with a resize and a padding that are still to be done.
-struct Todo {
-    picture: Picture,
-    resized: [usize; 2],
-    kernel: Interpolation,
-    padded: [usize; 2],
-    fill: [u8; 4],
-}
-
-impl Todo {
-    fn new(picture: Picture) -> Self {
-        let size = [picture.width(), picture.height()];
-        Self {
-            picture,
-            resized: size,
-            kernel: Interpolation::Linear,
-            padded: size,
-            fill: [0; 4],
+        "LoadAnnotations" | "LoadPanopticAnnotations" if ours => Ok(Step::Nothing),
+        "RandomFlip" if ours => still(node),
+        "TestTimeAug" if ours => {
+            let message = format!("`{name}` is not supported in a test pipeline yet");
+            let error = Diagnostic::error(message).kind(Kind::Unsupported);
+            let at = &node.get("type").unwrap_or(node).origin;
+            Err(vec![error.at(at, "").help(
+                "take it out of the test pipeline, or override it with `--cfg-options`",
+            )])
         }
+        _ => look.transform(node).map(Step::Run),
     }
+}
 
-    fn is_still(&self) -> bool {
-        let size = [self.picture.width(), self.picture.height()];
-        self.resized == size && self.padded == size
-    }
-
-    fn slot(&self) -> Slot {
-        let size = [self.picture.width(), self.picture.height()];
-        Slot::new(size, self.resized, self.padded, self.fill, self.kernel)
-    }
-
-    /// Does it.
-    fn done(self) -> Picture {
-        if self.is_still() {
-            return self.picture;
+/// `RandomFlip` in a test pipeline is there with probability 0 only.
+fn still(node: &Node) -> Result<Step, Diagnostics> {
+    let zero = |n: &Node| {
+        n.is_none()
+            || n.as_float() == Some(0.0)
+            || n.as_items()
+                .is_some_and(|i| i.iter().all(|p| p.as_float() == Some(0.0)))
+    };
+    match node.get("prob") {
+        Some(prob) if !zero(prob) => {
+            let error = Diagnostic::error("a test pipeline cannot flip at random")
+                .kind(Kind::Unsupported)
+                .at(&prob.origin, "must be 0")
+                .help("take `RandomFlip` out, or set `prob=0.`");
+            Err(vec![error])
         }
-        let n = self.picture.channels();
-        let [w, h] = self.resized;
-        let mut pixels = resize_bytes(&self.picture, [w, h], Method::Cv2(self.kernel));
-        if self.padded != self.resized {
-            let mut out = Vec::with_capacity(self.padded[0] * self.padded[1] * n);
-            for y in 0..self.padded[1] {
-                let row = pixels.get(y * w * n..(y + 1) * w * n).unwrap_or_default();
-                out.extend_from_slice(row);
-                for _ in row.len() / n..self.padded[0] {
-                    out.extend_from_slice(&self.fill[..n]);
-                }
-            }
-            pixels = out;
-        }
-        rebuilt(self.padded, n, pixels)
+        _ => Ok(Step::Nothing),
     }
 }
 
-fn resize_bytes(picture: &Picture, [w, h]: [usize; 2], method: Method) -> Vec<u8> {
-    let n = picture.channels();
-    let view = View::new(picture.pixels(), picture.width(), picture.height(), n);
-    match method {
-        Method::Cv2(kernel) => resize::resize(view, w, h, kernel),
-        Method::Pillow(filter) => pillow::resize(view, w, h, filter),
+/// A picture has the same objects whenever it is looked at.
+struct Never;
+
+impl Random for Never {
+    fn answer(&mut self, _: Call) -> Result<Answer, RandomError> {
+        let why = "a test pipeline cannot draw at random: take the transform out of it";
+        Err(RandomError(why.into()))
     }
 }
 
-fn rebuilt([width, height]: [usize; 2], channels: usize, pixels: Vec<u8>) -> Picture {
-    Picture::new(width, height, channels, pixels).expect("sizes that were checked")
-}
+/// The picture is there already.
+struct Nowhere;
 
-/// The size that a resize gives, noted in the meta.
-fn resized(step: &Resize, meta: &mut Meta) -> Result<[usize; 2], Fault> {
-    let [height, width] = meta.img_shape;
-    let [w, h] = step.size(width, height);
-    if w == 0 || h == 0 {
-        let message = format!("{width}x{height} pixels would be resized to {w}x{h}");
-        return Err(Fault::Transform(message));
+impl Files for Nowhere {
+    fn read(&self, _: &str) -> Result<Vec<u8>, String> {
+        Err("a test pipeline reads no file behind `LoadImageFromFile`".into())
     }
-    size_limits::check([w, h])?;
-    meta.img_shape = [h, w];
-    meta.scale_factor = [w as f64 / width as f64, h as f64 / height as f64];
-    Ok([w, h])
-}
-
-/// The size that padding gives, noted in the meta, and the fill per channel.
-fn padded(step: &Pad, meta: &mut Meta, channels: usize) -> Result<([usize; 2], Vec<f64>), Fault> {
-    let [height, width] = meta.img_shape;
-    let size = step.size(width, height);
-    size_limits::check(size)?;
-    let fill = step.fill.channels(channels).ok_or_else(|| {
-        Fault::Transform(format!(
-            "`pad_val` has another number of values than the picture channels, {channels}"
-        ))
-    })?;
-    meta.img_shape = [size[1], size[0]];
-    Ok((size, fill))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::{Samples, Store};
     use smalti_config::parse_value;
 
     fn read(steps: &str) -> Result<Pipeline, String> {
@@ -356,14 +242,14 @@ mod tests {
         assert_eq!(meta.ori_shape, [427, 640]);
         assert_eq!(meta.img_shape, [1333, 1333], "`Pad` counts");
         assert_eq!(meta.scale_factor, [1199.0 / 640.0, 800.0 / 427.0]);
-        let Content::Bytes(kept, slot) = &prepared.content else {
+        let Store::Noted(noted) = &prepared.image.store else {
+            panic!("nothing is done yet");
+        };
+        assert_eq!(noted.slot().padded(), [1333, 1333]);
+        let Some(Samples::U8(kept)) = noted.image().samples().map(|s| &**s) else {
             panic!("u8 expected");
         };
-        assert_eq!(
-            (kept, slot.padded()),
-            (&source, [1333, 1333]),
-            "nothing was done yet"
-        );
+        assert_eq!(kept, source.pixels(), "nothing was done yet");
     }
 
     #[test]
@@ -376,12 +262,13 @@ mod tests {
         )
         .unwrap();
         let prepared = pipeline.run("x", picture(20, 30)).unwrap();
-        let Content::Bytes(done, _) = &prepared.content else {
+        let done = &prepared.image;
+        let Some(Samples::U8(samples)) = done.samples().map(|s| &**s) else {
             panic!("u8 expected");
         };
         assert_eq!((done.width(), done.height()), (12, 10));
         assert_eq!(prepared.meta.scale_factor, [9.0 / 20.0, 9.0 / 30.0]);
-        let last = &done.pixels()[12 * 9 * 3..];
+        let last = &samples[12 * 9 * 3..];
         assert_eq!(
             last[8 * 3..9 * 3],
             last[11 * 3..12 * 3],
@@ -431,11 +318,11 @@ mod tests {
             ),
             (
                 "[dict(type='LoadImageFromFile'), dict(type='Resise', scale=3)]",
-                "did you mean `Resize`?",
+                "did you mean type='mmdet.Resize'?",
             ),
             (
                 "[dict(type='LoadImageFromFile'), dict(type='albu.Resize', scale=3)]",
-                "no transform `albu.Resize`",
+                "unknown transform type `albu.Resize`",
             ),
             (
                 "[dict(type='LoadImageFromFile'), dict(type='Resize')]",
@@ -461,11 +348,46 @@ mod tests {
                 "[dict(type='LoadImageFromFile'), dict(type='RandomFlip', prob=0.5)]",
                 "set `prob=0.`",
             ),
-            ("[dict(scale=3)]", "a transform is a dict with a `type`"),
+            ("[dict(scale=3)]", "this transform has no `type`"),
+            (
+                "[[dict(type='Resize')]]",
+                "a transform is a dict with a `type`",
+            ),
+            (
+                "[dict(type='LoadImageFromFile'), dict(type='MultiScaleFlipAug')]",
+                "`MultiScaleFlipAug` is not supported yet",
+            ),
+            (
+                "[dict(type='LoadImageFromFile'), dict(type='PackTrackInputs')]",
+                "`PackTrackInputs` is not supported yet",
+            ),
             ("3", "a pipeline is a list"),
         ] {
             let error = read(steps).unwrap_err();
             assert!(error.contains(words), "{steps}:\n{error}");
         }
+    }
+    #[test]
+    fn what_training_has_is_there_too() {
+        let pipeline = read(
+            "[dict(type='LoadImageFromNDArray'), \
+              dict(type='LoadPanopticAnnotations', with_seg=True), dict(type='RandomFlip', prob=0.0), \
+              dict(type='ProposalBroadcaster', transforms=[dict(type='FixShapeResize', width=9, height=8, keep_ratio=False)]), \
+              dict(type='PackDetInputs', meta_keys=('img_path', 'flip'))]",
+        )
+        .unwrap();
+        let packed = pipeline.run("a", picture(20, 30)).unwrap();
+        assert_eq!(packed.meta.img_shape, [8, 9]);
+        assert_eq!(
+            (packed.meta.ori_shape, packed.meta.flip()),
+            ([30, 20], false)
+        );
+        assert_eq!(packed.asked.keys().collect::<Vec<_>>(), ["img_path"]);
+        let random = read(
+            "[dict(type='InferencerLoader'), dict(type='RandomCrop', crop_size=(3, 3)), dict(type='PackDetInputs')]",
+        )
+        .unwrap();
+        let error = random.run("b", picture(20, 30)).unwrap_err().to_string();
+        assert!(error.contains("cannot draw at random"), "{error}");
     }
 }

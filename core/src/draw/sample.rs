@@ -29,7 +29,7 @@ pub struct Size {
 ///
 /// # Errors
 /// If the pixels cannot be read back.
-pub fn draw_sample(
+pub async fn draw_sample(
     sample: &Sample,
     dropped: &[Dropped],
     meta: &MetaInfo,
@@ -37,7 +37,7 @@ pub fn draw_sample(
     size: Size,
 ) -> Result<Canvas, Fault> {
     let [width, height] = sample.image.size();
-    let Some(picture) = rgb(&sample.image, pixels)? else {
+    let Some(picture) = rgb(&sample.image, pixels).await? else {
         return Ok(Canvas::new(240, 120, vec![60; 240 * 120 * 3]).expect("its size is right"));
     };
     let mut canvas = picture.fitted(size.least, size.most);
@@ -150,12 +150,12 @@ fn legible(colour: [u8; 3]) -> [u8; 3] {
 ///
 /// # Errors
 /// If they cannot be read back.
-pub fn rgb(image: &Image, pixels: &Pixels) -> Result<Option<Canvas>, Fault> {
+pub async fn rgb(image: &Image, pixels: &Pixels) -> Result<Option<Canvas>, Fault> {
     let [width, height] = image.size();
     if width == 0 || height == 0 {
         return Ok(None);
     }
-    let samples = pixels.read(image)?;
+    let samples = pixels.read(image).await?;
     let bytes: Vec<u8> = match &*samples {
         Samples::U8(v) => return Ok(canvas(width, height, image.channels(), v)),
         // After PhotoMetricDistortion values lie outside of 0 to 255 too.
@@ -203,7 +203,8 @@ mod tests {
             most: 1000,
         };
         let draw = |sample: &Sample, dropped: &[Dropped]| {
-            draw_sample(sample, dropped, &MetaInfo::default(), &Pixels::cpu(), size).unwrap()
+            let (meta, pixels) = (MetaInfo::default(), Pixels::cpu());
+            pollster::block_on(draw_sample(sample, dropped, &meta, &pixels, size)).unwrap()
         };
         let mut sample = Sample::new(Arc::default());
         assert_eq!(draw(&sample, &[]).width(), 240, "a grey field");

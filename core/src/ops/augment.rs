@@ -23,7 +23,7 @@ use super::launch::{Buffer, Gpu, MOST_WORKGROUPS};
 use crate::data::image::{Depth, Image, Samples, Store};
 use crate::data::picture::Fault;
 use crate::data::pixels::checks::{self, fault};
-use crate::data::pixels::{Engine, Gather, Op, Part};
+use crate::data::pixels::{Canvas, Engine, Gather, Op, Reading};
 
 /// Most bytes in one storage buffer that every WebGPU device grants.
 const MOST_BYTES: usize = 128 << 20;
@@ -60,11 +60,8 @@ impl Augment {
         })
     }
 
-    /// Waits and copies back, where nothing may block (in a browser).
-    ///
-    /// # Errors
-    /// A failing device, an image of another one.
-    pub async fn read_async(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
+    /// Copies back.
+    async fn samples(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
         if let Some(samples) = image.samples() {
             return Ok(samples.clone());
         }
@@ -86,6 +83,14 @@ impl Augment {
         Ok(Arc::new(samples))
     }
 
+    /// The picture's words on the device, whatever is still to be done to it done.
+    ///
+    /// # Errors
+    /// A picture of another device, or one that is too large.
+    pub(super) fn words_of(&self, image: &Image) -> Result<Buffer, Fault> {
+        Ok(self.held(image)?.buffer.clone())
+    }
+
     /// The picture's words, uploaded if they are not there yet.
     fn held(&self, image: &Image) -> Result<Arc<Held>, Fault> {
         match &image.store {
@@ -105,6 +110,11 @@ impl Augment {
                 Ok(held) if held.gpu.is(&self.gpu) => Ok(held),
                 _ => Err(fault("the picture is on another device")),
             },
+            Store::Noted(noted) => {
+                let source = noted.image().clone();
+                let done = noted.steps().try_fold(source, |i, op| self.run(&i, &op))?;
+                self.held(&done)
+            }
             Store::Lazy(gather) => self.held(&match &gather.single {
                 Some(one) => self.run(&one.0, &one.1)?,
                 None => self.gather(gather)?,
@@ -191,34 +201,20 @@ impl Engine for Augment {
             Op::Photometric(drawn) => self.distorted(image, drawn),
             Op::Colour(colour) => self.coloured(image, *colour),
             Op::ToFloat => self.converted(image, Depth::F32),
+            Op::ToBytes => self.converted(image, Depth::U8),
         }
     }
 
-    fn canvas(
-        &self,
-        size: [usize; 2],
-        channels: usize,
-        depth: Depth,
-        fill: &[f64],
-        parts: &[Part],
-    ) -> Result<Image, Fault> {
-        self.laid(size, channels, depth, fill, parts)
+    fn canvas(&self, canvas: &Canvas<'_>) -> Result<Image, Fault> {
+        self.laid(canvas)
     }
 
     fn gather(&self, gather: &Gather) -> Result<Image, Fault> {
         self.gathered(gather)
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
-    fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
-        pollster::block_on(self.read_async(image))
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
-        image.samples().cloned().ok_or_else(|| {
-            fault("a browser does not wait for its GPU: read with `Augment::read_async`")
-        })
+    fn read<'a>(&'a self, image: &'a Image) -> Reading<'a> {
+        Box::pin(self.samples(image))
     }
 }
 

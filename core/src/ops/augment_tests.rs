@@ -5,7 +5,7 @@ use smalti_shaders::reference::random::Random;
 use smalti_shaders::reference::resize::Interpolation;
 
 use super::*;
-use crate::data::pixels::{Border, Colour, Direction, Photometric, Pixels};
+use crate::data::pixels::{Border, Canvas, Colour, Direction, Part, Photometric, Pixels};
 use crate::data::transforms::Method;
 use crate::device::choose_blocking;
 
@@ -109,8 +109,8 @@ fn check(engine: &Arc<dyn Engine>, image: &Image, op: &Op, tolerance: f32) {
                 "{what}"
             );
             same(
-                &gpu.read(&a).unwrap(),
-                &cpu.read(&b).unwrap(),
+                &gpu.read_blocking(&a).unwrap(),
+                &cpu.read_blocking(&b).unwrap(),
                 tolerance,
                 &what,
             );
@@ -276,6 +276,7 @@ fn fills_and_floats() {
             let rects = rects.collect();
             check(&engine, &image, &Op::Fill { rects, value }, 0.0);
             check(&engine, &image, &Op::ToFloat, 0.0);
+            check(&engine, &image, &Op::ToBytes, 0.0);
         }
     }
 }
@@ -339,11 +340,27 @@ fn canvases() {
                 }
             })
             .collect();
-        let a = gpu.canvas(size, channels, depth, &fill, &parts).unwrap();
-        let b = cpu.canvas(size, channels, depth, &fill, &parts).unwrap();
+        let a = gpu
+            .canvas(&Canvas {
+                size,
+                channels,
+                depth,
+                fill: &fill,
+                parts: &parts,
+            })
+            .unwrap();
+        let b = cpu
+            .canvas(&Canvas {
+                size,
+                channels,
+                depth,
+                fill: &fill,
+                parts: &parts,
+            })
+            .unwrap();
         same(
-            &gpu.read(&a).unwrap(),
-            &cpu.read(&b).unwrap(),
+            &gpu.read_blocking(&a).unwrap(),
+            &cpu.read_blocking(&b).unwrap(),
             1e-3,
             "canvas",
         );
@@ -405,7 +422,13 @@ fn composed() {
         let other = draw.image([40, 30], channels, depth);
         let [a, b] = [Pixels::on(engine.clone()), Pixels::cpu()].map(|pixels| {
             let mut image = pixels
-                .canvas([95, 75], channels, depth, &fill, &parts)
+                .canvas(&Canvas {
+                    size: [95, 75],
+                    channels,
+                    depth,
+                    fill: &fill,
+                    parts: &parts,
+                })
                 .unwrap();
             for op in &steps[..round % 5] {
                 image = pixels.run(&image, op).unwrap();
@@ -423,7 +446,7 @@ fn composed() {
                 weight: 0.5,
             };
             image = pixels.run(&image, &blend).unwrap();
-            pixels.read(&image).unwrap()
+            pixels.read_blocking(&image).unwrap()
         });
         same(&a, &b, 0.0, "composed");
     }
@@ -593,14 +616,14 @@ fn mixed_depths() {
         };
         let [a, b] = [Pixels::on(engine.clone()), Pixels::cpu()].map(|pixels| {
             let pixels = pixels.exact(true);
-            let image = pixels.canvas(
-                [33, 31],
-                3,
-                a,
-                &[1.0, 2.0, 3.0],
-                std::slice::from_ref(&part),
-            );
-            pixels.read(&image.unwrap()).unwrap()
+            let image = pixels.canvas(&Canvas {
+                size: [33, 31],
+                channels: 3,
+                depth: a,
+                fill: &[1.0, 2.0, 3.0],
+                parts: std::slice::from_ref(&part),
+            });
+            pixels.read_blocking(&image.unwrap()).unwrap()
         });
         same(&a, &b, 1e-3, "canvas of another depth");
         let small = draw.image([64, 7], 3, Depth::U8);
@@ -685,12 +708,18 @@ fn a_chain() {
     let run = |pixels: Pixels| {
         let pixels = pixels.exact(true);
         let mut image = pixels
-            .canvas([128, 128], 3, Depth::U8, &fill, &parts)
+            .canvas(&Canvas {
+                size: [128, 128],
+                channels: 3,
+                depth: Depth::U8,
+                fill: &fill,
+                parts: &parts,
+            })
             .unwrap();
         for op in &steps {
             image = pixels.run(&image, op).unwrap();
         }
-        pixels.read(&image).unwrap()
+        pixels.read_blocking(&image).unwrap()
     };
     let expected = run(Pixels::cpu());
     same(&run(Pixels::on(engine.clone())), &expected, 0.0, "chain");

@@ -297,23 +297,46 @@ pub fn pack(batch: &[(&[u8], &Slot)], values: &Values, size: [usize; 2]) -> Opti
     let samples = batch.len().checked_mul(values.channels)?;
     u32::try_from(samples.checked_mul(size[0])?.checked_mul(size[1])?).ok()?;
 
+    let mut source = Vec::with_capacity(bytes);
+    let mut slots = Vec::with_capacity(batch.len());
+    for (pixels, slot) in batch {
+        let count = slot.source[0] * slot.source[1] * values.source_channels;
+        assert_eq!(pixels.len(), count, "the source's pixels");
+        slots.push((source.len(), *slot));
+        source.extend_from_slice(pixels);
+        source.resize(source.len().next_multiple_of(4), 0);
+    }
+    let plan = plan(&slots, values.source_channels, values, size)?;
+    let invocations = [plan[3], plan[2], plan[0]];
+    Some(Packed {
+        plan,
+        source,
+        invocations,
+    })
+}
+
+/// Binding 0 of the kernel, for pictures whose pixels begin at a byte of binding 1 and are `samples` bytes apart: 4 where a pixel is a
+/// word. `None` if a size is too big for 32 bits.
+pub fn plan(
+    batch: &[(usize, &Slot)],
+    samples: usize,
+    values: &Values,
+    size: [usize; 2],
+) -> Option<Vec<u32>> {
     let word = |n: usize| u32::try_from(n).ok();
     let mut plan = vec![
         word(batch.len())?,
         word(values.channels)?,
         word(size[1])?,
         word(size[0])?,
-        word(values.source_channels)?,
+        word(samples)?,
         u32::from(values.reversed),
     ];
-    let mut source = Vec::with_capacity(bytes);
     let mut tables = Vec::new();
     let tables_at = HEAD + batch.len() * PICTURE;
-    for (pixels, slot) in batch {
-        let count = slot.source[0] * slot.source[1] * values.source_channels;
-        assert_eq!(pixels.len(), count, "the source's pixels");
+    for (first, slot) in batch {
         plan.extend([
-            word(source.len())?,
+            word(*first)?,
             word(slot.source[0])?,
             word(slot.columns.len())?,
             word(slot.rows.len())?,
@@ -327,16 +350,9 @@ pub fn pack(batch: &[(&[u8], &Slot)], values: &Values, size: [usize; 2]) -> Opti
             let weights = u32::from(tap.weights[0]) | u32::from(tap.weights[1]) << 16;
             tables.extend([tap.first, tap.second, weights]);
         }
-        source.extend_from_slice(pixels);
-        source.resize(source.len().next_multiple_of(4), 0);
     }
     plan.append(&mut tables);
-    let invocations = [plan[3], plan[2], plan[0]];
-    Some(Packed {
-        plan,
-        source,
-        invocations,
-    })
+    Some(plan)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use pollster::block_on;
 use serde_json::json;
 use smalti::data::datasets::{Dataset, SampleError};
 use smalti::data::draws_file::{DrawsFile, Of, class_name};
@@ -67,7 +68,7 @@ impl Output {
         let info = dataset.info(index);
         let failed = |e: &dyn std::fmt::Display| format!("sample {index}: {}: {e}", info.img_path);
         let sample = original(&info, files).map_err(|e| failed(&e))?;
-        let picture = draw_sample(&sample, &[], dataset.meta(), pixels, ALONE);
+        let picture = block_on(draw_sample(&sample, &[], dataset.meta(), pixels, ALONE));
         let tile = Tile {
             above: vec![
                 (Weight::Title, heading(dataset, index)),
@@ -105,8 +106,8 @@ impl Output {
         ];
         let mut tiles = Vec::new();
         for (title, sample) in variants(step) {
-            let picture =
-                draw_sample(sample, &[], dataset.meta(), pixels, ALONE).map_err(failed)?;
+            let picture = block_on(draw_sample(sample, &[], dataset.meta(), pixels, ALONE))
+                .map_err(failed)?;
             let above = match title.is_empty() {
                 true => above.clone(),
                 false => vec![(Weight::Plain, title)],
@@ -161,7 +162,8 @@ impl Output {
                     break;
                 }
                 let picture =
-                    draw_sample(sample, &step.dropped, meta, pixels, ON_A_SHEET).map_err(failed)?;
+                    block_on(draw_sample(sample, &step.dropped, meta, pixels, ON_A_SHEET))
+                        .map_err(failed)?;
                 let mut above = vec![(Weight::Title, format!("{number} {}{title}", step.name))];
                 above.extend(facts.iter().map(|fact| (Weight::Plain, fact.clone())));
                 let mut below = vec![(Weight::Plain, count(sample))];
@@ -212,7 +214,7 @@ impl Output {
             steps.flat_map(|(n, step)| step.samples().into_iter().map(move |s| (n, step, s)));
         let mut names = HashSet::new();
         for ((number, step, sample), record) in samples.zip(&mut file.steps) {
-            let picture = rgb(&sample.image, pixels);
+            let picture = block_on(rgb(&sample.image, pixels));
             let picture =
                 picture.map_err(|e| format!("sample {index}: after {}: {e}", step.name))?;
             if let Some(picture) = picture {

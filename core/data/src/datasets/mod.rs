@@ -48,13 +48,14 @@ use super::transforms::{self, Context, Files, Transform};
 use smalti_config::registry::{Family, Row};
 use smalti_config::{Config, Diagnostic, Diagnostics, Kind, Node, Severity, error_at, stray_comma};
 
+pub use super::sample::SampleError;
 pub use base::BaseDetDataset;
 pub use check::{check, check_with};
 pub use class_balanced::ClassBalancedDataset;
 pub(super) use coco_file::listed;
 pub use concat::ConcatDataset;
 pub use multi_image_mix::MultiImageMixDataset;
-pub use others::Others;
+pub use others::OtherPictures;
 pub use repeat::RepeatDataset;
 pub use tally::OnBroken;
 
@@ -68,42 +69,6 @@ pub struct MetaInfo {
     /// `VOC2007` or `VOC2012`, where that matters to the metric.
     pub dataset_type: Option<String>,
 }
-
-/// A sample that could not be made: which picture, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SampleError {
-    /// The picture's file.
-    pub path: String,
-    /// Its id, where the annotation file has one.
-    pub id: Option<super::coco::ImageId>,
-    /// Why.
-    pub problem: Fault,
-}
-
-impl SampleError {
-    /// Of the picture that `info` tells of, unless the problem is another picture's.
-    pub fn new(info: &DataInfo, problem: Fault) -> Self {
-        match problem {
-            Fault::Other(error) => *error,
-            problem => Self {
-                path: info.img_path.clone(),
-                id: info.img_id.clone(),
-                problem,
-            },
-        }
-    }
-}
-
-impl fmt::Display for SampleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.id {
-            Some(id) => write!(f, "{} (id {id}): {}", self.path, self.problem),
-            None => write!(f, "{}: {}", self.path, self.problem),
-        }
-    }
-}
-
-impl std::error::Error for SampleError {}
 
 /// Pictures that could not be used and were replaced by others (`on_broken='skip'`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

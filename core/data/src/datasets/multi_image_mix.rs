@@ -8,10 +8,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
 
-use super::{Built, Dataset, MetaInfo, Others, SampleError, Source, caught, unloaded};
+use super::{Built, Dataset, MetaInfo, OtherPictures, SampleError, Source, caught, unloaded};
 use crate::picture::Fault;
 use crate::sample::{DataInfo, Sample};
-use crate::transforms::{Context, Transform};
+use crate::transforms::{Context, Others, Transform};
 use smalti_config::{Diagnostic, Node, error_at};
 
 /// A data set whose transforms may ask for further pictures.
@@ -127,7 +127,7 @@ impl MultiImageMixDataset {
         cx: &mut Context<'_>,
     ) -> Result<Option<Vec<Sample>>, SampleError> {
         for _ in 0..self.max_refetch {
-            let mut others = Others::new(&*self.dataset, cx);
+            let mut others = OtherPictures::new(&*self.dataset, cx);
             let Some(indexes) = step.mix_indexes(&mut others, cx) else {
                 return Ok(None);
             };
@@ -435,7 +435,7 @@ mod tests {
             cx.replay = replay.map(Into::into);
             cx.saved = Some(Vec::new());
             let sample = dataset.get(1, &mut cx).unwrap().unwrap();
-            let samples = pixels.read(&sample.image).unwrap();
+            let samples = pixels.read_blocking(&sample.image).unwrap();
             (samples, sample.gt.boxes, cx.saved.unwrap())
         };
         for seed in 0..8 {

@@ -1,13 +1,13 @@
-//! [`Others`]: the data set from which Mosaic, MixUp and CopyPaste choose pictures.
+//! [`OtherPictures`]: the data set from which Mosaic, MixUp and CopyPaste choose pictures.
 
 use super::{Dataset, caught};
 use crate::pixels::Pixels;
 use crate::random::{Answer, Call, Random, RandomError};
 use crate::sample::Sample;
-use crate::transforms::{Context, Files};
+use crate::transforms::{Context, Files, Others};
 
 /// The pictures to choose from.
-pub struct Others<'a> {
+pub struct OtherPictures<'a> {
     dataset: &'a dyn Dataset,
     pixels: &'a Pixels,
     files: &'a dyn Files,
@@ -16,7 +16,7 @@ pub struct Others<'a> {
     loaded: Option<(usize, Sample)>,
 }
 
-impl<'a> Others<'a> {
+impl<'a> OtherPictures<'a> {
     /// Those of a data set; `cx` says how they are loaded.
     pub fn new<'c: 'a>(dataset: &'a dyn Dataset, cx: &Context<'c>) -> Self {
         Self {
@@ -28,19 +28,19 @@ impl<'a> Others<'a> {
         }
     }
 
-    /// Their number.
-    pub fn len(&self) -> usize {
+    /// What [`Self::has_objects`] loaded of `index`, if loading needs no draws: then it is the same sample.
+    pub(super) fn take(&mut self, index: usize) -> Option<Sample> {
+        let (_, sample) = self.loaded.take_if(|(at, _)| *at == index)?;
+        Some(sample)
+    }
+}
+
+impl Others for OtherPictures<'_> {
+    fn len(&self) -> usize {
         self.dataset.len()
     }
 
-    /// There are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether the picture at `index` has objects after its own pipeline: it is loaded, with whatever draws that takes, as
-    /// MixUp does. `true` where it cannot be loaded: who then takes it gets the error.
-    pub fn has_objects(&mut self, index: usize, random: &mut dyn Random) -> bool {
+    fn has_objects(&mut self, index: usize, random: &mut dyn Random) -> bool {
         let mut watched = Watched {
             source: random,
             asked: false,
@@ -55,12 +55,6 @@ impl<'a> Others<'a> {
         let any = !sample.gt.is_empty();
         self.loaded = (!asked).then_some((index, sample));
         any
-    }
-
-    /// What [`Self::has_objects`] loaded of `index`, if loading needs no draws: then it is the same sample.
-    pub(super) fn take(&mut self, index: usize) -> Option<Sample> {
-        let (_, sample) = self.loaded.take_if(|(at, _)| *at == index)?;
-        Some(sample)
     }
 }
 

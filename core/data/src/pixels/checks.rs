@@ -3,11 +3,10 @@
 
 use smalti_shaders::reference::augment::photometric;
 
-use super::{Colour, Op, Part, Photometric};
+use super::{Canvas, Colour, Method, Op, Part, Photometric};
 use crate::image::{Depth, Image};
 use crate::picture::Fault;
 use crate::size_limits;
-use crate::transforms::Method;
 
 /// Whether `op` can be done to `image`.
 pub fn step(image: &Image, op: &Op) -> Result<(), Fault> {
@@ -46,12 +45,13 @@ pub fn step(image: &Image, op: &Op) -> Result<(), Fault> {
             }
         }
         Op::Colour(colour) => coloured(image, *colour),
-        Op::Flip(_) | Op::Fill { .. } | Op::ToFloat => Ok(()),
+        Op::Flip(_) | Op::Fill { .. } | Op::ToFloat | Op::ToBytes => Ok(()),
     }
 }
 
 /// Whether `parts` can be laid on a canvas.
-pub fn canvas(size: [usize; 2], channels: usize, parts: &[Part]) -> Result<(), Fault> {
+pub fn canvas(canvas: &Canvas<'_>) -> Result<(), Fault> {
+    let (size, channels, parts) = (canvas.size, canvas.channels, canvas.parts);
     target(size)?;
     if channels == 0 || channels > 4 {
         return Err(fault(format!("a canvas of {channels} channels")));

@@ -18,10 +18,9 @@ use smalti_shaders::reference::resize::{Interpolation, View, resize};
 
 use super::checks::{self, fault};
 use super::taps::{self, Taps};
-use super::{Border, Colour, Direction, Op, Part, Photometric};
+use super::{Border, Canvas, Colour, Direction, Method, Op, Part, Photometric};
 use crate::image::{Depth, Image, Samples};
 use crate::picture::Fault;
-use crate::transforms::Method;
 
 const NOT_FINITE: &str = "the matrix of a warp, or its inverse, is not finite";
 
@@ -60,18 +59,26 @@ pub(super) fn run(image: &Image, op: &Op) -> Result<Image, Fault> {
         Op::Photometric(drawn) => distorted(image, drawn),
         Op::Colour(colour) => coloured(image, *colour),
         Op::ToFloat => Ok(with(image, Samples::F32(floats(source(image)?)))),
+        Op::ToBytes => Ok(with(
+            image,
+            Samples::U8(match source(image)? {
+                Samples::U8(values) => values.clone(),
+                Samples::F32(values) => values.iter().map(|v| *v as u8).collect(),
+            }),
+        )),
     }
 }
 
 /// Lays parts on a canvas.
-pub(super) fn canvas(
-    size: [usize; 2],
-    channels: usize,
-    depth: Depth,
-    fill: &[f64],
-    parts: &[Part],
-) -> Result<Image, Fault> {
-    checks::canvas(size, channels, parts)?;
+pub(super) fn canvas(canvas: &Canvas<'_>) -> Result<Image, Fault> {
+    let Canvas {
+        size,
+        channels,
+        depth,
+        fill,
+        parts,
+    } = *canvas;
+    checks::canvas(canvas)?;
     let samples = match depth {
         Depth::U8 => {
             let mut canvas = filled(fill, channels).repeat(size[0] * size[1]);

@@ -309,7 +309,16 @@ fn canvases() {
             place: [35, 25, 60, 50],
         },
     ];
-    let done = |depth| canvas([60, 50], 3, depth, &[114.0; 3], &parts).unwrap();
+    let done = |depth| {
+        canvas(&Canvas {
+            size: [60, 50],
+            channels: 3,
+            depth,
+            fill: &[114.0; 3],
+            parts: &parts,
+        })
+        .unwrap()
+    };
     let out = done(Depth::U8);
     check("canvas", &out, (532_538_029, [127, 184, 45, 232, 32, 97]));
     let float = done(Depth::F32);
@@ -320,7 +329,14 @@ fn canvases() {
         image: floating(),
         ..parts[1].clone()
     };
-    let out = canvas([60, 50], 3, Depth::U8, &[114.0; 3], &[float]).unwrap();
+    let out = canvas(&Canvas {
+        size: [60, 50],
+        channels: 3,
+        depth: Depth::U8,
+        fill: &[114.0; 3],
+        parts: &[float],
+    })
+    .unwrap();
     assert_eq!(u8s(&out)[..3], [114; 3]);
     assert_eq!(u8s(&out)[8997..], [232, 32, 97]);
 }
@@ -507,9 +523,23 @@ fn what_cannot_be_done() {
         part([5, 4], [0, 0], [6, 0, 9, 1]),
         part([0, 4], [0, 0], [0, 0, 0, 0]),
     ] {
-        canvas([8, 8], 3, Depth::U8, &[0.0], &[part]).unwrap_err();
+        canvas(&Canvas {
+            size: [8, 8],
+            channels: 3,
+            depth: Depth::U8,
+            fill: &[0.0],
+            parts: &[part],
+        })
+        .unwrap_err();
     }
-    canvas([8, 8], 5, Depth::U8, &[0.0], &[]).unwrap_err();
+    canvas(&Canvas {
+        size: [8, 8],
+        channels: 5,
+        depth: Depth::U8,
+        fill: &[0.0],
+        parts: &[],
+    })
+    .unwrap_err();
 }
 
 /// Four quarter turns leave a picture as it was: cosines that are nearly 0 do not move positions.

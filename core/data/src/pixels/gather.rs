@@ -11,11 +11,10 @@
 use smalti_shaders::reference::augment::gather::{FixedMap, Span, Target, fill, paint};
 use smalti_shaders::reference::resize::{Interpolation, View};
 
-use super::{Border, Direction, Op, Part};
+use super::{Border, Canvas, Direction, Method, Op};
 use crate::image::{Depth, Image, Samples, Store};
 use crate::picture::Fault;
 use crate::size_limits;
-use crate::transforms::Method;
 
 /// More layers than this are done before more is composed.
 const MOST_LAYERS: usize = 64;
@@ -292,13 +291,14 @@ pub(super) fn compose(image: &Image, op: &Op) -> Option<Result<Image, Fault>> {
 }
 
 /// A canvas whose parts are still to be gathered.
-pub(super) fn canvas(
-    size: [usize; 2],
-    channels: usize,
-    depth: Depth,
-    fill: &[f64],
-    parts: &[Part],
-) -> Option<Result<Image, Fault>> {
+pub(super) fn canvas(canvas: &Canvas<'_>) -> Option<Result<Image, Fault>> {
+    let Canvas {
+        size,
+        channels,
+        depth,
+        fill,
+        parts,
+    } = *canvas;
     let mut layers = vec![Layer {
         paint: Paint::Fill(values(fill, channels)?),
         cut: Vec::new(),
@@ -389,7 +389,7 @@ fn paint_all<T: Target>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pixels::Pixels;
+    use crate::pixels::{Part, Pixels};
     use smalti_shaders::reference::random::Random;
 
     fn picture(seed: u64, w: usize, h: usize) -> Image {
@@ -399,7 +399,7 @@ mod tests {
     }
 
     fn pixel(image: &Image, x: usize, y: usize) -> [u8; 3] {
-        let samples = Pixels::cpu().read(image).unwrap();
+        let samples = Pixels::cpu().read_blocking(image).unwrap();
         let Samples::U8(v) = &*samples else {
             panic!("u8 was asked for")
         };
@@ -454,7 +454,13 @@ mod tests {
                 },
             ];
             let canvas = pixels
-                .canvas([80, 40], 3, Depth::U8, &[0.0; 3], &parts)
+                .canvas(&Canvas {
+                    size: [80, 40],
+                    channels: 3,
+                    depth: Depth::U8,
+                    fill: &[0.0; 3],
+                    parts: &parts,
+                })
                 .unwrap();
             let matrix = [
                 [scale, 0.1 * scale, 3.0],
@@ -467,7 +473,7 @@ mod tests {
                 fill: vec![7.0; 3],
             };
             let image = pixels.run(&canvas, &op).unwrap();
-            let samples = pixels.read(&image).unwrap();
+            let samples = pixels.read_blocking(&image).unwrap();
             let Samples::U8(v) = &*samples else {
                 panic!("u8 was asked for")
             };

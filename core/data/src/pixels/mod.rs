@@ -8,32 +8,27 @@
 pub mod checks;
 mod cpu;
 mod gather;
+pub mod image;
+mod method;
+mod noted;
 mod taps;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::image::{Depth, Image, Samples, Store};
 use super::picture::Fault;
-use super::transforms::Method;
 use crate::structures::Bitmap;
+use image::{Depth, Image, Samples, Store};
+
+pub use crate::structures::Direction;
 
 pub use gather::{Gather, Half, Layer, Map, Paint};
+pub use method::Method;
+pub use noted::Noted;
 pub use taps::Taps;
-
-/// In which direction something is mirrored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// Left becomes right.
-    Horizontal,
-    /// Top becomes bottom.
-    Vertical,
-    /// Both.
-    Diagonal,
-}
 
 /// What lies outside of the source.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,6 +128,8 @@ pub enum Op {
     Colour(Colour),
     /// Samples become f32.
     ToFloat,
+    /// Samples become u8, as numpy's `astype(np.uint8)` of values from 0 to 255: cut, not rounded.
+    ToBytes,
 }
 
 impl Op {
@@ -143,6 +140,7 @@ impl Op {
             Op::Window { size, at, .. } => *size == image.size() && *at == [0, 0],
             Op::Fill { rects, .. } => rects.is_empty(),
             Op::ToFloat => image.depth() == Depth::F32,
+            Op::ToBytes => image.depth() == Depth::U8,
             _ => false,
         }
     }
@@ -212,6 +210,21 @@ pub struct Part {
     pub place: [usize; 4],
 }
 
+/// Parts laid on a canvas of one fill, later ones on top.
+#[derive(Clone, Copy, Debug)]
+pub struct Canvas<'a> {
+    /// Width and height.
+    pub size: [usize; 2],
+    /// Samples of a pixel.
+    pub channels: usize,
+    /// What a sample is.
+    pub depth: Depth,
+    /// What no part covers: a value per channel, in `depth`.
+    pub fill: &'a [f64],
+    /// The parts, of as many channels.
+    pub parts: &'a [Part],
+}
+
 /// A device that runs the kernels.
 pub trait Engine: Send + Sync {
     /// For messages.
@@ -221,25 +234,22 @@ pub trait Engine: Send + Sync {
     /// Does one step.
     fn run(&self, image: &Image, op: &Op) -> Result<Image, Fault>;
     /// Lays parts on a canvas of one fill.
-    fn canvas(
-        &self,
-        size: [usize; 2],
-        channels: usize,
-        depth: Depth,
-        fill: &[f64],
-        parts: &[Part],
-    ) -> Result<Image, Fault>;
+    fn canvas(&self, canvas: &Canvas<'_>) -> Result<Image, Fault>;
     /// Does a composed step.
     fn gather(&self, gather: &Gather) -> Result<Image, Fault>;
-    /// Waits and copies back. Blocking; in a browser use the device's own way.
-    fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault>;
+    /// Copies back, once the device has come so far.
+    fn read<'a>(&'a self, image: &'a Image) -> Reading<'a>;
 }
+
+/// Samples on their way from a device.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Arc<Samples>, Fault>> + 'a>>;
 
 /// Does what [`Op`]s say.
 #[derive(Clone)]
 pub struct Pixels {
     engine: Option<Arc<dyn Engine>>,
     exact: bool,
+    for_batch: bool,
 }
 
 impl Pixels {
@@ -248,6 +258,7 @@ impl Pixels {
         Self {
             engine: None,
             exact: false,
+            for_batch: false,
         }
     }
 
@@ -256,12 +267,20 @@ impl Pixels {
         Self {
             engine: Some(engine),
             exact: false,
+            for_batch: false,
         }
     }
 
     /// Step by step, as MMDetection interpolates.
     pub fn exact(mut self, exact: bool) -> Self {
         self.exact = exact;
+        self
+    }
+
+    /// Step by step, but for a last resize and padding, which are left for the pass that makes a batch: [`Noted`].
+    pub fn for_batch(mut self) -> Self {
+        self.exact = true;
+        self.for_batch = true;
         self
     }
 
@@ -278,55 +297,62 @@ impl Pixels {
         if op.changes_nothing(image) {
             return Ok(image.clone());
         }
+        let image = match &image.store {
+            Store::Noted(_) if !self.exact => &self.done(image)?,
+            _ => image,
+        };
+        if self.for_batch
+            && let Some(noted) = noted::note(image, op)
+        {
+            return noted;
+        }
         if !self.exact
             && let Some(composed) = gather::compose(image, op)
         {
             return composed;
         }
         let image = self.done(image)?;
+        if self.for_batch
+            && let Some(noted) = noted::note(&image, op)
+        {
+            return noted;
+        }
         let mut op = op.clone();
         if let Op::Blend { other, .. } | Op::Paste { other, .. } = &mut op {
             *other = self.done(other)?;
         }
-        match &self.engine {
-            Some(engine) if !op.on_cpu_only(&image) => engine.run(&engine.upload(&image)?, &op),
-            _ => {
-                let samples = self.read(&image)?;
-                let image = Image::with_store(
-                    image.size(),
-                    image.channels(),
-                    image.depth(),
-                    Store::Cpu(samples),
-                );
-                cpu::run(&image, &op)
-            }
-        }
+        self.step(&image, &op)
     }
 
-    /// A canvas of one fill (per channel, in the image's depth) with parts on it, later ones on top.
+    /// Lays parts on a canvas.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn canvas(
-        &self,
-        size: [usize; 2],
-        channels: usize,
-        depth: Depth,
-        fill: &[f64],
-        parts: &[Part],
-    ) -> Result<Image, Fault> {
+    pub fn canvas(&self, canvas: &Canvas<'_>) -> Result<Image, Fault> {
+        let mut parts = canvas.parts.to_vec();
+        for part in &mut parts {
+            if let Store::Noted(_) = &part.image.store {
+                part.image = self.done(&part.image)?;
+            }
+        }
         if !self.exact
-            && let Some(composed) = gather::canvas(size, channels, depth, fill, parts)
+            && let Some(composed) = gather::canvas(&Canvas {
+                parts: &parts,
+                ..*canvas
+            })
         {
             return composed;
         }
-        let mut parts = parts.to_vec();
         for part in &mut parts {
             part.image = self.done(&part.image)?;
         }
+        let canvas = &Canvas {
+            parts: &parts,
+            ..*canvas
+        };
         match &self.engine {
-            Some(engine) => engine.canvas(size, channels, depth, fill, &parts),
-            None => cpu::canvas(size, channels, depth, fill, &parts),
+            Some(engine) => engine.canvas(canvas),
+            None => cpu::canvas(canvas),
         }
     }
 
@@ -342,7 +368,37 @@ impl Pixels {
                 (None, Some(engine)) => engine.gather(gather),
                 (None, None) => gather::run(gather),
             },
+            Store::Noted(noted) => {
+                let source = noted.image().clone();
+                noted
+                    .steps()
+                    .try_fold(source, |image, op| self.step(&image, &op))
+            }
             _ => Ok(image.clone()),
+        }
+    }
+
+    /// As far as the pass that makes a batch wants it: all is done but for what is [`Noted`], if that is how these pixels work.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn ready(&self, image: &Image) -> Result<Image, Fault> {
+        match &image.store {
+            Store::Noted(_) if self.for_batch => Ok(image.clone()),
+            _ => self.done(image),
+        }
+    }
+
+    /// Does one step on an image of which nothing is left to do.
+    fn step(&self, image: &Image, op: &Op) -> Result<Image, Fault> {
+        match &self.engine {
+            Some(engine) if !op.on_cpu_only(image) => engine.run(&engine.upload(image)?, op),
+            _ => {
+                let samples = self.read_now(image)?;
+                let (size, channels) = (image.size(), image.channels());
+                let image = Image::with_store(size, channels, image.depth(), Store::Cpu(samples));
+                cpu::run(&image, op)
+            }
         }
     }
 
@@ -350,12 +406,38 @@ impl Pixels {
     ///
     /// # Errors
     /// A failing device.
-    pub fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
+    pub async fn read(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
         let image = self.done(image)?;
         match (image.samples(), &self.engine) {
             (Some(samples), _) => Ok(samples.clone()),
-            (None, Some(engine)) => engine.read(&image),
+            (None, Some(engine)) => engine.read(&image).await,
             (None, None) => Err(Fault::Transform("the picture is on another device".into())),
+        }
+    }
+
+    /// As [`Self::read`], for those who can wait.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_blocking(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
+        pollster::block_on(self.read(image))
+    }
+
+    /// As [`Self::read`], within a transform, which does not wait in a browser.
+    pub(crate) fn read_now(&self, image: &Image) -> Result<Arc<Samples>, Fault> {
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.read_blocking(image);
+        #[cfg(target_arch = "wasm32")]
+        {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match std::pin::pin!(self.read(image)).poll(&mut context) {
+                std::task::Poll::Ready(samples) => samples,
+                std::task::Poll::Pending => Err(Fault::Transform(
+                    "this step is done on the CPU, and a browser does not wait for its GPU: do all pixels of this pipeline on the CPU"
+                        .into(),
+                )),
+            }
         }
     }
 }

@@ -4,11 +4,13 @@
 //! structures/mask/structures.py) in arithmetic and rounding.
 
 pub mod boxes;
+mod direction;
 mod ground_truth;
 mod instances;
 pub mod masks;
 
 pub use boxes::Xyxy;
+pub use direction::Direction;
 pub use ground_truth::{Dropped, GroundTruth, Origin, Reason};
 pub use instances::Instances;
 pub use masks::{Bitmap, Masks, Polygon};

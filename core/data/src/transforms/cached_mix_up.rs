@@ -139,7 +139,7 @@ impl Transform for CachedMixUp {
     /// Unused, but drawn: MultiImageMixDataset asks whoever has a `get_indexes`.
     fn mix_indexes(
         &self,
-        others: &mut Others<'_>,
+        others: &mut dyn Others,
         cx: &mut Context<'_>,
     ) -> Option<Result<Vec<usize>, Fault>> {
         Some(cx.drawn("CachedMixUp.indexes", |random| {

@@ -124,7 +124,7 @@ impl Transform for CachedMosaic {
     /// Unused, but drawn: MultiImageMixDataset asks whoever has a `get_indexes`.
     fn mix_indexes(
         &self,
-        others: &mut Others<'_>,
+        others: &mut dyn Others,
         cx: &mut Context<'_>,
     ) -> Option<Result<Vec<usize>, Fault>> {
         Some(cx.drawn("CachedMosaic.indexes", |random| three(others.len(), random)))

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 
 use super::level::{Given, Level, Magnitude};
-use super::{Context, Outcome, Transform, kind_of};
+use super::{Draws, Outcome, Transform, kind_of};
 use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Colour, Op, Pixels};
@@ -117,8 +117,14 @@ pub struct ColorTransform {
     level: Level,
 }
 
-impl ColorTransform {
-    fn draw(&self, random: &mut dyn Random) -> Result<Magnitude, Fault> {
+impl Draws for ColorTransform {
+    type Drawn = Magnitude;
+
+    fn name(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    fn draw(&self, _: &Sample, random: &mut dyn Random) -> Result<Magnitude, Fault> {
         let magnitude = match self.level.left_out(random)? {
             true => None,
             false => Some(self.level.magnitude(random)?),
@@ -126,7 +132,7 @@ impl ColorTransform {
         Ok(Magnitude { magnitude })
     }
 
-    fn apply(&self, mut sample: Sample, drawn: Magnitude, pixels: &Pixels) -> Outcome {
+    fn apply(&self, mut sample: Sample, drawn: &Magnitude, pixels: &Pixels) -> Outcome {
         let Some(magnitude) = drawn.magnitude else {
             return Ok(Some(sample));
         };
@@ -134,17 +140,6 @@ impl ColorTransform {
             sample.image = pixels.run(&sample.image, &Op::Colour(colour))?;
         }
         Ok(Some(sample))
-    }
-}
-
-impl Transform for ColorTransform {
-    fn name(&self) -> &'static str {
-        self.kind.name()
-    }
-
-    fn run(&self, sample: Sample, cx: &mut Context<'_>) -> Outcome {
-        let drawn = cx.drawn(self.name(), |random| self.draw(random))?;
-        self.apply(sample, drawn, cx.pixels)
     }
 }
 

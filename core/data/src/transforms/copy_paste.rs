@@ -90,8 +90,11 @@ impl CopyPaste {
 }
 
 impl Draws for CopyPaste {
-    const NAME: &'static str = "CopyPaste";
     type Drawn = CopyPasteDrawn;
+
+    fn name(&self) -> &'static str {
+        "CopyPaste"
+    }
 
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<CopyPasteDrawn, Fault> {
         let ([other], true) = (&sample.mix[..], self.selected) else {
@@ -113,7 +116,7 @@ impl Draws for CopyPaste {
     }
 
     fn apply(&self, mut sample: Sample, drawn: &CopyPasteDrawn, pixels: &Pixels) -> Outcome {
-        let others = mixed(&mut sample, Self::NAME, 1)?;
+        let others = mixed(&mut sample, Draws::name(self), 1)?;
         let [other] = &others[..] else {
             return Ok(Some(sample));
         };
@@ -191,7 +194,7 @@ impl Draws for CopyPaste {
 
     fn indexes(
         &self,
-        others: &mut Others<'_>,
+        others: &mut dyn Others,
         random: &mut dyn Random,
     ) -> Option<Result<Vec<usize>, Fault>> {
         let index = random.randint(0, others.len() as i64);
@@ -262,7 +265,7 @@ mod tests {
         for (masks, options) in [(true, ""), (false, "paste_by_box=True")] {
             let sample = copy_paste(options).apply(two(masks), &all(), &pixels);
             let sample = sample.unwrap().unwrap();
-            let Samples::U8(samples) = &*pixels.read(&sample.image).unwrap() else {
+            let Samples::U8(samples) = &*pixels.read_blocking(&sample.image).unwrap() else {
                 panic!("u8 stays");
             };
             let row = [2, 2, 1, 1].map(|v| [v; 3]).concat();

@@ -46,8 +46,11 @@ impl Rects {
 }
 
 impl Draws for CutOut {
-    const NAME: &'static str = "CutOut";
     type Drawn = Rects;
+
+    fn name(&self) -> &'static str {
+        "CutOut"
+    }
 
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<Rects, Fault> {
         let [w, h] = sample.image.size();

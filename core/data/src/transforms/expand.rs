@@ -35,7 +35,9 @@ pub struct Placed {
 }
 
 impl Draws for Expand {
-    const NAME: &'static str = "Expand";
+    fn name(&self) -> &'static str {
+        "Expand"
+    }
     /// `None`: left out this time.
     type Drawn = Option<Placed>;
 

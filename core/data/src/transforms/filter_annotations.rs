@@ -25,8 +25,11 @@ pub struct FilterAnnotations {
 }
 
 impl Draws for FilterAnnotations {
-    const NAME: &'static str = "FilterAnnotations";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "FilterAnnotations"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())

@@ -13,8 +13,11 @@ use smalti_config::{Diagnostics, Node};
 pub struct FixScaleResize(pub(crate) Resize);
 
 impl Draws for FixScaleResize {
-    const NAME: &'static str = "FixScaleResize";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "FixScaleResize"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())
@@ -25,6 +28,6 @@ impl Draws for FixScaleResize {
     }
 }
 
-pub(crate) fn read(node: &Node) -> Result<FixScaleResize, Diagnostics> {
+pub(super) fn read(node: &Node) -> Result<FixScaleResize, Diagnostics> {
     plain(node, 0.0).map(FixScaleResize)
 }

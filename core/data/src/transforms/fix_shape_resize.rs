@@ -22,8 +22,11 @@ pub struct FixShapeResize {
 }
 
 impl Draws for FixShapeResize {
-    const NAME: &'static str = "FixShapeResize";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "FixShapeResize"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::level::{Given, Level, Magnitude, chance, float};
-use super::{Context, Outcome, Transform, kind_of};
+use super::{Draws, Outcome, Transform, kind_of};
 use crate::image::{Depth, Image, Samples};
 use crate::lookup::Lookup;
 use crate::picture::Fault;
@@ -104,8 +104,14 @@ enum Interpolation {
     Taps(Taps),
 }
 
-impl GeomTransform {
-    fn draw(&self, random: &mut dyn Random) -> Result<Magnitude, Fault> {
+impl Draws for GeomTransform {
+    type Drawn = Magnitude;
+
+    fn name(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    fn draw(&self, _: &Sample, random: &mut dyn Random) -> Result<Magnitude, Fault> {
         if self.level.left_out(random)? {
             return Ok(Magnitude { magnitude: None });
         }
@@ -121,7 +127,7 @@ impl GeomTransform {
         })
     }
 
-    fn apply(&self, mut sample: Sample, drawn: Magnitude, pixels: &Pixels) -> Outcome {
+    fn apply(&self, mut sample: Sample, drawn: &Magnitude, pixels: &Pixels) -> Outcome {
         let Some(magnitude) = drawn.magnitude else {
             return Ok(Some(sample));
         };
@@ -140,7 +146,9 @@ impl GeomTransform {
         }
         Ok(Some(sample))
     }
+}
 
+impl GeomTransform {
     fn image(&self, image: &Image, magnitude: f64, pixels: &Pixels) -> Result<Image, Fault> {
         let fill = self.fill(image);
         let [width, height] = image.size();
@@ -265,20 +273,9 @@ fn by_taps(
         fill: vec![fill],
     };
     let pixels = Pixels::cpu().exact(true);
-    match &*pixels.read(&pixels.run(&image, &op)?)? {
+    match &*pixels.read_now(&pixels.run(&image, &op)?)? {
         Samples::U8(bytes) => Ok(bytes[..].into()),
         Samples::F32(_) => Err(Fault::Transform("a mask became a float picture".into())),
-    }
-}
-
-impl Transform for GeomTransform {
-    fn name(&self) -> &'static str {
-        self.kind.name()
-    }
-
-    fn run(&self, sample: Sample, cx: &mut Context<'_>) -> Outcome {
-        let drawn = cx.drawn(self.name(), |random| self.draw(random))?;
-        self.apply(sample, drawn, cx.pixels)
     }
 }
 

@@ -138,7 +138,7 @@ pub fn with_params(text: &str, sample: Sample, params: Json) -> Outcome {
 
 /// The first channel, in rows.
 pub fn first_channel(sample: &Sample) -> Vec<f32> {
-    let samples = Pixels::cpu().read(&sample.image).expect("pixels");
+    let samples = Pixels::cpu().read_blocking(&sample.image).expect("pixels");
     let channels = sample.image.channels();
     match &*samples {
         Samples::U8(v) => v.iter().step_by(channels).map(|v| f32::from(*v)).collect(),

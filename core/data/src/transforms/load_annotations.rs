@@ -27,8 +27,11 @@ pub struct LoadAnnotations {
 }
 
 impl Draws for LoadAnnotations {
-    const NAME: &'static str = "LoadAnnotations";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "LoadAnnotations"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())

@@ -19,8 +19,11 @@ pub struct LoadEmptyAnnotations {
 }
 
 impl Draws for LoadEmptyAnnotations {
-    const NAME: &'static str = "LoadEmptyAnnotations";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "LoadEmptyAnnotations"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())

@@ -79,8 +79,11 @@ pub(super) fn centred(b: &Xyxy, window: &Xyxy) -> bool {
 }
 
 impl Draws for MinIoURandomCrop {
-    const NAME: &'static str = "MinIoURandomCrop";
     type Drawn = MinIoUCrop;
+
+    fn name(&self) -> &'static str {
+        "MinIoURandomCrop"
+    }
 
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<MinIoUCrop, Fault> {
         let of = Json::from(self.modes.clone());

@@ -10,7 +10,7 @@ use super::canvas::{checked, stored};
 use super::level::within;
 use super::mixing::{PadVal, fitted, img_scale, mixed, of, rescaled};
 use super::{Draws, Method, Others, Outcome, Transform};
-use crate::image::{Depth, Image, Samples};
+use crate::image::{Image, Samples};
 use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::pixels::{Border, Direction, Op, Pixels};
@@ -198,7 +198,7 @@ impl MixUp {
             other: upper,
             weight: 0.5,
         };
-        let image = bytes(pixels.run(&sample.image, &blend)?, pixels)?;
+        let image = pixels.run(&pixels.run(&sample.image, &blend)?, &Op::ToBytes)?;
         sample.set_image(image);
 
         let mut gt = other.gt;
@@ -259,7 +259,7 @@ impl MixUp {
         let float = pixels.is_exact() && self.pad_val.is_float();
         image = match float {
             true => pixels.run(&image, &Op::ToFloat)?,
-            false => bytes(image, pixels)?,
+            false => pixels.run(&image, &Op::ToBytes)?,
         };
         let fill = stored(&self.pad_val.values(), &image)?;
         let padded = Op::Window {
@@ -290,9 +290,9 @@ impl MixUp {
 /// Resized in f64, as numpy's floats are, then cut to u8. On the CPU, as GPUs have no f64: in f32 a value may come out below a whole
 /// number and would be cut to the one before.
 fn resized_as_f64(image: &Image, size: [usize; 2], pixels: &Pixels) -> Result<Image, Fault> {
-    let samples = pixels.read(image)?;
+    let samples = pixels.read_now(image)?;
     if image.size() == size {
-        return bytes(image.clone(), pixels);
+        return pixels.run(image, &Op::ToBytes);
     }
     let wide: Vec<f64> = match &*samples {
         Samples::U8(values) => values.iter().map(|v| f64::from(*v)).collect(),
@@ -302,24 +302,6 @@ fn resized_as_f64(image: &Image, size: [usize; 2], pixels: &Pixels) -> Result<Im
     let values = linear_f64(view, size[0], size[1]);
     let values = values.into_iter().map(|v| v as u8).collect();
     Ok(Image::new(size, image.channels(), Samples::U8(values)))
-}
-
-/// `astype(np.uint8)`: cut, not rounded. An image of u8 stays as it is.
-fn bytes(image: Image, pixels: &Pixels) -> Result<Image, Fault> {
-    if image.depth() == Depth::U8 {
-        return Ok(image);
-    }
-    match &*pixels.read(&image)? {
-        Samples::U8(_) => Ok(image),
-        Samples::F32(values) => {
-            let values = values.iter().map(|v| *v as u8).collect();
-            Ok(Image::new(
-                image.size(),
-                image.channels(),
-                Samples::U8(values),
-            ))
-        }
-    }
 }
 
 /// Masks of the second picture, resized already, on the first one's canvas.
@@ -349,19 +331,22 @@ fn moved(
 }
 
 impl Draws for MixUp {
-    const NAME: &'static str = "MixUp";
     type Drawn = MixUpDrawn;
+
+    fn name(&self) -> &'static str {
+        "MixUp"
+    }
 
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<MixUpDrawn, Fault> {
         match &sample.mix[..] {
             [other] => self.draw_mix(sample, other, random),
             // fails with the fix
-            _ => mixed(&mut sample.clone(), Self::NAME, 1).map(|_| MixUpDrawn::none()),
+            _ => mixed(&mut sample.clone(), Draws::name(self), 1).map(|_| MixUpDrawn::none()),
         }
     }
 
     fn apply(&self, mut sample: Sample, drawn: &MixUpDrawn, pixels: &Pixels) -> Outcome {
-        let mut others = mixed(&mut sample, Self::NAME, 1)?;
+        let mut others = mixed(&mut sample, Draws::name(self), 1)?;
         match others.pop() {
             Some(other) if drawn.apply => self.mix(sample, other, drawn, pixels, false),
             _ => Ok(Some(sample)),
@@ -370,7 +355,7 @@ impl Draws for MixUp {
 
     fn indexes(
         &self,
-        others: &mut Others<'_>,
+        others: &mut dyn Others,
         random: &mut dyn Random,
     ) -> Option<Result<Vec<usize>, Fault>> {
         let index = self.draw_other(|| {
@@ -421,7 +406,7 @@ mod tests {
         let mix_up = mix_up("img_scale=(4, 2), pad_val=9.0");
         let sample = mix_up.apply(two([2, 2]), &drawn(1.0, true, [0, 0]), &pixels);
         let sample = sample.unwrap().unwrap();
-        let Samples::U8(samples) = &*pixels.read(&sample.image).unwrap() else {
+        let Samples::U8(samples) = &*pixels.read_blocking(&sample.image).unwrap() else {
             panic!("MixUp gives u8");
         };
         // (1 + 9) / 2 and (1 + 2) / 2, truncated

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::canvas::checked;
-use crate::datasets::SampleError;
 use crate::picture::Fault;
+use crate::sample::SampleError;
 use crate::sample::{DataInfo, Sample};
 use smalti_config::{Diagnostics, Node, Value, error_at};
 

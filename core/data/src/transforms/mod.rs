@@ -15,7 +15,7 @@ mod copy_paste;
 mod cut_out;
 mod expand;
 mod filter_annotations;
-pub(crate) mod fix_scale_resize;
+mod fix_scale_resize;
 mod fix_shape_resize;
 mod geom_transform;
 #[cfg(test)]
@@ -30,7 +30,7 @@ mod mixing;
 mod mosaic;
 mod not_yet;
 mod pack_det_inputs;
-pub(crate) mod pad;
+mod pad;
 mod photo_metric_distortion;
 mod rand_augment;
 mod random_affine;
@@ -44,8 +44,8 @@ mod random_flip;
 mod random_order;
 mod random_resize;
 mod random_shift;
-pub(crate) mod resize;
-pub(crate) mod resize_shortest_edge;
+mod resize;
+mod resize_shortest_edge;
 mod resize_type;
 #[cfg(test)]
 mod strangers;
@@ -54,15 +54,11 @@ mod test_time_aug;
 mod trial;
 mod yolox_hsv;
 
-use std::collections::VecDeque;
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
-use super::datasets::Others;
-use super::image::Image;
 use super::in_order::Order;
 use super::lookup::Lookup;
 use super::picture::Fault;
@@ -76,7 +72,11 @@ use not_yet::NOT_YET;
 
 pub use load::LoadImageFromFile;
 pub use pad::{Fill, Pad, PaddingMode};
-pub use resize::{Method, Resize};
+pub use resize::Resize;
+
+pub use super::context::{Context, Saved, Watch};
+pub use super::files::Files;
+pub use super::pixels::Method;
 
 /// What a transform makes of a sample: `None` where MMDetection returns None (the data set then takes another index).
 pub type Outcome = Result<Option<Sample>, Fault>;
@@ -92,7 +92,7 @@ pub trait Transform: Send + Sync + fmt::Debug {
     /// `get_indexes`: which of the `others` it mixes in, for `MultiImageMixDataset`. `None`: it mixes none.
     fn mix_indexes(
         &self,
-        others: &mut Others<'_>,
+        others: &mut dyn Others,
         cx: &mut Context<'_>,
     ) -> Option<Result<Vec<usize>, Fault>> {
         let _ = (others, cx);
@@ -115,12 +115,28 @@ pub trait Transform: Send + Sync + fmt::Debug {
     }
 }
 
+/// The pictures from which Mosaic, MixUp and CopyPaste choose.
+pub trait Others {
+    /// Their number.
+    fn len(&self) -> usize;
+
+    /// There are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the picture at `index` has objects after its own pipeline: it is loaded, with whatever draws that takes, as
+    /// MixUp does. `true` where it cannot be loaded: who then takes it gets the error.
+    fn has_objects(&mut self, index: usize, random: &mut dyn Random) -> bool;
+}
+
 /// A transform whose draws are made first. Every one that is no wrapper.
 pub trait Draws: Send + Sync + fmt::Debug {
-    /// Its `type`.
-    const NAME: &'static str;
     /// What was drawn; `()` where nothing is.
     type Drawn: Serialize + DeserializeOwned + fmt::Debug;
+
+    /// Its `type`.
+    fn name(&self) -> &'static str;
 
     /// Makes the draws for this sample: the same functions with the same arguments in the same order as MMDetection.
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<Self::Drawn, Fault>;
@@ -131,7 +147,7 @@ pub trait Draws: Send + Sync + fmt::Debug {
     /// See [`Transform::mix_indexes`].
     fn indexes(
         &self,
-        others: &mut Others<'_>,
+        others: &mut dyn Others,
         random: &mut dyn Random,
     ) -> Option<Result<Vec<usize>, Fault>> {
         let _ = (others, random);
@@ -146,23 +162,23 @@ pub trait Draws: Send + Sync + fmt::Debug {
 
 impl<T: Draws> Transform for T {
     fn name(&self) -> &'static str {
-        T::NAME
+        Draws::name(self)
     }
 
     fn run(&self, sample: Sample, cx: &mut Context<'_>) -> Outcome {
-        let drawn = cx.drawn(T::NAME, |random| self.draw(&sample, random))?;
+        let drawn = cx.drawn(Draws::name(self), |random| self.draw(&sample, random))?;
         self.apply(sample, &drawn, cx.pixels)
     }
 
     fn mix_indexes(
         &self,
-        others: &mut Others<'_>,
+        others: &mut dyn Others,
         cx: &mut Context<'_>,
     ) -> Option<Result<Vec<usize>, Fault>> {
         if !self.mixes() {
             return None;
         }
-        let name = format!("{}.indexes", T::NAME);
+        let name = format!("{}.indexes", Draws::name(self));
         Some(cx.drawn(&name, |random| {
             self.indexes(others, random).unwrap_or(Ok(Vec::new()))
         }))
@@ -173,122 +189,7 @@ impl<T: Draws> Transform for T {
     }
 }
 
-/// Draws of one transform, as saved: `{"type": "RandomFlip", "params": {...}}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Saved {
-    /// The transform; `Mosaic.indexes` for the choice of other pictures.
-    #[serde(rename = "type")]
-    pub name: String,
-    /// Its `Drawn`.
-    pub params: Json,
-}
-
-/// Where files are: pictures for `LoadImageFromFile`, annotations for data sets.
-pub trait Files: Send + Sync {
-    /// The bytes of a file.
-    ///
-    /// # Errors
-    /// The reason, without the name.
-    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
-
-    /// A file to be read from its start, which need not fit into memory.
-    ///
-    /// # Errors
-    /// The reason, without the name.
-    fn open(&self, path: &str) -> Result<Box<dyn std::io::Read + '_>, String> {
-        Ok(Box::new(std::io::Cursor::new(self.read(path)?)))
-    }
-
-    /// The picture of a file that was decoded before ([`Self::keep`]), where they are kept.
-    fn decoded(&self, path: &str) -> Option<Image> {
-        let _ = path;
-        None
-    }
-
-    /// Told of a picture that was decoded.
-    fn keep(&self, path: &str, image: &Image) {
-        let _ = (path, image);
-    }
-}
-
-/// Who is told of samples on their way: the transform's name, the number of draws made so far, the sample.
-pub type Watch<'a> = &'a mut dyn FnMut(&str, usize, &Sample);
-
-/// What runs beside a sample.
-pub struct Context<'a> {
-    /// Where draws come from.
-    pub random: &'a mut dyn Random,
-    /// Who does the pixels.
-    pub pixels: &'a Pixels,
-    /// Where files are.
-    pub files: &'a dyn Files,
-    /// Draws to use in place of new ones, in order.
-    pub replay: Option<VecDeque<Saved>>,
-    /// Draws made or replayed so far, if they are wanted.
-    pub saved: Option<Vec<Saved>>,
-    /// Told of every sample after every transform, with the transform's name and the number of draws in `saved` so far.
-    pub watch: Option<Watch<'a>>,
-    /// Number of this sample in the order of an epoch: the cached transforms keep that order.
-    pub position: u64,
-}
-
-impl<'a> Context<'a> {
-    /// Nothing replayed, saved or watched.
-    pub fn new(random: &'a mut dyn Random, pixels: &'a Pixels, files: &'a dyn Files) -> Self {
-        Self {
-            random,
-            pixels,
-            files,
-            replay: None,
-            saved: None,
-            watch: None,
-            position: 0,
-        }
-    }
-
-    /// Draws, or takes what is replayed; saves it if wanted.
-    ///
-    /// # Errors
-    /// A draw that fails, a replay of another transform, or with values that are none of its draws.
-    pub fn drawn<P: Serialize + DeserializeOwned>(
-        &mut self,
-        name: &str,
-        draw: impl FnOnce(&mut dyn Random) -> Result<P, Fault>,
-    ) -> Result<P, Fault> {
-        let drawn = match &mut self.replay {
-            None => draw(self.random).map_err(|problem| match problem {
-                Fault::Transform(text) if text.starts_with("np.") => {
-                    Fault::Transform(format!("`{name}` cannot draw: {text}"))
-                }
-                other => other,
-            })?,
-            Some(queue) => {
-                let fail = |what: String| {
-                    Fault::Transform(format!("the replayed draws do not fit: {what}"))
-                };
-                let saved = queue
-                    .pop_front()
-                    .ok_or_else(|| fail(format!("none is left for `{name}`")))?;
-                if saved.name != name {
-                    return Err(fail(format!(
-                        "`{name}` is next, found draws of `{}`",
-                        saved.name
-                    )));
-                }
-                serde_json::from_value(saved.params).map_err(|e| fail(format!("`{name}`: {e}")))?
-            }
-        };
-        if let Some(list) = &mut self.saved {
-            let params =
-                serde_json::to_value(&drawn).map_err(|e| Fault::Transform(e.to_string()))?;
-            list.push(Saved {
-                name: name.to_owned(),
-                params,
-            });
-        }
-        Ok(drawn)
-    }
-
+impl Context<'_> {
     /// Runs transforms one after another, as mmengine's Compose.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use super::mixing::{PadVal, fitted, img_scale, mixed, of, probability, rescaled}
 use super::{Draws, Others, Outcome, Transform};
 use crate::lookup::Lookup;
 use crate::picture::Fault;
-use crate::pixels::{Part, Pixels};
+use crate::pixels::{Canvas, Part, Pixels};
 use crate::random::Random;
 use crate::sample::Sample;
 use crate::structures::{GroundTruth, Reason, boxes};
@@ -160,15 +160,24 @@ impl Mosaic {
             boxes::clip(&mut sample.gt.boxes, canvas);
         }
         let fill = stored(&self.pad_val.values(), &sample.image)?;
-        sample.set_image(pixels.canvas(canvas, channels, depth, &fill, &parts)?);
+        sample.set_image(pixels.canvas(&Canvas {
+            size: canvas,
+            channels,
+            depth,
+            fill: &fill,
+            parts: &parts,
+        })?);
         sample.mix.clear();
         Ok(Some(sample))
     }
 }
 
 impl Draws for Mosaic {
-    const NAME: &'static str = "Mosaic";
     type Drawn = MosaicDrawn;
+
+    fn name(&self) -> &'static str {
+        "Mosaic"
+    }
 
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<MosaicDrawn, Fault> {
         let _ = sample;
@@ -185,13 +194,13 @@ impl Draws for Mosaic {
         if !drawn.apply {
             return Ok(Some(sample));
         }
-        let others = mixed(&mut sample, Self::NAME, 3)?;
+        let others = mixed(&mut sample, Draws::name(self), 3)?;
         self.combine(sample, others, drawn.center, pixels)
     }
 
     fn indexes(
         &self,
-        others: &mut Others<'_>,
+        others: &mut dyn Others,
         random: &mut dyn Random,
     ) -> Option<Result<Vec<usize>, Fault>> {
         let count = others.len() as i64;
@@ -306,7 +315,7 @@ mod tests {
         let sample = mosaic([4, 3]).apply(four(), &drawn, &pixels);
         let sample = sample.unwrap().unwrap();
         assert_eq!(sample.img_shape, [6, 8]);
-        let Samples::U8(samples) = &*pixels.read(&sample.image).unwrap() else {
+        let Samples::U8(samples) = &*pixels.read_blocking(&sample.image).unwrap() else {
             panic!("u8 pictures give a u8 mosaic");
         };
         let blue: Vec<u8> = samples.chunks(3).map(|p| p[0]).collect();

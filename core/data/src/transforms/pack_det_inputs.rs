@@ -30,8 +30,11 @@ pub struct PackDetInputs {
 }
 
 impl Draws for PackDetInputs {
-    const NAME: &'static str = "PackDetInputs";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "PackDetInputs"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())
@@ -78,6 +81,9 @@ mod tests {
         );
         assert_eq!(packed.gt.masks.unwrap().areas(), [4.0]);
         let meta = json!({"scale_factor": [0.5, 2.0], "flip_direction": null, "img_shape": [2, 3]});
-        assert_eq!(json!(packed.meta), meta, "what is not there is left out");
+        assert_eq!(json!(packed.asked), meta, "what is not there is left out");
+        let meta = packed.meta;
+        assert_eq!((meta.scale_factor, meta.flip()), ([0.5, 2.0], false));
+        assert_eq!((meta.img_shape, meta.pad_shape), ([2, 3], [2, 3]));
     }
 }

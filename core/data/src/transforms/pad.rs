@@ -28,29 +28,6 @@ pub enum PaddingMode {
     Symmetric,
 }
 
-impl PaddingMode {
-    /// The position that stands for position `at` of an axis of `length` pixels.
-    fn source(self, at: usize, length: usize) -> usize {
-        if at < length {
-            return at;
-        }
-        let period = match self {
-            PaddingMode::Constant | PaddingMode::Edge => return length - 1,
-            PaddingMode::Reflect => 2 * length - 2,
-            PaddingMode::Symmetric => 2 * length,
-        };
-        if period == 0 {
-            return 0;
-        }
-        let at = at % period;
-        match self {
-            _ if at < length => at,
-            PaddingMode::Reflect => period - at,
-            _ => period - 1 - at,
-        }
-    }
-}
-
 /// `pad_val`'s `img`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged, expecting = "expected a number, or one per channel")]
@@ -174,35 +151,14 @@ impl Pad {
         }
         [size[0].max(width), size[1].max(height)]
     }
-
-    /// The padded samples of a picture of `width` x `height` pixels; `fill` has one per channel.
-    pub(crate) fn apply<T: Copy>(
-        &self,
-        pixels: &[T],
-        [width, height]: [usize; 2],
-        padded: [usize; 2],
-        fill: &[T],
-    ) -> Vec<T> {
-        let channels = fill.len();
-        let mut out = Vec::with_capacity(padded[0] * padded[1] * channels);
-        for y in 0..padded[1] {
-            for x in 0..padded[0] {
-                if self.mode == PaddingMode::Constant && (x >= width || y >= height) {
-                    out.extend_from_slice(fill);
-                } else {
-                    let (sx, sy) = (self.mode.source(x, width), self.mode.source(y, height));
-                    let at = (sy * width + sx) * channels;
-                    out.extend_from_slice(&pixels[at..at + channels]);
-                }
-            }
-        }
-        out
-    }
 }
 
 impl Draws for Pad {
-    const NAME: &'static str = "Pad";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "Pad"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())
@@ -254,7 +210,7 @@ struct Config {
     padding_mode: Option<PaddingMode>,
 }
 
-pub(crate) fn read(node: &Node) -> Result<Pad, Diagnostics> {
+pub(super) fn read(node: &Node) -> Result<Pad, Diagnostics> {
     let config: Config = node.read()?;
     let to_square = config.pad_to_square.unwrap_or(false);
     if to_square && config.size.is_some() {
@@ -321,22 +277,31 @@ mod tests {
             (PaddingMode::Symmetric, [1, 2, 3, 3, 2, 1, 1, 2]),
         ] {
             let mut pad = pad(None, Some(8), false);
-            pad.mode = mode;
-            assert_eq!(
-                pad.apply(&[1, 2, 3], [3, 1], [8, 1], &[9]),
-                expected,
-                "{mode:?}"
-            );
+            (pad.mode, pad.fill) = (mode, Fill::All(9));
             // rows are padded alike
-            assert_eq!(
-                pad.apply(&[1, 2, 3], [1, 3], [1, 8], &[9]),
-                expected,
-                "{mode:?}"
-            );
+            for row in [true, false] {
+                let size = if row { [3, 1] } else { [1, 3] };
+                assert_eq!(padded(&pad, size, &[1, 2, 3], row), expected, "{mode:?}");
+            }
         }
         let mut one = pad(None, Some(3), false);
         one.mode = PaddingMode::Reflect;
-        assert_eq!(one.apply(&[7], [1, 1], [3, 1], &[0]), [7, 7, 7]);
+        assert_eq!(padded(&one, [1, 1], &[7], true), [7, 7, 7]);
+    }
+
+    /// The grey samples of the first row, or of the first column.
+    fn padded(pad: &Pad, size: [usize; 2], samples: &[u8], row: bool) -> Vec<u8> {
+        use crate::image::{Image, Samples};
+        let pixels = Pixels::cpu().exact(true);
+        let mut sample = Sample::new(Default::default());
+        sample.set_image(Image::new(size, 1, Samples::U8(samples.to_vec())));
+        let out = pad.pad(sample, &pixels).unwrap().unwrap();
+        let width = out.image.width();
+        match &*pixels.read_blocking(&out.image).unwrap() {
+            Samples::U8(v) if row => v[..width].to_vec(),
+            Samples::U8(v) => v.iter().step_by(width).copied().collect(),
+            Samples::F32(_) => panic!("u8 stays u8"),
+        }
     }
 
     #[test]

@@ -21,8 +21,11 @@ pub struct PhotoMetricDistortion {
 }
 
 impl Draws for PhotoMetricDistortion {
-    const NAME: &'static str = "PhotoMetricDistortion";
     type Drawn = Photometric;
+
+    fn name(&self) -> &'static str {
+        "PhotoMetricDistortion"
+    }
 
     fn draw(&self, _: &Sample, random: &mut dyn Random) -> Result<Photometric, Fault> {
         let mut flags = [false; 6];

@@ -105,8 +105,11 @@ impl RandomAffine {
 }
 
 impl Draws for RandomAffine {
-    const NAME: &'static str = "RandomAffine";
     type Drawn = RandomAffineDrawn;
+
+    fn name(&self) -> &'static str {
+        "RandomAffine"
+    }
 
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<RandomAffineDrawn, Fault> {
         let _ = sample;

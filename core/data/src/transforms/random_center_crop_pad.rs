@@ -213,7 +213,9 @@ impl RandomCenterCropPad {
 }
 
 impl Draws for RandomCenterCropPad {
-    const NAME: &'static str = "RandomCenterCropPad";
+    fn name(&self) -> &'static str {
+        "RandomCenterCropPad"
+    }
     /// `None` in test mode.
     type Drawn = Option<Centred>;
 

@@ -27,8 +27,11 @@ pub struct Chosen {
 }
 
 impl Draws for RandomChoiceResize {
-    const NAME: &'static str = "RandomChoiceResize";
     type Drawn = Chosen;
+
+    fn name(&self) -> &'static str {
+        "RandomChoiceResize"
+    }
 
     fn draw(&self, _: &Sample, random: &mut dyn Random) -> Result<Chosen, Fault> {
         let scale_idx = random.randint_below(self.scales.len() as i64)? as usize;

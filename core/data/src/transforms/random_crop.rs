@@ -45,8 +45,11 @@ pub struct Window {
 }
 
 impl Draws for RandomCrop {
-    const NAME: &'static str = "RandomCrop";
     type Drawn = Window;
+
+    fn name(&self) -> &'static str {
+        "RandomCrop"
+    }
 
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<Window, Fault> {
         let [w, h] = sample.image.size().map(|v| v as i64);

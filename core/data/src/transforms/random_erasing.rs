@@ -47,8 +47,11 @@ impl RandomErasing {
 }
 
 impl Draws for RandomErasing {
-    const NAME: &'static str = "RandomErasing";
     type Drawn = Rects;
+
+    fn name(&self) -> &'static str {
+        "RandomErasing"
+    }
 
     fn draw(&self, sample: &Sample, random: &mut dyn Random) -> Result<Rects, Fault> {
         let [h, w] = sample.img_shape;

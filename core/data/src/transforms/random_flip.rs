@@ -28,8 +28,11 @@ pub struct Flip {
 }
 
 impl Draws for RandomFlip {
-    const NAME: &'static str = "RandomFlip";
     type Drawn = Flip;
+
+    fn name(&self) -> &'static str {
+        "RandomFlip"
+    }
 
     fn draw(&self, _: &Sample, random: &mut dyn Random) -> Result<Flip, Fault> {
         let mut candidates: Vec<Json> = self.directions.iter().map(|d| json!(d)).collect();

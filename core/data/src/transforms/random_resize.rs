@@ -35,8 +35,11 @@ pub struct Scale {
 }
 
 impl Draws for RandomResize {
-    const NAME: &'static str = "RandomResize";
     type Drawn = Scale;
+
+    fn name(&self) -> &'static str {
+        "RandomResize"
+    }
 
     fn draw(&self, _: &Sample, random: &mut dyn Random) -> Result<Scale, Fault> {
         let scale = match self.scales {

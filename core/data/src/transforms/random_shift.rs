@@ -30,8 +30,11 @@ pub struct Shift {
 }
 
 impl Draws for RandomShift {
-    const NAME: &'static str = "RandomShift";
     type Drawn = Shift;
+
+    fn name(&self) -> &'static str {
+        "RandomShift"
+    }
 
     fn draw(&self, _: &Sample, random: &mut dyn Random) -> Result<Shift, Fault> {
         if random.uniform(0.0, 1.0)? >= self.prob {

@@ -9,20 +9,11 @@ use smalti_shaders::reference::resize::Interpolation;
 use super::canvas::checked;
 use super::{Draws, Outcome};
 use crate::picture::Fault;
-use crate::pixels::{Op, Pixels};
+use crate::pixels::{Method, Op, Pixels};
 use crate::random::Random;
 use crate::sample::Sample;
 use crate::structures::boxes;
 use smalti_config::{Diagnostics, Node, Value, error_at};
-
-/// Whose arithmetic, and which kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// OpenCV.
-    Cv2(Interpolation),
-    /// Pillow, which widens the kernel when shrinking. Needs u8.
-    Pillow(Filter),
-}
 
 /// The size that a picture gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,7 +89,14 @@ impl Resize {
     /// Picture, boxes and masks.
     pub(super) fn resize(&self, mut sample: Sample, pixels: &Pixels) -> Outcome {
         let old = sample.image.size();
-        let size = checked(self.size(old[0], old[1]))?;
+        let size = self.size(old[0], old[1]);
+        if size.contains(&0) {
+            return Err(Fault::Transform(format!(
+                "{}x{} pixels would be resized to {}x{}",
+                old[0], old[1], size[0], size[1]
+            )));
+        }
+        let size = checked(size)?;
         sample.more.insert("scale", json!(self.scale(old)));
         let factor = [0, 1].map(|i| size[i] as f64 / old[i] as f64);
         sample.keep_ratio = Some(self.keep_ratio);
@@ -143,8 +141,11 @@ pub(super) fn resize(
 }
 
 impl Draws for Resize {
-    const NAME: &'static str = "Resize";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "Resize"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())
@@ -223,7 +224,7 @@ struct Config {
     interpolation: Option<String>,
 }
 
-pub(crate) fn read(node: &Node) -> Result<Resize, Diagnostics> {
+pub(super) fn read(node: &Node) -> Result<Resize, Diagnostics> {
     plain(node, 0.5)
 }
 

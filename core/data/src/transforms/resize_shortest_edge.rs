@@ -16,8 +16,11 @@ use smalti_config::{Diagnostics, Node, Value, error_at};
 pub struct ResizeShortestEdge(pub(crate) Resize);
 
 impl Draws for ResizeShortestEdge {
-    const NAME: &'static str = "ResizeShortestEdge";
     type Drawn = ();
+
+    fn name(&self) -> &'static str {
+        "ResizeShortestEdge"
+    }
 
     fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
         Ok(())
@@ -39,7 +42,7 @@ struct Config {
     interpolation: Option<String>,
 }
 
-pub(crate) fn read(node: &Node) -> Result<ResizeShortestEdge, Diagnostics> {
+pub(super) fn read(node: &Node) -> Result<ResizeShortestEdge, Diagnostics> {
     let config: Config = node.read()?;
     let given = Given {
         keep_ratio: config.keep_ratio,

@@ -99,6 +99,9 @@ pub fn unloaded(path: &str, objects: Vec<(Xyxy, Segmentation)>) -> Sample {
 
 /// The samples of a picture.
 pub fn pixels(sample: &Sample) -> Samples {
-    let samples = Pixels::cpu().exact(true).read(&sample.image).unwrap();
+    let samples = Pixels::cpu()
+        .exact(true)
+        .read_blocking(&sample.image)
+        .unwrap();
     (*samples).clone()
 }

@@ -26,8 +26,11 @@ pub struct HsvGains {
 }
 
 impl Draws for YoloxHsvRandomAug {
-    const NAME: &'static str = "YOLOXHSVRandomAug";
     type Drawn = HsvGains;
+
+    fn name(&self) -> &'static str {
+        "YOLOXHSVRandomAug"
+    }
 
     fn draw(&self, _: &Sample, random: &mut dyn Random) -> Result<HsvGains, Fault> {
         let shares = random.uniform_n(-1.0, 1.0, 3)?;

@@ -9,7 +9,7 @@ use super::{Augment, Held, MOST_BYTES, fits, pixel, too_large, words};
 use crate::data::image::{Depth, Image};
 use crate::data::picture::Fault;
 use crate::data::pixels::checks::{self, fault};
-use crate::data::pixels::{Border, Direction, Engine, Gather, Paint, Part};
+use crate::data::pixels::{Border, Canvas, Direction, Engine, Gather, Paint};
 use crate::data::transforms::Method;
 use crate::ops::launch::Buffer;
 
@@ -241,15 +241,15 @@ impl Augment {
     }
 
     /// A canvas of one fill with parts on it.
-    pub(super) fn laid(
-        &self,
-        size: [usize; 2],
-        channels: usize,
-        depth: Depth,
-        fill: &[f64],
-        parts: &[Part],
-    ) -> Result<Image, Fault> {
-        checks::canvas(size, channels, parts)?;
+    pub(super) fn laid(&self, canvas: &Canvas<'_>) -> Result<Image, Fault> {
+        checks::canvas(canvas)?;
+        let Canvas {
+            size,
+            channels,
+            depth,
+            fill,
+            parts,
+        } = *canvas;
         let words = match depth {
             Depth::U8 => 1,
             Depth::F32 => channels,

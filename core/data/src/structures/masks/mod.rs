@@ -18,8 +18,7 @@ pub use fill::polygon_to_bitmap;
 pub(crate) use rle::covered;
 pub use rle::{RleCounts, rle_to_bitmap};
 
-/// In which direction something is mirrored.
-pub use crate::pixels::Direction;
+pub use super::Direction;
 
 /// One object's polygons: each a list of x, y, x, y, ... in pixels.
 pub type Polygon = Vec<Vec<f64>>;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use super::picture::Fault;
+use crate::picture::Fault;
 
 /// The three variables, in the order of [`SizeLimits`]' fields.
 const VARIABLES: [&str; 3] = [

@@ -2,7 +2,7 @@
 //!
 //! A sample depends on the seed, the epoch and its position only: never on the number of workers or their speed. Its random numbers
 //! are its own ([`Generator`]), transforms that remember earlier samples see them in order
-//! ([`InOrder`](super::in_order::InOrder)), and the order and the batches are its [`Sampling`]'s. So an epoch can be begun in the middle
+//! ([`InOrder`](crate::in_order::InOrder)), and the order and the batches are its [`Sampling`]'s. So an epoch can be begun in the middle
 //! ([`Loader::epoch_from`]) and goes on as if it had not been left. A sample that fails ends the epoch or is left out and counted, as
 //! [`OnError`] says; a worker's panic is such a failure.
 //!
@@ -14,14 +14,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 
-use super::datasets::{Dataset, SampleError, caught};
-use super::in_order::Order;
-use super::picture::Fault;
-use super::pixels::Pixels;
-use super::random::{Counter, Numpy, Random};
-use super::sample::Sample;
-use super::samplers::{DefaultSampler, Sampling};
-use super::transforms::{Context, Files, Transform};
+use crate::datasets::{Dataset, SampleError, caught};
+use crate::in_order::Order;
+use crate::picture::Fault;
+use crate::pixels::Pixels;
+use crate::random::{Counter, Numpy, Random};
+use crate::sample::Sample;
+use crate::samplers::{DefaultSampler, Sampling};
+use crate::transforms::{Context, Files, Transform};
 
 /// Where a sample's random numbers come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -293,7 +293,7 @@ impl Shared {
             return Ok(sample);
         }
         // here, beside the others, not where it is used
-        let image = source.pixels.done(&sample.image);
+        let image = source.pixels.ready(&sample.image);
         sample.image = image.map_err(|problem| SampleError::new(&sample.info, problem))?;
         Ok(sample)
     }
@@ -487,12 +487,12 @@ fn orders(dataset: &dyn Dataset) -> Vec<&dyn Order> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::datasets::MetaInfo;
-    use super::super::datasets::flat::{Flat, NoFiles, steps};
-    use super::super::sample::DataInfo;
-    use super::super::samplers::{InTurn, InfiniteSampler};
-    use super::super::transforms::Outcome;
     use super::*;
+    use crate::datasets::MetaInfo;
+    use crate::datasets::flat::{Flat, NoFiles, steps};
+    use crate::sample::DataInfo;
+    use crate::samplers::{InTurn, InfiniteSampler};
+    use crate::transforms::Outcome;
 
     /// Takes another picture where the pipeline drops one, as MMDetection's data sets do.
     #[derive(Debug)]

@@ -1,17 +1,17 @@
-//! The size of a picture from the first bytes of its file, as [`decode`](super::decode::decode) would give it: turned as EXIF says.
+//! The size of a picture from the first bytes of its file, as [`decode`](crate::decode::decode) would give it: turned as EXIF says.
 
 use std::io::Cursor;
 
 use image::metadata::Orientation;
 use image::{ImageDecoder, ImageFormat, ImageReader};
 
-use super::decode::{Backend, DecodeOptions};
+use crate::decode::{Backend, DecodeOptions};
 
 /// Bytes that nearly always hold the size.
-pub(super) const HEAD: usize = 1 << 17;
+pub(crate) const HEAD: usize = 1 << 17;
 
 /// Width and height, px. `None` if these bytes do not say it, or are no picture.
-pub(super) fn size_of(bytes: &[u8], options: &DecodeOptions) -> Option<[u32; 2]> {
+pub(crate) fn size_of(bytes: &[u8], options: &DecodeOptions) -> Option<[u32; 2]> {
     let turns = options.color_type.turns();
     let (size, orientation, turns) = if bytes.starts_with(&[0xff, 0xd8]) {
         let (size, orientation) = jpeg(bytes)?;

@@ -5,13 +5,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::coco::ImageId;
-use super::pixels::Direction;
-use super::random::Draw;
-use super::sample::Sample;
-use super::trace::{Step, Trace, why};
-use super::transforms::Saved;
+use crate::coco::ImageId;
+use crate::pixels::Direction;
+use crate::random::Draw;
+use crate::sample::Sample;
 use crate::structures::{Dropped, Origin, Reason, Xyxy};
+use crate::trace::{Step, Trace, why};
+use crate::transforms::Saved;
 
 /// The form's version.
 pub const VERSION: u64 = 1;

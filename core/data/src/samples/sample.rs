@@ -1,12 +1,13 @@
 //! [`Sample`]: what MMDetection calls `results`, on its way through a training pipeline.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use super::coco::ImageId;
-use super::image::Image;
-use super::pixels::Direction;
-use crate::structures::{Bitmap, GroundTruth, Masks, Polygon, Xyxy};
+use crate::coco::ImageId;
+use crate::image::Image;
+use crate::picture::Fault;
+use crate::structures::{Bitmap, Direction, GroundTruth, Masks, Polygon, Xyxy};
 
 /// What a data set knows of a picture (`get_data_info`).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -134,3 +135,39 @@ impl Sample {
 
 /// For a mask of one object.
 pub type Mask = Bitmap;
+
+/// A sample that could not be made: which picture, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleError {
+    /// The picture's file.
+    pub path: String,
+    /// Its id, where the annotation file has one.
+    pub id: Option<ImageId>,
+    /// Why.
+    pub problem: Fault,
+}
+
+impl SampleError {
+    /// Of the picture that `info` tells of, unless the problem is another picture's.
+    pub fn new(info: &DataInfo, problem: Fault) -> Self {
+        match problem {
+            Fault::Other(error) => *error,
+            problem => Self {
+                path: info.img_path.clone(),
+                id: info.img_id.clone(),
+                problem,
+            },
+        }
+    }
+}
+
+impl fmt::Display for SampleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(id) => write!(f, "{} (id {id}): {}", self.path, self.problem),
+            None => write!(f, "{}: {}", self.path, self.problem),
+        }
+    }
+}
+
+impl std::error::Error for SampleError {}

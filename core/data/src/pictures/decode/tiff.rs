@@ -511,7 +511,7 @@ mod tests {
     use std::io::Read;
 
     fn files() -> Vec<serde_json::Value> {
-        let packed: &[u8] = include_bytes!("../../../../tests/data/tiffs.json.gz");
+        let packed: &[u8] = include_bytes!("../../../../../tests/data/tiffs.json.gz");
         let mut text = String::new();
         let mut unpacked = flate2::read::GzDecoder::new(packed);
         unpacked.read_to_string(&mut text).unwrap();

@@ -23,7 +23,7 @@ pub use multi_source::MultiSourceSampler;
 pub use permutations::Permutations;
 pub use sampling::{InTurn, Sampling};
 
-use super::datasets::Dataset;
+use crate::datasets::Dataset;
 use smalti_config::registry::{Family, Registry, Row};
 use smalti_config::{Diagnostics, Node};
 

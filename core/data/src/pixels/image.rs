@@ -4,8 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::picture::Picture;
-use super::pixels::Gather;
+use super::{Gather, Noted};
+use crate::picture::Picture;
 
 /// What a sample of a pixel is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ impl Samples {
     }
 }
 
-/// A picture, cheap to clone. Only [`super::pixels::Pixels`] and its engines look inside.
+/// A picture, cheap to clone. Only [`super::Pixels`] and its engines look inside.
 #[derive(Clone)]
 pub struct Image {
     width: usize,
@@ -68,6 +68,8 @@ pub enum Store {
     Device(Arc<dyn Any + Send + Sync>),
     /// Geometric steps that were composed and not done yet.
     Lazy(Arc<Gather>),
+    /// Steps that the pass which makes a batch will do.
+    Noted(Arc<Noted>),
 }
 
 impl Image {
@@ -164,6 +166,7 @@ impl fmt::Debug for Image {
             Store::Cpu(_) => "memory",
             Store::Device(_) => "device",
             Store::Lazy(_) => "to be gathered",
+            Store::Noted(_) => "noted for a batch",
         };
         write!(
             f,

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::datasets::SampleError;
-use super::size_limits::SizeLimits;
+use crate::sample::SampleError;
+use crate::size_limits::SizeLimits;
 
 /// u8 pixels in memory: rows from the top, samples interleaved, colour as **BGR** (as OpenCV and
 /// so MMDetection have it), BGRA with four channels. RGB is a conversion at the edge.

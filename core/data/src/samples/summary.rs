@@ -8,9 +8,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 
-use super::datasets::MetaInfo;
-use super::draws_file::class_name;
-use super::sample::{DataInfo, Segmentation};
+use crate::datasets::MetaInfo;
+use crate::draws_file::class_name;
+use crate::sample::{DataInfo, Segmentation};
 
 /// Upper ends of sizes, the square root of a box's area, px.
 const SIZES: [f64; 11] = [

@@ -24,8 +24,8 @@ use libjpeg_turbo_rs::{
 };
 use serde::Deserialize;
 
-use super::picture::{Fault, Picture, PictureError, swap_red_blue};
-use super::size_limits::SizeLimits;
+use crate::picture::{Fault, Picture, PictureError, swap_red_blue};
+use crate::size_limits::SizeLimits;
 use smalti_config::file_kind::looks_like;
 
 mod tiff;

@@ -1,10 +1,11 @@
-//! [`Packed`]: what a training pipeline hands to the trainer (`inputs` and `data_samples` of mmdet 3.3).
+//! [`Packed`]: what a pipeline hands to the model, for training and for tests (`inputs` and `data_samples` of mmdet 3.3).
 
 use serde_json::{Map, Value as Json, json};
 
-use super::coco::ImageId;
-use super::image::Image;
-use super::sample::Sample;
+use crate::coco::ImageId;
+use crate::image::Image;
+use crate::meta::Meta;
+use crate::sample::Sample;
 use crate::structures::GroundTruth;
 
 /// Where a sample keeps what `PackDetInputs` noted.
@@ -19,14 +20,16 @@ pub struct Packed {
     pub gt: GroundTruth,
     /// `ignored_instances`: objects that are neither to be learned nor to be held against a prediction.
     pub ignored: GroundTruth,
-    /// `metainfo`: the meta keys that the sample had.
-    pub meta: Map<String, Json>,
+    /// What heads and results need, whatever `meta_keys` says.
+    pub meta: Meta,
+    /// `metainfo` as the config asked for it: those of `meta_keys` that the sample had.
+    pub asked: Map<String, Json>,
 }
 
 impl Packed {
     /// Takes a sample apart. `None` if no `PackDetInputs` ran.
     pub fn of(mut sample: Sample) -> Option<Self> {
-        let Json::Object(meta) = sample.more.remove(MARK)? else {
+        let Json::Object(asked) = sample.more.remove(MARK)? else {
             return None;
         };
         let gt = &sample.gt;
@@ -36,14 +39,15 @@ impl Packed {
         Some(Self {
             gt: gt.select(&flagged(false)),
             ignored: gt.select(&flagged(true)),
+            meta: Meta::of(&sample),
             image: sample.image,
-            meta,
+            asked,
         })
     }
 }
 
 /// Notes the meta keys that the sample has.
-pub(super) fn mark(sample: &mut Sample, keys: &[String]) {
+pub(crate) fn mark(sample: &mut Sample, keys: &[String]) {
     let meta = keys
         .iter()
         .filter_map(|key| Some((key.clone(), value(sample, key)?)));

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value as Json;
 
-use super::datasets::{Dataset, SampleError};
-use super::picture::Fault;
-use super::pixels::Pixels;
-use super::random::{Answer, Call, Draw, Random, RandomError, Recorded, Replay};
-use super::sample::Sample;
-use super::transforms::{Context, Files, Saved};
+use crate::datasets::{Dataset, SampleError};
+use crate::picture::Fault;
+use crate::pixels::Pixels;
+use crate::random::{Answer, Call, Draw, Random, RandomError, Recorded, Replay};
+use crate::sample::Sample;
 use crate::structures::{Dropped, Reason};
+use crate::transforms::{Context, Files, Saved};
 
 /// Steps beyond this are run and not recorded.
 const MOST_STEPS: usize = 1000;
@@ -329,20 +329,22 @@ fn number(v: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::datasets::MetaInfo;
-    use super::super::image::{Image, Samples};
-    use super::super::random::Counter;
-    use super::super::sample::DataInfo;
-    use super::super::transforms::{Outcome, Transform};
     use super::*;
+    use crate::datasets::MetaInfo;
+    use crate::image::{Image, Samples};
+    use crate::random::Counter;
+    use crate::sample::DataInfo;
     use crate::structures::{GroundTruth, Origin};
+    use crate::transforms::{Outcome, Transform};
     use serde_json::json;
 
     /// Draws a number and moves the boxes by it.
     #[derive(Debug)]
     struct Move;
-    impl super::super::transforms::Draws for Move {
-        const NAME: &'static str = "Move";
+    impl crate::transforms::Draws for Move {
+        fn name(&self) -> &'static str {
+            "Move"
+        }
         type Drawn = f64;
         fn draw(&self, _: &Sample, random: &mut dyn Random) -> Result<f64, Fault> {
             Ok(random.uniform(1.0, 4.0)?)
@@ -358,8 +360,10 @@ mod tests {
     /// Drops boxes that reach over 10 px.
     #[derive(Debug)]
     struct Cut;
-    impl super::super::transforms::Draws for Cut {
-        const NAME: &'static str = "Cut";
+    impl crate::transforms::Draws for Cut {
+        fn name(&self) -> &'static str {
+            "Cut"
+        }
         type Drawn = ();
         fn draw(&self, _: &Sample, _: &mut dyn Random) -> Result<(), Fault> {
             Ok(())
