@@ -12,6 +12,7 @@
 mod cpu;
 mod gpu;
 mod kept;
+mod plan;
 
 use burn::tensor::Tensor;
 use smalti_shaders::reference::decode::DeltaCoder;

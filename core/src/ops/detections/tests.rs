@@ -1,12 +1,15 @@
 //! Tests of the choice of candidates: the kernels against their twins, and MMDetection's figures.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use smalti_shaders::reference::nms::{Decay, Method, Soft};
 use smalti_shaders::reference::random::Random;
 
 use super::*;
 use crate::data::Meta;
 use crate::device::choose_blocking;
+
+mod kept;
+mod options;
 
 /// A GPU, a software one too. Without any the test is skipped, except in CI, where one is promised.
 fn gpu() -> Option<Device> {
@@ -239,6 +242,10 @@ fn compare(maps: &[Maps], metas: &[Meta], config: &Config, what: &str) -> Vec<In
                     .map(|f| instances(f))
                     .collect();
                 assert_same(&found, &expected, what);
+                if config.activation == Activation::None && config.boxes.is_some() {
+                    // no exp: equal to the bit, and in order where scores are equal
+                    assert_eq!(found, expected, "{what}");
+                }
             }
         }
     }
@@ -292,124 +299,20 @@ fn at(x: f32) -> Xyxy {
     [x, 0.0, x + 10.0, 10.0]
 }
 
-#[test]
-fn boxes_and_scores_as_they_are_by_hand() {
-    let mut maps = Maps::row(
-        &[&[0.25, 0.5, f32::NAN, 0.75, 0.125]],
-        &[
-            at(0.0),
-            [-5.0, 2.0, 60.0, 8.0],
-            at(20.0),
-            [f32::NAN, 0.0, 9.0, 9.0],
-            [f32::NEG_INFINITY, 1.0, f32::INFINITY, 3.0],
-        ],
-    );
-    let mut config = plain(1);
-    let run = |maps: &Maps, config: &Config, what: &str| {
-        compare(std::slice::from_ref(maps), &[meta(40, 50)], config, what).remove(0)
-    };
-    let found = run(&maps, &config, "boxes");
-    assert_eq!(found.scores, [0.5, 0.25, 0.125]);
-    let clipped = [[0.0, 2.0, 50.0, 8.0], at(0.0), [0.0, 1.0, 50.0, 3.0]];
-    assert_eq!(found.boxes, clipped);
-    config.boxes = Some(false);
-    let found = run(&maps, &config, "not clipped");
-    assert_eq!(found.boxes, [[-5.0, 2.0, 60.0, 8.0], at(0.0)]);
-
-    config.score_thr = 0.25;
-    assert_eq!(run(&maps, &config, "above").scores, [0.5]);
-    config.at_least = true;
-    assert_eq!(run(&maps, &config, "at least").scores, [0.5, 0.25]);
-    // an RPN takes all; what is no number is none
-    config.score_thr = -1.0;
-    config.boxes = Some(true);
-    maps.logits[0] = 0.0;
-    let found = run(&maps, &config, "all");
-    assert_eq!(found.scores, [0.5, 0.125, 0.0]);
-}
-
-#[test]
-fn the_best_class_of_a_place_by_hand() {
-    let maps = Maps::row(
-        &[&[0.5, 0.3, 0.1], &[0.5, 0.4, 0.1], &[0.4, 0.2, 0.9]],
-        &[at(0.0), at(20.0), at(40.0)],
-    );
-    let mut config = plain(3);
-    config.labels = Labels::Best;
-    let all = |config: &Config| {
-        compare(
-            std::slice::from_ref(&maps),
-            &[meta(50, 90)],
-            config,
-            "best class",
-        )
-        .remove(0)
-    };
-    let found = all(&config);
-    assert_eq!(found.labels, [2, 0, 1]);
-    assert_eq!(found.scores, [0.9, 0.5, 0.4]);
-    config.labels = Labels::Every;
-    assert_eq!(all(&config).len(), 9);
-}
-
-#[test]
-fn a_factor_counts_after_the_choice_by_hand() {
-    let mut maps = Maps::row(
-        &[&[0.5, 0.4, 0.3, 0.2]],
-        &[at(0.0), at(20.0), at(40.0), at(60.0)],
-    );
-    maps.factor = Some(vec![0.25, 0.5, 1.0, 1.0]);
-    let mut config = plain(1);
-    let run = |config: &Config| {
-        compare(
-            std::slice::from_ref(&maps),
-            &[meta(50, 90)],
-            config,
-            "factor",
-        )
-        .remove(0)
-    };
-    // 0.2 and 0.3 pass with products of 0.125 to 0.3; 0.2 is not above the threshold
-    config.score_thr = 0.2;
-    let found = run(&config);
-    assert_eq!(found.scores, [0.3, 0.2, 0.125]);
-    assert_eq!(found.boxes, [at(40.0), at(20.0), at(0.0)]);
-    // the best two by class score alone
-    config.nms_pre = 2;
-    assert_eq!(run(&config).scores, [0.2, 0.125]);
-    // NMS goes by the products
-    config.nms.iou_threshold = 0.1;
-    maps.deltas = Maps::row(&[&[0.0; 4]], &[at(0.0), at(2.0), at(4.0), at(60.0)]).deltas;
-    config.nms_pre = 3;
-    let run = |config: &Config| {
-        compare(
-            std::slice::from_ref(&maps),
-            &[meta(50, 90)],
-            config,
-            "factor",
-        )
-        .remove(0)
-    };
-    assert_eq!(run(&config).boxes, [at(4.0)]);
-}
-
-#[test]
-fn suppression_by_level_by_hand() {
-    // twice the same two boxes of two classes, on two levels
-    let level = Maps::row(&[&[0.9, 0.0], &[0.0, 0.8]], &[at(0.0), at(1.0)]);
-    let mut config = plain(2);
-    config.nms.iou_threshold = 0.5;
-    let run = |config: &Config| {
-        let levels = [level.clone(), level.clone()];
-        compare(&levels, &[meta(50, 90)], config, "groups").remove(0)
-    };
-    assert_eq!(run(&config).labels, [0, 1]);
-    config.group = Group::Level;
-    let found = run(&config);
-    assert_eq!(found.labels, [0, 0]);
-    assert_eq!(found.scores, [0.9, 0.9]);
-    config.nms.class_agnostic = true;
-    assert_eq!(run(&config).len(), 1);
+/// Maps whose scores are no logits, in steps of 1/64 from -1 to 2, and whose boxes lie around their places.
+fn random_boxes(random: &mut Random, like: &Maps) -> Maps {
+    let mut maps = like.clone();
+    for x in &mut maps.logits {
+        *x = (random.unit() * 192.0 - 64.0).floor() / 64.0;
+    }
+    let a = maps.anchors.len();
+    for (at, v) in maps.deltas.iter_mut().enumerate() {
+        let (cell, i) = (at % (maps.h * maps.w), at / (maps.h * maps.w) % (a * 4) % 4);
+        let middle = [cell % maps.w, cell / maps.w][i % 2] * maps.stride;
+        let side = (1.0 + random.unit() * 20.0) * [-1.0, 1.0][i / 2];
+        *v = middle as f32 + side;
+    }
+    maps
 }
 
 #[test]
@@ -505,249 +408,6 @@ fn options() {
         with(&soft, "soft");
     }
     with(&|c| c.nms.method = Method::None, "none");
-}
-
-/// Maps whose scores are no logits, in steps of 1/64 from -1 to 2, and whose boxes lie around their places.
-fn random_boxes(random: &mut Random, like: &Maps) -> Maps {
-    let mut maps = like.clone();
-    for x in &mut maps.logits {
-        *x = (random.unit() * 192.0 - 64.0).floor() / 64.0;
-    }
-    let a = maps.anchors.len();
-    for (at, v) in maps.deltas.iter_mut().enumerate() {
-        let (cell, i) = (at % (maps.h * maps.w), at / (maps.h * maps.w) % (a * 4) % 4);
-        let middle = [cell % maps.w, cell / maps.w][i % 2] * maps.stride;
-        let side = (1.0 + random.unit() * 20.0) * [-1.0, 1.0][i / 2];
-        *v = middle as f32 + side;
-    }
-    maps
-}
-
-#[test]
-fn every_option_on_random_sizes() {
-    let mut random = Random::new(8);
-    for (i, [h, w]) in [[0usize, 4], [1, 1], [1, 63], [8, 8], [5, 13], [13, 21]]
-        .into_iter()
-        .enumerate()
-    {
-        let (a, n, classes) = (1 + i % 3, 1 + i % 2, [1, 3, 7][i % 3]);
-        let sizes = [[h, w], [h.div_ceil(2), w.div_ceil(2)], [1, 1]];
-        let maps = sizes.map(|size| Maps::random(&mut random, n, classes, size, 8, a));
-        let metas = [
-            meta(h * 8 + 1, w * 7 + 9),
-            Meta {
-                scale_factor: [1.5, 1.25],
-                ..meta(h * 6 + 9, w * 5 + 9)
-            },
-        ];
-        let metas = &metas[..n];
-        for choice in 0..32 {
-            let chosen = |bit: u32| choice >> bit & 1 == 1;
-            let mut config = config(classes);
-            config.min_bbox_size = -1.0;
-            config.coder.stds = [0.1, 0.1, 0.2, 0.2];
-            config.nms_pre = [30, i64::MAX, -2][choice % 3];
-            config.score_thr = [0.25, -1.0, 0.0][choice / 3 % 3];
-            config.at_least = chosen(0);
-            config.max_per_img = [200, i64::MAX, -3][choice / 2 % 3];
-            let mut maps = maps.clone();
-            if chosen(1) {
-                config.labels = Labels::Best;
-            }
-            if chosen(2) {
-                config.group = Group::Level;
-            }
-            if chosen(3) {
-                config.activation = Activation::None;
-                config.boxes = Some(chosen(0));
-                maps = maps.map(|m| random_boxes(&mut random, &m));
-            }
-            if chosen(4) {
-                // in eighths: many products are equal
-                for m in &mut maps {
-                    let places = n * a * m.h * m.w;
-                    let factor = |_| (random.unit() * 9.0).floor() / 8.0;
-                    m.factor = Some((0..places).map(factor).collect());
-                }
-            }
-            if choice % 5 == 1 {
-                config.nms.method = Method::None;
-            }
-            let what = format!("{h}x{w} a{a} n{n} c{classes} choice {choice}");
-            compare(&maps, metas, &config, &what);
-        }
-    }
-}
-
-#[test]
-fn broken_numbers_with_every_option() {
-    let mut random = Random::new(9);
-    let like = Maps::random(&mut random, 2, 4, [9, 15], 8, 2);
-    let broken = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY, -0.0, 1e30];
-    let mut config = plain(4);
-    config.nms.iou_threshold = 0.6;
-    config.max_per_img = 300;
-    for (labels, clip) in [
-        (Labels::Every, true),
-        (Labels::Best, false),
-        (Labels::Best, true),
-    ] {
-        for (activation, score_thr) in [
-            (Activation::None, 0.1),
-            (Activation::None, -1.0),
-            (Activation::Sigmoid, 0.5),
-            (Activation::Sigmoid, -1.0),
-        ] {
-            let mut maps = random_boxes(&mut random, &like);
-            let places = maps.logits.len() / 4;
-            let mut factor: Vec<f32> = (0..places)
-                .map(|_| (random.unit() * 64.0).floor() / 64.0)
-                .collect();
-            for values in [&mut maps.logits, &mut maps.deltas, &mut factor] {
-                for v in values {
-                    if random.unit() < 0.1 {
-                        *v = broken[(random.unit() * 5.0) as usize];
-                    }
-                }
-            }
-            // a product with it is a large score, which is compared as one between 0 and 1
-            factor
-                .iter_mut()
-                .filter(|f| **f == 1e30)
-                .for_each(|f| *f = -1.0);
-            maps.factor = Some(factor);
-            (config.labels, config.boxes) = (labels, Some(clip));
-            (config.activation, config.score_thr) = (activation, score_thr);
-            let what = format!("{labels:?} {clip} {activation:?} {score_thr}");
-            let found = compare(&[maps], &[meta(60, 100), meta(60, 100)], &config, &what);
-            assert!(!found[0].is_empty());
-            assert!(found[0].boxes.iter().flatten().all(|v| v.is_finite()));
-        }
-    }
-}
-
-/// [`Kept`] of both devices, compared with what `detect` gives there; `read`: whether the GPU reads anything.
-fn compare_kept(maps: &[Maps], metas: &[Meta], config: &Config, read: bool) {
-    let batch = batch(metas);
-    for device in [Some(Device::flex()), gpu()].into_iter().flatten() {
-        let candidates = candidates(maps, &device, false, config);
-        let kept = pollster::block_on(keep(&candidates, &batch)).unwrap();
-        let as_read = pollster::block_on(kept.read(&batch)).unwrap();
-        let detected = detect_blocking(&candidates, &batch).unwrap();
-        assert_same(&as_read, &detected, "kept and detected");
-        if Gpu::of(&device).is_some() && can_find(&candidates, &Frame::all(&batch, false)) {
-            let on_device = launch(&candidates, &Frame::all(&batch, false)).unwrap();
-            assert_eq!(on_device.unwrap().is_final(), !read);
-        }
-
-        let [n, most, four] = kept.boxes.dims();
-        assert_eq!((n, four), (metas.len(), 4));
-        for dims in [kept.scores.dims(), kept.labels.dims(), kept.source.dims()] {
-            assert_eq!(dims, [n, most]);
-        }
-        let ints = |t: Tensor<2, Int>| t.into_data().iter::<i64>().collect::<Vec<_>>();
-        let (labels, source) = (ints(kept.labels), ints(kept.source));
-        let scores: Vec<f32> = kept.scores.into_data().iter::<f32>().collect();
-        let boxes: Vec<f32> = kept.boxes.into_data().iter::<f32>().collect();
-        let counts: Vec<i64> = kept.counts.into_data().iter::<i64>().collect();
-        for i in 0..n {
-            assert_eq!(counts[i], as_read[i].len() as i64);
-            for k in 0..most {
-                let at = i * most + k;
-                let row = &boxes[at * 4..at * 4 + 4];
-                if (k as i64) < counts[i] {
-                    assert_eq!(labels[at], as_read[i].labels[k] as i64);
-                    assert_eq!(scores[at], as_read[i].scores[k]);
-                    let expected = place(maps, config, i, source[at] as usize);
-                    let far = |j: usize| (row[j] - expected[j].clamp(0.0, 80.0)).abs();
-                    assert!((0..4).all(|j| far(j) < 1e-3), "{row:?} {expected:?}");
-                } else {
-                    assert_eq!((labels[at], source[at], scores[at]), (-1, 0, 0.0));
-                    assert_eq!(row, [0.0; 4]);
-                }
-            }
-        }
-    }
-}
-
-/// The box at place `source` of picture `i`, not clipped.
-fn place(maps: &[Maps], config: &Config, i: usize, source: usize) -> Xyxy {
-    assert!(config.boxes.is_some());
-    let mut source = source;
-    for m in maps {
-        let (a, cells) = (m.anchors.len(), m.h * m.w);
-        if source < cells * a {
-            let (cell, a_at) = (source / a, source % a);
-            return std::array::from_fn(|k| m.deltas[((i * a + a_at) * 4 + k) * cells + cell]);
-        }
-        source -= cells * a;
-    }
-    panic!("there are not so many places");
-}
-
-#[test]
-fn kept_by_hand() {
-    // the third box overlaps the first
-    let level = Maps::row(&[&[0.5, 0.25, 0.375]], &[at(0.0), at(20.0), at(1.0)]);
-    let mut config = plain(1);
-    config.nms.iou_threshold = 0.5;
-    config.max_per_img = 4;
-    let mut meta = meta(80, 80);
-    meta.scale_factor = [2.0, 2.0];
-    let batch = batch(std::slice::from_ref(&meta));
-    let maps = [level.clone(), level];
-    compare_kept(&maps, &[meta], &config, false);
-    for device in [Some(Device::flex()), gpu()].into_iter().flatten() {
-        let candidates = candidates(&maps, &device, false, &config);
-        let kept = pollster::block_on(keep(&candidates, &batch)).unwrap();
-        let found = pollster::block_on(kept.read(&batch)).unwrap().remove(0);
-        assert_eq!(found.scores, [0.5, 0.25]);
-        // px of the original picture; kept ones are of the batch
-        assert_eq!(found.boxes[1], [10.0, 0.0, 15.0, 5.0]);
-        let boxes = kept.boxes.slice([0..1, 1..2, 0..4]).into_data();
-        assert_eq!(boxes.iter::<f32>().collect::<Vec<_>>(), at(20.0));
-        let source = kept.source.slice([0..1, 0..2]).into_data();
-        assert_eq!(source.iter::<i64>().collect::<Vec<_>>(), [0, 1]);
-    }
-}
-
-#[test]
-fn kept_is_what_is_detected() {
-    let mut random = Random::new(10);
-    let sizes = [[10, 10], [5, 5], [0, 3], [1, 1]];
-    let like = sizes.map(|size| Maps::random(&mut random, 3, 2, size, 8, 2));
-    let metas = [meta(80, 80), meta(80, 80), meta(80, 80)];
-    let mut config = plain(2);
-    config.nms.iou_threshold = 0.6;
-    config.nms_pre = 50;
-    for group in [Group::Class, Group::Level] {
-        config.group = group;
-        for max_per_img in [0, 1, 63, 64, 65, 1000, -2] {
-            config.max_per_img = max_per_img;
-            let mut maps = like.clone().map(|m| random_boxes(&mut random, &m));
-            // nothing on the last picture
-            for m in &mut maps {
-                let each = m.logits.len() / 3;
-                m.logits[2 * each..].fill(0.0);
-            }
-            compare_kept(&maps, &metas, &config, false);
-        }
-    }
-    config.max_per_img = 20;
-    let maps = like.clone().map(|m| random_boxes(&mut random, &m));
-    config.nms.method = Method::None;
-    compare_kept(&maps, &metas, &config, false);
-    config.nms.method = Method::Soft(Soft::default());
-    compare_kept(&maps, &metas, &config, true);
-    config.nms.method = Method::Hard;
-    // no limit: more could be wanted than there is room for, and then is
-    config.nms_pre = i64::MAX;
-    config.score_thr = 0.9;
-    let like = Maps::random(&mut random, 1, 2, [70, 70], 1, 1);
-    let maps = random_boxes(&mut random, &like);
-    compare_kept(std::slice::from_ref(&maps), &metas[..1], &config, true);
-    config.score_thr = -1.0;
-    compare_kept(&[maps], &metas[..1], &config, true);
 }
 
 #[test]
