@@ -1,5 +1,5 @@
-//! Models against MMDetection's own outputs: `data/spine.jsonl.gz` (the how-to page's and the zoo's RetinaNets) and `data/options.jsonl.gz`
-//! (an option of a class in each row). Both were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`.
+//! Models against MMDetection's own outputs: `data/spine.jsonl.gz` (the how-to page's and the zoo's RetinaNets), `data/options.jsonl.gz`
+//! (an option of a class in each row) and `data/heads.jsonl.gz` (small FCOS, RPN and YOLOX models, likewise). They were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`.
 
 use std::path::Path;
 
@@ -42,6 +42,11 @@ fn every_option_on_the_cpu() {
     check_all(&rows("options.jsonl.gz"), &Device::flex());
 }
 
+#[test]
+fn other_heads_on_the_cpu() {
+    check_all(&rows("heads.jsonl.gz"), &Device::flex());
+}
+
 /// On any adapter, a software one included; the deepest models and most options would take long on a software one.
 #[test]
 fn models_on_a_gpu() {
@@ -59,4 +64,5 @@ fn models_on_a_gpu() {
     ];
     let picked = |r: &&Row| some.iter().any(|s| r.name().contains(s));
     check_all(rows("options.jsonl.gz").iter().filter(picked), &device);
+    check_all(&rows("heads.jsonl.gz"), &device);
 }

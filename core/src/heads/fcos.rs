@@ -71,9 +71,9 @@ pub struct FcosHead {
 /// `conv_cls`.
 #[derive(Debug)]
 enum Classifier {
-    Plain(ConvNormAct),
+    Plain(Box<ConvNormAct>),
     /// `cls_predictor_cfg`.
-    Normed(NormedConv),
+    Normed(Box<NormedConv>),
 }
 
 impl FcosHead {
@@ -127,15 +127,14 @@ impl FcosHead {
             at
         };
         let conv_cls = match &config.cls_predictor_cfg {
-            None => Classifier::Plain(last(
-                width,
-                scores.channels,
-                3,
-                prior_logit(),
-                &at("conv_cls"),
-            )),
+            None => {
+                let bias = prior_logit();
+                let conv = last(width, scores.channels, 3, bias, &at("conv_cls"));
+                Classifier::Plain(Box::new(conv))
+            }
             Some(normed) => {
-                Classifier::Normed(normed.init(width, scores.channels, &at("conv_cls")))
+                let conv = normed.init(width, scores.channels, &at("conv_cls"));
+                Classifier::Normed(Box::new(conv))
             }
         };
         let scale = |i| Scale::new(&params.at("scales").at(i));

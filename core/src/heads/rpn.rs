@@ -48,7 +48,7 @@ pub struct RpnHead {
 /// `rpn_conv`: the original's state dict names one otherwise than several.
 #[derive(Debug)]
 enum Convs {
-    One(ConvNormAct),
+    One(Box<ConvNormAct>),
     Several(Tower),
 }
 
@@ -70,13 +70,11 @@ impl RpnHead {
         let (from, width) = (config.in_channels, config.feat_channels.unwrap_or(256));
         let at = params.at("rpn_conv");
         let convs = match config.num_convs.unwrap_or(1) {
-            0 | 1 => Convs::One(
-                ConvConfig::new(from, width, 3)
-                    .pad(1)
-                    .act(Some(Activation::Relu))
-                    .initial(Init::Normal { std: 0.01 }, 0.0)
-                    .init(&at, None),
-            ),
+            0 | 1 => {
+                let conv = ConvConfig::new(from, width, 3).pad(1);
+                let conv = conv.initial(Init::Normal { std: 0.01 }, 0.0);
+                Convs::One(Box::new(conv.act(Some(Activation::Relu)).init(&at, None)))
+            }
             layers => {
                 let tower = TowerConfig {
                     layers,
