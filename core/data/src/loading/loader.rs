@@ -467,8 +467,8 @@ impl fmt::Display for Summary {
     }
 }
 
-/// All that keep an order in a data set's transforms.
-fn orders(dataset: &dyn Dataset) -> Vec<&dyn Order> {
+/// All that keep an order in a data set's transforms: those that remember earlier samples.
+pub fn orders(dataset: &dyn Dataset) -> Vec<&dyn Order> {
     fn of<'a>(step: &'a dyn Transform, found: &mut Vec<&'a dyn Order>) {
         found.extend(step.order());
         for child in step.children() {
