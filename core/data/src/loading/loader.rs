@@ -730,6 +730,26 @@ mod tests {
     }
 
     #[test]
+    fn a_last_resize_is_left_for_the_batch() {
+        let pictures = || {
+            let mut pictures = Flat::new(&[[8, 8]; 3]);
+            pictures.pipeline = steps("[dict(type='Resize', scale=(5, 7))]");
+            pictures
+        };
+        let mut exact = loader(pictures(), LoaderOptions::default());
+        let dataset = Box::new(pictures());
+        let options = LoaderOptions::default();
+        let pixels = Pixels::cpu().for_batch();
+        let mut later = Loader::new(dataset, pixels.clone(), Arc::new(NoFiles), options);
+        for (done, left) in exact.epoch(0).zip(later.epoch(0)) {
+            let (done, left) = (done.unwrap().image, left.unwrap().image);
+            assert!(left.samples().is_none() && done.samples().is_some());
+            let read = |image| pixels.read_blocking(image).unwrap();
+            assert_eq!(read(&left), read(&done));
+        }
+    }
+
+    #[test]
     fn resumed_in_the_middle() {
         let broken = [2, 30];
         let options = |workers| LoaderOptions {
