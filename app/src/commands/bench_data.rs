@@ -11,7 +11,6 @@ use smalti::data::Lookup;
 use smalti::data::datasets::{self, Dataset};
 use smalti::data::image::Image;
 use smalti::data::loader::{Loader, LoaderOptions};
-use smalti::data::pixels::Pixels;
 use smalti::data::random::Counter;
 use smalti::data::samplers::Sampling;
 use smalti::data::transforms::{Context, Files};
@@ -63,10 +62,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     let warnings = noticed.filter(|d| d.severity != Severity::Note).cloned();
     tell(&config.errors(warnings.collect()).diagnostics);
     let chosen = args.device.choose()?;
-    let pixels = match smalti::ops::augment::engine(&chosen.device) {
-        Some(engine) => Pixels::on(engine),
-        None => Pixels::cpu(),
-    };
+    let pixels = smalti::ops::augment::pixels(&chosen.device);
     let files = Kept {
         disk,
         pictures: args.decoded.then(Mutex::default),

@@ -23,7 +23,7 @@ use super::launch::{Buffer, Gpu, MOST_WORKGROUPS};
 use crate::data::image::{Depth, Image, Samples, Store};
 use crate::data::picture::Fault;
 use crate::data::pixels::checks::{self, fault};
-use crate::data::pixels::{Canvas, Engine, Gather, Op, Reading};
+use crate::data::pixels::{Canvas, Engine, Gather, Op, Pixels, Reading};
 
 /// Most bytes in one storage buffer that every WebGPU device grants.
 const MOST_BYTES: usize = 128 << 20;
@@ -34,6 +34,11 @@ const ROW: u32 = 1 << 13;
 /// Does pixel steps on `device`; `None` if it does not run WGSL (there the CPU does them).
 pub fn engine(device: &Device) -> Option<Arc<dyn Engine>> {
     Augment::new(device).map(|engine| Arc::new(engine) as Arc<dyn Engine>)
+}
+
+/// Pixel steps on `device`, or on the CPU if it does not run WGSL.
+pub fn pixels(device: &Device) -> Pixels {
+    engine(device).map_or_else(Pixels::cpu, Pixels::on)
 }
 
 /// The kernels on one device.

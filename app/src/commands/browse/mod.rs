@@ -5,7 +5,7 @@
 
 mod output;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use smalti::data::Lookup;
 use smalti::data::datasets::{self, Dataset};
 use smalti::data::draws_file::{self, Replayable};
+use smalti::data::loader::orders;
 use smalti::data::pixels::Pixels;
 use smalti::data::random::{Counter, Numpy};
 use smalti::data::summary::{Summary, thousands};
@@ -419,22 +420,11 @@ fn workers(args: &BrowseArgs, dataset: &dyn Dataset) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let wanted = args.workers.map_or(cores.min(8), |n| n as usize);
     // What they remember of earlier samples must not depend on which thread was first.
-    if wanted > 1 && remembers(dataset) {
+    if wanted > 1 && !orders(dataset).is_empty() {
         crate::style::note("CachedMosaic and CachedMixUp remember earlier samples: one worker");
         return 1;
     }
     wanted
-}
-
-fn remembers(dataset: &dyn Dataset) -> bool {
-    let mut steps: VecDeque<_> = dataset.pipeline().iter().map(|s| &**s).collect();
-    while let Some(step) = steps.pop_front() {
-        if step.name().starts_with("Cached") {
-            return true;
-        }
-        steps.extend(step.children());
-    }
-    dataset.children().into_iter().any(remembers)
 }
 
 /// Who does the pixels.
@@ -443,10 +433,7 @@ fn pixels(device: &DeviceArg) -> Result<Pixels, String> {
         return Ok(Pixels::cpu());
     }
     let chosen = device.choose()?;
-    Ok(match smalti::ops::augment::engine(&chosen.device) {
-        Some(engine) => Pixels::on(engine),
-        None => Pixels::cpu(),
-    })
+    Ok(smalti::ops::augment::pixels(&chosen.device))
 }
 
 #[cfg(test)]

@@ -467,8 +467,8 @@ impl fmt::Display for Summary {
     }
 }
 
-/// All that keep an order in a data set's transforms.
-fn orders(dataset: &dyn Dataset) -> Vec<&dyn Order> {
+/// All that keep an order in a data set's transforms: those that remember earlier samples.
+pub fn orders(dataset: &dyn Dataset) -> Vec<&dyn Order> {
     fn of<'a>(step: &'a dyn Transform, found: &mut Vec<&'a dyn Order>) {
         found.extend(step.order());
         for child in step.children() {
@@ -727,6 +727,26 @@ mod tests {
             .map(|b| b.unwrap().iter().map(|s| s.info.index).collect())
             .collect();
         assert_eq!(found, [vec![0], vec![4, 5], vec![6]]);
+    }
+
+    #[test]
+    fn a_last_resize_is_left_for_the_batch() {
+        let pictures = || {
+            let mut pictures = Flat::new(&[[8, 8]; 3]);
+            pictures.pipeline = steps("[dict(type='Resize', scale=(5, 7))]");
+            pictures
+        };
+        let mut exact = loader(pictures(), LoaderOptions::default());
+        let dataset = Box::new(pictures());
+        let options = LoaderOptions::default();
+        let pixels = Pixels::cpu().for_batch();
+        let mut later = Loader::new(dataset, pixels.clone(), Arc::new(NoFiles), options);
+        for (done, left) in exact.epoch(0).zip(later.epoch(0)) {
+            let (done, left) = (done.unwrap().image, left.unwrap().image);
+            assert!(left.samples().is_none() && done.samples().is_some());
+            let read = |image| pixels.read_blocking(image).unwrap();
+            assert_eq!(read(&left), read(&done));
+        }
     }
 
     #[test]

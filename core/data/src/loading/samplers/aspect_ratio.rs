@@ -12,7 +12,7 @@ use smalti_config::{Diagnostics, Node, error_at};
 pub struct AspectRatioBatchSampler {
     /// Samples of a batch, at least 1.
     pub batch_size: usize,
-    /// A last batch of fewer samples is left out.
+    /// The last batch of what is left is left out, as there even if it is full: then there is one less than [`BatchSampler::number`] says.
     pub drop_last: bool,
 }
 
@@ -35,9 +35,11 @@ impl BatchSampler for AspectRatioBatchSampler {
                 let [high, wide] = std::mem::take(&mut buckets);
                 [high, wide].concat().into_iter()
             });
+            if rest.len() <= size && self.drop_last {
+                return None;
+            }
             let batch: Vec<usize> = rest.take(size).collect();
-            let short = batch.len() < size && self.drop_last;
-            (!batch.is_empty() && !short).then_some(batch)
+            (!batch.is_empty()).then_some(batch)
         }))
     }
 

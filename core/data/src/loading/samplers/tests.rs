@@ -145,6 +145,9 @@ fn batches_of_one_aspect_ratio() {
         "batch_size=2, {dropping}, sampler=dict(type='DefaultSampler', shuffle=False)"
     ));
     assert_eq!(dropping.batches(0, &Known::sized(7)), expected[..3]);
+    // 0 is high, 1 wide: MMDetection drops the last batch of what is left although it is full
+    assert!(dropping.batches(0, &Known::sized(2)).is_empty());
+    assert_eq!(read.batches(0, &Known::sized(2)), [vec![0, 1]]);
     // what is left of both shapes comes together, the high ones first
     let left = sampling(&format!(
         "batch_size=3, {ASPECT}, sampler=dict(type='DefaultSampler', shuffle=False)"
@@ -329,4 +332,14 @@ fn a_loader_takes_what_a_config_says() {
     assert_eq!(loader_of_two.batches(0), [vec![0, 1], vec![2, 3], vec![4]]);
     let several = "sampler=dict(type='MultiSourceSampler', batch_size=2, source_ratio=[1, 1])";
     assert!(loader().sampled(sampling(several)).is_err());
+}
+
+#[test]
+fn config_check_reads_samplers() {
+    let text = "train_dataloader = dict(sampler=dict(type='DefaultSamplr'), batch_sampler=dict(type='AspectRatioBatchSampler'), \
+        dataset=dict(type='CocoDataset', ann_file='a.json', pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]))";
+    let config = Config::parse(text, "a.py", &MapLoader::default()).unwrap();
+    let found = crate::datasets::check(&config, None);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].message.contains("sampler type `DefaultSamplr`"));
 }
