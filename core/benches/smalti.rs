@@ -15,7 +15,7 @@ use smalti::data::preprocessor::DetDataPreprocessor;
 use smalti::host::{cache, config_files::ConfigFiles};
 use smalti::layers::{Mode, Params};
 use smalti::ops::detections::{
-    Activation, Candidates, Coder, Group, Labels, Level, Select, detect_blocking,
+    Candidates, Coder, Group, Labels, Level, Scoring, Select, detect_blocking,
 };
 use smalti::ops::preprocess::batch;
 use smalti::probe::Probe;
@@ -143,7 +143,7 @@ fn operations(c: &mut Criterion, name: &str, device: &Device) {
         let size = 4.0 * stride as f32;
         Level {
             scores: tensor(9 * 80, -12.0, 0.5),
-            activation: Activation::Sigmoid,
+            activation: Scoring::Sigmoid,
             factor: None,
             boxes: tensor(9 * 4, -0.5, 0.5),
             coder: Coder::Delta {

@@ -111,9 +111,10 @@ impl Adapter {
 
     /// Name and graphics API; never empty.
     pub fn title(&self) -> String {
-        match self.name.is_empty() {
-            true => self.backend.clone(),
-            false => format!("{} ({})", self.name, self.backend),
+        if self.name.is_empty() {
+            self.backend.clone()
+        } else {
+            format!("{} ({})", self.name, self.backend)
         }
     }
 }
@@ -439,9 +440,10 @@ pub fn device_descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'sta
 /// If burn refuses it: no compute, or handles that do not belong together.
 pub fn from_setup(setup: WgpuSetup) -> Result<Chosen, DeviceError> {
     let info = setup.adapter.get_info();
-    let name = match info.name.is_empty() {
-        true => format!("{:?}", info.backend),
-        false => format!("{} ({:?})", info.name, info.backend),
+    let name = if info.name.is_empty() {
+        format!("{:?}", info.backend)
+    } else {
+        format!("{} ({:?})", info.name, info.backend)
     };
     let device = Device::wgpu_options()
         .setup(setup.clone())

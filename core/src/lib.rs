@@ -32,8 +32,10 @@ pub mod priors;
 pub mod device;
 pub mod ops;
 
+mod load;
 mod predict;
-pub use predict::{LoadError, PredictError, Predictor, PredictorBuilder, predict};
+pub use load::{LoadError, PredictorBuilder};
+pub use predict::{PredictError, Predictor, predict};
 
 pub mod draw;
 pub mod host;

@@ -173,9 +173,10 @@ fn sample([h, w]: [usize; 2], k: usize, to_float32: bool, with_masks: bool) -> S
     };
     sample.has_boxes = true;
     let pixels = picture(h, w, k);
-    let pixels = match to_float32 {
-        true => Samples::F32(pixels.into_iter().map(f32::from).collect()),
-        false => Samples::U8(pixels),
+    let pixels = if to_float32 {
+        Samples::F32(pixels.into_iter().map(f32::from).collect())
+    } else {
+        Samples::U8(pixels)
     };
     sample.set_image(Image::new([w, h], 3, pixels));
     sample.ori_shape = [h, w];

@@ -38,9 +38,10 @@ pub fn run(args: &ChannelsArgs) -> Result<ExitCode, String> {
         || [".py", ".json", ".yaml", ".yml"]
             .iter()
             .any(|e| args.what.ends_with(e));
-    let config = match is_file {
-        true => Some(args.read.load(&args.what)?),
-        false => None,
+    let config = if is_file {
+        Some(args.read.load(&args.what)?)
+    } else {
+        None
     };
     let (node, neck, scope) = match &config {
         None => (parse_expression(&args.what)?, None, DEFAULT_SCOPE),

@@ -435,9 +435,10 @@ fn summary(name: &str, labels: &[usize], classes: &[String]) -> String {
         .iter()
         .map(|(l, n)| format!("{n} {}", classes[*l]))
         .collect();
-    match parts.is_empty() {
-        true => format!("{name}: nothing"),
-        false => format!("{name}: {}", parts.join(", ")),
+    if parts.is_empty() {
+        format!("{name}: nothing")
+    } else {
+        format!("{name}: {}", parts.join(", "))
     }
 }
 

@@ -9,9 +9,10 @@ use smalti::device::{Adapter, adapters, auto_adapter};
 /// `--device` takes.
 pub async fn report(as_json: bool) -> String {
     let found = adapters().await;
-    match as_json {
-        true => format!("{:#}\n", to_json(&found)),
-        false => to_text(&found),
+    if as_json {
+        format!("{:#}\n", to_json(&found))
+    } else {
+        to_text(&found)
     }
 }
 
@@ -32,9 +33,10 @@ fn to_text(found: &[Adapter]) -> String {
             a.index,
             a.kind,
             a.title(),
-            match a.driver.is_empty() {
-                true => "driver not told",
-                false => &a.driver,
+            if a.driver.is_empty() {
+                "driver not told"
+            } else {
+                &a.driver
             },
             bytes(a.max_buffer_bytes),
             bytes(a.max_binding_bytes),
@@ -106,9 +108,10 @@ fn cpu() -> String {
         "{} core{}, {}",
         cores(),
         if cores() == 1 { "" } else { "s" },
-        match simd.is_empty() {
-            true => std::env::consts::ARCH.to_owned(),
-            false => format!("{} with {}", std::env::consts::ARCH, simd.join(", ")),
+        if simd.is_empty() {
+            std::env::consts::ARCH.to_owned()
+        } else {
+            format!("{} with {}", std::env::consts::ARCH, simd.join(", "))
         }
     )
 }

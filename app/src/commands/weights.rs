@@ -77,9 +77,10 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
         Some(config) => {
             let wanted = model_keys(config, &args.cfg_options)?;
             let report = weights::report(&wanted, &checkpoint, args.prefix.as_deref());
-            let written = match args.json {
-                true => write_json(out, report_json(&report)),
-                false => writeln!(out, "{report}"),
+            let written = if args.json {
+                write_json(out, report_json(&report))
+            } else {
+                writeln!(out, "{report}")
             };
             (written, report.is_complete())
         }
@@ -91,9 +92,10 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
                     return Err(format!("no key in {} begins with `{prefix}`", args.file));
                 }
             }
-            let written = match args.json {
-                true => write_json(out, checkpoint_json(&args.file, &checkpoint)),
-                false => write_table(out, &args.file, &checkpoint),
+            let written = if args.json {
+                write_json(out, checkpoint_json(&args.file, &checkpoint))
+            } else {
+                write_table(out, &args.file, &checkpoint)
             };
             (written, true)
         }

@@ -254,9 +254,10 @@ impl Walk {
                 }
             }
             Value::List(items) | Value::Tuple(items) => {
-                let belongs = match OF_DICTS.contains(&key) {
-                    true => Belongs::Dict,
-                    false => Belongs::Anything,
+                let belongs = if OF_DICTS.contains(&key) {
+                    Belongs::Dict
+                } else {
+                    Belongs::Anything
                 };
                 for (i, item) in items.iter().enumerate().filter(|(_, n)| holds_others(n)) {
                     self.visit(item, &format!("{path}.{i}"), "", belongs);

@@ -194,9 +194,10 @@ impl Registry {
                 error.help(*advice)
             };
         }
-        let error = match F::COMPLETE {
-            true => error.kind(Kind::Unknown),
-            false => error,
+        let error = if F::COMPLETE {
+            error.kind(Kind::Unknown)
+        } else {
+            error
         };
         let known = || {
             let mut rows: Vec<_> = self

@@ -168,9 +168,10 @@ impl Text {
                 break;
             }
             let line = lines.last_mut().expect("there is a line");
-            let longer = match line.is_empty() {
-                true => word.to_owned(),
-                false => format!("{line} {word}"),
+            let longer = if line.is_empty() {
+                word.to_owned()
+            } else {
+                format!("{line} {word}")
             };
             if fits(&longer) {
                 *line = longer;

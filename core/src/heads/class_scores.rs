@@ -2,13 +2,13 @@
 
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{Init, Params};
-use crate::ops::detections::Activation;
+use crate::ops::detections::Scoring;
 
 /// How class logits are to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClassScores {
     /// Sigmoid; or softmax over the classes and, last, background.
-    pub activation: Activation,
+    pub activation: Scoring,
     /// Logits of a box.
     pub channels: usize,
 }
@@ -18,7 +18,7 @@ impl ClassScores {
     /// own default may differ.
     pub fn read(node: &Node, classes: usize) -> Result<Self, Diagnostics> {
         let Some(loss) = super::present(node, "loss_cls") else {
-            return Ok(Self::new(Activation::Sigmoid, classes));
+            return Ok(Self::new(Scoring::Sigmoid, classes));
         };
         let name = loss.get("type").and_then(Node::as_type);
         let name = name.unwrap_or_default();
@@ -28,14 +28,14 @@ impl ClassScores {
         }
         let sigmoid = loss.get("use_sigmoid").and_then(Node::as_bool);
         Ok(if sigmoid.unwrap_or(false) {
-            Self::new(Activation::Sigmoid, classes)
+            Self::new(Scoring::Sigmoid, classes)
         } else {
-            Self::new(Activation::Softmax, classes)
+            Self::new(Scoring::Softmax, classes)
         })
     }
 
-    fn new(activation: Activation, classes: usize) -> Self {
-        let background = usize::from(activation == Activation::Softmax);
+    fn new(activation: Scoring, classes: usize) -> Self {
+        let background = usize::from(activation == Scoring::Softmax);
         Self {
             activation,
             channels: classes + background,

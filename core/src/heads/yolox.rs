@@ -14,7 +14,7 @@ use crate::batch::Batch;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{ConvBias, ConvNormAct, ConvStyle};
-use crate::ops::detections::{Activation as Scores, Candidates, Coder, Labels, Level, Select};
+use crate::ops::detections::{Candidates, Coder, Labels, Level, Scoring, Select};
 use crate::priors::PointGenerator;
 
 /// The keys of `type='YOLOXHead'`.
@@ -172,7 +172,7 @@ impl DenseHead for YoloxHead {
             let object = activation::sigmoid(objectness.clone());
             Level {
                 scores: activation::sigmoid(logits.clone()) * object,
-                activation: Scores::None,
+                activation: Scoring::None,
                 factor: None,
                 boxes: Tensor::cat(corners, 1),
                 coder: Coder::Xyxy { clip: false },

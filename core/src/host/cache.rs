@@ -424,8 +424,9 @@ fn external_model_in(folder: &Path, name: &str) -> Option<Source> {
     let text = fs::read_to_string(folder.join("open_mmlab.json")).ok()?;
     let models: std::collections::HashMap<String, String> = serde_json::from_str(&text).ok()?;
     let place = models.get(name)?;
-    Some(match place.contains("://") {
-        true => Source::Url(Remote::new(place, None)),
-        false => Source::Path(folder.join(place).display().to_string()),
+    Some(if place.contains("://") {
+        Source::Url(Remote::new(place, None))
+    } else {
+        Source::Path(folder.join(place).display().to_string())
     })
 }

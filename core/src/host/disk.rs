@@ -72,9 +72,10 @@ impl Disk {
                 folder.display()
             );
         }
-        let meant = match self.searches.fetch_add(1, Ordering::Relaxed) < SEARCHES {
-            true => sibling(folder, path),
-            false => None,
+        let meant = if self.searches.fetch_add(1, Ordering::Relaxed) < SEARCHES {
+            sibling(folder, path)
+        } else {
+            None
         };
         match meant {
             Some(name) => format!("there is no such file; its folder has `{name}`"),

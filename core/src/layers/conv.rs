@@ -383,9 +383,10 @@ mod tests {
             let n = shape.iter().product::<usize>();
             let k = key.len() as f32;
             let values = (0..n).map(|i| ((i as f32 + k) * 1.7).sin() * 0.5);
-            Some(match key.ends_with("var") {
-                true => values.map(|v| 1.0 + v).collect(),
-                false => values.collect(),
+            Some(if key.ends_with("var") {
+                values.map(|v| 1.0 + v).collect()
+            } else {
+                values.collect()
             })
         }
     }

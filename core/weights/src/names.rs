@@ -189,9 +189,10 @@ fn rows(section: &str) -> impl Iterator<Item = (&'static str, &'static str, &'st
 
 fn look_up(section: &str, wanted: &str) -> Option<String> {
     let (_, base, rest) = rows(section).find(|(name, _, _)| *name == wanted)?;
-    Some(match rest.starts_with("http") {
-        true => rest.to_owned(),
-        false => format!("{base}{rest}"),
+    Some(if rest.starts_with("http") {
+        rest.to_owned()
+    } else {
+        format!("{base}{rest}")
     })
 }
 

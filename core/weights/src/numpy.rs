@@ -71,9 +71,10 @@ impl Graph<'_, '_> {
             Some(shape) => pickle.sizes(shape, 64).ok_or("a shape that is no sizes")?,
             None => Vec::new(),
         };
-        let strides = match column_major {
-            true => Some(column_major_strides(&shape).ok_or("a shape that overflows")?),
-            false => None,
+        let strides = if column_major {
+            Some(column_major_strides(&shape).ok_or("a shape that overflows")?)
+        } else {
+            None
         };
         let source = pickle
             .bytes_source(bytes)

@@ -131,9 +131,10 @@ pub(super) fn read_legacy(bytes: &[u8], start: usize) -> Result<Legacy<'_>, Chec
             .get(at..at.saturating_add(8))
             .and_then(|count| count.try_into().ok())
             .ok_or_else(cut)?;
-        let count = match big_endian {
-            true => u64::from_be_bytes(count),
-            false => u64::from_le_bytes(count),
+        let count = if big_endian {
+            u64::from_be_bytes(count)
+        } else {
+            u64::from_le_bytes(count)
         };
         let len = usize::try_from(count)
             .ok()

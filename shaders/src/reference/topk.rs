@@ -14,7 +14,7 @@ use std::cmp::Ordering;
 
 /// How logits become scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
+pub enum Scoring {
     /// One independent score a class.
     Sigmoid,
     /// Over the channels of a prior; the last one is the background and gives no score.
@@ -23,12 +23,12 @@ pub enum Activation {
     None,
 }
 
-impl Activation {
+impl Scoring {
     /// The score of a logit that does not need its neighbours.
     fn score(self, x: f32) -> f32 {
         match self {
             // abs: -0 is 0, so that the order of the bits is that of the scores
-            Activation::None => x.clamp(0.0, 1.0).abs(),
+            Scoring::None => x.clamp(0.0, 1.0).abs(),
             _ => sigmoid(x),
         }
     }
@@ -36,8 +36,8 @@ impl Activation {
     /// A logit below which no score is as high as `score`.
     fn bound(self, score: f32) -> f32 {
         match self {
-            Activation::None if score > 0.0 => score,
-            Activation::None => f32::NEG_INFINITY,
+            Scoring::None if score > 0.0 => score,
+            Scoring::None => f32::NEG_INFINITY,
             _ => logit_bound(score),
         }
     }
@@ -49,7 +49,7 @@ pub struct Filter {
     /// Classes without the background.
     pub classes: usize,
     /// How logits become scores.
-    pub activation: Activation,
+    pub activation: Scoring,
     /// Scores must be above this.
     pub score_thr: f32,
     /// ... or equal to it.
@@ -62,7 +62,7 @@ pub struct Filter {
 
 impl Filter {
     /// Scores of this activation above 0, all of them.
-    pub fn new(classes: usize, activation: Activation) -> Self {
+    pub fn new(classes: usize, activation: Scoring) -> Self {
         Filter {
             classes,
             activation,
@@ -167,7 +167,7 @@ pub fn topk(logits: &[f32], grid: &Grid, filter: &Filter) -> Vec<Candidate> {
     }
     let mut best = Best::new(*filter);
     match (filter.activation, filter.best_class) {
-        (Activation::Softmax, _) => softmax_scan(logits, grid, &mut best),
+        (Scoring::Softmax, _) => softmax_scan(logits, grid, &mut best),
         (_, true) => best_class_scan(logits, grid, &mut best),
         (_, false) => every_class_scan(logits, grid, &mut best),
     }
@@ -392,7 +392,7 @@ mod tests {
             let filter = Filter {
                 score_thr,
                 nms_pre,
-                ..Filter::new(1, Activation::Sigmoid)
+                ..Filter::new(1, Scoring::Sigmoid)
             };
             indices(&topk(l, &grid, &filter))
         };
@@ -421,7 +421,7 @@ mod tests {
         // two channels: class 0 and background; equal logits give 0.5
         let grid = Grid::contiguous(1, 1, 3);
         let logits = [0.0, 3.0, f32::INFINITY, 0.0, 0.0, 0.0];
-        let found = topk(&logits, &grid, &Filter::new(1, Activation::Softmax));
+        let found = topk(&logits, &grid, &Filter::new(1, Scoring::Softmax));
         assert_eq!(indices(&found), [1, 0]);
         assert_eq!(found[1].score, 0.5);
     }
@@ -430,7 +430,7 @@ mod tests {
     fn scores_as_they_are() {
         let grid = Grid::contiguous(1, 1, 6);
         let scores = [0.25, f32::NAN, 0.5, -0.0, 1.5, -2.0];
-        let mut filter = Filter::new(1, Activation::None);
+        let mut filter = Filter::new(1, Scoring::None);
         let found = topk(&scores, &grid, &filter);
         assert_eq!(indices(&found), [4, 2, 0]);
         assert_eq!(found[0].score, 1.0);
@@ -448,7 +448,7 @@ mod tests {
         let logits = [-1e30, 1.0, f32::NEG_INFINITY, f32::NAN];
         let filter = Filter {
             score_thr: -1.0,
-            ..Filter::new(1, Activation::Sigmoid)
+            ..Filter::new(1, Scoring::Sigmoid)
         };
         assert_eq!(indices(&topk(&logits, &grid, &filter)), [1, 0, 2]);
     }
@@ -468,7 +468,7 @@ mod tests {
         .concat();
         let mut filter = Filter {
             best_class: true,
-            ..Filter::new(3, Activation::Sigmoid)
+            ..Filter::new(3, Scoring::Sigmoid)
         };
         let grid = Grid::contiguous(2, 1, 2);
         // index = (cell * 2 + prior) * 3 + class
@@ -480,7 +480,7 @@ mod tests {
         // class, class, background
         let filter = Filter {
             best_class: true,
-            ..Filter::new(2, Activation::Softmax)
+            ..Filter::new(2, Scoring::Softmax)
         };
         let logits = [1.0, 1.0, 3.0, 0.0, 0.5, 9.0];
         let grid = Grid::contiguous(2, 1, 1);
@@ -522,7 +522,7 @@ mod tests {
             strides: [1, width * channels, channels],
             ..grid
         };
-        use Activation::{None, Sigmoid, Softmax};
+        use Scoring::{None, Sigmoid, Softmax};
         for (activation, best_class) in [Sigmoid, Softmax, None]
             .into_iter()
             .flat_map(|a| [(a, false), (a, true)])

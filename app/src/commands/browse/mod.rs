@@ -143,9 +143,10 @@ pub fn run(args: &BrowseArgs) -> Result<ExitCode, String> {
     let config = args.read.load(&args.config)?;
     let asked = !args.index.is_empty() || args.count.is_some() || replay.is_some();
     // Before anything that takes time.
-    let output = match asked || args.json || !args.summary {
-        true => Some(Output::open(&args.out, args.json)?),
-        false => None,
+    let output = if asked || args.json || !args.summary {
+        Some(Output::open(&args.out, args.json)?)
+    } else {
+        None
     };
     let disk = Disk::new();
     let registry = smalti::registry();
@@ -161,9 +162,10 @@ pub fn run(args: &BrowseArgs) -> Result<ExitCode, String> {
     let exists =
         |path: &str| Path::new(path).exists() || Path::new(&path.replace('\\', "/")).exists();
     let summary = summarise(&*dataset, &exists);
-    match args.summary {
-        true => println!("{}: {}", args.split.name(), summary.text()),
-        false => println!("{}: {}", args.split.name(), summary.short()),
+    if args.summary {
+        println!("{}: {}", args.split.name(), summary.text())
+    } else {
+        println!("{}: {}", args.split.name(), summary.short())
     }
     if indexes.is_empty() && !args.summary && dataset.is_empty() {
         return Err(format!(
@@ -221,9 +223,10 @@ fn indexes(
         Some(_) => vec![0],
         None => Vec::new(),
     };
-    let chosen = match args.index.is_empty() {
-        true => &own,
-        false => &args.index,
+    let chosen = if args.index.is_empty() {
+        &own
+    } else {
+        &args.index
     };
     if let Some(bad) = chosen.iter().find(|i| **i >= len) {
         return Err(format!(

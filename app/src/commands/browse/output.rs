@@ -108,9 +108,10 @@ impl Output {
         for (title, sample) in variants(step) {
             let picture = block_on(draw_sample(sample, &[], dataset.meta(), pixels, ALONE))
                 .map_err(failed)?;
-            let above = match title.is_empty() {
-                true => above.clone(),
-                false => vec![(Weight::Plain, title)],
+            let above = if title.is_empty() {
+                above.clone()
+            } else {
+                vec![(Weight::Plain, title)]
             };
             tiles.push(Tile {
                 above,
@@ -183,9 +184,10 @@ impl Output {
         let mut head = vec![(Weight::Title, heading(dataset, index))];
         if let Some(error) = &trace.error {
             // Of another picture than this, its name belongs to it.
-            let what = match error.path == dataset.info(index).img_path {
-                true => error.problem.to_string(),
-                false => error.to_string(),
+            let what = if error.path == dataset.info(index).img_path {
+                error.problem.to_string()
+            } else {
+                error.to_string()
             };
             head.push((Weight::Alarm, format!("then: {what}")));
             let _ = write!(lines, "\n  then: {what}");
@@ -359,9 +361,12 @@ fn stem(dataset: &dyn Dataset, index: usize) -> String {
 
 /// Letters that every file system takes.
 fn plain(name: &str) -> String {
-    let letter = |c: char| match c.is_alphanumeric() || "-_.".contains(c) {
-        true => c,
-        false => '_',
+    let letter = |c: char| {
+        if c.is_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '_'
+        }
     };
     name.chars().take(60).map(letter).collect()
 }

@@ -281,9 +281,10 @@ impl<'t> Parser<'t> {
                 self.at += 1;
                 self.expression()?;
                 check_target(&first)?;
-                return Ok(match self.take_op("=") {
-                    true => StmtKind::Assign(vec![first], self.expression_list()?),
-                    false => StmtKind::Pass,
+                return Ok(if self.take_op("=") {
+                    StmtKind::Assign(vec![first], self.expression_list()?)
+                } else {
+                    StmtKind::Pass
                 });
             }
         }

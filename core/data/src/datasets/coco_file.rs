@@ -383,9 +383,10 @@ fn corners<R: Read>(
     let mut good = true;
     if json.next()? == Next::Text {
         loop {
-            let number = match json.text(&mut scratch.text)? {
-                true => spelled(&scratch.text),
-                false => None,
+            let number = if json.text(&mut scratch.text)? {
+                spelled(&scratch.text)
+            } else {
+                None
             };
             good &= number.is_some();
             scratch.numbers.extend(number);

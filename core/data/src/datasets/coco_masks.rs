@@ -227,9 +227,10 @@ fn run_lengths<R: Read>(
         }
     }
     let Some([h, w]) = size.map(|s| s.map(|v| v as usize)) else {
-        return Ok(match empty {
-            true => (NONE, Form::Good),
-            false => (segments.broken(), Form::Broken(Flaw::NoRuns)),
+        return Ok(if empty {
+            (NONE, Form::Good)
+        } else {
+            (segments.broken(), Form::Broken(Flaw::NoRuns))
         });
     };
     let (runs, at) = match counts {
@@ -243,9 +244,10 @@ fn run_lengths<R: Read>(
             (sum, segments.text(&scratch.text, w, h))
         }
     };
-    Ok(match runs == Some(w as u64 * h as u64) {
-        true => (at, Form::Runs),
-        false => (at, Form::Broken(Flaw::BadRuns)),
+    Ok(if runs == Some(w as u64 * h as u64) {
+        (at, Form::Runs)
+    } else {
+        (at, Form::Broken(Flaw::BadRuns))
     })
 }
 

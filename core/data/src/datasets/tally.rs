@@ -247,9 +247,10 @@ impl Tally {
 fn told(found: Found, count: usize, names: &[String]) -> String {
     let (single, several, what) = found.words();
     let unit = if count == 1 { single } else { several };
-    let comma = match names.iter().any(|n| n.contains(", ")) {
-        true => "; ",
-        false => ", ",
+    let comma = if names.iter().any(|n| n.contains(", ")) {
+        "; "
+    } else {
+        ", "
     };
     let mut list = String::new();
     let mut told = 0;

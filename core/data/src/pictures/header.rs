@@ -25,17 +25,19 @@ pub(crate) fn size_of(bytes: &[u8], options: &DecodeOptions) -> Option<[u32; 2]>
             _ => turns && options.backend == Backend::Pillow,
         };
         let mut decoder = reader.into_decoder().ok()?;
-        let orientation = match turns {
-            true => decoder.orientation().ok()?,
-            false => Orientation::NoTransforms,
+        let orientation = if turns {
+            decoder.orientation().ok()?
+        } else {
+            Orientation::NoTransforms
         };
         (decoder.dimensions().into(), orientation, turns)
     };
     let [width, height] = size;
     // 5 to 8 are those that lie on their side
-    Some(match turns && orientation.to_exif() >= 5 {
-        true => [height, width],
-        false => size,
+    Some(if turns && orientation.to_exif() >= 5 {
+        [height, width]
+    } else {
+        size
     })
 }
 

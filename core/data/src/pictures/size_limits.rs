@@ -86,9 +86,10 @@ impl SizeLimits {
             f,
             "{width}x{height} pixels are {more} than the limit of {limit}"
         )?;
-        match cfg!(target_arch = "wasm32") {
-            true => write!(f, "; make the picture smaller"),
-            false => write!(f, ", which the environment variable {variable} changes"),
+        if cfg!(target_arch = "wasm32") {
+            write!(f, "; make the picture smaller")
+        } else {
+            write!(f, ", which the environment variable {variable} changes")
         }
     }
 }

@@ -251,9 +251,12 @@ pub(super) fn compose(image: &Image, op: &Op) -> Option<Result<Image, Fault>> {
             method: Method::Cv2(Interpolation::Linear),
         } if size.iter().all(|v| *v > 0) => (Map::resize(from, *size), *size, None),
         Op::Flip(direction) => {
-            let mirrored = |axis: usize, yes: bool| match yes {
-                true => (-1.0, from[axis] as f64 - 1.0),
-                false => (1.0, 0.0),
+            let mirrored = |axis: usize, yes: bool| {
+                if yes {
+                    (-1.0, from[axis] as f64 - 1.0)
+                } else {
+                    (1.0, 0.0)
+                }
             };
             let x = mirrored(0, *direction != Direction::Vertical);
             let y = mirrored(1, *direction != Direction::Horizontal);
@@ -424,9 +427,10 @@ mod tests {
         for y in 0..6 {
             for x in 0..7 {
                 let (sx, sy) = (6 - x as i64 - 2, y as i64 + 1);
-                let expected = match (0..5).contains(&sx) && sy < 4 {
-                    true => pixel(&source, sx as usize, sy as usize),
-                    false => [9, 8, 7],
+                let expected = if (0..5).contains(&sx) && sy < 4 {
+                    pixel(&source, sx as usize, sy as usize)
+                } else {
+                    [9, 8, 7]
                 };
                 assert_eq!(pixel(&image, x, y), expected, "({x}, {y})");
             }

@@ -197,17 +197,26 @@ impl Call {
 
     /// Whether numpy takes these arguments, in bounded memory.
     pub(super) fn check(&self) -> Result<()> {
-        let range = |low: f64, high: f64| match (high - low).is_finite() {
-            true => Ok(()),
-            false => Err("the range is not finite".to_owned()),
+        let range = |low: f64, high: f64| {
+            if (high - low).is_finite() {
+                Ok(())
+            } else {
+                Err("the range is not finite".to_owned())
+            }
         };
-        let whole = |low: i64, high: i64| match low < high {
-            true => Ok(()),
-            false => Err(format!("no whole number is from {low} on and below {high}")),
+        let whole = |low: i64, high: i64| {
+            if low < high {
+                Ok(())
+            } else {
+                Err(format!("no whole number is from {low} on and below {high}"))
+            }
         };
-        let few = |n: usize| match n <= NUMBERS_MAX {
-            true => Ok(()),
-            false => Err(format!("more than {NUMBERS_MAX} numbers")),
+        let few = |n: usize| {
+            if n <= NUMBERS_MAX {
+                Ok(())
+            } else {
+                Err(format!("more than {NUMBERS_MAX} numbers"))
+            }
         };
         let checked = match self {
             Call::Rand | Call::Random | Call::RandomSample => Ok(()),
@@ -218,10 +227,13 @@ impl Call {
             Call::RandintBelow(high) => whole(0, *high),
             Call::Randint(low, high) | Call::RandintNamed(low, high) => whole(*low, *high),
             Call::RandintN(low, high, n) => whole(*low, *high).and(few(*n)),
-            Call::Beta(a, b) => match *a > 0.0 && *b > 0.0 && a.is_finite() && b.is_finite() {
-                true => Ok(()),
-                false => Err("both must be above 0".into()),
-            },
+            Call::Beta(a, b) => {
+                if *a > 0.0 && *b > 0.0 && a.is_finite() && b.is_finite() {
+                    Ok(())
+                } else {
+                    Err("both must be above 0".into())
+                }
+            }
             Call::Choice(choice) => choice.check(),
         };
         checked.map_err(|why| RandomError(format!("{self}: {why}")))

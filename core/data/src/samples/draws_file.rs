@@ -220,9 +220,12 @@ struct ReadStep {
 pub fn read(bytes: &[u8]) -> Result<Replayable, String> {
     let file: Read = serde_json::from_slice(smalti_config::text_file::unmarked(bytes))
         .map_err(|e| format!("not a file of draws (`smalti browse --json` writes them): {e}"))?;
-    let few = |n: usize| match n > MOST_DRAWS {
-        true => Err(format!("{n} draws are more than the limit of {MOST_DRAWS}")),
-        false => Ok(()),
+    let few = |n: usize| {
+        if n > MOST_DRAWS {
+            Err(format!("{n} draws are more than the limit of {MOST_DRAWS}"))
+        } else {
+            Ok(())
+        }
     };
     match (file.smalti_draws, file.draws) {
         (Some(VERSION), _) => {}

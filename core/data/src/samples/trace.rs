@@ -61,9 +61,10 @@ pub struct Step {
 impl Step {
     /// The samples after it: one, or those that TestTimeAug made.
     pub fn samples(&self) -> Vec<&Sample> {
-        match self.sample.variants.is_empty() {
-            true => vec![&self.sample],
-            false => self.sample.variants.iter().collect(),
+        if self.sample.variants.is_empty() {
+            vec![&self.sample]
+        } else {
+            self.sample.variants.iter().collect()
         }
     }
 }
@@ -321,9 +322,10 @@ fn number(v: f64) -> String {
         return format!("{v:.3e}");
     }
     let text = format!("{v:.decimals$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
     }
 }
 

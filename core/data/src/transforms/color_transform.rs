@@ -125,9 +125,10 @@ impl Draws for ColorTransform {
     }
 
     fn draw(&self, _: &Sample, random: &mut dyn Random) -> Result<Magnitude, Fault> {
-        let magnitude = match self.level.left_out(random)? {
-            true => None,
-            false => Some(self.level.magnitude(random)?),
+        let magnitude = if self.level.left_out(random)? {
+            None
+        } else {
+            Some(self.level.magnitude(random)?)
         };
         Ok(Magnitude { magnitude })
     }

@@ -127,9 +127,10 @@ impl LoadAnnotations {
                 polygons.push(polygon);
             }
         }
-        Ok(match self.poly2mask {
-            true => Masks::bitmaps(size, bitmaps),
-            false => Masks::polygons(size, polygons),
+        Ok(if self.poly2mask {
+            Masks::bitmaps(size, bitmaps)
+        } else {
+            Masks::polygons(size, polygons)
         })
     }
 }

@@ -257,9 +257,10 @@ impl MixUp {
         )?;
         // `np.ones(...) * 114.0` makes a canvas of floats, so the second resize does not round; a whole `pad_val` one of u8
         let float = pixels.is_exact() && self.pad_val.is_float();
-        image = match float {
-            true => pixels.run(&image, &Op::ToFloat)?,
-            false => pixels.run(&image, &Op::ToBytes)?,
+        image = if float {
+            pixels.run(&image, &Op::ToFloat)?
+        } else {
+            pixels.run(&image, &Op::ToBytes)?
         };
         let fill = stored(&self.pad_val.values(), &image)?;
         let padded = Op::Window {
@@ -268,9 +269,10 @@ impl MixUp {
             border: Border::Constant(fill),
         };
         image = pixels.run(&image, &padded)?;
-        image = match float {
-            true => resized_as_f64(&image, size, pixels)?,
-            false => pixels.run(&image, &Op::Resize { size, method })?,
+        image = if float {
+            resized_as_f64(&image, size, pixels)?
+        } else {
+            pixels.run(&image, &Op::Resize { size, method })?
         };
         if flip {
             image = pixels.run(&image, &Op::Flip(Direction::Horizontal))?;

@@ -281,9 +281,10 @@ pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, D
             problems.extend(error_at(node, key, message, help));
         }
     }
-    let mode = match config.test_mode.unwrap_or(false) {
-        true => test_mode(node, &config, &mut problems),
-        false => train_mode(node, &config, &mut problems),
+    let mode = if config.test_mode.unwrap_or(false) {
+        test_mode(node, &config, &mut problems)
+    } else {
+        train_mode(node, &config, &mut problems)
     };
     let mut mean = config.mean.unwrap_or_default();
     if config.to_rgb.unwrap_or(false) {

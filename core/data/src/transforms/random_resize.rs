@@ -100,9 +100,12 @@ fn pair(node: &Node) -> Option<[i64; 2]> {
 }
 
 fn scales(node: &Node, scale: &Node, ratio: Option<[f64; 2]>) -> Result<Scales, Diagnostics> {
-    let positive = |scale: [i64; 2]| match scale.iter().all(|v| *v > 0) {
-        true => Ok(scale),
-        false => Err(error_at(node, "scale", "`scale` must be positive", "")),
+    let positive = |scale: [i64; 2]| {
+        if scale.iter().all(|v| *v > 0) {
+            Ok(scale)
+        } else {
+            Err(error_at(node, "scale", "`scale` must be positive", ""))
+        }
     };
     if let Some(scale) = pair(scale) {
         let Some([least, most]) = ratio else {

@@ -75,9 +75,12 @@ impl Draws for RandomShift {
         };
         sample.image = pixels.run(&sample.image, &op)?;
         sample.gt.boxes = moved;
-        sample.gt.keep_or(&large, |i| match inside[i] {
-            true => Reason::TooSmall,
-            false => Reason::Outside,
+        sample.gt.keep_or(&large, |i| {
+            if inside[i] {
+                Reason::TooSmall
+            } else {
+                Reason::Outside
+            }
         });
         if let Some(masks) = &sample.gt.masks {
             sample.gt.masks = Some(masks.place(size, at));

@@ -18,9 +18,10 @@ pub struct OneFile<'a>(pub &'a str, pub &'a [u8]);
 
 impl Files for OneFile<'_> {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        match path == self.0 {
-            true => Ok(self.1.to_vec()),
-            false => Err("no such file".into()),
+        if path == self.0 {
+            Ok(self.1.to_vec())
+        } else {
+            Err("no such file".into())
         }
     }
 }

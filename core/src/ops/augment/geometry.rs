@@ -86,9 +86,12 @@ impl Augment {
     }
 
     pub(super) fn flipped(&self, image: &Image, direction: Direction) -> Result<Image, Fault> {
-        let axis = |length, turned| match turned {
-            true => place::mirror(length),
-            false => whole(length),
+        let axis = |length, turned| {
+            if turned {
+                place::mirror(length)
+            } else {
+                whole(length)
+            }
         };
         let columns = axis(image.width(), direction != Direction::Vertical);
         let rows = axis(image.height(), direction != Direction::Horizontal);

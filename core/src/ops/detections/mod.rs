@@ -17,7 +17,7 @@ mod plan;
 use burn::tensor::Tensor;
 use smalti_shaders::reference::decode::DeltaCoder;
 use smalti_shaders::reference::nms::NmsConfig;
-pub use smalti_shaders::reference::topk::Activation;
+pub use smalti_shaders::reference::topk::Scoring;
 use smalti_shaders::reference::topk::{Filter, wanted};
 
 use self::gpu::OnDevice;
@@ -41,7 +41,7 @@ pub struct Level {
     /// `[N, A * C, H, W]`; with softmax C counts the background, which is last.
     pub scores: Tensor<4>,
     /// How they become scores.
-    pub activation: Activation,
+    pub activation: Scoring,
     /// `[N, A, H, W]`, 0 to 1: multiplied into the scores of the best `nms_pre`, so it decides nothing before (centreness, IoU).
     pub factor: Option<Tensor<4>>,
     /// `[N, A * 4, H, W]`.
@@ -119,7 +119,7 @@ pub struct Select {
 
 impl Select {
     /// What there is to know before boxes are made.
-    fn filter(&self, activation: Activation) -> Filter {
+    fn filter(&self, activation: Scoring) -> Filter {
         Filter {
             classes: self.classes,
             activation,
@@ -312,7 +312,7 @@ fn check(levels: &[Level], pictures: usize, select: &Select) -> Result<(), Detec
     for (i, level) in levels.iter().enumerate() {
         let [n, c, h, w] = level.scores.dims();
         let a = level.priors();
-        let background = level.activation == Activation::Softmax;
+        let background = level.activation == Scoring::Softmax;
         let channels = select.classes + usize::from(background);
         if n != pictures || c != a * channels {
             return Err(DetectError::Shape(format!(

@@ -9,7 +9,7 @@ use smalti_shaders::records::{
 };
 use smalti_shaders::reference::nms::Method;
 
-use super::{Activation, Coder, DetectError, Frame, Group, Level, Select};
+use super::{Coder, DetectError, Frame, Group, Level, Scoring, Select};
 use crate::ops::launch::{Gpu, MOST_WORKGROUPS, Strided};
 
 /// Candidates a level, which decode.wgsl compares each with each.
@@ -205,7 +205,7 @@ fn level_record(
     slots: usize,
 ) -> LevelRecord {
     let [_, _, h, w] = placed.scores.shape;
-    let softmax = level.activation == Activation::Softmax;
+    let softmax = level.activation == Scoring::Softmax;
     let strides = |map: &Strided<4>| map.strides.map(|v| v as u32);
     let filter = select.filter(level.activation);
     let record = LevelRecord {
@@ -217,9 +217,9 @@ fn level_record(
         priors: level.priors() as u32,
         channels: (select.classes + usize::from(softmax)) as u32,
         activation: match level.activation {
-            Activation::Sigmoid => SIGMOID,
-            Activation::Softmax => SOFTMAX,
-            Activation::None => SCORES,
+            Scoring::Sigmoid => SIGMOID,
+            Scoring::Softmax => SOFTMAX,
+            Scoring::None => SCORES,
         },
         dense: dense(&placed.scores),
         score_thr: filter.score_thr,

@@ -28,7 +28,7 @@ fn gpu() -> Option<Device> {
 #[derive(Clone)]
 struct Config {
     select: Select,
-    activation: Activation,
+    activation: Scoring,
     coder: DeltaCoder,
     /// The maps have boxes instead of deltas; whether to clip them.
     boxes: Option<bool>,
@@ -60,7 +60,7 @@ fn config(classes: usize) -> Config {
             nms: NmsConfig::default(),
             max_per_img: 100,
         },
-        activation: Activation::Sigmoid,
+        activation: Scoring::Sigmoid,
         coder: DeltaCoder::default(),
         boxes: None,
     }
@@ -242,7 +242,7 @@ fn compare(maps: &[Maps], metas: &[Meta], config: &Config, what: &str) -> Vec<In
                     .map(|f| instances(f))
                     .collect();
                 assert_same(&found, &expected, what);
-                if config.activation == Activation::None && config.boxes.is_some() {
+                if config.activation == Scoring::None && config.boxes.is_some() {
                     // no exp: equal to the bit, and in order where scores are equal
                     assert_eq!(found, expected, "{what}");
                 }
@@ -288,7 +288,7 @@ fn one_box_by_hand() {
 /// Scores that are ones, boxes that are ones, no suppression.
 fn plain(classes: usize) -> Config {
     let mut config = config(classes);
-    config.activation = Activation::None;
+    config.activation = Scoring::None;
     config.boxes = Some(true);
     config.nms.iou_threshold = 1.0;
     config
@@ -418,7 +418,7 @@ fn softmax() {
     maps.logits[40] = f32::INFINITY;
     maps.logits[99] = f32::NEG_INFINITY;
     let mut config = config(4);
-    config.activation = Activation::Softmax;
+    config.activation = Scoring::Softmax;
     for nms_pre in [65, 2000] {
         config.nms_pre = nms_pre;
         for labels in [Labels::Every, Labels::Best] {
@@ -563,9 +563,9 @@ fn recorded_config(case: &serde_json::Value) -> Config {
     Config {
         select,
         activation: if case["channels"] == 4 {
-            Activation::Sigmoid
+            Scoring::Sigmoid
         } else {
-            Activation::Softmax
+            Scoring::Softmax
         },
         coder: DeltaCoder {
             means: four(&coder["target_means"]),
@@ -627,9 +627,10 @@ fn mmdetection_s_results() {
             .iter()
             .map(|m| Meta {
                 img_shape: std::array::from_fn(|k| numbers(&m["img_shape"])[k] as usize),
-                scale_factor: match case["rescale"] == true {
-                    true => std::array::from_fn(|k| numbers(&m["scale_factor"])[k]),
-                    false => [1.0; 2],
+                scale_factor: if case["rescale"] == true {
+                    std::array::from_fn(|k| numbers(&m["scale_factor"])[k])
+                } else {
+                    [1.0; 2]
                 },
                 ..Meta::default()
             })

@@ -99,9 +99,10 @@ impl<'a> Pickle<'a> {
         let (bytes, is_text) = self
             .text_bytes(id)
             .filter(|(bytes, _)| bytes.len() <= max)?;
-        Some(match is_text {
-            true => String::from_utf8_lossy(bytes),
-            false => text::utf8_or_latin1(bytes),
+        Some(if is_text {
+            String::from_utf8_lossy(bytes)
+        } else {
+            text::utf8_or_latin1(bytes)
         })
     }
 

@@ -123,9 +123,10 @@ impl<'a> Page<'a> {
         }
         let tile_width = one(Tag::TileWidth, 0)?;
         let tiled = tile_width > 0;
-        let [tile_height, offsets, lengths] = match tiled {
-            true => [Tag::TileLength, Tag::TileOffsets, Tag::TileByteCounts],
-            false => [Tag::RowsPerStrip, Tag::StripOffsets, Tag::StripByteCounts],
+        let [tile_height, offsets, lengths] = if tiled {
+            [Tag::TileLength, Tag::TileOffsets, Tag::TileByteCounts]
+        } else {
+            [Tag::RowsPerStrip, Tag::StripOffsets, Tag::StripByteCounts]
         };
         let sides = [tile_width, one(tile_height, u64::MAX)?];
         let mut tile = sides.map(|side| usize::try_from(side).unwrap_or(usize::MAX));
@@ -350,9 +351,10 @@ impl<'a> Page<'a> {
             16 => {
                 let wide = self.wide(&row[2 * i..]);
                 // libtiff cuts grey, and rounds colour
-                match self.photometric < 2 && !self.planar {
-                    true => (wide >> 8) as u8,
-                    false => ((u32::from(wide) + 128) / 257) as u8,
+                if self.photometric < 2 && !self.planar {
+                    (wide >> 8) as u8
+                } else {
+                    ((u32::from(wide) + 128) / 257) as u8
                 }
             }
             bits => {
@@ -364,9 +366,10 @@ impl<'a> Page<'a> {
 
     fn wide(&self, bytes: &[u8]) -> u16 {
         let two = [bytes[0], bytes[1]];
-        match self.big_endian {
-            true => u16::from_be_bytes(two),
-            false => u16::from_le_bytes(two),
+        if self.big_endian {
+            u16::from_be_bytes(two)
+        } else {
+            u16::from_le_bytes(two)
         }
     }
 
@@ -378,9 +381,10 @@ impl<'a> Page<'a> {
                 let sum = self
                     .wide(&row[i..])
                     .wrapping_add(self.wide(&row[i - step..]));
-                let two = match self.big_endian {
-                    true => sum.to_be_bytes(),
-                    false => sum.to_le_bytes(),
+                let two = if self.big_endian {
+                    sum.to_be_bytes()
+                } else {
+                    sum.to_le_bytes()
                 };
                 row[i..i + 2].copy_from_slice(&two);
             }

@@ -157,7 +157,7 @@ fn every_option_on_random_sizes() {
                 config.group = Group::Level;
             }
             if chosen(3) {
-                config.activation = Activation::None;
+                config.activation = Scoring::None;
                 config.boxes = Some(chosen(0));
                 maps = maps.map(|m| random_boxes(&mut random, &m));
             }
@@ -192,10 +192,10 @@ fn broken_numbers_with_every_option() {
         (Labels::Best, true),
     ] {
         for (activation, score_thr) in [
-            (Activation::None, 0.1),
-            (Activation::None, -1.0),
-            (Activation::Sigmoid, 0.5),
-            (Activation::Sigmoid, -1.0),
+            (Scoring::None, 0.1),
+            (Scoring::None, -1.0),
+            (Scoring::Sigmoid, 0.5),
+            (Scoring::Sigmoid, -1.0),
         ] {
             let mut maps = random_boxes(&mut random, &like);
             let places = maps.logits.len() / 4;

@@ -146,9 +146,10 @@ fn fax(packed: &[u8], out: &mut [u8], width: usize, group: u64) -> Result<usize,
 fn runs(reader: &mut impl BitReader, columns: u16) -> Option<Vec<u16>> {
     let (mut ends, mut at, mut white) = (Vec::new(), 0u16, true);
     while at < columns {
-        let run = match white {
-            true => white::decode(reader)?,
-            false => black::decode(reader)?,
+        let run = if white {
+            white::decode(reader)?
+        } else {
+            black::decode(reader)?
         };
         at = at.checked_add(run)?;
         // a longer run is a sum of codes, of which the last is below 64
