@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use criterion::{Criterion, criterion_group, criterion_main};
 use smalti::Predictor;
-use smalti::batch::Batch;
+use smalti::batch::Pictures;
 use smalti::config::Config;
 use smalti::data::Meta;
 use smalti::data::Picture;
@@ -94,7 +94,8 @@ fn models(c: &mut Criterion) {
 
         let params = Params::new(&device, Mode::Fixed, None);
         let r50 = smalti::model::build(&r50_config, &smalti::registry(), params, None).unwrap();
-        let input = blank(Tensor::zeros([1, 3, 800, 1344], &device));
+        let input = Tensor::<4>::zeros([1, 3, 800, 1344], &device);
+        let pictures = one_picture();
         let mut group = c.benchmark_group("slow");
         group.sample_size(10);
         group.bench_function(format!("{name}/retinanet_r50 800x1344, forward"), |b| {
@@ -103,8 +104,8 @@ fn models(c: &mut Criterion) {
                 let mut heads = Vec::new();
                 let mut keep = |_: &str, tensors: &[Tensor<4>]| heads.extend(tensors.to_vec());
                 let mut probe = Probe::new(&mut keep);
-                let maps = r50.extract(&input, &mut Probe::off());
-                drop(r50.predict(&maps, &input, &mut probe));
+                let maps = r50.extract(input.clone(), &mut Probe::off());
+                drop(r50.predict(maps, &pictures, &mut probe));
                 device.sync().unwrap();
                 heads
             })
@@ -114,17 +115,15 @@ fn models(c: &mut Criterion) {
     }
 }
 
-/// A batch of one picture.
-fn blank(pixels: Tensor<4>) -> Batch {
-    let [_, _, h, w] = pixels.dims();
+/// What is known of a batch of one picture.
+fn one_picture() -> Pictures {
     let meta = Meta {
-        img_shape: [h, w],
+        img_shape: [800, 1344],
         scale_factor: [1.0; 2],
         ..Meta::default()
     };
-    Batch {
-        pixels,
-        pictures: vec![meta],
+    Pictures {
+        metas: vec![meta],
         rescale: true,
     }
 }
@@ -154,7 +153,7 @@ fn operations(c: &mut Criterion, name: &str, device: &Device) {
         }
     };
     let levels: Vec<_> = [8, 16, 32, 64, 128].map(level).into();
-    let batch = blank(Tensor::zeros([1, 3, 800, 1344], device));
+    let pictures = one_picture();
     let candidates = Candidates {
         levels,
         select: Select {
@@ -170,7 +169,7 @@ fn operations(c: &mut Criterion, name: &str, device: &Device) {
         },
     };
     c.bench_function(&format!("{name}/postprocess, 800x1344, 80 classes"), |b| {
-        b.iter(|| detect_blocking(&candidates, &batch).unwrap())
+        b.iter(|| detect_blocking(&candidates, &pictures).unwrap())
     });
 }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Pictures};
 use crate::config::Diagnostic;
 use crate::data::pipeline::Pipeline;
 use crate::data::preprocessor::DetDataPreprocessor;
@@ -49,7 +49,7 @@ impl Predictor {
         }
         let batch = self.batch(pictures)?;
         probe.tell("batch", std::slice::from_ref(&batch.pixels));
-        Ok(predict(self.detector.as_ref(), &batch, probe).await?)
+        Ok(predict(self.detector.as_ref(), batch, probe).await?)
     }
 
     /// The batch that the pipeline and the preprocessor make of `pictures`.
@@ -72,8 +72,10 @@ impl Predictor {
         }
         Ok(Batch {
             pixels,
-            pictures: prepared.into_iter().map(|p| p.meta).collect(),
-            rescale: true,
+            pictures: Pictures {
+                metas: prepared.into_iter().map(|p| p.meta).collect(),
+                rescale: true,
+            },
         })
     }
 }
@@ -84,11 +86,11 @@ impl Predictor {
 /// The device failed.
 pub async fn predict(
     model: &dyn Detector,
-    batch: &Batch,
+    batch: Batch,
     probe: &mut Probe<'_>,
 ) -> Result<Vec<Instances>, DetectError> {
-    let maps = model.extract(batch, probe); // backbone, neck
-    model.predict(&maps, batch, probe).await // heads; candidates; the best, NMS; one read-back
+    let maps = model.extract(batch.pixels, probe); // backbone, neck
+    model.predict(maps, &batch.pictures, probe).await // heads; candidates; the best, NMS; one read-back
 }
 
 impl Predictor {

@@ -203,7 +203,7 @@ mod tests {
     }
 
     fn ids(json: &str) -> Option<Ids> {
-        Some(Ids::read("a.json", json.as_bytes()).unwrap())
+        Some(crate::data::datasets::read_ids("a.json", json.as_bytes()).unwrap())
     }
 
     #[test]

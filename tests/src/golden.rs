@@ -8,7 +8,7 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::Value as Json;
-use smalti::batch::Batch;
+use smalti::batch::{Batch, Pictures};
 use smalti::build::Build;
 use smalti::config::{Dict, Node, Value};
 use smalti::data::Meta;
@@ -173,12 +173,14 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
     let pixels = Tensor::<4>::from_data(TensorData::new(image(n, h, w), [n, 3, h, w]), device);
     let batch = Batch {
         pixels,
-        pictures: vec![Meta {
-            img_shape: [h, w],
-            scale_factor: [1.0, 1.0],
-            ..Meta::default()
-        }],
-        rescale: false,
+        pictures: Pictures {
+            metas: vec![Meta {
+                img_shape: [h, w],
+                scale_factor: [1.0, 1.0],
+                ..Meta::default()
+            }],
+            rescale: false,
+        },
     };
     let mut told = Vec::new();
     let mut tell = |part: &str, tensors: &[Tensor<4>]| {
@@ -186,7 +188,7 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
         told.extend(tensors.iter().enumerate().map(named));
     };
     let mut probe = Probe::new(&mut tell);
-    let found = pollster::block_on(smalti::predict(detector.as_ref(), &batch, &mut probe));
+    let found = pollster::block_on(smalti::predict(detector.as_ref(), batch, &mut probe));
     let found = found.map_err(|e| e.to_string())?;
 
     let mut worst = (0.0, String::from("none"));

@@ -10,6 +10,7 @@ use clap::{Args, ValueHint};
 use indicatif::{ProgressBar, ProgressStyle};
 use smalti::Predictor;
 use smalti::data::coco::Ids;
+use smalti::data::datasets::read_ids;
 use smalti::data::{Fault, Picture, PictureError};
 use smalti::draw::{Canvas, Marked, caption};
 use smalti::host::files::AtomicFile;
@@ -71,7 +72,7 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
         None => None,
         Some(path) => {
             let file = std::fs::File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
-            let ids = Ids::read(&path.display().to_string(), file)?;
+            let ids = read_ids(&path.display().to_string(), file)?;
             ids.warnings().iter().for_each(|w| crate::style::warning(w));
             Some(ids)
         }
@@ -539,7 +540,7 @@ mod tests {
     #[test]
     fn pictures_without_an_id_are_counted() {
         let json = r#"{"images": [{"id": 1, "file_name": "1.jpg"}, {"id": 2, "file_name": "2.jpg"}], "categories": []}"#;
-        let ids = Ids::read("a.json", json.as_bytes()).unwrap();
+        let ids = read_ids("a.json", json.as_bytes()).unwrap();
         let naming = Naming::new(&["cat".to_string()], Some(ids)).unwrap();
         let said = |paths: &[&str]| {
             let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();

@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::io::Read;
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -162,12 +161,13 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Reads an annotation file as data sets do; `path` names it in messages.
-    ///
-    /// # Errors
-    /// What is wrong with it and where: no JSON, or no `images` with `id` and `file_name`.
-    pub fn read(path: &str, input: impl Read) -> Result<Self, String> {
-        let (images, categories, mut warnings) = super::datasets::listed(path, input)?;
+    /// Of what the annotation file `path` lists; see [`read_ids`](super::datasets::read_ids).
+    pub(crate) fn new(
+        path: &str,
+        images: Vec<Image>,
+        categories: Vec<Category>,
+        mut warnings: Vec<String>,
+    ) -> Self {
         let mut ids = Ids::default();
         let mut again = HashSet::new();
         for (i, image) in images.iter().enumerate() {
@@ -195,7 +195,7 @@ impl Ids {
         ids.images = images;
         ids.categories = categories;
         ids.warnings = warnings;
-        Ok(ids)
+        ids
     }
 
     /// Pictures, in the file's order.
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<Ids, String> {
-        Ids::read("a.json", json.as_bytes())
+        crate::datasets::read_ids("a.json", json.as_bytes())
     }
 
     #[test]

@@ -2,9 +2,8 @@
 
 use std::sync::OnceLock;
 
-use super::transforms::{Transform, Transforms, list_in_a_tuple};
 use smalti_config::registry::{DEFAULT_SCOPE, Family, Registry, Row};
-use smalti_config::{Config, Diagnostic, Diagnostics, Kind, Node};
+use smalti_config::{Config, Diagnostics, Node};
 
 /// A registry, and the scope in which bare names are looked for.
 #[derive(Clone, Copy, Debug)]
@@ -46,57 +45,6 @@ impl<'a> Lookup<'a> {
             found => found,
         }
     }
-
-    /// Reads one transform.
-    ///
-    /// # Errors
-    /// An unknown type, or options that it does not have.
-    pub fn transform(&self, node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
-        let row = self.find::<Transforms>(node)?;
-        (row.build)(node, self)
-    }
-
-    /// Reads a list of transforms; `None` is an empty list.
-    ///
-    /// # Errors
-    /// All problems of all of them.
-    pub fn transforms(&self, node: Option<&Node>) -> Result<Vec<Box<dyn Transform>>, Diagnostics> {
-        let Some(node) = node.filter(|n| !n.is_none()) else {
-            return Ok(Vec::new());
-        };
-        if let Some(error) = list_in_a_tuple(node) {
-            return Err(vec![error]);
-        }
-        let Some(items) = node.as_items() else {
-            let found = node.type_name();
-            let message = format!("a pipeline is a list of transforms, found {found}");
-            let error = Diagnostic::error(message).kind(Kind::Mistyped);
-            return Err(vec![error.at(&node.origin, "")]);
-        };
-        let (mut steps, mut problems) = (Vec::new(), Vec::new());
-        for item in items {
-            match self.transform(item) {
-                Ok(step) => steps.push(step),
-                Err(found) => problems.extend(found),
-            }
-        }
-        if problems.is_empty() {
-            Ok(steps)
-        } else {
-            Err(problems)
-        }
-    }
-
-    /// The transforms of a list, or a single one: what wrappers take.
-    ///
-    /// # Errors
-    /// As [`Self::transforms`].
-    pub fn steps(&self, node: &Node) -> Result<Vec<Box<dyn Transform>>, Diagnostics> {
-        match node.as_dict() {
-            Some(_) => Ok(vec![self.transform(node)?]),
-            None => self.transforms(Some(node)),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -107,7 +55,7 @@ mod tests {
     use crate::pixels::{Op, Pixels};
     use crate::random::Counter;
     use crate::sample::Sample;
-    use crate::transforms::{Context, Outcome};
+    use crate::transforms::{Context, Outcome, Transform, Transforms};
     use smalti_config::{MapLoader, parse_value};
 
     /// A transform of another crate.

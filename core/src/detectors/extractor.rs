@@ -3,7 +3,6 @@
 use burn::tensor::Tensor;
 
 use crate::backbones::{Backbone, Backbones, Feature, Features};
-use crate::batch::Batch;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, Origin, error_at};
 use crate::necks::{Neck, Necks};
@@ -59,12 +58,12 @@ impl Extractor {
         self.backbone.size_divisor().max(neck)
     }
 
-    /// A batch to the maps that heads read.
+    /// The pixels of a batch to the maps that heads read.
     ///
     /// # Panics
     /// If the batch's size does not suit [`Extractor::size_divisor`].
-    pub fn forward(&self, batch: &Batch, probe: &mut Probe) -> Vec<Tensor<4>> {
-        let maps = self.backbone.forward(batch.pixels.clone());
+    pub fn forward(&self, pixels: Tensor<4>, probe: &mut Probe) -> Vec<Tensor<4>> {
+        let maps = self.backbone.forward(pixels);
         probe.tell("backbone", &maps);
         let maps = match &self.neck {
             Some(neck) => neck.forward(maps),

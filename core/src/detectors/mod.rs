@@ -11,7 +11,7 @@ use std::pin::Pin;
 
 use burn::tensor::Tensor;
 
-use crate::batch::Batch;
+use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 use crate::ops::DetectError;
@@ -24,14 +24,14 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, DetectError>> + 
 
 /// A whole model.
 pub trait Detector: std::fmt::Debug + Send + Sync {
-    /// A batch to the maps that heads read.
-    fn extract(&self, batch: &Batch, probe: &mut Probe) -> Vec<Tensor<4>>;
+    /// The pixels of a batch, `[N, C, H, W]`, to the maps that heads read.
+    fn extract(&self, pixels: Tensor<4>, probe: &mut Probe) -> Vec<Tensor<4>>;
 
     /// Maps to instances, one list a picture. All work is queued on the device when this returns; what is awaited is the read-back.
     fn predict<'a>(
         &'a self,
-        maps: &[Tensor<4>],
-        batch: &'a Batch,
+        maps: Vec<Tensor<4>>,
+        pictures: &'a Pictures,
         probe: &mut Probe,
     ) -> Pending<'a, Vec<Instances>>;
 

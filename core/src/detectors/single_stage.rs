@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::extractor::{Extractor, part};
 use super::{Detector, Pending};
-use crate::batch::Batch;
+use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::heads::{DenseHead, Given, Heads};
@@ -82,20 +82,21 @@ impl SingleStage {
 }
 
 impl Detector for SingleStage {
-    fn extract(&self, batch: &Batch, probe: &mut Probe) -> Vec<Tensor<4>> {
-        self.extractor.forward(batch, probe)
+    fn extract(&self, pixels: Tensor<4>, probe: &mut Probe) -> Vec<Tensor<4>> {
+        self.extractor.forward(pixels, probe)
     }
 
     fn predict<'a>(
         &'a self,
-        maps: &[Tensor<4>],
-        batch: &'a Batch,
+        maps: Vec<Tensor<4>>,
+        pictures: &'a Pictures,
         probe: &mut Probe,
     ) -> Pending<'a, Vec<Instances>> {
-        let outputs = self.head.forward(maps);
+        let outputs = self.head.forward(&maps);
+        drop(maps);
         outputs.tell(probe, "head");
-        let candidates = self.head.candidates(&outputs, batch);
-        Box::pin(async move { ops::detect(&candidates, batch).await })
+        let candidates = self.head.candidates(&outputs, pictures);
+        Box::pin(async move { ops::detect(&candidates, pictures).await })
     }
 
     fn size_divisor(&self) -> usize {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
 use super::tower::{Tower, TowerConfig, last};
 use super::{DenseHead, Given, OTHERS, Outputs, check_channels, present, relu_style, test_cfg};
-use crate::batch::Batch;
+use crate::batch::Pictures;
 use crate::box_coders::{BoxCoder, BoxCoders};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
@@ -181,7 +181,7 @@ impl DenseHead for FcosHead {
         Outputs::new(maps.iter().enumerate().map(level))
     }
 
-    fn candidates(&self, outputs: &Outputs, _: &Batch) -> Candidates {
+    fn candidates(&self, outputs: &Outputs, _: &Pictures) -> Candidates {
         let level = |(i, [logits, distances, centreness]): (usize, [&Tensor<4>; 3])| {
             let [n, _, h, w] = distances.dims();
             let [x, y] = self.points.grid(i, [h, w], &distances.device());

@@ -21,7 +21,7 @@ pub use yolox::YoloxHead;
 use burn::tensor::Tensor;
 
 use crate::backbones::Features;
-use crate::batch::Batch;
+use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{Activation, ConvStyle, Init, NormConfig};
@@ -44,7 +44,7 @@ pub trait DenseHead: std::fmt::Debug + Send + Sync {
     fn forward(&self, maps: &[Tensor<4>]) -> Outputs;
 
     /// What post-processing has to choose from. No device is waited for.
-    fn candidates(&self, outputs: &Outputs, batch: &Batch) -> Candidates;
+    fn candidates(&self, outputs: &Outputs, pictures: &Pictures) -> Candidates;
 
     /// Classes, background not counted.
     fn classes(&self) -> usize;

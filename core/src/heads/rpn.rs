@@ -10,7 +10,7 @@ use super::anchored::Anchored;
 use super::class_scores::{ClassScores, register_loss_buffers};
 use super::tower::{Tower, TowerConfig, last};
 use super::{DenseHead, Given, OTHERS, Outputs, check_channels, relu_style, test_cfg};
-use crate::batch::Batch;
+use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{Activation, ConvConfig, ConvNormAct, Init};
@@ -126,7 +126,7 @@ impl DenseHead for RpnHead {
         }))
     }
 
-    fn candidates(&self, outputs: &Outputs, _: &Batch) -> Candidates {
+    fn candidates(&self, outputs: &Outputs, _: &Pictures) -> Candidates {
         self.anchors.candidates(outputs, self.scores, &self.select)
     }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::class_scores::{prior_logit, register_loss_buffers};
 use super::tower::{Tower, TowerConfig, last};
 use super::{DenseHead, Given, OTHERS, Outputs, check_channels, test_cfg};
-use crate::batch::Batch;
+use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{ConvBias, ConvNormAct, ConvStyle};
@@ -154,7 +154,7 @@ impl DenseHead for YoloxHead {
         }))
     }
 
-    fn candidates(&self, outputs: &Outputs, _: &Batch) -> Candidates {
+    fn candidates(&self, outputs: &Outputs, _: &Pictures) -> Candidates {
         let level = |(i, [logits, boxes, objectness]): (usize, [&Tensor<4>; 3])| {
             let [n, _, h, w] = boxes.dims();
             let stride = self.points.strides()[i][0] as f32;

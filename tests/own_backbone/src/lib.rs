@@ -3,7 +3,6 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 use smalti::backbones::{Backbone, Backbones, Feature};
-use smalti::batch::Batch;
 use smalti::build::Build;
 use smalti::config::{Config, Diagnostics, MapLoader, Node};
 use smalti::layers::{Activation, ConvConfig, ConvNormAct, Mode, NormConfig, Params};
@@ -75,18 +74,14 @@ pub fn describe() -> String {
     let device = burn::tensor::Device::flex();
     let params = Params::new(&device, Mode::Fixed, None);
     let detector = smalti::model::build(&config, &registry, params.clone(), None).expect("a model");
-    let batch = Batch {
-        pixels: Tensor::zeros([1, 3, 64, 64], &device),
-        pictures: Vec::new(),
-        rescale: false,
-    };
+    let pixels = Tensor::zeros([1, 3, 64, 64], &device);
     let mut lines = String::new();
     let mut tell = |part: &str, maps: &[Tensor<4>]| {
         for map in maps {
             lines += &format!("{part}: shape {:?}\n", map.dims());
         }
     };
-    detector.extract(&batch, &mut Probe::new(&mut tell));
+    detector.extract(pixels, &mut Probe::new(&mut tell));
     let first = &params.state()[0].key;
     lines + &format!("first key: {first}\n")
 }

@@ -41,6 +41,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::coco::Ids;
 use super::lookup::Lookup;
 use super::picture::Fault;
 use super::sample::{DataInfo, Sample};
@@ -52,7 +53,7 @@ pub use super::sample::SampleError;
 pub use base::BaseDetDataset;
 pub use check::{check, check_with};
 pub use class_balanced::ClassBalancedDataset;
-pub(super) use coco_file::listed;
+use coco_file::listed;
 pub use concat::ConcatDataset;
 pub use multi_image_mix::MultiImageMixDataset;
 pub use others::OtherPictures;
@@ -353,6 +354,15 @@ const NOT_YET: &[(&str, &str)] = &[
     ("YouTubeVISDataset", CONVERT),
     ("iSAIDDataset", CONVERT),
 ];
+
+/// The ids of a COCO annotation file, read as a data set reads it; `path` names it in messages.
+///
+/// # Errors
+/// What is wrong with it and where: no JSON, or no `images` with `id` and `file_name`.
+pub fn read_ids(path: &str, input: impl std::io::Read) -> Result<Ids, String> {
+    let (images, categories, warnings) = listed(path, input)?;
+    Ok(Ids::new(path, images, categories, warnings))
+}
 
 /// Reads a `dict(type=...)` and the annotation files that it names. Keys of MMDetection 2.x are mapped, with notes
 /// ([`Dataset::notes`], [`all_notes`]). Names are those of this crate.

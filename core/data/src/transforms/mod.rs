@@ -66,7 +66,7 @@ use super::pixels::Pixels;
 use super::random::Random;
 use super::sample::Sample;
 use smalti_config::registry::{Family, Row};
-use smalti_config::{Diagnostic, Diagnostics, Node, error_at, stray_comma};
+use smalti_config::{Diagnostic, Diagnostics, Kind, Node, error_at, stray_comma};
 
 use not_yet::NOT_YET;
 
@@ -323,6 +323,59 @@ fn kind_of<K: Copy>(
 /// An unknown type, or options that it does not have.
 pub fn build(node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
     Lookup::own().transform(node)
+}
+
+impl Lookup<'_> {
+    /// Reads one transform.
+    ///
+    /// # Errors
+    /// An unknown type, or options that it does not have.
+    pub fn transform(&self, node: &Node) -> Result<Box<dyn Transform>, Diagnostics> {
+        let row = self.find::<Transforms>(node)?;
+        (row.build)(node, self)
+    }
+
+    /// Reads a list of transforms; `None` is an empty list.
+    ///
+    /// # Errors
+    /// All problems of all of them.
+    pub fn transforms(&self, node: Option<&Node>) -> Result<Vec<Box<dyn Transform>>, Diagnostics> {
+        let Some(node) = node.filter(|n| !n.is_none()) else {
+            return Ok(Vec::new());
+        };
+        if let Some(error) = list_in_a_tuple(node) {
+            return Err(vec![error]);
+        }
+        let Some(items) = node.as_items() else {
+            let found = node.type_name();
+            let message = format!("a pipeline is a list of transforms, found {found}");
+            let error = Diagnostic::error(message).kind(Kind::Mistyped);
+            return Err(vec![error.at(&node.origin, "")]);
+        };
+        let (mut steps, mut problems) = (Vec::new(), Vec::new());
+        for item in items {
+            match self.transform(item) {
+                Ok(step) => steps.push(step),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() {
+            Ok(steps)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The transforms of a list, or a single one: what wrappers take.
+    ///
+    /// # Errors
+    /// As [`Self::transforms`].
+    pub fn steps(&self, node: &Node) -> Result<Vec<Box<dyn Transform>>, Diagnostics> {
+        match node.as_dict() {
+            Some(_) => Ok(vec![self.transform(node)?]),
+            None => self.transforms(Some(node)),
+        }
+    }
 }
 
 /// The error of `pipeline = [...],`, whose comma makes it a tuple of one list.

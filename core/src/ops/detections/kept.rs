@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData, Transaction};
 
 use super::{DetectError, Found, Frame, ReadError};
-use crate::batch::Batch;
+use crate::batch::Pictures;
 use crate::structures::Instances;
 
 /// The boxes of each of N pictures, best first. There is room for K a picture; behind the last one boxes, scores and sources
@@ -55,7 +55,7 @@ impl Kept {
     ///
     /// # Errors
     /// If the device fails.
-    pub async fn read(&self, batch: &Batch) -> Result<Vec<Instances>, DetectError> {
+    pub async fn read(&self, pictures: &Pictures) -> Result<Vec<Instances>, DetectError> {
         let data = Transaction::default()
             .register(self.boxes.clone())
             .register(self.scores.clone())
@@ -71,7 +71,7 @@ impl Kept {
         let boxes: Vec<f32> = boxes.iter::<f32>().collect();
         let scores: Vec<f32> = scores.iter::<f32>().collect();
         let labels: Vec<i32> = labels.iter::<i32>().collect();
-        let frames = Frame::all(batch, batch.rescale);
+        let frames = Frame::all(pictures, pictures.rescale);
         let pictures = frames.iter().zip(counts.iter::<i32>()).enumerate();
         let instances = pictures.map(|(i, (frame, count))| {
             let mut instances = Instances::default();

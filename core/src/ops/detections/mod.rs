@@ -14,7 +14,7 @@ mod gpu;
 mod kept;
 mod plan;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use smalti_shaders::reference::decode::DeltaCoder;
 use smalti_shaders::reference::nms::NmsConfig;
 pub use smalti_shaders::reference::topk::Scoring;
@@ -23,7 +23,7 @@ use smalti_shaders::reference::topk::{Filter, wanted};
 use self::gpu::OnDevice;
 pub use self::kept::Kept;
 use super::launch::{Gpu, ReadError};
-use crate::batch::Batch;
+use crate::batch::Pictures;
 use crate::structures::{Instances, Xyxy};
 
 /// All that there is to choose from, and how.
@@ -186,7 +186,7 @@ struct Frame {
 
 impl Frame {
     /// One for each picture; `rescale`: original pictures are wanted, not those of the batch.
-    fn all(batch: &Batch, rescale: bool) -> Vec<Self> {
+    fn all(pictures: &Pictures, rescale: bool) -> Vec<Self> {
         let frame = |meta: &crate::data::Meta| Frame {
             clip: meta.img_shape.map(|v| v as f32),
             factors: if rescale {
@@ -195,7 +195,7 @@ impl Frame {
                 [1.0; 2]
             },
         };
-        batch.pictures.iter().map(frame).collect()
+        pictures.metas.iter().map(frame).collect()
     }
 }
 
@@ -226,8 +226,11 @@ fn instances(found: &[Found]) -> Instances {
 ///
 /// # Errors
 /// If shapes do not fit, or the device fails.
-pub async fn detect(candidates: &Candidates, batch: &Batch) -> Result<Vec<Instances>, DetectError> {
-    let frames = Frame::all(batch, batch.rescale);
+pub async fn detect(
+    candidates: &Candidates,
+    pictures: &Pictures,
+) -> Result<Vec<Instances>, DetectError> {
+    let frames = Frame::all(pictures, pictures.rescale);
     check(&candidates.levels, frames.len(), &candidates.select)?;
     let read = match launch(candidates, &frames)? {
         Some(on_device) => on_device.read().await?,
@@ -249,8 +252,8 @@ pub async fn detect(candidates: &Candidates, batch: &Batch) -> Result<Vec<Instan
 ///
 /// # Errors
 /// As [`detect`].
-pub async fn keep(candidates: &Candidates, batch: &Batch) -> Result<Kept, DetectError> {
-    let frames = Frame::all(batch, false);
+pub async fn keep(candidates: &Candidates, pictures: &Pictures) -> Result<Kept, DetectError> {
+    let frames = Frame::all(pictures, false);
     check(&candidates.levels, frames.len(), &candidates.select)?;
     let mut read = None;
     if let Some(on_device) = launch(candidates, &frames)? {
@@ -267,7 +270,7 @@ pub async fn keep(candidates: &Candidates, batch: &Batch) -> Result<Kept, Detect
     };
     let device = match candidates.levels.first() {
         Some(level) => level.scores.device(),
-        None => batch.pixels.device(),
+        None => Device::flex(),
     };
     Ok(Kept::of(&found, &device))
 }
@@ -303,9 +306,9 @@ fn can_find(candidates: &Candidates, frames: &[Frame]) -> bool {
 #[cfg(not(target_arch = "wasm32"))]
 pub fn detect_blocking(
     candidates: &Candidates,
-    batch: &Batch,
+    pictures: &Pictures,
 ) -> Result<Vec<Instances>, DetectError> {
-    pollster::block_on(detect(candidates, batch))
+    pollster::block_on(detect(candidates, pictures))
 }
 
 fn check(levels: &[Level], pictures: usize, select: &Select) -> Result<(), DetectError> {

@@ -74,10 +74,9 @@ fn meta(h: usize, w: usize) -> Meta {
     }
 }
 
-fn batch(pictures: &[Meta]) -> Batch {
-    Batch {
-        pixels: Tensor::zeros([1; 4], &Device::flex()),
-        pictures: pictures.to_vec(),
+fn shown(metas: &[Meta]) -> Pictures {
+    Pictures {
+        metas: metas.to_vec(),
         rescale: true,
     }
 }
@@ -225,12 +224,12 @@ fn candidates(maps: &[Maps], device: &Device, channels_last: bool, config: &Conf
 /// Runs both ways and compares; gives the CPU's result.
 fn compare(maps: &[Maps], metas: &[Meta], config: &Config, what: &str) -> Vec<Instances> {
     let on = |device: &Device, last| candidates(maps, device, last, config);
-    let batch = batch(metas);
-    let expected = detect_blocking(&on(&Device::flex(), false), &batch).unwrap();
+    let pictures = shown(metas);
+    let expected = detect_blocking(&on(&Device::flex(), false), &pictures).unwrap();
     if let Some(device) = gpu() {
         for channels_last in [false, true] {
             let candidates = on(&device, channels_last);
-            let frames = Frame::all(&batch, batch.rescale);
+            let frames = Frame::all(&pictures, pictures.rescale);
             if can_find(&candidates, &frames) {
                 let on_device = launch(&candidates, &frames)
                     .unwrap()
@@ -482,13 +481,13 @@ fn beyond_the_gpu_s_room_the_cpu_takes_over() {
         levels: vec![maps.on(device, false, &config)],
         select: config.select.clone(),
     };
-    let batch = batch(&[meta(640, 640)]);
+    let pictures = shown(&[meta(640, 640)]);
     // 12800 scores, room for 8192
-    let on_gpu = launch(&on(&device), &Frame::all(&batch, true)).unwrap();
+    let on_gpu = launch(&on(&device), &Frame::all(&pictures, true)).unwrap();
     let on_gpu = pollster::block_on(on_gpu.expect("it is tried").read());
     assert_eq!(on_gpu.unwrap(), None);
-    let found = detect_blocking(&on(&device), &batch).unwrap();
-    let cpu = detect_blocking(&on(&Device::flex()), &batch).unwrap();
+    let found = detect_blocking(&on(&device), &pictures).unwrap();
+    let cpu = detect_blocking(&on(&Device::flex()), &pictures).unwrap();
     assert_eq!(found, cpu);
     assert!(found[0].len() > 100);
 }
@@ -502,7 +501,7 @@ fn wrong_shapes_are_errors() {
             levels: vec![level],
             select: config(classes).select,
         };
-        detect_blocking(&candidates, &batch(metas))
+        detect_blocking(&candidates, &shown(metas))
             .unwrap_err()
             .to_string()
     };
@@ -521,7 +520,7 @@ fn wrong_shapes_are_errors() {
         select: config(3).select,
     };
     assert_eq!(
-        detect_blocking(&none, &batch(&one)).unwrap(),
+        detect_blocking(&none, &shown(&one)).unwrap(),
         [Instances::default()]
     );
 }

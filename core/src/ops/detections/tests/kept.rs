@@ -6,15 +6,15 @@ use super::*;
 
 /// [`Kept`] of both devices, compared with what `detect` gives there; `read`: whether the GPU reads anything.
 fn compare_kept(maps: &[Maps], metas: &[Meta], config: &Config, read: bool) {
-    let batch = batch(metas);
+    let pictures = shown(metas);
     for device in [Some(Device::flex()), gpu()].into_iter().flatten() {
         let candidates = candidates(maps, &device, false, config);
-        let kept = pollster::block_on(keep(&candidates, &batch)).unwrap();
-        let as_read = pollster::block_on(kept.read(&batch)).unwrap();
-        let detected = detect_blocking(&candidates, &batch).unwrap();
+        let kept = pollster::block_on(keep(&candidates, &pictures)).unwrap();
+        let as_read = pollster::block_on(kept.read(&pictures)).unwrap();
+        let detected = detect_blocking(&candidates, &pictures).unwrap();
         assert_same(&as_read, &detected, "kept and detected");
-        if Gpu::of(&device).is_some() && can_find(&candidates, &Frame::all(&batch, false)) {
-            let on_device = launch(&candidates, &Frame::all(&batch, false)).unwrap();
+        if Gpu::of(&device).is_some() && can_find(&candidates, &Frame::all(&pictures, false)) {
+            let on_device = launch(&candidates, &Frame::all(&pictures, false)).unwrap();
             assert_eq!(on_device.unwrap().is_final(), !read);
         }
 
@@ -72,13 +72,13 @@ fn kept_by_hand() {
     config.max_per_img = 4;
     let mut meta = meta(80, 80);
     meta.scale_factor = [2.0, 2.0];
-    let batch = batch(std::slice::from_ref(&meta));
+    let pictures = shown(std::slice::from_ref(&meta));
     let maps = [level.clone(), level];
     compare_kept(&maps, &[meta], &config, false);
     for device in [Some(Device::flex()), gpu()].into_iter().flatten() {
         let candidates = candidates(&maps, &device, false, &config);
-        let kept = pollster::block_on(keep(&candidates, &batch)).unwrap();
-        let found = pollster::block_on(kept.read(&batch)).unwrap().remove(0);
+        let kept = pollster::block_on(keep(&candidates, &pictures)).unwrap();
+        let found = pollster::block_on(kept.read(&pictures)).unwrap().remove(0);
         assert_eq!(found.scores, [0.5, 0.25]);
         // px of the original picture; kept ones are of the batch
         assert_eq!(found.boxes[1], [10.0, 0.0, 15.0, 5.0]);
@@ -95,7 +95,7 @@ fn kept_tensors_do_not_touch_each_other() {
     let maps = Maps::row(&[&[0.5, 0.25]], &[at(0.0), at(20.0)]);
     for device in [Some(Device::flex()), gpu()].into_iter().flatten() {
         let candidates = candidates(std::slice::from_ref(&maps), &device, false, &plain(1));
-        let kept = pollster::block_on(keep(&candidates, &batch(&[meta(80, 80)]))).unwrap();
+        let kept = pollster::block_on(keep(&candidates, &shown(&[meta(80, 80)]))).unwrap();
         let weighted = kept.boxes.clone() * kept.scores.clone().unsqueeze_dim(2);
         let both = kept.scores.clone() + kept.labels.clone().float();
         let negative = kept.boxes.mul_scalar(-1.0);
