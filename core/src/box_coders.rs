@@ -18,16 +18,12 @@ struct DeltaConfig {
     clip_border: Option<bool>,
     add_ctr_clamp: Option<bool>,
     ctr_clamp: Option<f32>,
-    #[serde(rename = "use_box_type")]
-    _use_box_type: Option<bool>,
 }
 
 /// The keys of `type='DistancePointBBoxCoder'`.
 #[derive(Debug, Deserialize)]
 struct DistanceConfig {
     clip_border: Option<bool>,
-    #[serde(rename = "use_box_type")]
-    _use_box_type: Option<bool>,
 }
 
 /// How four numbers and a prior make a box.
@@ -75,7 +71,7 @@ pub const ROWS: [Row<BoxCoders>; 2] = [
 ];
 
 fn delta(node: &Node) -> Result<BoxCoder, Diagnostics> {
-    let config: DeltaConfig = node.read()?;
+    let config: DeltaConfig = node.read_knowing(&["use_box_type"])?;
     let default = DeltaCoder::default();
     Ok(BoxCoder::Delta(DeltaCoder {
         means: config.target_means.unwrap_or(default.means),
@@ -88,7 +84,7 @@ fn delta(node: &Node) -> Result<BoxCoder, Diagnostics> {
 }
 
 fn distance(node: &Node) -> Result<BoxCoder, Diagnostics> {
-    let config: DistanceConfig = node.read()?;
+    let config: DistanceConfig = node.read_knowing(&["use_box_type"])?;
     Ok(BoxCoder::Distance {
         clip_border: config.clip_border.unwrap_or(true),
     })

@@ -1,8 +1,10 @@
 //! Object detection from MMDetection's own config files and checkpoints, on any GPU that wgpu reaches and on the CPU.
 //!
 //! The shortest way from a picture to boxes is [`Predictor`]; `examples/detect.rs` shows it. It walks through the modules in this order:
-//! [`config`] (text to a resolved tree) -> [`registry`] (names to builders) -> [`detectors`] (with [`backbones`], [`necks`], [`heads`], made of
-//! [`layers`]) -> [`weights`] (values) -> [`data`] (picture to batch) -> the model -> [`ops`] (logits to boxes) -> [`structures::Instances`].
+//! [`config`] (text to a resolved tree) -> [`mod@registry`] (names to builders) -> [`detectors`] (with [`backbones`], [`necks`], [`heads`], made of
+//! [`layers`]) -> [`weights`] (values) -> [`data`] (picture to batch) -> the model -> [`ops`] (candidates to boxes) -> [`structures::Instances`].
+//!
+//! [`config`], [`weights`] and [`data`] are crates of their own that know no device; they are here under the paths of modules.
 //!
 //! How things fail: bad input is an `Err` that says what was found, what was expected and what to do next. Config errors
 //! ([`config::Diagnostic`]) point at the text and are collected. A panic is a broken promise of this crate.

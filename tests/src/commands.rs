@@ -598,3 +598,39 @@ fn channels_of_a_backbone_as_a_config_has_it() {
         assert!(stdout(&output).contains("in_channels=[64, 128, 256, 512]"));
     }
 }
+
+#[test]
+fn components_are_listed_by_kind() {
+    let kinds = stdout(&smalti(&["list"]));
+    for kind in [
+        "backbone",
+        "neck",
+        "head",
+        "detector",
+        "transform",
+        "data set",
+        "sampler",
+    ] {
+        assert!(
+            kinds.lines().any(|l| l.trim().ends_with(kind)),
+            "{kind}: {kinds}"
+        );
+    }
+    let heads = stdout(&smalti(&["list", "heads"]));
+    assert!(heads.lines().any(|l| l == "mmdet.YOLOXHead"), "{heads}");
+    let all = stdout(&smalti(&["list", "--json"]));
+    let all: serde_json::Value = serde_json::from_str(&all).unwrap();
+    assert!(
+        all["box coder"]
+            .as_array()
+            .unwrap()
+            .contains(&"mmdet.DistancePointBBoxCoder".into())
+    );
+    let wrong = smalti(&["list", "hed"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        stderr(&wrong).contains("did you mean head?"),
+        "{}",
+        stderr(&wrong)
+    );
+}

@@ -2,7 +2,6 @@
 //! options; the engine does the work.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use smalti_shaders::reference::preprocess::Values;
 
 use smalti_config::{Diagnostics, Kind, Node, error_at};
@@ -39,21 +38,6 @@ struct Config {
     pad_value: Option<f64>,
     bgr_to_rgb: Option<bool>,
     rgb_to_bgr: Option<bool>,
-    // Of annotations and of training only.
-    #[serde(rename = "pad_mask")]
-    _pad_mask: Option<IgnoredAny>,
-    #[serde(rename = "mask_pad_value")]
-    _mask_pad_value: Option<IgnoredAny>,
-    #[serde(rename = "pad_seg")]
-    _pad_seg: Option<IgnoredAny>,
-    #[serde(rename = "seg_pad_value")]
-    _seg_pad_value: Option<IgnoredAny>,
-    #[serde(rename = "boxtype2tensor")]
-    _boxtype2tensor: Option<IgnoredAny>,
-    #[serde(rename = "non_blocking")]
-    _non_blocking: Option<IgnoredAny>,
-    #[serde(rename = "batch_augments")]
-    _batch_augments: Option<IgnoredAny>,
 }
 
 impl DetDataPreprocessor {
@@ -71,7 +55,15 @@ impl DetDataPreprocessor {
                 return Err(problems);
             }
         }
-        let config: Config = node.read()?;
+        let config: Config = node.read_knowing(&[
+            "pad_mask",
+            "mask_pad_value",
+            "pad_seg",
+            "seg_pad_value",
+            "boxtype2tensor",
+            "non_blocking",
+            "batch_augments",
+        ])?;
         let fail = |key, message: &str| Err(error_at(node, key, message, ""));
         if config.bgr_to_rgb == Some(true) && config.rgb_to_bgr == Some(true) {
             return fail(

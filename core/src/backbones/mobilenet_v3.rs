@@ -3,14 +3,13 @@
 
 use burn::tensor::Tensor;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{
-    Activation, ConvConfig, ConvLayerConfig, ConvNormAct, ConvStyle, NormConfig, Params,
-    SqueezeExcite, make_divisible,
+    Activation, ConvConfig, ConvNormAct, ConvStyle, NormConfig, Params, SqueezeExcite,
+    make_divisible,
 };
 
 /// The keys of `type='mmpretrain.MobileNetV3'`.
@@ -20,16 +19,6 @@ struct MobileNetV3Config {
     out_indices: Option<Vec<usize>>,
     frozen_stages: Option<i64>,
     norm_eval: Option<bool>,
-    // Read by `ConvStyle`.
-    #[serde(rename = "conv_cfg")]
-    _conv_cfg: Option<ConvLayerConfig>,
-    #[serde(rename = "norm_cfg")]
-    _norm_cfg: Option<NormConfig>,
-    // Of memory and of initial values only.
-    #[serde(rename = "with_cp")]
-    _with_cp: Option<bool>,
-    #[serde(rename = "init_cfg")]
-    _init_cfg: Option<IgnoredAny>,
 }
 
 /// Filter size, inner channels, output channels, squeeze-and-excite, hard swish (else ReLU), stride.
@@ -116,7 +105,8 @@ pub struct MobileNetV3 {
 
 impl MobileNetV3 {
     fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
-        let config: MobileNetV3Config = node.read()?;
+        let config: MobileNetV3Config =
+            node.read_knowing(&["conv_cfg", "norm_cfg", "with_cp", "init_cfg"])?;
         let arch = config.arch.as_deref().unwrap_or("small");
         let rows: &[BlockRow] = match arch {
             "small" => &SMALL,

@@ -13,9 +13,7 @@ use serde::de::IgnoredAny;
 use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
-use crate::layers::{
-    Activation, ConvConfig, ConvLayerConfig, ConvNormAct, ConvStyle, NormConfig, Params,
-};
+use crate::layers::{Activation, ConvConfig, ConvNormAct, ConvStyle, NormConfig, Params};
 
 /// The keys of `type='ResNet'` and its kin, absent ones at MMDetection's defaults.
 #[derive(Debug, Deserialize)]
@@ -42,20 +40,6 @@ struct ResNetConfig {
     stage_with_dcn: Option<Vec<bool>>,
     /// Not supported, unless empty.
     plugins: Option<Vec<IgnoredAny>>,
-    // Read by `ConvStyle`.
-    #[serde(rename = "conv_cfg")]
-    _conv_cfg: Option<ConvLayerConfig>,
-    #[serde(rename = "norm_cfg")]
-    _norm_cfg: Option<NormConfig>,
-    // Of memory and of initial values only: read, so that they are known keys.
-    #[serde(rename = "with_cp")]
-    _with_cp: Option<bool>,
-    #[serde(rename = "zero_init_residual")]
-    _zero_init_residual: Option<bool>,
-    #[serde(rename = "pretrained")]
-    _pretrained: Option<String>,
-    #[serde(rename = "init_cfg")]
-    _init_cfg: Option<IgnoredAny>,
 }
 
 /// Which of the three registered classes.
@@ -98,7 +82,14 @@ pub struct ResNet {
 
 impl ResNet {
     fn read(node: &Node, build: &Build, variant: Variant) -> Result<Self, Diagnostics> {
-        let config: ResNetConfig = node.read()?;
+        let config: ResNetConfig = node.read_knowing(&[
+            "conv_cfg",
+            "norm_cfg",
+            "with_cp",
+            "zero_init_residual",
+            "pretrained",
+            "init_cfg",
+        ])?;
         let v1d = variant == Variant::ResNetV1d;
         let next = variant == Variant::ResNeXt;
         let blocks: [usize; 4] = match config.depth {

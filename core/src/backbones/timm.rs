@@ -6,7 +6,6 @@
 
 use burn::tensor::Tensor;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::{Backbone, Feature};
 use crate::build::Build;
@@ -32,13 +31,6 @@ struct TimmConfig {
     pad_type: Option<String>,
     feature_location: Option<String>,
     drop_path_rate: Option<f64>,
-    // Of the classifier, or of initial values only.
-    #[serde(rename = "drop_rate")]
-    _drop_rate: Option<f64>,
-    #[serde(rename = "num_classes")]
-    _num_classes: Option<i64>,
-    #[serde(rename = "init_cfg")]
-    _init_cfg: Option<IgnoredAny>,
 }
 
 /// A member of the family.
@@ -225,7 +217,7 @@ pub struct TimmEfficientNet {
 
 impl TimmEfficientNet {
     fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
-        let config: TimmConfig = node.read()?;
+        let config: TimmConfig = node.read_knowing(&["drop_rate", "num_classes", "init_cfg"])?;
         let name = config.model_name.as_str();
         let Some(variant) = Variant::parse(name) else {
             let message = format!("the timm model '{name}' is not supported");

@@ -7,16 +7,13 @@ use burn::tensor::Tensor;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::Neck;
 use super::upsample::{Upsample, UpsampleConfig};
 use crate::backbones::{Feature, Features};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
-use crate::layers::{
-    ActConfig, Activation, ConvConfig, ConvLayerConfig, ConvNormAct, ConvStyle, Init, NormConfig,
-};
+use crate::layers::{Activation, ConvConfig, ConvNormAct, ConvStyle, Init};
 
 /// The keys of `type='FPN'`.
 #[derive(Debug, Deserialize)]
@@ -30,16 +27,7 @@ struct FpnConfig {
     add_extra_convs: Option<ExtraConvs>,
     relu_before_extra_convs: Option<bool>,
     no_norm_on_lateral: Option<bool>,
-    // Read by `ConvStyle`.
-    #[serde(rename = "conv_cfg")]
-    _conv_cfg: Option<ConvLayerConfig>,
-    #[serde(rename = "norm_cfg")]
-    _norm_cfg: Option<NormConfig>,
-    #[serde(rename = "act_cfg")]
-    _act_cfg: Option<ActConfig>,
     upsample_cfg: Option<UpsampleConfig>,
-    #[serde(rename = "init_cfg")]
-    _init_cfg: Option<IgnoredAny>,
 }
 
 /// `add_extra_convs`: a truth value or one of three words.
@@ -83,7 +71,8 @@ pub struct Fpn {
 
 impl Fpn {
     fn read(node: &Node, inputs: Features, build: &Build) -> Result<Self, Diagnostics> {
-        let config: FpnConfig = node.read()?;
+        let config: FpnConfig =
+            node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
         let given = inputs.channels("FPN", node, config.in_channels.as_deref())?;
         let fail = |key, message: String, help: &str| Err(error_at(node, key, message, help));
         let count = given.len();

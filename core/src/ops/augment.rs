@@ -3,7 +3,7 @@
 //!
 //! A picture on the device is u8 with one word a pixel (channel c in byte c), or f32 with one word a sample. A step is
 //! one or a few dispatches into a new buffer; nothing is read back until [`Engine::read`]. A picture in memory is
-//! uploaded once for as long as its samples live, see [`Uploads`]. What the device cannot do is an error and never
+//! uploaded once for as long as its samples live, see `Uploads`. What the device cannot do is an error and never
 //! done on the CPU instead.
 
 mod colour;

@@ -16,8 +16,6 @@ struct AnchorConfig {
     scales_per_octave: Option<usize>,
     centers: Option<Vec<[f32; 2]>>,
     center_offset: Option<f32>,
-    #[serde(rename = "use_box_type")]
-    _use_box_type: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -46,7 +44,7 @@ pub struct AnchorLevel {
 impl AnchorGenerator {
     /// Reads `anchor_generator=dict(type='AnchorGenerator', ...)`.
     pub fn read(node: &Node) -> Result<Self, Diagnostics> {
-        let config: AnchorConfig = node.read()?;
+        let config: AnchorConfig = node.read_knowing(&["use_box_type"])?;
         let fail = |key, message: &str| Err(error_at(node, key, message, ""));
         let strides: Vec<_> = config
             .strides
