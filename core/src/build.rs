@@ -108,36 +108,37 @@ impl<'a> Build<'a> {
     /// The registry has no such model.
     pub fn root<F: Family>(&self, node: &Node) -> Result<(F::Build, Self), Diagnostics> {
         let mut root = self.clone();
-        root.set_scope(node);
+        root.enter(node)?;
         let row = self.registry.find::<F>(node, &root.scope)?;
         Ok((row.build, root))
-    }
-
-    fn set_scope(&mut self, node: &Node) {
-        if let Some(scope) = node.get("_scope_").and_then(|s| s.as_str()) {
-            self.scope = scope.to_string();
-        }
     }
 
     fn below(&self, name: &str, node: &Node) -> Result<Self, Diagnostics> {
         let mut part = self.clone();
         part.params = self.params.at(name);
-        part.set_scope(node);
-        if part.wants_weights()
-            && let Some(init) = node.get("init_cfg")
-            && init.get("type").and_then(|t| t.as_type()).as_deref() == Some("Pretrained")
-        {
-            let Some(name) = init.get("checkpoint").and_then(|c| c.as_str()) else {
-                return Err(error_at(
-                    init,
-                    "checkpoint",
-                    "`Pretrained` needs a `checkpoint`",
-                    "",
-                ));
-            };
-            let prefix = init.get("prefix").and_then(|p| p.as_str());
-            part.pretrained(node, name, prefix, &part.params.clone())?;
-        }
+        part.enter(node)?;
         Ok(part)
+    }
+
+    /// Takes what `node` says for all below it: `_scope_`, and values by `init_cfg`. Those of a whole count before those of its parts.
+    fn enter(&mut self, node: &Node) -> Result<(), Diagnostics> {
+        if let Some(scope) = node.get("_scope_").and_then(|s| s.as_str()) {
+            self.scope = scope.to_string();
+        }
+        if !self.wants_weights() {
+            return Ok(());
+        }
+        let pretrained = |init: &&Node| {
+            init.get("type").and_then(|t| t.as_type()).as_deref() == Some("Pretrained")
+        };
+        let Some(init) = node.get("init_cfg").filter(pretrained) else {
+            return Ok(());
+        };
+        let Some(name) = init.get("checkpoint").and_then(|c| c.as_str()) else {
+            let message = "`Pretrained` needs a `checkpoint`";
+            return Err(error_at(init, "checkpoint", message, ""));
+        };
+        let prefix = init.get("prefix").and_then(|p| p.as_str());
+        self.pretrained(node, name, prefix, &self.params.clone())
     }
 }

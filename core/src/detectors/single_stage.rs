@@ -21,6 +21,8 @@ const PARTS: &[&str] = &[
     "train_cfg",
     "test_cfg",
     "data_preprocessor",
+    "init_cfg",
+    "pretrained",
 ];
 
 /// The keys of `type='SingleStageDetector'`.

@@ -8,7 +8,9 @@ use serde::Deserialize;
 
 use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
 use super::tower::{Tower, TowerConfig, last};
-use super::{DenseHead, Given, OTHERS, Outputs, check_channels, present, relu_style, test_cfg};
+use super::{
+    DenseHead, Given, OF_STYLE, OTHERS, Outputs, check_channels, present, relu_style, test_cfg,
+};
 use crate::batch::Pictures;
 use crate::box_coders::{BoxCoder, BoxCoders};
 use crate::build::Build;
@@ -35,8 +37,9 @@ struct FcosHeadConfig {
     cls_predictor_cfg: Option<NormedConvConfig>,
 }
 
-/// Keys that belong to training.
-const TRAINING: &[&str] = &[
+/// Keys that another reads, and those that belong to training.
+const OF_FCOS: &[&str] = &[
+    "bbox_coder",
     "regress_ranges",
     "center_sampling",
     "center_sample_radius",
@@ -78,7 +81,7 @@ enum Classifier {
 
 impl FcosHead {
     fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
-        let config: FcosHeadConfig = node.read_knowing(&[OTHERS, TRAINING].concat())?;
+        let config: FcosHeadConfig = node.read_knowing(&[OTHERS, OF_STYLE, OF_FCOS].concat())?;
         check_channels(node, config.in_channels, &given.features)?;
         let fail = |key, message: &str, help: &str| Err(error_at(node, key, message, help));
         if config.num_classes == 0 {

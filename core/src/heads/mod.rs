@@ -67,18 +67,12 @@ pub const ROWS: [Row<Heads>; 4] = [
     Row::<Heads>::new("mmdet", "YOLOXHead", yolox::build),
 ];
 
-/// Keys of heads that others read, or that belong to training.
-const OTHERS: &[&str] = &[
-    "anchor_generator",
-    "bbox_coder",
-    "conv_cfg",
-    "init_cfg",
-    "loss_bbox",
-    "loss_cls",
-    "norm_cfg",
-    "test_cfg",
-    "train_cfg",
-];
+/// Keys of all heads that others read, or that belong to training.
+const OTHERS: &[&str] = &["init_cfg", "loss_bbox", "loss_cls", "test_cfg", "train_cfg"];
+/// Those of heads of anchors.
+const OF_ANCHORS: &[&str] = &["anchor_generator", "bbox_coder", "reg_decoded_bbox"];
+/// Those that [`ConvStyle`] reads.
+const OF_STYLE: &[&str] = &["conv_cfg", "norm_cfg"];
 
 /// Convolutions followed by `norm` and a ReLU, unless a head's config says otherwise.
 fn relu_style(norm: Option<NormConfig>) -> ConvStyle {
@@ -194,6 +188,8 @@ mod tests {
         assert_eq!(both[2], row("cls_convs.0.bn.weight", &[32]));
         let normed = fcos("cls_predictor_cfg=dict(type='NormedConv2d', tempearture=10)").unwrap();
         assert_eq!(normed[6], row("conv_cls.weight", &[3, 32, 1, 1]));
+        let unbiased = fcos("cls_predictor_cfg=dict(type='NormedLinear', bias=False)").unwrap();
+        assert_eq!(unbiased.len(), normed.len() - 1);
         let softmax = fcos("loss_cls=dict(type='CrossEntropyLoss')").unwrap();
         assert_eq!(softmax[6], row("conv_cls.weight", &[4, 32, 3, 3]));
 
@@ -249,6 +245,10 @@ mod tests {
             (
                 rpn("bbox_coder=dict(type='DistancePointBBoxCoder')", &rpn_cfg),
                 "a coder of deltas",
+            ),
+            (
+                rpn("norm_cfg=dict(type='BN')", &rpn_cfg),
+                "the key `norm_cfg` is not known",
             ),
             (yolox("", NMS), "`score_thr` is missing"),
             (

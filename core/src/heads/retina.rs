@@ -9,7 +9,9 @@ use serde::Deserialize;
 use super::anchored::Anchored;
 use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
 use super::tower::{Tower, TowerConfig, last};
-use super::{DenseHead, Given, OTHERS, Outputs, check_channels, relu_style, test_cfg};
+use super::{
+    DenseHead, Given, OF_ANCHORS, OF_STYLE, OTHERS, Outputs, check_channels, relu_style, test_cfg,
+};
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
@@ -49,7 +51,7 @@ pub struct RetinaHead {
 impl RetinaHead {
     fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
         let config: RetinaHeadConfig =
-            node.read_knowing(&[OTHERS, &["reg_decoded_bbox"]].concat())?;
+            node.read_knowing(&[OTHERS, OF_ANCHORS, OF_STYLE].concat())?;
         check_channels(node, config.in_channels, &given.features)?;
         if config.num_classes == 0 {
             let message = "`num_classes` must be at least 1";

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::anchored::Anchored;
 use super::class_scores::{ClassScores, register_loss_buffers};
 use super::tower::{Tower, TowerConfig, last};
-use super::{DenseHead, Given, OTHERS, Outputs, check_channels, relu_style, test_cfg};
+use super::{DenseHead, Given, OF_ANCHORS, OTHERS, Outputs, check_channels, relu_style, test_cfg};
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
@@ -54,7 +54,7 @@ enum Convs {
 
 impl RpnHead {
     fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
-        let config: RpnHeadConfig = node.read_knowing(&[OTHERS, &["reg_decoded_bbox"]].concat())?;
+        let config: RpnHeadConfig = node.read_knowing(&[OTHERS, OF_ANCHORS].concat())?;
         check_channels(node, config.in_channels, &given.features)?;
         if config.num_classes.unwrap_or(1) != 1 {
             let message = "an RPN tells objects from background: `num_classes` must be 1";

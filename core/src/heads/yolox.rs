@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::class_scores::{prior_logit, register_loss_buffers};
 use super::tower::{Tower, TowerConfig, last};
-use super::{DenseHead, Given, OTHERS, Outputs, check_channels, test_cfg};
+use super::{DenseHead, Given, OF_STYLE, OTHERS, Outputs, check_channels, test_cfg};
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
@@ -59,7 +59,7 @@ struct Branches {
 impl YoloxHead {
     fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
         let config: YoloxHeadConfig =
-            node.read_knowing(&[OTHERS, &["act_cfg", "loss_obj", "loss_l1"]].concat())?;
+            node.read_knowing(&[OTHERS, OF_STYLE, &["act_cfg", "loss_obj", "loss_l1"]].concat())?;
         check_channels(node, config.in_channels, &given.features)?;
         if config.num_classes == 0 {
             let message = "`num_classes` must be at least 1";

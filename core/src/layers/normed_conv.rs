@@ -18,13 +18,15 @@ pub struct NormedConvConfig {
     pub eps: Option<f64>,
     /// Magnitude of a whole filter, not of each of its taps.
     pub norm_over_kernel: Option<bool>,
+    /// Whether there is a bias, true if absent.
+    pub bias: Option<bool>,
 }
 
 /// A 1x1 convolution of normalised vectors.
 #[derive(Debug)]
 pub struct NormedConv {
     weight: Weight<4>,
-    bias: Weight<1>,
+    bias: Option<Weight<1>>,
     temperature: f64,
     power: f64,
     eps: f64,
@@ -36,7 +38,8 @@ impl NormedConvConfig {
         let shape = [channels_out, channels_in, 1, 1];
         NormedConv {
             weight: at.weight("weight", shape, Init::Normal { std: 0.01 }),
-            bias: at.weight("bias", [channels_out], Init::Constant(0.0)),
+            bias: (self.bias != Some(false))
+                .then(|| at.weight("bias", [channels_out], Init::Constant(0.0))),
             temperature: self.tempearture.unwrap_or(20.0),
             power: self.power.unwrap_or(1.0),
             eps: self.eps.unwrap_or(1e-6),
@@ -57,7 +60,7 @@ impl NormedConv {
             groups: 1,
         };
         let finish = Finish {
-            bias: Some(self.bias.get()),
+            bias: self.bias.as_ref().map(Weight::get),
             ..Finish::default()
         };
         conv2d(x, &weight.into(), &shape, finish)
