@@ -265,6 +265,51 @@ fn parts_of_several_sources() {
     assert!(read.batches(0, &Flat::new(&[[1, 1]])).is_empty());
 }
 
+/// mmengine's and MMDetection's own batches, made by `tests/data/samplers.py`.
+#[test]
+fn orders_are_the_originals() {
+    let text = include_str!("../../../../../tests/data/samplers.json");
+    let cases: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+    for case in &cases {
+        let number = |key: &str| case[key].as_u64().unwrap() as usize;
+        let said = |key: &str| if case[key] == true { "True" } else { "False" };
+        let n = number("pictures");
+        let labels: [&[i64]; 5] = [&[0], &[1, 1, 3], &[3, 0], &[], &[2, 0]];
+        let picture = |i: usize| {
+            let height = 5 + 3 * usize::from(i * 7 % 3 == 1);
+            ([7, height], labels[i * i % 5].to_vec())
+        };
+        let mut data = Known::new((0..n).map(picture).collect(), 4);
+        data.ends = Some(vec![n / 3, n]);
+        let options = case["options"].as_object().unwrap().iter();
+        let options: String = options
+            .map(|(key, value)| match value.as_bool() {
+                Some(true) => format!(", {key}=True"),
+                Some(false) => format!(", {key}=False"),
+                None => format!(", {key}={value}"),
+            })
+            .collect();
+        let kind = case["sampler"].as_str().unwrap();
+        let drop_last = said("drop_last");
+        let batches = if case["aspect"] == true {
+            format!("batch_sampler=dict(type='AspectRatioBatchSampler', drop_last={drop_last})")
+        } else {
+            format!("drop_last={drop_last}")
+        };
+        let loader = format!(
+            "batch_size={}, {batches}, sampler=dict(type='{kind}'{options})",
+            number("batch_size")
+        );
+        let read = sampling(&loader);
+        for (epoch, expected) in case["epochs"].as_array().unwrap().iter().enumerate() {
+            let expected: Vec<Vec<usize>> = serde_json::from_value(expected.clone()).unwrap();
+            let found = read.batches(epoch as u64, &data);
+            assert_eq!(found, expected, "{loader}, {n} pictures, epoch {epoch}");
+        }
+    }
+    assert!(cases.len() > 100);
+}
+
 #[test]
 fn mistakes() {
     for (loader, words) in [
