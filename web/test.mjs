@@ -45,9 +45,41 @@ for (const device of ['cpu', 'gpu']) {
     console.log(`FAILED ${device}: ${error.message}`);
   }
 }
+// A pipeline on the GPU makes the picture that it makes on the CPU.
+const pipeline = `train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(300, 200), keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='RandomAffine', max_rotate_degree=20.0),
+    dict(type='YOLOXHSVRandomAug'),
+    dict(type='Pad', size_divisor=32)]`;
+try {
+  const page = await browser.newPage();
+  await page.goto(`${address}?device=cpu`);
+  const { sizes, far, most } = await page.evaluate(async (text) => {
+    const { default: init, augment } = await import('./smalti_web.js');
+    await init();
+    const picture = new Uint8Array(await (await fetch('digits.jpg')).arrayBuffer());
+    const made = [];
+    for (const device of ['cpu', 'gpu']) {
+      const pixels = await augment(text, picture, 3, device);
+      made.push({ size: [pixels.width, pixels.height], rgb: pixels.rgb });
+    }
+    const [a, b] = made.map((m) => m.rgb);
+    const differences = Array.from(a, (v, i) => Math.abs(v - b[i]));
+    const most = differences.reduce((x, y) => Math.max(x, y), 0);
+    return { sizes: made.map((m) => m.size), far: differences.filter((d) => d > 1).length / a.length, most };
+  }, pipeline);
+  assert.deepEqual(sizes[0], sizes[1]);
+  assert.ok(sizes[0][0] % 32 === 0 && far < 1e-3, `${far} of the pixels differ, by up to ${most}`);
+  console.log(`ok     augment: ${sizes[0].join('x')} px on the GPU as on the CPU (largest difference ${most})`);
+} catch (error) {
+  failed += 1;
+  console.log(`FAILED augment: ${error.message}`);
+}
 await browser.close();
 server.close();
-console.log(`${2 - failed} passed, ${failed} failed`);
+console.log(`${3 - failed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);
 
 /** Every native detection above 0.06 has one of the same class, score within 1e-3, sides within 0.1 px. */

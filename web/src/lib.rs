@@ -1,17 +1,26 @@
 //! The library for JavaScript: a detector from a config's text and a checkpoint's bytes, run on WebGPU or on the CPU in WASM.
 //!
 //! ```js
-//! import init, { Detector } from './smalti_web.js';
+//! import init, { Detector, augment } from './smalti_web.js';
 //! await init();
 //! const detector = await Detector.load(configText, checkpointBytes, 'auto');
 //! const found = JSON.parse(await detector.detect(pictureFileBytes));
+//! const { width, height, rgb } = await augment(configText, pictureFileBytes, seed, 'auto'); // what its train_pipeline makes of a picture
 //! ```
 
 #![cfg(target_arch = "wasm32")]
 
+use std::sync::Arc;
+
 use serde_json::json;
 use smalti::Predictor;
 use smalti::config::{Config, MapLoader};
+use smalti::data::files::Files;
+use smalti::data::random::Counter;
+use smalti::data::sample::{DataInfo, Sample};
+use smalti::data::transforms::Context;
+use smalti::data::{Fault, Lookup};
+use smalti::draw::sample::rgb;
 use smalti::weights::Checkpoint;
 use wasm_bindgen::prelude::*;
 
@@ -70,4 +79,79 @@ impl Detector {
             .collect();
         Ok(json!(rows).to_string())
     }
+}
+
+/// A picture file's content, whatever it is asked for.
+struct OneFile(Vec<u8>);
+
+impl Files for OneFile {
+    fn read(&self, _: &str) -> Result<Vec<u8>, String> {
+        Ok(self.0.clone())
+    }
+}
+
+/// What [`augment`] gives: a picture, three bytes a pixel, red first.
+#[wasm_bindgen]
+pub struct Pixels {
+    width: usize,
+    height: usize,
+    rgb: Vec<u8>,
+}
+
+#[wasm_bindgen]
+impl Pixels {
+    /// px.
+    #[wasm_bindgen(getter)]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// px.
+    #[wasm_bindgen(getter)]
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Row by row.
+    #[wasm_bindgen(getter)]
+    pub fn rgb(&self) -> Vec<u8> {
+        self.rgb.clone()
+    }
+}
+
+/// What the `train_pipeline` of a config makes of a picture file; `seed` chooses its draws. The transforms run on `device`.
+///
+/// # Errors
+/// The config has no `train_pipeline`, or something in it is wrong; the picture cannot be read; a transform fails.
+#[wasm_bindgen]
+pub async fn augment(
+    config: String,
+    picture: Vec<u8>,
+    seed: u32,
+    device: String,
+) -> Result<Pixels, JsError> {
+    let config = Config::parse(&config, "config.py", &MapLoader::default())?;
+    let registry = smalti::registry();
+    let look = Lookup::of(&registry, &config);
+    let steps = look.transforms(config.get("train_pipeline"));
+    let steps = steps.map_err(|problems| config.errors(problems))?;
+    let chosen = smalti::device::choose(&device).await?;
+    let pixels = smalti::ops::augment::pixels(&chosen.device);
+    let (mut random, files) = (Counter::new(seed.into()), OneFile(picture));
+    let info = DataInfo {
+        img_path: "picture".into(),
+        ..DataInfo::default()
+    };
+    let mut context = Context::new(&mut random, &pixels, &files);
+    let said = |fault: Fault| JsError::new(&fault.to_string());
+    let sample = context.run_all(&steps, Sample::new(Arc::new(info)));
+    let sample = sample.map_err(said)?;
+    let sample = sample.ok_or_else(|| JsError::new("the pipeline dropped the picture"))?;
+    let canvas = rgb(&sample.image, &pixels).await.map_err(said)?;
+    let canvas = canvas.ok_or_else(|| JsError::new("the pipeline loads no picture"))?;
+    Ok(Pixels {
+        width: sample.image.width(),
+        height: sample.image.height(),
+        rgb: canvas.into_rgb(),
+    })
 }
