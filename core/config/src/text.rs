@@ -54,7 +54,7 @@ pub fn string(s: &str) -> String {
     out
 }
 
-/// A number or string to be laid out by [`format`].
+/// A number or string to be laid out by [`format()`].
 #[derive(Clone, Copy, Debug)]
 pub enum Item<'a> {
     /// An integer, or a bool in a numeric layout.

@@ -83,15 +83,15 @@ pub struct Record {
     pub flip_direction: Option<Direction>,
     /// [N, 4], xyxy, px.
     pub boxes: Vec<Xyxy>,
-    /// [N].
+    /// `[N]`.
     pub labels: Vec<i64>,
-    /// [N], names of the labels.
+    /// `[N]`, names of the labels.
     pub classes: Vec<String>,
-    /// [N].
+    /// `[N]`.
     pub ignore: Vec<bool>,
-    /// [N], where each came from.
+    /// `[N]`, where each came from.
     pub origins: Vec<Origin>,
-    /// [N], px; `None` without masks.
+    /// `[N]`, px; `None` without masks.
     pub mask_areas: Option<Vec<f64>>,
     /// [N, 4], the boxes around the masks.
     pub mask_boxes: Option<Vec<Xyxy>>,
