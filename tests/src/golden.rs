@@ -105,6 +105,14 @@ const STAGE_TOLERANCE: f64 = 1e-3;
 
 /// Reads rows from a `.jsonl` or `.jsonl.gz` file.
 pub fn read_rows(path: &Path) -> Result<Vec<Row>, String> {
+    let lines = read_lines(path)?.into_iter().enumerate();
+    lines
+        .map(|(i, line)| Row::read(&line).map_err(|e| format!("{}:{}: {e}", path.display(), i + 1)))
+        .collect()
+}
+
+/// The lines of a `.jsonl` or `.jsonl.gz` file.
+pub(crate) fn read_lines(path: &Path) -> Result<Vec<String>, String> {
     let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut text = String::new();
     if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -114,13 +122,8 @@ pub fn read_rows(path: &Path) -> Result<Vec<Row>, String> {
     } else {
         text = String::from_utf8(bytes).map_err(|e| format!("{}: {e}", path.display()))?;
     }
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, l)| !l.trim().is_empty());
-    lines
-        .map(|(i, line)| Row::read(line).map_err(|e| format!("{}:{}: {e}", path.display(), i + 1)))
-        .collect()
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    Ok(lines.map(String::from).collect())
 }
 
 /// Builds the row's model or pipeline on `device`, runs it, and compares every stage and the boxes.
@@ -308,8 +311,8 @@ fn same_boxes(expected: &Predicted, found: &Instances) -> usize {
 }
 
 /// The state dict's values by formula.
-struct Formula {
-    alias: std::collections::HashMap<String, String>,
+pub(crate) struct Formula {
+    pub alias: std::collections::HashMap<String, String>,
 }
 
 impl TensorSource for Formula {
@@ -365,7 +368,7 @@ pub fn image(n: usize, h: usize, w: usize) -> Vec<f32> {
 }
 
 /// Rows are of models without pretrained weights.
-fn forget_weights(node: &mut Node) {
+pub(crate) fn forget_weights(node: &mut Node) {
     let Value::Dict(dict) = &node.value else {
         return;
     };
