@@ -42,6 +42,16 @@ struct ResNetConfig {
     plugins: Option<Vec<IgnoredAny>>,
 }
 
+/// Keys that [`ConvStyle`] or others read, or that are of memory and of initial values only.
+const OTHERS: &[&str] = &[
+    "conv_cfg",
+    "norm_cfg",
+    "with_cp",
+    "zero_init_residual",
+    "pretrained",
+    "init_cfg",
+];
+
 /// Which of the three registered classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Variant {
@@ -80,24 +90,150 @@ pub struct ResNet {
     channels_in: usize,
 }
 
-impl ResNet {
-    fn read(node: &Node, build: &Build, variant: Variant) -> Result<Self, Diagnostics> {
-        let config: ResNetConfig = node.read_knowing(&[
-            "conv_cfg",
-            "norm_cfg",
-            "with_cp",
-            "zero_init_residual",
-            "pretrained",
-            "init_cfg",
-        ])?;
-        let v1d = variant == Variant::ResNetV1d;
+/// What the keys come to: nothing is left to be read or refused.
+struct Plan {
+    bottleneck: bool,
+    channels_in: usize,
+    stem_channels: usize,
+    /// Three convolutions of 3x3 in place of one of 7x7.
+    deep_stem: bool,
+    stages: Vec<StagePlan>,
+    out_indices: Vec<usize>,
+    style: Style,
+    frozen_stages: i64,
+    norm_eval: bool,
+}
+
+/// One stage.
+struct StagePlan {
+    blocks: usize,
+    /// Channels of the stage: a bottleneck gives four times as many.
+    planes: usize,
+    /// Channels of the 3x3 convolutions, which are `planes` but for ResNeXt.
+    width: usize,
+    stride: usize,
+    dilation: usize,
+}
+
+impl ResNetConfig {
+    fn plan(self, node: &Node, variant: Variant) -> Result<Plan, Diagnostics> {
+        self.refuse(node, variant)?;
+        let fail = |key, message: String| Err(error_at(node, key, message, ""));
+        let stages = self.stages(node, variant)?;
+        let count = stages.len();
+        let out_indices = self.out_indices.clone().unwrap_or_else(|| vec![0, 1, 2, 3]);
+        if let Some(i) = out_indices.iter().find(|i| **i >= count) {
+            let message = format!("`out_indices` names stage {i}; there are {count}, from 0");
+            return fail("out_indices", message);
+        }
+        let frozen_stages = self.frozen_stages.unwrap_or(-1);
+        if frozen_stages > count as i64 {
+            let message = format!("`frozen_stages` is {frozen_stages}, there are {count} stages");
+            return fail("frozen_stages", message);
+        }
+        let deep_stem = variant == Variant::ResNetV1d || self.deep_stem.unwrap_or(false);
+        let stem_channels = self.stem_channels.unwrap_or(self.base());
+        let mut channels: Vec<_> = stages
+            .iter()
+            .flat_map(|s| [s.width, 4 * s.planes])
+            .collect();
+        channels.push(stem_channels);
+        if deep_stem {
+            channels.push(stem_channels / 2);
+        }
+        Ok(Plan {
+            bottleneck: self.depth >= 50,
+            channels_in: self.in_channels.unwrap_or(3),
+            stem_channels,
+            deep_stem,
+            stages,
+            out_indices,
+            style: self.style(node, variant, &channels)?,
+            frozen_stages,
+            norm_eval: self.norm_eval.unwrap_or(true),
+        })
+    }
+
+    /// What this variant does not have, and what is not built yet.
+    fn refuse(&self, node: &Node, variant: Variant) -> Result<(), Diagnostics> {
+        let of_resnext = [
+            ("groups", self.groups.is_some()),
+            ("base_width", self.base_width.is_some()),
+        ];
+        for (key, given) in of_resnext {
+            if given && variant != Variant::ResNeXt {
+                let message = format!("the key `{key}` is not known to {variant:?}");
+                return Err(error_at(node, key, message, "`ResNeXt` has it"));
+            }
+        }
+        let stages = self.stage_with_dcn.as_ref();
+        if self.dcn.is_some() && stages.is_some_and(|s| s.contains(&true)) {
+            let message = "deformable convolutions are not supported yet";
+            return Err(unsupported(node, "dcn", message, ""));
+        }
+        if self.plugins.as_ref().is_some_and(|p| !p.is_empty()) {
+            let message = "ResNet plugins are not supported yet";
+            return Err(unsupported(node, "plugins", message, ""));
+        }
+        Ok(())
+    }
+
+    /// Channels of the first stage.
+    fn base(&self) -> usize {
+        self.base_channels.unwrap_or(64).max(1)
+    }
+
+    fn stages(&self, node: &Node, variant: Variant) -> Result<Vec<StagePlan>, Diagnostics> {
+        let fail = |key, message: String| Err(error_at(node, key, message, ""));
+        let blocks = self.blocks(node, variant)?;
+        let count = self.num_stages.unwrap_or(4);
+        if !(1..=4).contains(&count) {
+            let message = format!("`num_stages` is {count}, must be 1 to 4");
+            return fail("num_stages", message);
+        }
+        let strides = self.strides.clone().unwrap_or_else(|| vec![1, 2, 2, 2]);
+        let dilations = self.dilations.clone().unwrap_or_else(|| vec![1; 4]);
+        for (key, list) in [("strides", &strides), ("dilations", &dilations)] {
+            if list.len() != count {
+                let message = format!("`{key}` has {} entries for {count} stages", list.len());
+                return fail(key, message);
+            }
+            if list.contains(&0) {
+                return fail(key, format!("`{key}` must be at least 1"));
+            }
+        }
+        let groups = self.groups.unwrap_or(1);
+        let group_width = self.base_width.unwrap_or(4.0) / self.base() as f64;
+        let stage = |i: usize| {
+            let planes = self.base() << i;
+            StagePlan {
+                blocks: blocks[i],
+                planes,
+                width: match groups {
+                    1 => planes,
+                    _ => (planes as f64 * group_width) as usize * groups,
+                },
+                stride: strides[i],
+                dilation: dilations[i],
+            }
+        };
+        let stages: Vec<_> = (0..count).map(stage).collect();
+        if stages[0].width == 0 {
+            let message = format!("`groups` is {groups}, which leaves no channels for a group");
+            return fail("groups", message);
+        }
+        Ok(stages)
+    }
+
+    /// Blocks of each stage.
+    fn blocks(&self, node: &Node, variant: Variant) -> Result<[usize; 4], Diagnostics> {
         let next = variant == Variant::ResNeXt;
-        let blocks: [usize; 4] = match config.depth {
-            18 if !next => [2, 2, 2, 2],
-            34 if !next => [3, 4, 6, 3],
-            50 => [3, 4, 6, 3],
-            101 => [3, 4, 23, 3],
-            152 => [3, 8, 36, 3],
+        match self.depth {
+            18 if !next => Ok([2, 2, 2, 2]),
+            34 if !next => Ok([3, 4, 6, 3]),
+            50 => Ok([3, 4, 6, 3]),
+            101 => Ok([3, 4, 23, 3]),
+            152 => Ok([3, 8, 36, 3]),
             other => {
                 let message = format!("{variant:?} has no depth {other}");
                 let known = if next {
@@ -105,160 +241,98 @@ impl ResNet {
                 } else {
                     "known are 18, 34, 50, 101, 152"
                 };
-                return Err(error_at(node, "depth", message, known));
+                Err(error_at(node, "depth", message, known))
             }
-        };
+        }
+    }
+
+    /// `channels` are those of all norms.
+    fn style(
+        &self,
+        node: &Node,
+        variant: Variant,
+        channels: &[usize],
+    ) -> Result<Style, Diagnostics> {
         let fail = |key, message: String| Err(error_at(node, key, message, ""));
-        for (key, given) in [
-            ("groups", config.groups.is_some()),
-            ("base_width", config.base_width.is_some()),
-        ] {
-            if given && !next {
-                let message = format!("the key `{key}` is not known to {variant:?}");
-                return Err(error_at(node, key, message, "`ResNeXt` has it"));
-            }
-        }
-        let deformable = config.stage_with_dcn.is_some_and(|s| s.contains(&true));
-        if config.dcn.is_some() && deformable {
-            return Err(unsupported(
-                node,
-                "dcn",
-                "deformable convolutions are not supported yet",
-                "",
-            ));
-        }
-        if config.plugins.is_some_and(|p| !p.is_empty()) {
-            return Err(unsupported(
-                node,
-                "plugins",
-                "ResNet plugins are not supported yet",
-                "",
-            ));
-        }
-        let num_stages = config.num_stages.unwrap_or(4);
-        if !(1..=4).contains(&num_stages) {
-            return fail(
-                "num_stages",
-                format!("`num_stages` is {num_stages}, must be 1 to 4"),
-            );
-        }
-        let strides = config.strides.unwrap_or_else(|| vec![1, 2, 2, 2]);
-        let dilations = config.dilations.unwrap_or_else(|| vec![1; 4]);
-        let out_indices = config.out_indices.unwrap_or_else(|| vec![0, 1, 2, 3]);
-        for (key, list) in [("strides", &strides), ("dilations", &dilations)] {
-            if list.len() != num_stages {
-                let message = format!("`{key}` has {} entries for {num_stages} stages", list.len());
-                return fail(key, message);
-            }
-            if list.contains(&0) {
-                return fail(key, format!("`{key}` must be at least 1"));
-            }
-        }
-        if let Some(i) = out_indices.iter().find(|i| **i >= num_stages) {
-            let message = format!("`out_indices` names stage {i}; there are {num_stages}, from 0");
-            return fail("out_indices", message);
-        }
-        let caffe = match config.style.as_deref() {
+        let caffe = match self.style.as_deref() {
             None | Some("pytorch") => false,
             Some("caffe") => true,
             Some(other) => {
-                return fail(
-                    "style",
-                    format!("`style` is '{other}', must be 'pytorch' or 'caffe'"),
-                );
+                let message = format!("`style` is '{other}', must be 'pytorch' or 'caffe'");
+                return fail("style", message);
             }
         };
-        let frozen_stages = config.frozen_stages.unwrap_or(-1);
-        if frozen_stages > num_stages as i64 {
-            let message =
-                format!("`frozen_stages` is {frozen_stages}, there are {num_stages} stages");
-            return fail("frozen_stages", message);
-        }
-        let deep = v1d || config.deep_stem.unwrap_or(false);
-        let groups = config.groups.unwrap_or(1);
-        let base = config.base_channels.unwrap_or(64).max(1);
-        let stem_channels = config.stem_channels.unwrap_or(base);
-        let channels_in = config.in_channels.unwrap_or(3);
-        // Channels of the 3x3 convolutions, which are `planes` but for ResNeXt.
-        let group_width = config.base_width.unwrap_or(4.0) / base as f64;
-        let width = |planes: usize| match groups {
-            1 => planes,
-            _ => (planes as f64 * group_width) as usize * groups,
-        };
-        if width(base) == 0 {
-            let message = format!("`groups` is {groups}, which leaves no channels for a group");
-            return fail("groups", message);
-        }
-        let planes = (0..num_stages).map(|i| base << i);
-        let mut channels: Vec<_> = planes.flat_map(|p| [width(p), 4 * p]).collect();
-        channels.push(stem_channels);
-        if deep {
-            channels.push(stem_channels / 2);
-        }
         let defaults = ConvStyle {
             norm: Some(NormConfig::batch(1e-5)),
             act: Some(Activation::Relu),
             ..ConvStyle::default()
         };
-        let conv = ConvStyle::read(node, defaults, &channels)?;
-        let Some(norm) = &conv.norm else {
+        let conv = ConvStyle::read(node, defaults, channels)?;
+        if conv.norm.is_none() {
             return fail("norm_cfg", format!("{variant:?} needs a `norm_cfg`"));
-        };
-        let norm_name = norm.abbreviation();
-        let style = Style {
+        }
+        Ok(Style {
             conv,
-            groups,
+            groups: self.groups.unwrap_or(1),
             caffe,
-            avg_down: v1d || config.avg_down.unwrap_or(false),
-        };
+            avg_down: variant == Variant::ResNetV1d || self.avg_down.unwrap_or(false),
+        })
+    }
+}
 
-        let params = &build.params;
-        let stem = if deep {
-            deep_stem(channels_in, stem_channels, &style, &params.at("stem"))
+impl ResNet {
+    fn read(node: &Node, build: &Build, variant: Variant) -> Result<Self, Diagnostics> {
+        let config: ResNetConfig = node.read_knowing(OTHERS)?;
+        Ok(Self::new(config.plan(node, variant)?, &build.params))
+    }
+
+    fn new(plan: Plan, params: &Params) -> Self {
+        let style = &plan.style;
+        let stem = if plan.deep_stem {
+            deep_stem(
+                plan.channels_in,
+                plan.stem_channels,
+                style,
+                &params.at("stem"),
+            )
         } else {
-            let conv = ConvConfig::new(channels_in, stem_channels, 7)
-                .stride(2)
-                .pad(3);
-            vec![style.layer(conv, params, 1)]
+            let conv = ConvConfig::new(plan.channels_in, plan.stem_channels, 7);
+            vec![style.layer(conv.stride(2).pad(3), params, 1)]
         };
         let mut stages = Vec::new();
         let mut features = Vec::new();
-        let (mut channels, mut stride) = (stem_channels, 4);
-        for (i, &count) in blocks.iter().take(num_stages).enumerate() {
-            let shape = BlockShape {
-                bottleneck: config.depth >= 50,
-                planes: base << i,
-                width: width(base << i),
-                stride: strides[i],
-                dilation: dilations[i],
-            };
+        let (mut channels, mut stride) = (plan.stem_channels, 4);
+        for (i, stage) in plan.stages.iter().enumerate() {
             let at = params.at(format!("layer{}", i + 1));
-            let mut stage = Vec::with_capacity(count);
-            for j in 0..count {
+            let mut blocks = Vec::with_capacity(stage.blocks);
+            for j in 0..stage.blocks {
                 let shape = BlockShape {
-                    stride: if j == 0 { shape.stride } else { 1 },
-                    ..shape
+                    bottleneck: plan.bottleneck,
+                    planes: stage.planes,
+                    width: stage.width,
+                    stride: if j == 0 { stage.stride } else { 1 },
+                    dilation: stage.dilation,
                 };
-                stage.push(Block::new(channels, shape, &style, &at.at(j)));
+                blocks.push(Block::new(channels, shape, style, &at.at(j)));
                 channels = shape.channels_out();
             }
-            stages.push(stage);
-            stride *= strides[i];
-            if out_indices.contains(&i) {
+            stages.push(blocks);
+            stride *= stage.stride;
+            if plan.out_indices.contains(&i) {
                 features.push(Feature { channels, stride });
             }
         }
-        freeze(params, frozen_stages, deep, norm_name);
-        if config.norm_eval.unwrap_or(true) {
+        freeze(params, &plan);
+        if plan.norm_eval {
             params.evaluate();
         }
-        Ok(Self {
+        Self {
             stem,
             stages,
             features,
-            out_indices,
-            channels_in,
-        })
+            out_indices: plan.out_indices,
+            channels_in: plan.channels_in,
+        }
     }
 }
 
@@ -289,16 +363,16 @@ impl Backbone for ResNet {
 }
 
 /// The original's `_freeze_stages`: from 0 on the stem, from 1 on the stages up to that number.
-fn freeze(params: &Params, frozen_stages: i64, deep: bool, norm_name: &str) {
-    if frozen_stages >= 0 {
-        if deep {
+fn freeze(params: &Params, plan: &Plan) {
+    if plan.frozen_stages >= 0 {
+        if plan.deep_stem {
             params.at("stem").freeze();
         } else {
             params.at("conv1").freeze();
-            params.at(format!("{norm_name}1")).freeze();
+            params.at(format!("{}1", plan.style.norm_name())).freeze();
         }
     }
-    for i in 1..=frozen_stages {
+    for i in 1..=plan.frozen_stages {
         params.at(format!("layer{i}")).freeze();
     }
 }
@@ -317,10 +391,14 @@ fn deep_stem(channels_in: usize, channels: usize, style: &Style, at: &Params) ->
 }
 
 impl Style {
+    /// `bn` or `gn`.
+    fn norm_name(&self) -> &'static str {
+        self.conv.norm.as_ref().map_or("", NormConfig::abbreviation)
+    }
+
     /// The i-th convolution of a block, from 1: `conv1` and, beside it, its norm `bn1` or `gn1`.
     fn layer(&self, conv: ConvConfig, at: &Params, i: usize) -> ConvNormAct {
-        let norm = self.conv.norm.as_ref().map_or("", NormConfig::abbreviation);
-        let names = (format!("conv{i}"), format!("{norm}{i}"));
+        let names = (format!("conv{i}"), format!("{}{i}", self.norm_name()));
         self.conv.named(conv.bias(false), at, names.0, names.1)
     }
 }

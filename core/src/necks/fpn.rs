@@ -3,6 +3,8 @@
 //!
 //! Shapes: inputs `[N, in_channels[i], H_i, W_i]`, outputs `[N, out_channels, H_j, W_j]`; each extra level halves the last one.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
@@ -69,20 +71,17 @@ pub struct Fpn {
     features: Vec<Feature>,
 }
 
-impl Fpn {
-    fn read(node: &Node, inputs: Features, build: &Build) -> Result<Self, Diagnostics> {
-        let config: FpnConfig =
-            node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
-        let given = inputs.channels("FPN", node, config.in_channels.as_deref())?;
+impl FpnConfig {
+    /// Which of the backbone's `count` levels are used.
+    fn levels(&self, node: &Node, count: usize) -> Result<Range<usize>, Diagnostics> {
         let fail = |key, message: String, help: &str| Err(error_at(node, key, message, help));
-        let count = given.len();
-        let start = config.start_level.unwrap_or(0);
+        let start = self.start_level.unwrap_or(0);
         if start >= count {
             let message =
                 format!("`start_level` is {start}, but the backbone gives {count} levels, from 0");
             return fail("start_level", message, "");
         }
-        let end_level = config.end_level.unwrap_or(-1);
+        let end_level = self.end_level.unwrap_or(-1);
         let all = end_level == -1 || end_level == count as i64 - 1;
         let end = if all {
             count
@@ -90,50 +89,53 @@ impl Fpn {
             (end_level + 1).max(0) as usize
         };
         if !all && (end_level < start as i64 || end > count) {
-            let message = format!(
-                "`end_level` is {end_level}, must be -1 or from `start_level` to {}",
-                count - 1
-            );
+            let last = count - 1;
+            let message =
+                format!("`end_level` is {end_level}, must be -1 or from `start_level` to {last}");
             return fail("end_level", message, "");
         }
-        let used = end - start;
-        let fits = if all {
-            config.num_outs >= used
-        } else {
-            config.num_outs == used
-        };
-        if !fits {
-            let message = format!(
-                "`num_outs` is {}, but {used} backbone levels are used",
-                config.num_outs
-            );
-            let help = if all {
-                "it cannot be less"
-            } else {
-                "with an `end_level` before the last it must be equal"
-            };
+        let (used, outs) = (end - start, self.num_outs);
+        let message = format!("`num_outs` is {outs}, but {used} backbone levels are used");
+        if all && outs < used {
+            return fail("num_outs", message, "it cannot be less");
+        }
+        if !all && outs != used {
+            let help = "with an `end_level` before the last it must be equal";
             return fail("num_outs", message, help);
         }
-        let extra = match &config.add_extra_convs {
-            None | Some(ExtraConvs::Bool(false)) => Extra::MaxPool,
-            Some(ExtraConvs::Bool(true)) => Extra::OnInput,
+        Ok(start..end)
+    }
+
+    /// Where levels beyond the backbone's come from.
+    fn extra(&self, node: &Node) -> Result<Extra, Diagnostics> {
+        match &self.add_extra_convs {
+            None | Some(ExtraConvs::Bool(false)) => Ok(Extra::MaxPool),
+            Some(ExtraConvs::Bool(true)) => Ok(Extra::OnInput),
             Some(ExtraConvs::Source(word)) => match word.as_str() {
-                "on_input" => Extra::OnInput,
-                "on_lateral" => Extra::OnLateral,
-                "on_output" => Extra::OnOutput,
+                "on_input" => Ok(Extra::OnInput),
+                "on_lateral" => Ok(Extra::OnLateral),
+                "on_output" => Ok(Extra::OnOutput),
                 other => {
+                    let message = format!("`add_extra_convs` is '{other}'");
                     let help = "write True, False, 'on_input', 'on_lateral' or 'on_output'";
-                    return fail(
-                        "add_extra_convs",
-                        format!("`add_extra_convs` is '{other}'"),
-                        help,
-                    );
+                    Err(error_at(node, "add_extra_convs", message, help))
                 }
             },
-        };
+        }
+    }
+}
+
+impl Fpn {
+    fn read(node: &Node, inputs: Features, build: &Build) -> Result<Self, Diagnostics> {
+        let config: FpnConfig =
+            node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
+        let given = inputs.channels("FPN", node, config.in_channels.as_deref())?;
+        let levels = config.levels(node, given.len())?;
+        let extra = config.extra(node)?;
         let style = ConvStyle::read(node, ConvStyle::default(), &[config.out_channels])?;
         let upsample = Upsample::read(node, config.upsample_cfg.as_ref())?;
 
+        let used = levels.len();
         let out = config.out_channels;
         let make = |style: &ConvStyle, conv: ConvConfig, list: &str, i: usize| {
             let conv = conv.initial(Init::XavierUniform, 0.0);
@@ -144,7 +146,7 @@ impl Fpn {
         } else {
             style.clone()
         };
-        let laterals = given[start..end].iter().enumerate();
+        let laterals = given[levels.clone()].iter().enumerate();
         let lateral_convs = laterals
             .map(|(i, c)| {
                 let conv = ConvConfig::new(*c, out, 1);
@@ -160,7 +162,7 @@ impl Fpn {
         if extra != Extra::MaxPool {
             for i in used..config.num_outs {
                 let from = if i == used && extra == Extra::OnInput {
-                    given[end - 1]
+                    given[levels.end - 1]
                 } else {
                     out
                 };
@@ -168,7 +170,10 @@ impl Fpn {
                 fpn_convs.push(make(&style, conv, "fpn_convs", i));
             }
         }
-        let mut strides: Vec<_> = inputs.list[start..end].iter().map(|f| f.stride).collect();
+        let mut strides: Vec<_> = inputs.list[levels.clone()]
+            .iter()
+            .map(|f| f.stride)
+            .collect();
         while strides.len() < config.num_outs {
             strides.push(strides[strides.len() - 1] * 2);
         }
@@ -179,7 +184,7 @@ impl Fpn {
         Ok(Self {
             lateral_convs,
             fpn_convs,
-            start_level: start,
+            start_level: levels.start,
             num_outs: config.num_outs,
             extra,
             relu_before_extra: config.relu_before_extra_convs.unwrap_or(false),
