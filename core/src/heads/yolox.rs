@@ -38,22 +38,16 @@ pub(super) fn build(
     Ok(Box::new(YoloxHead::read(node, given, build)?))
 }
 
-/// YOLOX's head.
+/// YOLOX's head; each list has one entry a level.
 #[derive(Debug)]
 pub struct YoloxHead {
-    levels: Vec<Branches>,
+    cls_convs: Vec<Tower>,
+    reg_convs: Vec<Tower>,
+    conv_cls: Vec<ConvNormAct>,
+    conv_reg: Vec<ConvNormAct>,
+    conv_obj: Vec<ConvNormAct>,
     points: PointGenerator,
     select: Select,
-}
-
-/// The layers of one level.
-#[derive(Debug)]
-struct Branches {
-    cls_convs: Tower,
-    reg_convs: Tower,
-    conv_cls: ConvNormAct,
-    conv_reg: ConvNormAct,
-    conv_obj: ConvNormAct,
 }
 
 impl YoloxHead {
@@ -95,24 +89,12 @@ impl YoloxHead {
                 .collect()
         };
         // In the order of the original's state dict, which goes list by list.
-        let cls_convs = towers("multi_level_cls_convs");
-        let reg_convs = towers("multi_level_reg_convs");
-        let conv_cls = lasts("multi_level_conv_cls", config.num_classes, prior_logit());
-        let conv_reg = lasts("multi_level_conv_reg", 4, 0.0);
-        let conv_obj = lasts("multi_level_conv_obj", 1, prior_logit());
-        let convs = conv_cls.into_iter().zip(conv_reg).zip(conv_obj);
-        let levels = cls_convs.into_iter().zip(reg_convs).zip(convs);
-        let levels = levels.map(
-            |((cls_convs, reg_convs), ((conv_cls, conv_reg), conv_obj))| Branches {
-                cls_convs,
-                reg_convs,
-                conv_cls,
-                conv_reg,
-                conv_obj,
-            },
-        );
         Ok(Self {
-            levels: levels.collect(),
+            cls_convs: towers("multi_level_cls_convs"),
+            reg_convs: towers("multi_level_reg_convs"),
+            conv_cls: lasts("multi_level_conv_cls", config.num_classes, prior_logit()),
+            conv_reg: lasts("multi_level_conv_reg", 4, 0.0),
+            conv_obj: lasts("multi_level_conv_obj", 1, prior_logit()),
             points: PointGenerator::new(strides.iter().map(|s| [*s; 2]).collect(), 0.0),
             select,
         })
@@ -143,13 +125,13 @@ fn select(test_cfg: &Node, classes: usize) -> Result<Select, Diagnostics> {
 impl DenseHead for YoloxHead {
     /// Class logits, boxes, objectness logits.
     fn forward(&self, maps: &[Tensor<4>]) -> Outputs {
-        Outputs::new(maps.iter().zip(&self.levels).map(|(x, level)| {
-            let of_class = level.cls_convs.forward(x);
-            let of_box = level.reg_convs.forward(x);
+        Outputs::new(maps.iter().enumerate().map(|(i, x)| {
+            let of_class = self.cls_convs[i].forward(x);
+            let of_box = self.reg_convs[i].forward(x);
             [
-                level.conv_cls.forward(of_class),
-                level.conv_reg.forward(of_box.clone()),
-                level.conv_obj.forward(of_box),
+                self.conv_cls[i].forward(of_class),
+                self.conv_reg[i].forward(of_box.clone()),
+                self.conv_obj[i].forward(of_box),
             ]
         }))
     }
