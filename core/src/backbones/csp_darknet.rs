@@ -50,6 +50,150 @@ const LEAST_CHANNELS: usize = 2;
 /// A wider stage is a slip in a config, and would not fit any device.
 const MOST_CHANNELS: usize = 1 << 20;
 
+/// All layers in numbers that were checked.
+struct Plan {
+    style: ConvStyle,
+    stem_channels: usize,
+    stages: Vec<StagePlan>,
+    /// Whether the stem, and how many stages, are frozen: 0 is the stem alone, -1 nothing.
+    frozen: i64,
+    evaluate: bool,
+    out_indices: Vec<usize>,
+    features: Vec<Feature>,
+}
+
+struct StagePlan {
+    channels_in: usize,
+    spp_kernels: Option<Vec<usize>>,
+    csp: CspLayerConfig,
+}
+
+impl CspDarknetConfig {
+    fn plan(&self, node: &Node) -> Result<Plan, Diagnostics> {
+        let rows = self.rows(node)?;
+        let out_indices = self.out_indices(node, rows.len())?;
+        let frozen = self.frozen(node, rows.len())?;
+        let spp_kernels = self.spp_kernels(node, rows)?;
+        let widths = self.widths(node, rows)?;
+        let halves = widths[1..].iter().map(|c| c / 2);
+        let all: Vec<_> = widths.iter().copied().chain(halves).collect();
+        let style = ConvStyle::read(node, ConvStyle::batch_swish(), &all)?;
+        let deepen = self.deepen_factor.unwrap_or(1.0);
+        let stage = |(i, row): (usize, &StageRow)| {
+            let &(_, _, blocks, add_identity, use_spp) = row;
+            StagePlan {
+                channels_in: widths[i],
+                spp_kernels: use_spp.then(|| spp_kernels.clone()),
+                csp: CspLayerConfig {
+                    channels_in: widths[i + 1],
+                    channels_out: widths[i + 1],
+                    // Python rounds halves to even.
+                    num_blocks: ((blocks as f64 * deepen).round_ties_even() as usize).max(1),
+                    add_identity,
+                    use_depthwise: self.use_depthwise.unwrap_or(false),
+                },
+            }
+        };
+        let feature = |(i, &channels): (usize, &usize)| {
+            let stride = 2 << i;
+            out_indices
+                .contains(&i)
+                .then_some(Feature { channels, stride })
+        };
+        Ok(Plan {
+            style,
+            stem_channels: widths[0],
+            stages: rows.iter().enumerate().map(stage).collect(),
+            frozen,
+            evaluate: self.norm_eval.unwrap_or(false),
+            features: widths.iter().enumerate().filter_map(feature).collect(),
+            out_indices,
+        })
+    }
+
+    /// The rows of `arch_ovewrite`, if it has any.
+    fn own_rows(&self) -> Option<&[StageRow]> {
+        self.arch_ovewrite
+            .as_deref()
+            .filter(|rows| !rows.is_empty())
+    }
+
+    fn rows(&self, node: &Node) -> Result<&[StageRow], Diagnostics> {
+        let rows: &[StageRow] = match self.arch.as_deref() {
+            None | Some("P5") => &P5,
+            Some("P6") => &P6,
+            Some(other) => {
+                let message = format!("CSPDarknet has no arch '{other}'");
+                return Err(error_at(node, "arch", message, "known are P5, P6"));
+            }
+        };
+        Ok(self.own_rows().unwrap_or(rows))
+    }
+
+    fn out_indices(&self, node: &Node, stages: usize) -> Result<Vec<usize>, Diagnostics> {
+        let indices = self.out_indices.clone().unwrap_or_else(|| vec![2, 3, 4]);
+        if let Some(i) = indices.iter().find(|i| **i > stages) {
+            let message =
+                format!("`out_indices` names {i}; there are a stem, 0, and {stages} stages");
+            return Err(error_at(node, "out_indices", message, ""));
+        }
+        Ok(indices)
+    }
+
+    fn frozen(&self, node: &Node, stages: usize) -> Result<i64, Diagnostics> {
+        let frozen = self.frozen_stages.unwrap_or(-1);
+        if (-1..=stages as i64).contains(&frozen) {
+            return Ok(frozen);
+        }
+        let message = format!("`frozen_stages` is {frozen}, must be -1 to {stages}");
+        Err(error_at(node, "frozen_stages", message, "0 is the stem"))
+    }
+
+    fn spp_kernels(&self, node: &Node, rows: &[StageRow]) -> Result<Vec<usize>, Diagnostics> {
+        let kernels = self.spp_kernal_sizes.clone();
+        let kernels = kernels.unwrap_or_else(|| vec![5, 9, 13]);
+        if let Some(even) = kernels.iter().find(|k| **k % 2 == 0)
+            && rows.iter().any(|row| row.4)
+        {
+            let message = format!("`spp_kernal_sizes` has {even}, must be odd");
+            let help = "a window with a middle pixel keeps the map's size";
+            return Err(error_at(node, "spp_kernal_sizes", message, help));
+        }
+        Ok(kernels)
+    }
+
+    /// The channels after the stem and after each stage.
+    fn widths(&self, node: &Node, rows: &[StageRow]) -> Result<Vec<usize>, Diagnostics> {
+        let widen = self.widen_factor.unwrap_or(1.0);
+        let widened = |channels: usize| (channels as f64 * widen) as usize;
+        let mut channels = widened(rows[0].0);
+        let mut widths = vec![channels];
+        for (i, row) in rows.iter().enumerate() {
+            if widened(row.0) != channels {
+                let message = format!(
+                    "stage {} takes {} channels, but gets {channels}",
+                    i + 1,
+                    widened(row.0)
+                );
+                return Err(error_at(node, "arch_ovewrite", message, ""));
+            }
+            channels = widened(row.1);
+            widths.push(channels);
+        }
+        let possible = LEAST_CHANNELS..=MOST_CHANNELS;
+        if let Some(c) = widths.iter().find(|c| !possible.contains(c)) {
+            let source = match self.own_rows() {
+                Some(_) => "arch_ovewrite",
+                None => "widen_factor",
+            };
+            let message = format!("CSPDarknet would have a layer of {c} channels");
+            let help = format!("{LEAST_CHANNELS} to {MOST_CHANNELS} are possible");
+            return Err(error_at(node, source, message, &help));
+        }
+        Ok(widths)
+    }
+}
+
 pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
     Ok(Box::new(CspDarknet::read(node, build)?))
 }
@@ -67,111 +211,34 @@ impl CspDarknet {
     fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
         let config: CspDarknetConfig =
             node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
-        let fail = |key, message: String, help: &str| Err(error_at(node, key, message, help));
-        let rows = match config.arch.as_deref() {
-            None | Some("P5") => P5.to_vec(),
-            Some("P6") => P6.to_vec(),
-            Some(other) => {
-                let message = format!("CSPDarknet has no arch '{other}'");
-                return fail("arch", message, "known are P5, P6");
-            }
-        };
-        let own = config.arch_ovewrite.filter(|rows| !rows.is_empty());
-        let source = if own.is_some() {
-            "arch_ovewrite"
-        } else {
-            "widen_factor"
-        };
-        let rows = own.unwrap_or(rows);
-        let out_indices = config.out_indices.unwrap_or_else(|| vec![2, 3, 4]);
-        let count = rows.len();
-        if let Some(i) = out_indices.iter().find(|i| **i > count) {
-            let message =
-                format!("`out_indices` names {i}; there are a stem, 0, and {count} stages");
-            return fail("out_indices", message, "");
-        }
-        let frozen = config.frozen_stages.unwrap_or(-1);
-        if !(-1..=count as i64).contains(&frozen) {
-            let message = format!("`frozen_stages` is {frozen}, must be -1 to {count}");
-            return fail("frozen_stages", message, "0 is the stem");
-        }
-        let spp_kernels = config.spp_kernal_sizes.unwrap_or_else(|| vec![5, 9, 13]);
-        if let Some(even) = spp_kernels.iter().find(|k| **k % 2 == 0)
-            && rows.iter().any(|row| row.4)
-        {
-            let message = format!("`spp_kernal_sizes` has {even}, must be odd");
-            let help = "a window with a middle pixel keeps the map's size";
-            return fail("spp_kernal_sizes", message, help);
-        }
-        let widen = config.widen_factor.unwrap_or(1.0);
-        let deepen = config.deepen_factor.unwrap_or(1.0);
-        let widened = |channels: usize| (channels as f64 * widen) as usize;
-        let mut channels = widened(rows[0].0);
-        let mut widths = vec![channels];
-        for (i, row) in rows.iter().enumerate() {
-            if widened(row.0) != channels {
-                let message = format!(
-                    "stage {} takes {} channels, but gets {channels}",
-                    i + 1,
-                    widened(row.0)
-                );
-                return fail("arch_ovewrite", message, "");
-            }
-            channels = widened(row.1);
-            widths.push(channels);
-        }
-        if let Some(c) = widths
-            .iter()
-            .find(|c| !(LEAST_CHANNELS..=MOST_CHANNELS).contains(c))
-        {
-            let message = format!("CSPDarknet would have a layer of {c} channels");
-            let help = format!("{LEAST_CHANNELS} to {MOST_CHANNELS} are possible");
-            return fail(source, message, &help);
-        }
-        let halves = widths[1..].iter().map(|c| c / 2);
-        let all: Vec<_> = widths.iter().copied().chain(halves).collect();
-        let style = ConvStyle::read(node, ConvStyle::batch_swish(), &all)?;
+        Ok(Self::new(config.plan(node)?, &build.params))
+    }
 
-        let params = &build.params;
-        let stem = ConvConfig::new(4 * 3, widths[0], 3).pad(1);
+    fn new(plan: Plan, params: &Params) -> Self {
+        let style = &plan.style;
+        let stem = ConvConfig::new(4 * 3, plan.stem_channels, 3).pad(1);
         let stem = style.module(stem, &params.at("stem").at("conv"));
-        let mut stages = Vec::with_capacity(count);
-        for (i, (_, _, blocks, add_identity, use_spp)) in rows.into_iter().enumerate() {
-            let csp = CspLayerConfig {
-                channels_in: widths[i + 1],
-                channels_out: widths[i + 1],
-                // Python rounds halves to even.
-                num_blocks: ((blocks as f64 * deepen).round_ties_even() as usize).max(1),
-                add_identity,
-                use_depthwise: config.use_depthwise.unwrap_or(false),
-            };
-            let spp = use_spp.then_some(spp_kernels.as_slice());
+        let stage = |(i, stage)| {
             let at = params.at(format!("stage{}", i + 1));
-            stages.push(Stage::new(widths[i], csp, spp, &style, &at));
-        }
+            Stage::new(stage, style, &at)
+        };
+        let stages = plan.stages.iter().enumerate().map(stage).collect();
         // The original's `_freeze_stages`: from 0 on the stem, from 1 on the stages up to that number.
-        for i in 0..=frozen {
+        for i in 0..=plan.frozen {
             match i {
                 0 => params.at("stem").freeze(),
                 i => params.at(format!("stage{i}")).freeze(),
             }
         }
-        if config.norm_eval.unwrap_or(false) {
+        if plan.evaluate {
             params.evaluate();
         }
-        let features = widths.iter().enumerate().map(|(i, &channels)| Feature {
-            channels,
-            stride: 2 << i,
-        });
-        let features = features
-            .enumerate()
-            .filter(|(i, _)| out_indices.contains(i));
-        Ok(Self {
+        Self {
             stem,
             stages,
-            features: features.map(|(_, feature)| feature).collect(),
-            out_indices,
-        })
+            out_indices: plan.out_indices,
+            features: plan.features,
+        }
     }
 }
 
@@ -224,23 +291,18 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(
-        channels_in: usize,
-        csp: CspLayerConfig,
-        spp_kernels: Option<&[usize]>,
-        style: &ConvStyle,
-        at: &Params,
-    ) -> Self {
+    fn new(plan: &StagePlan, style: &ConvStyle, at: &Params) -> Self {
+        let csp = &plan.csp;
         let channels = csp.channels_in;
         let downsample = style.conv3x3(
-            [channels_in, channels],
+            [plan.channels_in, channels],
             2,
             csp.use_depthwise,
             None,
             &at.at(0),
         );
-        let spp =
-            spp_kernels.map(|kernels| SppBottleneck::new(channels, kernels, style, &at.at(1)));
+        let spp = plan.spp_kernels.as_deref();
+        let spp = spp.map(|kernels| SppBottleneck::new(channels, kernels, style, &at.at(1)));
         let last = 1 + usize::from(spp.is_some());
         Self {
             downsample,

@@ -43,6 +43,8 @@ struct Variant {
     tensorflow: bool,
 }
 
+const STEM_STRIDE: usize = 2;
+
 /// Repeats, filter size, stride, expansion, channels.
 const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (1, 3, 1, 1, 16),
@@ -147,6 +149,75 @@ impl Variant {
         }
         (base as f64 * self.depth).ceil() as usize
     }
+
+    fn stem_channels(&self) -> usize {
+        if self.lite { 32 } else { self.channels(32) }
+    }
+
+    /// After the last stage.
+    fn end_channels(&self) -> usize {
+        self.channels(STAGES[STAGES.len() - 1].4)
+    }
+
+    fn head_channels(&self) -> usize {
+        if self.lite { 1280 } else { self.channels(1280) }
+    }
+
+    /// The blocks of each stage; the rate of dropped paths rises from 0 at the first block towards `drop_path_rate`.
+    fn stages(&self, output_stride: usize, drop_path_rate: f64) -> Vec<Vec<BlockShape>> {
+        let count: usize = (0..STAGES.len()).map(|i| self.repeats(i)).sum();
+        let rate = |block: usize| drop_path_rate * block as f64 / count as f64;
+        let mut blocks = 0;
+        let (mut channels, mut stride, mut dilation) = (self.stem_channels(), STEM_STRIDE, 1);
+        let mut stages = Vec::new();
+        for (i, &(_, kernel, stage_stride, expansion, base)) in STAGES.iter().enumerate() {
+            let out = self.channels(base);
+            // Past `output_stride` a stage does not stride; the blocks after the first one are dilated instead.
+            let (first_stride, next_dilation) = if stride * stage_stride > output_stride {
+                (1, dilation * stage_stride)
+            } else {
+                (stage_stride, dilation)
+            };
+            let mut stage = Vec::new();
+            for j in 0..self.repeats(i) {
+                stage.push(BlockShape {
+                    channels_in: channels,
+                    channels_out: out,
+                    kernel,
+                    stride: if j == 0 { first_stride } else { 1 },
+                    dilation: if j == 0 { dilation } else { next_dilation },
+                    expansion,
+                    squeeze_excite: !self.lite,
+                    drop_path_rate: rate(blocks),
+                });
+                blocks += 1;
+                channels = out;
+            }
+            stride *= first_stride;
+            dilation = next_dilation;
+            stages.push(stage);
+        }
+        stages
+    }
+}
+
+/// The last map at each resolution, as the number of its stage and its shape.
+fn maps(stages: &[Vec<BlockShape>], from_expansion: bool) -> Vec<(usize, Feature)> {
+    let mut stride = STEM_STRIDE;
+    let mut maps = Vec::new();
+    for (i, stage) in stages.iter().enumerate() {
+        stride *= stage.iter().map(|block| block.stride).product::<usize>();
+        let last = stage.last().expect("a stage has a block");
+        if STAGES.get(i + 1).is_none_or(|next| next.2 > 1) {
+            let channels = if from_expansion {
+                last.mid()
+            } else {
+                last.channels_out
+            };
+            maps.push((i, Feature { channels, stride }));
+        }
+    }
+    maps
 }
 
 fn activation(name: &str) -> Option<Activation> {
@@ -201,6 +272,160 @@ impl Make {
     }
 }
 
+/// What the config says of all layers at once.
+struct Style {
+    variant: Variant,
+    make: Make,
+    from_expansion: bool,
+}
+
+/// All layers in numbers that were checked.
+struct Plan {
+    make: Make,
+    channels_in: usize,
+    stem: ConvConfig,
+    stages: Vec<Vec<BlockShape>>,
+    head: Option<ConvConfig>,
+    features: Vec<Feature>,
+    out_stages: Vec<usize>,
+    from_expansion: bool,
+}
+
+impl TimmConfig {
+    fn style(&self, node: &Node) -> Result<Style, Diagnostics> {
+        let Some(variant) = Variant::parse(&self.model_name) else {
+            let message = format!("the timm model '{}' is not supported", self.model_name);
+            let help = "supported are efficientnet_b0 to b8 and l2, efficientnet_lite0 to lite4 and the same with tf_ before";
+            return Err(unsupported(node, "model_name", message, help));
+        };
+        let default_act = if variant.lite { "relu6" } else { "swish" };
+        let act_name = self.act_layer.as_deref().unwrap_or(default_act);
+        let Some(act) = activation(act_name) else {
+            let message = format!("timm has no activation '{act_name}'");
+            return Err(error_at(node, "act_layer", message, ""));
+        };
+        let same = match self.pad_type.as_deref() {
+            None => variant.tensorflow,
+            Some("same") => true,
+            Some("") => false,
+            Some(other) => {
+                let message = format!("`pad_type` is '{other}', must be '' or 'same'");
+                return Err(error_at(node, "pad_type", message, ""));
+            }
+        };
+        let from_expansion = match self.feature_location.as_deref() {
+            None | Some("bottleneck" | "") => false,
+            Some("expansion" | "depthwise") => true,
+            Some(other) => {
+                let message =
+                    format!("`feature_location` is '{other}', must be 'bottleneck' or 'expansion'");
+                return Err(error_at(node, "feature_location", message, ""));
+            }
+        };
+        let eps = if variant.tensorflow { 1e-3 } else { 1e-5 };
+        let mut norm = NormConfig::batch(self.bn_eps.unwrap_or(eps));
+        norm.momentum = self.bn_momentum.or(norm.momentum);
+        Ok(Style {
+            variant,
+            make: Make { norm, act, same },
+            from_expansion,
+        })
+    }
+
+    /// Takes the values below `at` from `checkpoint_path`, or from timm's own weights if `pretrained` asks for them.
+    fn take_weights(&self, node: &Node, build: &Build, at: &Params) -> Result<(), Diagnostics> {
+        if let Some(path) = self.checkpoint_path.as_deref().filter(|p| !p.is_empty()) {
+            return build.pretrained(node, path, None, at);
+        }
+        if self.pretrained != Some(true) {
+            return Ok(());
+        }
+        let name = self.model_name.as_str();
+        let Some((_, file)) = WEIGHTS.iter().find(|(known, _)| *known == name) else {
+            let message = format!("no address is known for the weights of '{name}'");
+            let help = "give them with checkpoint_path='...' or init_cfg=dict(type='Pretrained', checkpoint='...')";
+            return Err(error_at(node, "pretrained", message, help));
+        };
+        build.pretrained(node, &format!("{WEIGHTS_AT}{file}"), None, at)
+    }
+
+    fn plan(&self, node: &Node, style: Style) -> Result<Plan, Diagnostics> {
+        let Style {
+            variant,
+            make,
+            from_expansion,
+        } = style;
+        let channels_in = self.in_channels.unwrap_or(3);
+        let stem = ConvConfig::new(channels_in, variant.stem_channels(), 3)
+            .stride(STEM_STRIDE)
+            .padding(make.padding(3, STEM_STRIDE, 1));
+        let output_stride = self.output_stride.unwrap_or(32);
+        let stages = variant.stages(output_stride, self.drop_path_rate(node)?);
+        let maps = maps(&stages, from_expansion);
+        let (head, out_stages, features) = if self.features_only.unwrap_or(false) {
+            let (out_stages, features) = self.wanted(node, &maps)?.into_iter().unzip();
+            (None, out_stages, features)
+        } else {
+            if self.out_indices.is_some() {
+                let message = "`out_indices` needs features_only=True".to_string();
+                return Err(error_at(node, "out_indices", message, ""));
+            }
+            let (channels, wide) = (variant.end_channels(), variant.head_channels());
+            let map = Feature {
+                channels: wide,
+                stride: maps[maps.len() - 1].1.stride,
+            };
+            (
+                Some(ConvConfig::new(channels, wide, 1)),
+                Vec::new(),
+                vec![map],
+            )
+        };
+        Ok(Plan {
+            make,
+            channels_in,
+            stem,
+            stages,
+            head,
+            features,
+            out_stages,
+            from_expansion,
+        })
+    }
+
+    fn drop_path_rate(&self, node: &Node) -> Result<f64, Diagnostics> {
+        let rate = self.drop_path_rate.unwrap_or(0.0);
+        if (0.0..1.0).contains(&rate) {
+            return Ok(rate);
+        }
+        let message = format!("`drop_path_rate` is {rate}, must be from 0 to less than 1");
+        Err(error_at(node, "drop_path_rate", message, ""))
+    }
+
+    /// Those of `maps` that `out_indices` names, in their own order.
+    fn wanted(
+        &self,
+        node: &Node,
+        maps: &[(usize, Feature)],
+    ) -> Result<Vec<(usize, Feature)>, Diagnostics> {
+        let count = maps.len() as i64;
+        let all = [0, 1, 2, 3, 4];
+        let named = self.out_indices.as_deref().unwrap_or(&all);
+        if let Some(index) = named.iter().find(|i| !(-count..count).contains(i)) {
+            let name = &self.model_name;
+            let message = format!(
+                "`out_indices` names map {index}; '{name}' has maps 0 to {}",
+                count - 1
+            );
+            let help = "their strides are 2, 4, 8, 16, 32";
+            return Err(error_at(node, "out_indices", message, help));
+        }
+        let is_named = |i: i64| named.iter().any(|index| index.rem_euclid(count) == i);
+        let wanted = (0..count).zip(maps).filter(|(i, _)| is_named(*i));
+        Ok(wanted.map(|(_, map)| *map).collect())
+    }
+}
+
 /// EfficientNet from timm.
 #[derive(Debug)]
 pub struct TimmEfficientNet {
@@ -218,170 +443,37 @@ pub struct TimmEfficientNet {
 impl TimmEfficientNet {
     fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
         let config: TimmConfig = node.read_knowing(&["drop_rate", "num_classes", "init_cfg"])?;
-        let name = config.model_name.as_str();
-        let Some(variant) = Variant::parse(name) else {
-            let message = format!("the timm model '{name}' is not supported");
-            let help = "supported are efficientnet_b0 to b8 and l2, efficientnet_lite0 to lite4 and the same with tf_ before";
-            return Err(unsupported(node, "model_name", message, help));
-        };
-        let features_only = config.features_only.unwrap_or(false);
-        let default_act = if variant.lite { "relu6" } else { "swish" };
-        let act_name = config.act_layer.as_deref().unwrap_or(default_act);
-        let Some(act) = activation(act_name) else {
-            let message = format!("timm has no activation '{act_name}'");
-            return Err(error_at(node, "act_layer", message, ""));
-        };
-        let same = match config.pad_type.as_deref() {
-            None => variant.tensorflow,
-            Some("same") => true,
-            Some("") => false,
-            Some(other) => {
-                let message = format!("`pad_type` is '{other}', must be '' or 'same'");
-                return Err(error_at(node, "pad_type", message, ""));
-            }
-        };
-        let from_expansion = match config.feature_location.as_deref() {
-            None | Some("bottleneck" | "") => false,
-            Some("expansion" | "depthwise") => true,
-            Some(other) => {
-                let message =
-                    format!("`feature_location` is '{other}', must be 'bottleneck' or 'expansion'");
-                return Err(error_at(node, "feature_location", message, ""));
-            }
-        };
-        let output_stride = config.output_stride.unwrap_or(32);
-        let eps = if variant.tensorflow { 1e-3 } else { 1e-5 };
-        let mut norm = NormConfig::batch(config.bn_eps.unwrap_or(eps));
-        norm.momentum = config.bn_momentum.or(norm.momentum);
-        let make = Make { norm, act, same };
-        let channels_in = config.in_channels.unwrap_or(3);
-
+        let style = config.style(node)?;
         let params = build.params.at("timm_model");
         if build.wants_weights() {
-            if let Some(path) = config.checkpoint_path.as_deref().filter(|p| !p.is_empty()) {
-                build.pretrained(node, path, None, &params)?;
-            } else if config.pretrained == Some(true) {
-                match WEIGHTS.iter().find(|(known, _)| *known == name) {
-                    Some((_, file)) => {
-                        build.pretrained(node, &format!("{WEIGHTS_AT}{file}"), None, &params)?;
-                    }
-                    None => {
-                        let message = format!("no address is known for the weights of '{name}'");
-                        let help = "give them with checkpoint_path='...' or init_cfg=dict(type='Pretrained', checkpoint='...')";
-                        return Err(error_at(node, "pretrained", message, help));
-                    }
-                }
-            }
+            config.take_weights(node, build, &params)?;
         }
+        let plan = config.plan(node, style)?;
+        Ok(Self::new(plan, &params))
+    }
 
-        let stem_channels = if variant.lite {
-            32
-        } else {
-            variant.channels(32)
+    fn new(plan: Plan, params: &Params) -> Self {
+        let make = &plan.make;
+        let stem = make.layer(plan.stem, true, params, "conv_stem", "bn1");
+        let blocks = params.at("blocks");
+        let stage = |(i, stage): (usize, &Vec<BlockShape>)| {
+            let at = blocks.at(i);
+            let block = |(j, shape)| Block::new(shape, make, &at.at(j));
+            stage.iter().enumerate().map(block).collect()
         };
-        let stem = ConvConfig::new(channels_in, stem_channels, 3)
-            .stride(2)
-            .padding(make.padding(3, 2, 1));
-        let stem = make.layer(stem, true, &params, "conv_stem", "bn1");
-
-        let drop_path_rate = config.drop_path_rate.unwrap_or(0.0);
-        if !(0.0..1.0).contains(&drop_path_rate) {
-            let message =
-                format!("`drop_path_rate` is {drop_path_rate}, must be from 0 to less than 1");
-            return Err(error_at(node, "drop_path_rate", message, ""));
-        }
-        let count: usize = (0..STAGES.len()).map(|i| variant.repeats(i)).sum();
-        let rate = |block: usize| drop_path_rate * block as f64 / count as f64;
-        let mut blocks = 0;
-        let (mut channels, mut stride, mut dilation) = (stem_channels, 2, 1);
-        let mut stages = Vec::new();
-        let mut maps = Vec::new(); // (stage, feature) of the last map at each resolution
-        for (i, &(_, kernel, stage_stride, expansion, base)) in STAGES.iter().enumerate() {
-            let out = variant.channels(base);
-            let mut stage = Vec::new();
-            let mut wide = channels;
-            // Past `output_stride` a stage does not stride; the blocks after the first one are dilated instead.
-            let (first_stride, next_dilation) = if stride * stage_stride > output_stride {
-                (1, dilation * stage_stride)
-            } else {
-                (stage_stride, dilation)
-            };
-            for j in 0..variant.repeats(i) {
-                let shape = BlockShape {
-                    channels_in: channels,
-                    channels_out: out,
-                    kernel,
-                    stride: if j == 0 { first_stride } else { 1 },
-                    dilation: if j == 0 { dilation } else { next_dilation },
-                    expansion,
-                    squeeze_excite: !variant.lite,
-                    drop_path_rate: rate(blocks),
-                };
-                blocks += 1;
-                let at = params.at("blocks").at(i).at(j);
-                wide = shape.mid();
-                stage.push(Block::new(&shape, &make, &at));
-                channels = out;
-            }
-            stride *= first_stride;
-            dilation = next_dilation;
-            stages.push(stage);
-            if STAGES.get(i + 1).is_none_or(|next| next.2 > 1) {
-                let channels = if from_expansion { wide } else { channels };
-                maps.push((i, Feature { channels, stride }));
-            }
-        }
-
-        let mut out_stages = Vec::new();
-        let mut features = Vec::new();
-        let mut head = None;
-        if features_only {
-            let wanted = config.out_indices.unwrap_or_else(|| vec![0, 1, 2, 3, 4]);
-            let count = maps.len() as i64;
-            let mut indices = Vec::new();
-            for index in wanted {
-                if !(-count..count).contains(&index) {
-                    let message = format!(
-                        "`out_indices` names map {index}; '{name}' has maps 0 to {}",
-                        count - 1
-                    );
-                    let help = "their strides are 2, 4, 8, 16, 32";
-                    return Err(error_at(node, "out_indices", message, help));
-                }
-                indices.push(index.rem_euclid(count) as usize);
-            }
-            for (i, (stage, feature)) in maps.iter().enumerate() {
-                if indices.contains(&i) {
-                    out_stages.push(*stage);
-                    features.push(*feature);
-                }
-            }
-        } else {
-            if config.out_indices.is_some() {
-                let message = "`out_indices` needs features_only=True".to_string();
-                return Err(error_at(node, "out_indices", message, ""));
-            }
-            let wide = if variant.lite {
-                1280
-            } else {
-                variant.channels(1280)
-            };
-            let conv = ConvConfig::new(channels, wide, 1);
-            head = Some(make.layer(conv, true, &params, "conv_head", "bn2"));
-            features.push(Feature {
-                channels: wide,
-                stride,
-            });
-        }
-        Ok(Self {
+        let stages = plan.stages.iter().enumerate().map(stage).collect();
+        let head = plan
+            .head
+            .map(|conv| make.layer(conv, true, params, "conv_head", "bn2"));
+        Self {
             stem,
             stages,
             head,
-            features,
-            out_stages,
-            from_expansion,
-            channels_in,
-        })
+            features: plan.features,
+            out_stages: plan.out_stages,
+            from_expansion: plan.from_expansion,
+            channels_in: plan.channels_in,
+        }
     }
 }
 
