@@ -12,7 +12,7 @@ use super::coco_file::{Annotation, Category, CocoFile, Form, Image, named};
 use super::coco_masks::Flaw;
 use super::pictures::Pictures;
 use super::segments::Segments;
-use super::table::{ById, Id, Object, Row, Table};
+use super::table::{ById, Id, Ids, Object, Row, Table};
 use super::tally::{Found, OnBroken, Tally, listed, thousands};
 use super::{Built, Source};
 use crate::coco::described;
@@ -321,147 +321,48 @@ fn sorted(
         mut segments,
         ..
     } = file;
-    let name = |id: Option<Id>, i: usize| named(&ids, id, i);
-    let mut rows: Vec<Row> = Vec::with_capacity(images.len());
-    let mut row_of: HashMap<Id, usize> = HashMap::with_capacity(images.len());
-    // Pictures that are left out on purpose keep their annotations from counting as lost.
-    let mut left_out = Vec::new();
-    for (i, image) in images.iter().enumerate() {
-        let (Some(id), Some(_)) = (image.id, &image.file_name) else {
-            tally.add(Found::KeylessPicture, || name(image.id, i));
-            continue;
-        };
-        let Some(file_name) = (rules.file_name)(image) else {
-            tally.add(Found::KnownMissing, || name(image.id, i));
-            left_out.push(id);
-            continue;
-        };
-        let size = image.size.map(|v| v as u32);
-        let row = Row {
-            id,
-            file_name: file_name.into(),
-            width: size[0],
-            height: size[1],
-            end: 0,
-        };
-        match row_of.get(&id) {
-            Some(first) => {
-                tally.add(Found::SamePicture, || {
-                    let [first, later] = [&rows[*first].file_name, &row.file_name];
-                    format!("{}: {first}, then {later}", name(image.id, i))
-                });
-                rows[*first] = row;
-            }
-            None => {
-                row_of.insert(id, rows.len());
-                rows.push(row);
-            }
-        }
-    }
     let listed = images.len();
-    drop(images);
-    let row_of = ById::new(row_of, &ids);
+    let mut listing = Listing::new(images, rules, &ids, tally);
     same_ids(&annotations, &|id| ids.get(id).to_string(), tally);
-    let mut doubtful: Vec<bool> = rows.iter().map(|row| setup.is_small(row)).collect();
-    for annotation in &annotations {
-        let row = annotation.image.and_then(|id| row_of.find(id, &ids));
-        if let Some((row, _)) = row {
-            doubtful[row] |= !fits(annotation, &rows[row], &segments);
-        }
-    }
-    pictures.compare(&mut rows, doubtful, tally);
-    for row in rows.iter().filter(|r| r.width == 0 || r.height == 0) {
-        tally.add(Found::SizelessPicture, || ids.get(row.id).to_string());
-    }
+    let doubtful = listing.doubtful(&annotations, &ids, &segments, setup);
+    pictures.compare(&mut listing.rows, doubtful, tally);
+    listing.count_sizeless(&ids, tally);
     let polygons_only = setup.polygons_only();
 
-    let mut wanted = vec![false; rows.len()];
+    let mut wanted = vec![false; listing.rows.len()];
     let mut kept: Vec<(u32, Object)> = Vec::with_capacity(annotations.len());
     for (i, annotation) in annotations.iter().enumerate() {
-        let category = annotation.category;
-        let image = annotation.image.map(|id| (id, row_of.find(id, &ids)));
-        let label = category.and_then(|id| Some((id, labels.find(id, &ids)?)));
-        let mut mixed = |id: Id, by: Id, found: [Found; 2]| {
-            if id != by {
-                let found = found[usize::from(!ids.is_text(id))];
-                tally.add(found, || {
-                    let pair = [id, by].map(|id| ids.get(id).json()).join(" for ");
-                    format!("{}: {pair}", name(annotation.id, i))
-                });
-            }
-        };
-        if let Some((id, Some((_, by)))) = image {
-            mixed(id, by, [Found::TextImageId, Found::NumberImageId]);
-        }
-        if let Some((id, (_, by))) = label {
-            mixed(id, by, [Found::TextCategoryId, Found::NumberCategoryId]);
-        }
-        let row = image.map(|(id, found)| found.map(|(row, _)| row).ok_or(id));
-        let label = label.map(|(_, (label, _))| label);
-        let mut count = |found| tally.add(found, || name(annotation.id, i));
-        if let (Some(Ok(row)), Some(Some(_))) = (row, label) {
+        let name = || named(&ids, annotation.id, i);
+        let (row, label) = meant(annotation, &listing, labels, &ids, &name, tally);
+        if let (Some(row), Some(Some(_))) = (row, label) {
             wanted[row] = true;
         }
-        if annotation.ignore {
-            count(Found::Ignored);
-            continue;
-        }
-        let row = match row {
-            Some(Ok(row)) => row,
-            Some(Err(id)) if left_out.contains(&id) => continue,
-            Some(Err(_)) => {
-                count(Found::MissingPicture);
-                continue;
-            }
-            None => {
-                count(Found::Keyless);
+        let (row, mut object) = match listing.place(annotation, row, label) {
+            Ok(placed) => placed,
+            Err(why) => {
+                why.into_iter().for_each(|found| tally.add(found, name));
                 continue;
             }
         };
-        let label = match (category, label) {
-            (None, _) => Err(Found::Keyless),
-            (_, None) => Err(Found::UnknownCategory),
-            (_, Some(None)) => Err(Found::OtherCategory),
-            (_, Some(Some(label))) => Ok(label),
-        };
-        match label.and_then(|label| object(annotation, &rows[row], label)) {
-            Ok(mut object) => {
-                if annotation.area.is_none() {
-                    count(Found::MissingArea);
-                }
-                let flawed = |found, flaw: Flaw| Some((found, Some(flaw.words().to_owned())));
-                let odd = match annotation.form {
-                    Form::Good => None,
-                    Form::Flat => Some((Found::FlatPolygon, None)),
-                    Form::Nested => Some((Found::NestedPolygon, None)),
-                    Form::Part(flaw) => flawed(Found::PartOfMask, flaw),
-                    Form::Broken(flaw) => flawed(Found::BrokenMask, flaw),
-                    Form::Runs => match other_size(annotation, &rows[row], &segments) {
-                        Some([w, h]) => {
-                            object.segmentation = segments.broken();
-                            let [width, height] = [rows[row].width, rows[row].height];
-                            let what = format!("{w}x{h}, the picture {width}x{height}");
-                            Some((Found::OtherMaskSize, Some(what)))
-                        }
-                        None if polygons_only && !object.ignore => Some((Found::RunLengths, None)),
-                        None => None,
-                    },
-                };
-                if let Some((found, what)) = odd {
-                    tally.add(found, || match what {
-                        Some(what) => format!("{}: {what}", name(annotation.id, i)),
-                        None => name(annotation.id, i),
-                    });
-                }
-                kept.push((row as u32, object));
-            }
-            Err(found) => count(found),
+        if annotation.area.is_none() {
+            tally.add(Found::MissingArea, name);
         }
+        let no_runs = polygons_only && !object.ignore;
+        if let Some((found, what)) = oddity(annotation, &listing.rows[row], &segments, no_runs) {
+            if found == Found::OtherMaskSize {
+                object.segmentation = segments.broken();
+            }
+            tally.add(found, || match what {
+                Some(what) => format!("{}: {what}", name()),
+                None => name(),
+            });
+        }
+        kept.push((row as u32, object));
     }
     drop(annotations);
-    let objects = by_row(&mut rows, &kept);
+    let objects = by_row(&mut listing.rows, &kept);
     let table = Table {
-        rows,
+        rows: listing.rows,
         objects,
         segments,
         ids,
@@ -469,6 +370,168 @@ fn sorted(
         listed,
     };
     (table, wanted)
+}
+
+/// The pictures that a file lists.
+struct Listing {
+    rows: Vec<Row>,
+    row_of: ById<usize>,
+    /// Pictures that are left out on purpose keep their annotations from counting as lost.
+    left_out: Vec<Id>,
+}
+
+impl Listing {
+    fn new(images: Vec<Image>, rules: &Rules, ids: &Ids, tally: &mut Tally) -> Self {
+        let mut rows: Vec<Row> = Vec::with_capacity(images.len());
+        let mut row_of: HashMap<Id, usize> = HashMap::with_capacity(images.len());
+        let mut left_out = Vec::new();
+        for (i, image) in images.iter().enumerate() {
+            let name = || named(ids, image.id, i);
+            let (Some(id), Some(_)) = (image.id, &image.file_name) else {
+                tally.add(Found::KeylessPicture, name);
+                continue;
+            };
+            let Some(file_name) = (rules.file_name)(image) else {
+                tally.add(Found::KnownMissing, name);
+                left_out.push(id);
+                continue;
+            };
+            let size = image.size.map(|v| v as u32);
+            let row = Row {
+                id,
+                file_name: file_name.into(),
+                width: size[0],
+                height: size[1],
+                end: 0,
+            };
+            match row_of.get(&id) {
+                Some(first) => {
+                    tally.add(Found::SamePicture, || {
+                        let [first, later] = [&rows[*first].file_name, &row.file_name];
+                        format!("{}: {first}, then {later}", name())
+                    });
+                    rows[*first] = row;
+                }
+                None => {
+                    row_of.insert(id, rows.len());
+                    rows.push(row);
+                }
+            }
+        }
+        drop(images);
+        Self {
+            rows,
+            row_of: ById::new(row_of, ids),
+            left_out,
+        }
+    }
+
+    /// Of each row, whether the size that the file says is to be compared with the picture's.
+    fn doubtful(
+        &self,
+        annotations: &[Annotation],
+        ids: &Ids,
+        segments: &Segments,
+        setup: &Setup,
+    ) -> Vec<bool> {
+        let mut doubtful: Vec<bool> = self.rows.iter().map(|row| setup.is_small(row)).collect();
+        for annotation in annotations {
+            let row = annotation.image.and_then(|id| self.row_of.find(id, ids));
+            if let Some((row, _)) = row {
+                doubtful[row] |= !fits(annotation, &self.rows[row], segments);
+            }
+        }
+        doubtful
+    }
+
+    fn count_sizeless(&self, ids: &Ids, tally: &mut Tally) {
+        let sizeless = |row: &&Row| row.width == 0 || row.height == 0;
+        for row in self.rows.iter().filter(sizeless) {
+            tally.add(Found::SizelessPicture, || ids.get(row.id).to_string());
+        }
+    }
+
+    /// The object of an annotation and its row; or why it is left out: `None` if its picture is, on purpose.
+    fn place(
+        &self,
+        annotation: &Annotation,
+        row: Option<usize>,
+        label: Option<Option<u32>>,
+    ) -> Result<(usize, Object), Option<Found>> {
+        if annotation.ignore {
+            return Err(Some(Found::Ignored));
+        }
+        let row = match (annotation.image, row) {
+            (_, Some(row)) => row,
+            (Some(id), None) if self.left_out.contains(&id) => return Err(None),
+            (Some(_), None) => return Err(Some(Found::MissingPicture)),
+            (None, None) => return Err(Some(Found::Keyless)),
+        };
+        let label = match (annotation.category, label) {
+            (_, Some(Some(label))) => label,
+            (_, Some(None)) => return Err(Some(Found::OtherCategory)),
+            (Some(_), None) => return Err(Some(Found::UnknownCategory)),
+            (None, None) => return Err(Some(Found::Keyless)),
+        };
+        Ok((row, object(annotation, &self.rows[row], label)?))
+    }
+}
+
+/// The row of an annotation's picture and the label of its category, each `None` if the file has no such thing. Counts ids that are a
+/// text where the other is a number, or the other way round.
+fn meant(
+    annotation: &Annotation,
+    listing: &Listing,
+    labels: &ById<Option<u32>>,
+    ids: &Ids,
+    name: &dyn Fn() -> String,
+    tally: &mut Tally,
+) -> (Option<usize>, Option<Option<u32>>) {
+    let mut mixed = |id: Id, by: Id, [text, number]: [Found; 2]| {
+        if id != by {
+            let found = if ids.is_text(id) { text } else { number };
+            tally.add(found, || {
+                let pair = [id, by].map(|id| ids.get(id).json()).join(" for ");
+                format!("{}: {pair}", name())
+            });
+        }
+    };
+    let row = annotation.image.and_then(|id| {
+        let (row, by) = listing.row_of.find(id, ids)?;
+        mixed(id, by, [Found::TextImageId, Found::NumberImageId]);
+        Some(row)
+    });
+    let label = annotation.category.and_then(|id| {
+        let (label, by) = labels.find(id, ids)?;
+        mixed(id, by, [Found::TextCategoryId, Found::NumberCategoryId]);
+        Some(label)
+    });
+    (row, label)
+}
+
+/// What is odd about the segmentation of an annotation, perhaps with details; `no_runs`: run lengths are, too.
+fn oddity(
+    annotation: &Annotation,
+    row: &Row,
+    segments: &Segments,
+    no_runs: bool,
+) -> Option<(Found, Option<String>)> {
+    let flawed = |found, flaw: Flaw| Some((found, Some(flaw.words().to_owned())));
+    match annotation.form {
+        Form::Good => None,
+        Form::Flat => Some((Found::FlatPolygon, None)),
+        Form::Nested => Some((Found::NestedPolygon, None)),
+        Form::Part(flaw) => flawed(Found::PartOfMask, flaw),
+        Form::Broken(flaw) => flawed(Found::BrokenMask, flaw),
+        Form::Runs => match other_size(annotation, row, segments) {
+            Some([w, h]) => {
+                let [width, height] = [row.width, row.height];
+                let what = format!("{w}x{h}, the picture {width}x{height}");
+                Some((Found::OtherMaskSize, Some(what)))
+            }
+            None => no_runs.then_some((Found::RunLengths, None)),
+        },
+    }
 }
 
 /// Whether an annotation fits into a picture of the size that the file says.
