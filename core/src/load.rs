@@ -22,12 +22,14 @@ pub struct PredictorBuilder<'a> {
     device: Option<&'a Device>,
     registry: Option<&'a Registry>,
     open: Option<&'a OpenCheckpoint>,
+    prefix: Option<&'a str>,
+    allow_incomplete: bool,
 }
 
 impl<'a> PredictorBuilder<'a> {
     /// Weights of the whole model.
-    pub fn checkpoint(mut self, checkpoint: Checkpoint) -> Self {
-        self.checkpoint = Some(Arc::new(checkpoint));
+    pub fn checkpoint(mut self, checkpoint: impl Into<Arc<Checkpoint>>) -> Self {
+        self.checkpoint = Some(checkpoint.into());
         self
     }
 
@@ -49,10 +51,23 @@ impl<'a> PredictorBuilder<'a> {
         self
     }
 
+    /// What the checkpoint's keys have before the model's, such as `teacher.`.
+    pub fn prefix(mut self, prefix: Option<&'a str>) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    /// Whether initial values are good enough where the checkpoint lacks most of a part of the model, or a tensor of it cannot be
+    /// read, instead of being an error.
+    pub fn allow_incomplete(mut self, allow: bool) -> Self {
+        self.allow_incomplete = allow;
+        self
+    }
+
     /// Builds the model and moves its weights to the device.
     ///
     /// # Errors
-    /// See [`LoadError`]. Weights that are merely missing are no error: see [`Predictor::report`].
+    /// See [`LoadError`]. A few weights that are missing are no error: see [`Predictor::report`].
     pub fn build(self) -> Result<Predictor, LoadError> {
         let standard;
         let registry = match self.registry {
@@ -71,18 +86,26 @@ impl<'a> PredictorBuilder<'a> {
         let errors = |problems| self.config.errors(problems);
         let source = checkpoint
             .clone()
-            .map(|c| Box::new(StateSource::new(c, None)) as Box<_>);
+            .map(|c| Box::new(StateSource::new(c, self.prefix)) as Box<_>);
         let params = Params::new(&device, Mode::Fixed, source);
         let open = self.open.filter(|_| checkpoint.is_none());
         let detector = model::build(self.config, registry, params.clone(), open).map_err(errors)?;
         let report = checkpoint.as_deref().map(|checkpoint| {
             let wanted: Vec<_> = params.state().into_iter().map(Wanted::from).collect();
-            report(&wanted, checkpoint, None)
+            report(&wanted, checkpoint, self.prefix)
         });
-        if let Some(report) = &report
-            && (report.matched.is_empty() || !report.wrong_shape.is_empty())
-        {
-            return Err(LoadError::Weights(Box::new(report.clone())));
+        let unreadable = params.unreadable();
+        let report = match report {
+            None if unreadable.is_empty() => None,
+            report => Some(report.unwrap_or_default().with_unreadable(unreadable)),
+        };
+        if let Some(report) = &report {
+            let nothing = report.matched.is_empty() && checkpoint.is_some();
+            let incomplete = !report.unreadable.is_empty() || !report.lacking().is_empty();
+            let refused = incomplete && !self.allow_incomplete;
+            if nothing || refused || !report.wrong_shape.is_empty() {
+                return Err(LoadError::Weights(Box::new(report.clone())));
+            }
         }
         let Some(pipeline) = model::test_pipeline(self.config) else {
             let help = "a test pipeline is at test_dataloader.dataset.pipeline, or the variable test_pipeline";
@@ -124,6 +147,8 @@ impl Predictor {
             device: None,
             registry: None,
             open: None,
+            prefix: None,
+            allow_incomplete: false,
         }
     }
 }
@@ -146,7 +171,7 @@ fn load_from(config: &Config, open: &OpenCheckpoint) -> Result<Option<Arc<Checkp
 pub enum LoadError {
     /// The config is wrong, or asks for something that is not built.
     Config(ConfigErrors),
-    /// The checkpoint does not fit the model: nothing of it, or a tensor of another shape.
+    /// The checkpoint does not fit the model: it has not even half of a part, or a tensor has another shape or cannot be read.
     Weights(Box<LoadReport>),
 }
 
@@ -155,7 +180,13 @@ impl std::fmt::Display for LoadError {
         match self {
             LoadError::Config(errors) => write!(f, "{errors}"),
             LoadError::Weights(report) => {
-                write!(f, "the checkpoint does not fit the model\n{report}")
+                write!(f, "the checkpoint does not fit the model")?;
+                let mut start = ": it";
+                for (part, missing, all) in report.lacking() {
+                    write!(f, "{start} lacks {missing} of {all} tensors of `{part}`")?;
+                    start = ",";
+                }
+                write!(f, "\n{report}")
             }
         }
     }

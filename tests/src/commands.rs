@@ -64,6 +64,72 @@ fn the_demo_finds_digits_and_draws_them() {
     assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
 }
 
+/// The demo's checkpoint as a safetensors file, its keys renamed; a key without a new name is left out.
+fn renamed_checkpoint(path: &str, rename: impl Fn(&str) -> Option<String>) {
+    let bytes = std::fs::read(root().join(CHECKPOINT)).unwrap();
+    let checkpoint = smalti::weights::Checkpoint::read(bytes).unwrap();
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for key in checkpoint.keys() {
+        let (Some(name), Ok(values)) = (rename(key), checkpoint.f32(key)) else {
+            continue;
+        };
+        let begin = data.len();
+        data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        let shape = checkpoint.get(key).unwrap().shape().to_vec();
+        let offsets = [begin, data.len()];
+        let entry = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": offsets});
+        header.insert(name, entry);
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header);
+    file.extend(data);
+    std::fs::write(path, file).unwrap();
+}
+
+#[test]
+fn a_checkpoint_that_lacks_most_of_a_part_is_refused_with_the_way_on() {
+    let scratch = Scratch::new("partial");
+    let picture = "configs/demo/digits.jpg";
+    let (teacher, head) = (
+        scratch.path("teacher.safetensors"),
+        scratch.path("head.safetensors"),
+    );
+    renamed_checkpoint(&teacher, |key| Some(format!("teacher.{key}")));
+    renamed_checkpoint(&head, |key| {
+        (!key.starts_with("backbone.")).then(|| key.to_owned())
+    });
+
+    for command in ["detect", "bench"] {
+        let mut args = vec![command, CONFIG, teacher.as_str()];
+        match command {
+            "detect" => args.push(picture),
+            _ => args.extend(["--size", "64x64", "--runs", "1"]),
+        }
+        let refused = smalti(&args);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(
+            stderr(&refused).contains("keys match if `prefix='teacher.'` is given"),
+            "{}",
+            stderr(&refused)
+        );
+        args.extend(["--prefix", "teacher"]);
+        let found = smalti(&args);
+        assert!(found.status.success(), "{}", stderr(&found));
+    }
+
+    let refused = smalti(&["detect", CONFIG, &head, picture]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    assert!(
+        said.contains("it lacks 206 of 206 tensors of `backbone`")
+            && said.contains("--allow-incomplete"),
+        "{said}"
+    );
+    let found = smalti(&["detect", CONFIG, &head, picture, "--allow-incomplete"]);
+    assert!(found.status.success(), "{}", stderr(&found));
+}
+
 #[test]
 fn a_broken_picture_is_reported_and_the_rest_is_done() {
     let scratch = Scratch::new("detect");

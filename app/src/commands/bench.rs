@@ -25,6 +25,8 @@ pub struct BenchArgs {
     /// Checkpoint; without one the weights are initial values, which costs the same
     #[arg(value_hint = ValueHint::FilePath)]
     checkpoint: Option<String>,
+    #[command(flatten)]
+    from: model::FromCheckpoint,
     /// Size of the picture that goes into the test pipeline
     #[arg(long, value_name = "WxH", default_value = "1333x800")]
     size: String,
@@ -75,11 +77,11 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     let start = Instant::now();
     let config = args.read.load(&args.config)?;
     let chosen = args.device.choose()?;
-    let mut builder = Predictor::builder(&config).device(&chosen.device);
-    if let Some(name) = &args.checkpoint {
-        builder = builder.checkpoint(model::open_checkpoint(name)?);
-    }
-    let predictor = builder.build().map_err(|e| e.to_string())?;
+    let builder = Predictor::builder(&config).device(&chosen.device);
+    let predictor = match &args.checkpoint {
+        Some(name) => args.from.build(builder, name)?,
+        None => builder.build().map_err(|e| e.to_string())?,
+    };
     tell(predictor.notes());
     let picture = match &args.picture {
         None => made_up(&args.size)?,

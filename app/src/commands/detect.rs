@@ -57,6 +57,8 @@ pub struct DetectArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     batch: u32,
     #[command(flatten)]
+    from: model::FromCheckpoint,
+    #[command(flatten)]
     device: DeviceArg,
     #[command(flatten)]
     read: ReadOptions,
@@ -78,17 +80,9 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
         }
     };
     let config = args.read.load(&args.config)?;
-    let checkpoint = match args.checkpoint.as_str() {
-        "load_from" => None,
-        name => Some(model::open_checkpoint(name)?),
-    };
     let chosen = args.device.choose()?;
-    let mut builder = Predictor::builder(&config).device(&chosen.device);
-    builder = match checkpoint {
-        Some(checkpoint) => builder.checkpoint(checkpoint),
-        None => builder.open_with(&model::open_shared),
-    };
-    let predictor = builder.build().map_err(|e| e.to_string())?;
+    let builder = Predictor::builder(&config).device(&chosen.device);
+    let predictor = args.from.build(builder, &args.checkpoint)?;
     tell(predictor.notes());
     if !predictor.uninitialised().is_empty() && predictor.report().is_none() {
         return Err("this config has no `load_from`: give a checkpoint".into());

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use clap::Args;
 use smalti::config::{Config, Diagnostic, check_commas};
 use smalti::data::{Lookup, datasets};
 use smalti::host::disk::Disk;
-use smalti::weights::{Checkpoint, Wanted};
+use smalti::weights::Wanted;
+use smalti::{LoadError, Predictor, PredictorBuilder};
 
 use super::config::ReadOptions;
 use super::weights::load_with_bar;
@@ -43,12 +45,48 @@ pub fn state_of(path: &Path, options: &[String]) -> Result<Vec<Wanted>, String> 
     Ok(state.into_iter().map(Wanted::from).collect())
 }
 
-/// A checkpoint by path, address or name, with a progress bar while it is downloaded.
-pub fn open_checkpoint(name: &str) -> Result<Checkpoint, String> {
-    load_with_bar(name, None).map_err(|e| e.to_string())
+/// What of a checkpoint is the model's.
+#[derive(Args)]
+pub struct FromCheckpoint {
+    /// Only the checkpoint's keys that begin with this, without it, such as teacher. (the last dot may be left out)
+    #[arg(long, requires = "checkpoint")]
+    prefix: Option<String>,
+    /// Take this part of the checkpoint as the state dict, such as ema_state_dict
+    #[arg(long, requires = "checkpoint")]
+    section: Option<String>,
+    /// Go on where the checkpoint lacks most of a part of the model or tensors cannot be read: they keep initial, random values
+    #[arg(long, requires = "checkpoint")]
+    allow_incomplete: bool,
 }
 
-/// [`open_checkpoint`] as the library asks for what `init_cfg` and `load_from` name.
-pub fn open_shared(name: &str) -> Result<Arc<Checkpoint>, String> {
-    open_checkpoint(name).map(Arc::new)
+impl FromCheckpoint {
+    /// Builds the predictor with the checkpoint of this path, address or name, or with what `load_from` names.
+    pub fn build(&self, builder: PredictorBuilder, name: &str) -> Result<Predictor, String> {
+        // A download shows a progress bar.
+        let section = self.section.clone();
+        let open = move |name: &str| {
+            let checkpoint = load_with_bar(name, section.as_deref());
+            checkpoint.map(Arc::new).map_err(|e| e.to_string())
+        };
+        let builder = builder
+            .prefix(self.prefix.as_deref())
+            .allow_incomplete(self.allow_incomplete);
+        let built = match name {
+            "load_from" => builder.open_with(&open).build(),
+            name => builder.checkpoint(open(name)?).build(),
+        };
+        built.map_err(|error| {
+            let help = match &error {
+                LoadError::Weights(report) if !report.unreadable.is_empty() => {
+                    "\nhelp: get the file again, or go on with initial, random values by --allow-incomplete"
+                }
+                LoadError::Weights(report) if report.wrong_shape.is_empty() => {
+                    "\nhelp: `smalti weights` shows what is in the checkpoint; --prefix and --section choose of it; \
+                     --allow-incomplete goes on with initial, random values"
+                }
+                _ => "",
+            };
+            format!("{error}{help}")
+        })
+    }
 }

@@ -77,6 +77,7 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
         Some(config) => {
             let wanted = model_keys(config, &args.cfg_options)?;
             let report = weights::report(&wanted, &checkpoint, args.prefix.as_deref());
+            let report = report.after_reading(&checkpoint);
             let written = if args.json {
                 write_json(out, report_json(&report))
             } else {
@@ -198,11 +199,11 @@ fn write_table(out: &mut dyn Write, file: &str, checkpoint: &Checkpoint) -> io::
         indicatif::DecimalBytes(bytes)
     )?;
     let meta = checkpoint.meta();
-    if state.module_stripped > 0 {
+    if state.unwrapped > 0 {
         writeln!(
             out,
-            "`module.` was taken off {} keys",
-            state.module_stripped
+            "names of wrappers, such as `module.`, were taken out of {} keys",
+            state.unwrapped
         )?;
     }
     if state.ema_shadows > 0 {
@@ -265,7 +266,7 @@ fn checkpoint_json(file: &str, checkpoint: &Checkpoint) -> serde_json::Value {
         "section": state.section,
         "tensors": tensors,
         "unreadable": unreadable,
-        "module_stripped": state.module_stripped,
+        "unwrapped": state.unwrapped,
         "ema_shadows": state.ema_shadows,
         "epoch": meta.epoch,
         "iter": meta.iter,

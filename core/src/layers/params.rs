@@ -37,6 +37,7 @@ struct Walk {
     /// Places, and what older checkpoints call them.
     once: Vec<(String, String)>,
     initialised: Vec<String>,
+    unreadable: Vec<(String, String)>,
 }
 
 /// A place in the state dict: a prefix, and the values that go below it. Cheap to clone.
@@ -59,6 +60,7 @@ impl Params {
             ties: Vec::new(),
             once: Vec::new(),
             initialised: Vec::new(),
+            unreadable: Vec::new(),
         };
         Self {
             prefix: String::new(),
@@ -147,6 +149,11 @@ impl Params {
     /// Names of the tensors that got an initial value because no source had them.
     pub fn initialised(&self) -> Vec<String> {
         self.walk.borrow().initialised.clone()
+    }
+
+    /// Names of the tensors that a source has and that cannot be read, and why. Their values are initial ones.
+    pub fn unreadable(&self) -> Vec<(String, String)> {
+        self.walk.borrow().unreadable.clone()
     }
 
     /// The parameter `name`.
@@ -323,20 +330,29 @@ impl Walk {
 
     /// The values that a source has: the main one, or an overlay that serves the place.
     fn given(&mut self, keys: &[String], slot: &Slot) -> Option<Vec<f32>> {
-        let from_main = keys.iter().rev().find_map(|key| {
-            let once = self.once_named(key);
-            let source = self.source.as_mut()?;
-            let found = source.tensor(&slot.entry(key));
-            found.or_else(|| source.tensor(&slot.entry(&once?)))
-        });
-        from_main.or_else(|| {
+        let mut names = Vec::new();
+        for key in keys.iter().rev() {
+            names.push(key.clone());
+            names.extend(self.once_named(key));
+        }
+        let mut faults = Vec::new();
+        let mut ask = |source: &mut Box<dyn TensorSource>, name: &str| {
+            let found = source.tensor(&slot.entry(name));
+            faults.extend(source.fault());
+            found
+        };
+        let main = self.source.as_mut();
+        let from_main = main.and_then(|source| names.iter().find_map(|name| ask(source, name)));
+        let found = from_main.or_else(|| {
             let mut overlays = self.overlays.iter_mut();
             overlays.find_map(|(prefix, source)| {
-                let local = keys.iter().rev();
-                let mut local = local.filter_map(|key| key.strip_prefix(prefix.as_str()));
-                local.find_map(|key| source.tensor(&slot.entry(key)))
+                let mut keys = keys.iter().rev();
+                keys.find_map(|key| ask(source, key.strip_prefix(prefix.as_str())?))
             })
-        })
+        });
+        let of_slot = faults.into_iter().map(|why| (slot.key().to_string(), why));
+        self.unreadable.extend(of_slot);
+        found
     }
 }
 

@@ -9,27 +9,45 @@ use crate::weights::{Checkpoint, Wanted};
 pub struct StateSource {
     checkpoint: Arc<Checkpoint>,
     prefix: String,
+    fault: Option<String>,
 }
 
 impl StateSource {
     /// `prefix` is what the checkpoint's keys have before ours: `backbone.` or `backbone` for a backbone out of a whole model.
     pub fn new(checkpoint: Arc<Checkpoint>, prefix: Option<&str>) -> Self {
         let prefix = checkpoint.prefix(prefix);
-        Self { checkpoint, prefix }
+        Self {
+            checkpoint,
+            prefix,
+            fault: None,
+        }
     }
 }
 
 impl TensorSource for StateSource {
     fn tensor(&mut self, entry: &StateEntry) -> Option<Vec<f32>> {
-        let view = self
-            .checkpoint
-            .get(&format!("{}{}", self.prefix, entry.key))?;
+        self.fault = None;
+        let name = format!("{}{}", self.prefix, entry.key);
+        let Some(view) = self.checkpoint.get(&name) else {
+            self.fault = self.checkpoint.fault(&name).map(String::from);
+            return None;
+        };
         // A scalar may be stored as `[1]`. Other shapes are no match; the load report names them.
         let fits = view.shape() == entry.shape || view.shape() == [1] && entry.shape.is_empty();
         if !fits {
             return None;
         }
-        view.f32().ok()
+        match view.f32() {
+            Ok(values) => Some(values),
+            Err(error) => {
+                self.fault = Some(error.to_string());
+                None
+            }
+        }
+    }
+
+    fn fault(&mut self) -> Option<String> {
+        self.fault.take()
     }
 }
 
@@ -40,5 +58,34 @@ impl From<StateEntry> for Wanted {
             shape: entry.shape,
             once: entry.once,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Init, Mode, Params};
+    use burn::tensor::Device;
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_not_passed_over() {
+        let header = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"C64","shape":[1],"data_offsets":[4,12]}}"#;
+        let mut file = (header.len() as u64).to_le_bytes().to_vec();
+        file.extend(header.as_bytes());
+        file.extend(2.5f32.to_le_bytes());
+        file.extend([0; 8]);
+        let checkpoint = Arc::new(Checkpoint::read(file).unwrap());
+        let source = StateSource::new(checkpoint, None);
+        let params = Params::new(&Device::flex(), Mode::Fixed, Some(Box::new(source)));
+        let init = Init::Constant(9.0);
+        assert_eq!(params.values("a", &[1], init), [2.5]);
+        assert_eq!(params.values("b", &[1], init), [9.0]);
+        assert_eq!(params.values("c", &[1], init), [9.0]);
+        let told = params.unreadable();
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0].0 == "b" && told[0].1.contains("complex"),
+            "{told:?}"
+        );
     }
 }

@@ -23,6 +23,11 @@ pub trait TensorSource {
     /// The values of `entry`, whose key is relative to the place the source serves.
     /// `None` where the source has no such tensor, or one of another shape.
     fn tensor(&mut self, entry: &StateEntry) -> Option<Vec<f32>>;
+
+    /// Why the last tensor that was asked for cannot be read, although it is there.
+    fn fault(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// Which tensors or layers are meant, by their names.

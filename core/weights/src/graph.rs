@@ -157,7 +157,7 @@ impl<'p, 'b> Graph<'p, 'b> {
         }
     }
 
-    /// (storage, offset, size, stride, requires_grad, hooks, dtype in version 3)
+    /// (storage, offset, size, stride, requires_grad, hooks, dtype in version 3, metadata where there is any)
     fn rebuilt(
         &mut self,
         function: &str,
@@ -180,7 +180,10 @@ impl<'p, 'b> Graph<'p, 'b> {
             .sizes(stride, MAX_SIZES)
             .ok_or("strides that are no sizes")?;
         let mut dtype = place.dtype;
-        if function == "_rebuild_tensor_v3" {
+        let version_3 = function == "_rebuild_tensor_v3";
+        let metadata = args.get(6 + usize::from(version_3));
+        self.refuse_metadata(metadata.copied())?;
+        if version_3 {
             let (_, name) = args
                 .get(6)
                 .and_then(|&id| pickle.global(id))
@@ -192,6 +195,26 @@ impl<'p, 'b> Graph<'p, 'b> {
             .ok_or("an offset that overflows")?;
         let at = (place.storage, place.len);
         TensorInfo::new(dtype, shape, Some(strides), offset, at, place.big_endian)
+    }
+
+    /// What PyTorch notes beside a tensor changes its values: `neg` turns every sign, `conj` that of the imaginary part.
+    fn refuse_metadata(&self, metadata: Option<Id>) -> Result<(), String> {
+        let pickle = self.pickle;
+        let Some(id) = metadata.filter(|id| *pickle.node(*id) != Node::None) else {
+            return Ok(());
+        };
+        let notes = pickle.pairs(id).ok_or("metadata that is no dict")?;
+        for (key, value) in notes.iter() {
+            if *pickle.node(*value) == Node::Bool(false) {
+                continue;
+            }
+            return Err(match pickle.text(*key).as_deref() {
+                Some("neg") => "its negative bit is set: save `x.resolve_neg()`".to_owned(),
+                Some("conj") => "its conjugate bit is set: save `x.resolve_conj()`".to_owned(),
+                other => format!("metadata `{}`", other.unwrap_or("that is no text")),
+            });
+        }
+        Ok(())
     }
 
     fn storage(&mut self, id: Id, storages: &mut Storages) -> Result<Place, String> {

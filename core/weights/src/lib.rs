@@ -161,6 +161,12 @@ impl Checkpoint {
         self.tensor(key).ok()
     }
 
+    /// Why the tensor of this key cannot be read; `None` if it can, or if there is no such key.
+    pub fn fault(&self, key: &str) -> Option<&str> {
+        let entry = self.state.entry(key)?;
+        entry.tensor.as_ref().err().map(String::as_str)
+    }
+
     /// As [`Self::get`], saying why not.
     ///
     /// # Errors
@@ -201,16 +207,16 @@ impl Checkpoint {
     }
 
     /// What stands before a model's keys in this file when `init_cfg` has this `prefix`: with its dot, which may be left out,
-    /// and without `module.`, which was taken off all keys already. Empty without a prefix.
+    /// and without wrappers' names, which were taken out of all keys already. Empty without a prefix.
     pub fn prefix(&self, given: Option<&str>) -> String {
         let given = given.unwrap_or_default().trim_end_matches('.');
         if given.is_empty() {
             return String::new();
         }
         let prefix = format!("{given}.");
-        match prefix.strip_prefix("module.") {
-            Some(rest) if !self.keys().any(|key| key.starts_with(&prefix)) => rest.to_owned(),
-            _ => prefix,
+        match self.keys().any(|key| key.starts_with(&prefix)) {
+            true => prefix,
+            false => state::unwrap(&prefix),
         }
     }
 
@@ -234,6 +240,14 @@ fn read_zip(
     let entry = archive
         .get(&format!("{folder}data.pkl"))
         .ok_or_else(missing)?;
+    // PyTorch can leave checksums out; then not one of them is right.
+    let small = ["version", "byteorder", ".format_version"].map(|name| format!("{folder}{name}"));
+    let small = small.iter().filter_map(|name| archive.get(name));
+    if entry.has_right_checksum(file) || small.clone().any(|e| e.has_right_checksum(file)) {
+        entry.check_stored(file)?;
+    } else {
+        storages.without_checksums();
+    }
     let order = archive.small(file, &format!("{folder}byteorder"), 16);
     let big_endian = order.is_some_and(|order| order.starts_with(b"big"));
     let inflated;

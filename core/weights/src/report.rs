@@ -1,6 +1,6 @@
 //! How a checkpoint fits a model: matched, missing, unexpected, wrong shape, and the prefix that would fit.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use super::Checkpoint;
@@ -43,6 +43,56 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
+    /// The same, with tensors that turned out to be unreadable: the model's keys, and why.
+    pub fn with_unreadable(mut self, found: Vec<(String, String)>) -> Self {
+        self.matched
+            .retain(|(key, _)| found.iter().all(|(other, _)| other != key));
+        for (key, why) in found {
+            if self.unreadable.iter().all(|(other, _)| *other != key) {
+                self.unreadable.push((key, why));
+            }
+        }
+        self
+    }
+
+    /// The same, after reading every value that the model would take from the checkpoint.
+    pub fn after_reading(self, checkpoint: &Checkpoint) -> Self {
+        let mut found = Vec::new();
+        for (key, file_key) in &self.matched {
+            // Counters are integers, which only training reads.
+            if key.ends_with("num_batches_tracked") {
+                continue;
+            }
+            let read = checkpoint.tensor(file_key).and_then(|view| view.f32());
+            found.extend(read.err().map(|why| (key.clone(), why.to_string())));
+        }
+        self.with_unreadable(found)
+    }
+
+    /// The parts of the model, such as `backbone`, that the file lacks more than half of: the part, tensors missing, and of how many.
+    pub fn lacking(&self) -> Vec<(&str, usize, usize)> {
+        let part = |key: &'_ str| key.split('.').next().unwrap_or_default().len();
+        let mut parts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for key in &self.missing {
+            let (missing, all) = parts.entry(&key[..part(key)]).or_default();
+            (*missing, *all) = (*missing + 1, *all + 1);
+        }
+        let matched = self.matched.iter().map(|(key, _)| key);
+        let unreadable = self.unreadable.iter().map(|(key, _)| key);
+        let wrong = self.wrong_shape.iter().map(|wrong| &wrong.key);
+        for key in matched.chain(unreadable).chain(wrong) {
+            // Counters are never counted as missing.
+            if !key.ends_with("num_batches_tracked") {
+                parts.entry(&key[..part(key)]).or_default().1 += 1;
+            }
+        }
+        let parts = parts.into_iter();
+        let lacking = parts.filter(|(_, (missing, all))| missing * 2 > *all);
+        lacking
+            .map(|(part, (missing, all))| (part, missing, all))
+            .collect()
+    }
+
     /// True when every tensor of the model is in the file with its shape.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.wrong_shape.is_empty() && self.unreadable.is_empty()
@@ -171,10 +221,11 @@ fn most_votes<'a>(
             }
         }
     }
-    // The shortest of equals, so that the answer does not depend on the map's order.
-    let best = votes
-        .into_iter()
-        .max_by_key(|&(prefix, votes)| (votes, std::cmp::Reverse((prefix.len(), prefix))));
+    // Of equals the teacher, which semi-supervised detectors predict with, and else the shortest: no answer by the map's order.
+    let best = votes.into_iter().max_by_key(|&(prefix, votes)| {
+        let teacher = prefix.ends_with("teacher.");
+        (votes, teacher, std::cmp::Reverse((prefix.len(), prefix)))
+    });
     best.unwrap_or(("", 0))
 }
 
@@ -203,7 +254,13 @@ impl fmt::Display for LoadReport {
         let missing = "missing (in the model, not in the file; they keep their initial values)";
         list(f, missing, self.missing.iter().cloned())?;
         list(f, "wrong shape (not loaded)", shapes)?;
-        let unreadable = self.unreadable.iter().map(|(_, why)| why.clone());
+        let unreadable =
+            self.unreadable
+                .iter()
+                .map(|(key, why)| match why.contains(key.as_str()) {
+                    true => why.clone(),
+                    false => format!("{key}: {why}"),
+                });
         list(f, "unreadable (not loaded)", unreadable)?;
         let unexpected = "unexpected (in the file, not in the model; not used)";
         list(f, unexpected, self.unexpected.iter().cloned())?;

@@ -59,6 +59,25 @@ const MAX_DESCRIBED: usize = 1000;
 /// A path in the file, and the values there by name.
 type Named = (String, Vec<(String, Id)>);
 
+/// Names that `torch.compile`, FSDP and activation checkpointing put into keys, before the names of what they wrap.
+const WRAPPERS: [&str; 3] = [
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+];
+
+/// A key without the names of wrappers; `module` (`DistributedDataParallel`) only in front, since it may be a layer's own name.
+pub(crate) fn unwrap(key: &str) -> String {
+    let mut names: Vec<&str> = key.split('.').collect();
+    let last = names.pop();
+    names.retain(|name| !WRAPPERS.contains(name));
+    if names.first() == Some(&"module") {
+        names.remove(0);
+    }
+    names.extend(last);
+    names.join(".")
+}
+
 /// One tensor of a state dict.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -72,8 +91,8 @@ pub(crate) struct Entry {
 pub struct StateDict {
     /// Where in the file it was, such as `state_dict` or `model.state_dict`; empty for the file's top level.
     pub section: String,
-    /// Keys that had `module.` before them.
-    pub module_stripped: usize,
+    /// Keys that wrappers had put their names into: `module.` in front, `_orig_mod.` anywhere.
+    pub unwrapped: usize,
     /// Keys of MMDetection 2.x's EMA hook (the trained, not the averaged values), left out.
     pub ema_shadows: usize,
     /// Entries that are no tensors, by key, with what they are.
@@ -99,9 +118,8 @@ impl StateDict {
 
     /// Adds tensors in the file's order; a key that comes again replaces the earlier value, as in Python.
     pub(crate) fn insert(&mut self, raw_key: String, tensor: Result<TensorInfo, String>) {
-        let stripped = raw_key.strip_prefix("module.").map(str::to_owned);
-        self.module_stripped += usize::from(stripped.is_some());
-        let key = stripped.unwrap_or(raw_key);
+        let key = unwrap(&raw_key);
+        self.unwrapped += usize::from(key != raw_key);
         let entry = Entry {
             key: key.clone(),
             tensor,

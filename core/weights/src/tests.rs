@@ -217,7 +217,7 @@ fn what_pytorch_and_mmengine_write() {
             "no tensor `a.wieght` in the checkpoint; the nearest is `a.weight`"
         );
         assert_eq!(c.state().section, "state_dict");
-        assert_eq!(c.state().module_stripped, 10);
+        assert_eq!(c.state().unwrapped, 10);
 
         let meta = c.meta();
         assert_eq!((meta.epoch, meta.iter), (Some(2), Some(40)));
@@ -563,7 +563,7 @@ fn zip_bombs_and_false_sizes_are_refused() {
     let mut lie = file.clone();
     lie[record + 16] ^= 1;
     let error = read(&lie).f32("w").unwrap_err().to_string();
-    assert!(error.ends_with("the entry's checksum is wrong"), "{error}");
+    assert!(error.contains("the entry's checksum is wrong"), "{error}");
     // Encrypted.
     let mut lie = file;
     lie[record + 8] |= 1;
@@ -785,4 +785,133 @@ fn the_report_finds_the_prefix() {
     // Nothing fits: no advice.
     let other = report(&wanted(&[("x", 7), ("y", 8)]), &bare, None);
     assert_eq!((other.prefix_hint, other.part_hint), (None, None));
+}
+
+#[test]
+fn names_of_wrappers_are_taken_out_of_keys() {
+    let c = with_keys(&[
+        ("_orig_mod.a.w", 1),
+        ("module._orig_mod.b.w", 1),
+        ("backbone._orig_mod.layer.w", 1),
+        (
+            "backbone._fsdp_wrapped_module.stage._checkpoint_wrapped_module.w",
+            1,
+        ),
+        ("neck.module.w", 1),
+        ("head._orig_mod_of_mine.w", 1),
+    ]);
+    let keys: Vec<_> = c.keys().collect();
+    let right = [
+        "a.w",
+        "b.w",
+        "backbone.layer.w",
+        "backbone.stage.w",
+        "neck.module.w",
+        "head._orig_mod_of_mine.w",
+    ];
+    assert_eq!(keys, right);
+    assert_eq!(c.state().unwrapped, 4);
+    // A prefix may be given as it is in the file.
+    assert_eq!(c.prefix(Some("backbone._orig_mod")), "backbone.");
+}
+
+#[test]
+fn the_report_names_parts_that_are_mostly_missing_and_prefers_the_teacher() {
+    let keys = ["backbone.a", "backbone.b", "backbone.c", "head.a", "head.b"];
+    let model = wanted(&keys.map(|key| (key, 2)));
+    let some = with_keys(&[("backbone.a", 2), ("head.a", 2)]);
+    let found = report(&model, &some, None);
+    assert_eq!(found.lacking(), [("backbone", 2, 3)]);
+
+    let both = ["student", "teacher"]
+        .into_iter()
+        .flat_map(|who| keys.map(|key| format!("{who}.{key}")));
+    let both: Vec<_> = both.collect();
+    let both: Vec<_> = both.iter().map(|key| (key.as_str(), 2)).collect();
+    let found = report(&model, &with_keys(&both), None);
+    assert_eq!(found.lacking(), [("backbone", 3, 3), ("head", 2, 2)]);
+    assert_eq!(found.prefix_hint.as_deref(), Some("teacher."));
+    let found = report(&model, &with_keys(&both), Some("student"));
+    assert!(found.is_complete() && found.lacking().is_empty());
+}
+
+/// The archive with a byte of its storage changed.
+fn with_a_flipped_bit(file: &[u8], storage: &[u8]) -> Vec<u8> {
+    let at = file.windows(storage.len()).position(|w| w == storage);
+    let mut changed = file.to_vec();
+    changed[at.unwrap() + 5] ^= 1;
+    changed
+}
+
+#[test]
+fn a_checksum_that_is_wrong_makes_a_tensor_unreadable() {
+    let storage = floats(&[1.5, 2.5, 3.5]);
+    let items: [(&str, &[u8]); 1] = [("w", &tensor_pickle(3, 0, &[3], &[1]))];
+    let file = torch_zip(&items, &storage, Packing::Stored);
+    let good = Checkpoint::read(file.clone()).unwrap();
+    assert_eq!(good.get("w").unwrap().f32().unwrap(), [1.5, 2.5, 3.5]);
+
+    let bad = Checkpoint::read(with_a_flipped_bit(&file, &storage)).unwrap();
+    let error = bad.get("w").unwrap().f32().unwrap_err().to_string();
+    assert!(error.contains("checksum is wrong"), "{error}");
+    let model = wanted(&[("w", 3)]);
+    let found = report(&model, &bad, None).after_reading(&bad);
+    assert!(found.matched.is_empty() && !found.is_complete());
+    assert!(found.unreadable[0].1.contains("checksum"), "{found}");
+    let good_one = report(&model, &good, None).after_reading(&good);
+    assert!(good_one.is_complete());
+
+    // A damaged pickle is no checkpoint, though it may still parse.
+    let pickle = [b"\x80\x02", &dict_pickle(&items)[..], b"."].concat();
+    let entries: [(&str, &[u8]); 3] = [
+        ("any/data.pkl", &pickle),
+        ("any/version", b"3\n"),
+        ("any/data/0", &storage),
+    ];
+    let mut file = zip_of(&entries, Packing::Stored);
+    assert!(Checkpoint::read(file.clone()).is_ok());
+    let at = file.windows(4).position(|w| w == b"cpuK").unwrap();
+    file[at] ^= 0x20;
+    assert!(message(&file).contains("checksum is wrong"));
+}
+
+#[test]
+fn an_archive_without_checksums_is_read() {
+    let storage = floats(&[1.5, 2.5, 3.5]);
+    let items: [(&str, &[u8]); 1] = [("w", &tensor_pickle(3, 0, &[3], &[1]))];
+    let mut file = torch_zip(&items, &storage, Packing::Stored);
+    let records: Vec<_> = file
+        .windows(4)
+        .enumerate()
+        .filter(|(_, w)| *w == b"PK\x01\x02")
+        .map(|(at, _)| at)
+        .collect();
+    for at in records {
+        file[at + 16..at + 20].fill(0);
+    }
+    let read = Checkpoint::read(file).unwrap();
+    assert_eq!(read.get("w").unwrap().f32().unwrap(), [1.5, 2.5, 3.5]);
+}
+
+#[test]
+fn a_tensor_that_is_another_s_negative_or_conjugate_is_unreadable() {
+    let plain = tensor_pickle(3, 0, &[3], &[1]);
+    let noted = |name: &str, value: u8| {
+        let mut pickle = plain[..plain.len() - 2].to_vec();
+        pickle.extend([b'}', 0x8c, name.len() as u8]);
+        pickle.extend(name.as_bytes());
+        pickle.extend([value, b's', b't', b'R']);
+        pickle
+    };
+    let (neg, conj, no) = (noted("neg", 0x88), noted("conj", 0x88), noted("neg", 0x89));
+    let items: [(&str, &[u8]); 4] = [("a", &plain), ("b", &neg), ("c", &conj), ("d", &no)];
+    let file = torch_zip(&items, &floats(&[1.0, 2.0, 3.0]), Packing::Stored);
+    let read = Checkpoint::read(file).unwrap();
+    let faults: Vec<_> = read.unreadable().collect();
+    let neg = "its negative bit is set: save `x.resolve_neg()`";
+    let conj = "its conjugate bit is set: save `x.resolve_conj()`";
+    assert_eq!(faults, [("b", neg), ("c", conj)]);
+    assert_eq!(read.fault("b"), Some(neg));
+    assert_eq!(read.fault("nowhere"), None);
+    assert_eq!(read.get("d").unwrap().f32().unwrap(), [1.0, 2.0, 3.0]);
 }

@@ -168,12 +168,32 @@ impl Entry {
         if status != flate2::Status::StreamEnd || inflater.total_out() != self.size as u64 {
             return Err(bad(self.header, "the entry unpacks to another size"));
         }
-        let mut crc = flate2::Crc::new();
-        crc.update(&out);
-        if crc.sum() != self.crc {
-            return Err(bad(self.header, "the entry's checksum is wrong"));
-        }
+        self.check(&out)?;
         Ok(out)
+    }
+
+    /// Whether the entry is stored, and as its checksum says.
+    pub fn has_right_checksum(&self, file: &[u8]) -> bool {
+        matches!(self.stored_range(), Ok(Some(_))) && self.check_stored(file).is_ok()
+    }
+
+    /// Compares the checksum of a stored entry with that of its bytes.
+    pub fn check_stored(&self, file: &[u8]) -> Result<(), CheckpointError> {
+        match self.stored_range()?.and_then(|range| file.get(range)) {
+            Some(bytes) => self.check(bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Compares the checksum with that of the entry's bytes.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), CheckpointError> {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        if crc.sum() != self.crc {
+            let why = "the entry's checksum is wrong: its bytes are not those that were saved";
+            return Err(bad(self.header, why));
+        }
+        Ok(())
     }
 }
 
