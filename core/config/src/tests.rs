@@ -1280,3 +1280,67 @@ fn a_comma_that_made_a_tuple_explains_what_fails_later() {
     let text = error(&[("a.py", "x = (1,)\ny = x + 'a'\n")]).to_string();
     assert!(!text.contains("comma"), "{text}");
 }
+
+#[test]
+fn reading_a_long_text_is_work_wherever_it_is_read() {
+    // 200 times over a million characters, and so more than the steps of a config; a loop alone is 200 steps.
+    for work in [
+        "a is b",
+        "a == b",
+        "d[a]",
+        "{a: 1}",
+        "a in d",
+        "{(1, a)}",
+        "format(1, s)",
+        "f'{1:{s}}'",
+        "'{:{}}'.format(1, s)",
+        "t % d",
+        "int(s)",
+        "float(s)",
+        "a.startswith(b)",
+        "a.endswith(b)",
+        "'-'.strip(a)",
+        "osp.basename(a)",
+        "osp.splitext(a)",
+        "d.get(a)",
+        "isinstance(a, str)",
+    ] {
+        let text = format!(
+            "import os.path as osp
+a = 'x' * 1000000
+b = 'x' * 1000000
+s = '0' * 999999 + '1'
+t = '%(n)s' * 200000
+d = {{a: 1, 'n': ''}}
+c = [{work} for i in range(200)]
+"
+        );
+        let found = error(&[("a.py", &text)]);
+        assert!(
+            found.message.starts_with("this config ") && found.message.contains(" more than "),
+            "{work}: {}",
+            found.message
+        );
+    }
+}
+
+#[test]
+fn costs_that_no_python_program_has_are_errors() {
+    for (text, part) in [
+        ("a = 'a'.ljust(10000, 'xy')\n", "fills with one character"),
+        ("a = 'a'.center(10, '')\n", "fills with one character"),
+        ("a = 'a'.rjust(10, 1)\n", "fills with one character"),
+        (
+            "t = ()\nfor i in range(1000):\n    t = (t,)\nd = {t: 1}\n",
+            "nested more than 100 deep",
+        ),
+        (
+            "a = ('a' * 1000000).strip('b' * 1000000 + 'a')\n",
+            "takes more than",
+        ),
+    ] {
+        let found = error(&[("a.py", text)]);
+        assert!(found.message.contains(part), "{text}: {}", found.message);
+    }
+    assert_eq!(value("'a'.ljust(3, 'é')"), "'aéé'");
+}

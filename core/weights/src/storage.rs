@@ -113,7 +113,7 @@ impl Storages {
         }
     }
 
-    /// The bytes. The first time, a compressed storage is inflated, and the checksum of a stored one compared (some 10 GB a second).
+    /// The bytes. The first time, a compressed storage is inflated, and the checksum of a stored one compared (0.3 ms for 15 MB).
     pub fn bytes(&self, index: usize) -> Result<&[u8], CheckpointError> {
         let bytes = match self.list.get(index) {
             Some(Storage::InFile(range)) => self.file.get(range.clone()),

@@ -140,9 +140,21 @@ pub(super) fn module_attribute(module: &str, name: &str) -> Option<Val> {
 }
 
 impl Evaluator<'_> {
+    /// Pays for reading the texts that a call is given, so that no function has to think of it.
+    pub(super) fn scan_arguments(&mut self, arguments: &Arguments, span: Span) -> Eval<()> {
+        let named = arguments.named.iter().map(|(_, item, _)| item);
+        for item in arguments.positional.iter().chain(named) {
+            if let Val::Str(text) = &item.val {
+                self.scan(text, span)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Calls a function.
     pub(super) fn call(&mut self, function: &Val, arguments: Arguments, span: Span) -> Eval<Val> {
         self.step(1, span)?;
+        self.scan_arguments(&arguments, span)?;
         match function {
             Val::Builtin(name) => self.call_builtin(name, arguments, span),
             Val::Lazy(object) => {

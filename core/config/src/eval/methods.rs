@@ -16,6 +16,7 @@ impl Evaluator<'_> {
         span: Span,
     ) -> Eval<Option<Val>> {
         self.step(1, span)?;
+        self.scan_arguments(&arguments, span)?;
         match val {
             Val::Str(s) => self.str_method(&s.clone(), name, &arguments, span),
             Val::List(id) => self.list_method(*id, name, arguments, span),
@@ -95,6 +96,10 @@ impl Evaluator<'_> {
             _ => usize::MAX - 1,
         };
         self.step(s.len() / 16, span)?;
+        if let ("strip" | "lstrip" | "rstrip", Some(chars)) = (name, &chars) {
+            // Each character may be looked for in all of them.
+            self.step(s.len().saturating_mul(chars.len() / 64), span)?;
+        }
         match name {
             "lower" | "casefold" => text(self, s.to_lowercase()),
             "upper" => text(self, s.to_uppercase()),
@@ -245,8 +250,11 @@ impl Evaluator<'_> {
                 };
                 let missing = (*width as usize).saturating_sub(s.chars().count());
                 let fill = match arguments.get(1) {
-                    Some(Val::Str(fill)) => fill.to_string(),
-                    _ => " ".to_owned(),
+                    Some(Val::Str(fill)) if fill.chars().count() == 1 => fill.to_string(),
+                    Some(_) => {
+                        return self.fail(span, format!("`{name}` fills with one character"));
+                    }
+                    None => " ".to_owned(),
                 };
                 text(
                     self,

@@ -144,6 +144,7 @@ impl Evaluator<'_> {
                 }
             }
         }
+        self.room(parts.iter().map(|part| part.len() + 1).sum(), span)?;
         let Some(first) = parts.first() else {
             return self.fail(span, format!("`{name}` takes a path"));
         };

@@ -249,8 +249,19 @@ impl Evaluator<'_> {
 
     /// The key for a value; unhashable values are an error.
     pub(super) fn key(&mut self, val: &Val, span: Span) -> Eval<Key> {
+        self.key_within(val, span, 0)
+    }
+
+    fn key_within(&mut self, val: &Val, span: Span, depth: usize) -> Eval<Key> {
+        if depth > NESTING {
+            return self.fail(span, format!("a key is nested more than {NESTING} deep"));
+        }
         Ok(match val {
-            Val::Str(s) => Key::Str(s.clone()),
+            Val::Str(s) => {
+                // It is hashed and compared.
+                self.scan(s, span)?;
+                Key::Str(s.clone())
+            }
             Val::Int(i) => Key::Int(*i),
             Val::Float(x) => Key::Float(*x),
             Val::Bool(b) => Key::Bool(*b),
@@ -259,7 +270,10 @@ impl Evaluator<'_> {
             Val::Tuple(id) => {
                 let items = self.all_items(*id);
                 self.step(items.len(), span)?;
-                let keys: Eval<Vec<Key>> = items.iter().map(|i| self.key(&i.val, span)).collect();
+                let keys: Eval<Vec<Key>> = items
+                    .iter()
+                    .map(|i| self.key_within(&i.val, span, depth + 1))
+                    .collect();
                 Key::Tuple(keys?.into())
             }
             _ => {

@@ -316,8 +316,13 @@ impl Evaluator<'_> {
         Ok(match op {
             Compare::Equal => self.equal(a, b, span)?,
             Compare::NotEqual => !self.equal(a, b, span)?,
-            Compare::Is => self.same(a, b),
-            Compare::IsNot => !self.same(a, b),
+            Compare::Is | Compare::IsNot => {
+                if let (Val::Str(a), Val::Str(b)) = (a, b) {
+                    self.scan(a, span)?;
+                    self.scan(b, span)?;
+                }
+                self.same(a, b) == (op == Compare::Is)
+            }
             Compare::In => self.contains(b, a, span)?,
             Compare::NotIn => !self.contains(b, a, span)?,
             Compare::Less => self.order(a, b, span)? == Some(Ordering::Less),

@@ -99,6 +99,7 @@ impl Evaluator<'_> {
         if spec.is_empty() {
             return Ok(self.str(val, span)?.to_string());
         }
+        self.scan(spec, span)?;
         let wrong = |this: &Self, message: String| this.fail(span, message);
         let spec = match text::Spec::parse(spec) {
             Ok(spec) => spec,
@@ -300,7 +301,9 @@ impl Evaluator<'_> {
         };
         list.reverse();
         let (mut out, mut rest, mut named) = (String::new(), template, false);
+        self.scan(template, span)?;
         while let Some(at) = rest.find('%') {
+            self.step(1, span)?;
             out.push_str(&rest[..at]);
             rest = &rest[at + 1..];
             let mut val = None;
