@@ -1,8 +1,9 @@
 //! What is wrong or noteworthy in a config, as data; and the one place where it becomes text.
 
-use super::characters::{shown, visible};
+use super::characters::{line, shown};
 use super::source::{Origin, SourceKind};
 use super::value::Node;
+use std::borrow::Cow;
 use std::fmt;
 
 /// How bad a [`Diagnostic`] is.
@@ -70,13 +71,51 @@ pub struct Diagnostic {
     pub chain: Vec<Origin>,
 }
 
+/// Longest value that a message repeats, in characters.
+const VALUE: usize = 200;
+/// Longest message, in characters.
+const MESSAGE: usize = 4000;
+/// Places of a message; of a hundred the first few say as much.
+const PLACES: usize = 8;
+/// Messages that are printed; the others are counted.
+pub(crate) const PRINTED: usize = 50;
+
+/// A message in which what stands in backquotes, and the whole, is cut where it is too long to be read.
+fn readable(text: impl Into<String>) -> String {
+    let text: String = text.into();
+    if text.len() <= VALUE {
+        return text;
+    }
+    let parts: Vec<_> = text.split('`').map(|part| cut(part, VALUE)).collect();
+    cut(&parts.join("`"), MESSAGE).into_owned()
+}
+
+/// A text with its middle left out if it is longer than `most` characters.
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    // Not gone over if its bytes are few enough.
+    if text.len() <= most || text.chars().nth(most).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let end = most / 8;
+    let head = text
+        .char_indices()
+        .nth(most - end)
+        .map_or(text.len(), |(at, _)| at);
+    let tail = text
+        .char_indices()
+        .rev()
+        .nth(end - 1)
+        .map_or(0, |(at, _)| at);
+    Cow::Owned(format!("{}...{}", &text[..head], &text[tail..]))
+}
+
 impl Diagnostic {
-    /// An error with a message and no place yet.
+    /// An error with a message and no place yet. Values that it repeats are cut to a length that can be read.
     pub fn error(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             kind: Kind::Other,
-            message: message.into(),
+            message: readable(message),
             labels: Vec::new(),
             help: None,
             chain: Vec::new(),
@@ -105,13 +144,15 @@ impl Diagnostic {
 
     /// Adds a place with a word that stands beside its caret.
     pub fn at(mut self, origin: &Origin, label: impl Into<String>) -> Self {
-        self.labels.push((origin.clone(), label.into()));
+        if self.labels.len() < PLACES {
+            self.labels.push((origin.clone(), readable(label)));
+        }
         self
     }
 
     /// Sets the help line.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(readable(help));
         self
     }
 }
@@ -123,7 +164,7 @@ impl fmt::Display for Diagnostic {
             Severity::Warning => "warning",
             Severity::Note => "note",
         };
-        write!(f, "{severity}: {}", visible(&self.message))?;
+        write!(f, "{severity}: {}", line(&self.message))?;
         let numbers = self.labels.iter().map(|(o, _)| o.line().to_string().len());
         let margin = numbers.max().unwrap_or(1);
         for (origin, label) in &self.labels {
@@ -132,16 +173,16 @@ impl fmt::Display for Diagnostic {
         if let (Some(last), Some((origin, _))) = (self.chain.last(), self.labels.first()) {
             write!(f, "\n{:margin$} = base chain: ", "")?;
             let mut entries = self.chain.iter().rev();
-            entries.try_for_each(|o| write!(f, "{}:{} -> ", o.file(), o.line()))?;
+            entries.try_for_each(|o| write!(f, "{}:{} -> ", line(o.file()), o.line()))?;
             let end = if origin.file() == last.file() && self.chain.len() == 1 {
                 "here"
             } else {
                 origin.file()
             };
-            write!(f, "{end}")?;
+            write!(f, "{}", line(end))?;
         }
         match &self.help {
-            Some(help) => write!(f, "\nhelp: {}", visible(help)),
+            Some(help) => write!(f, "\nhelp: {}", line(help)),
             None => Ok(()),
         }
     }
@@ -152,12 +193,17 @@ const SHOWN: usize = 110;
 
 /// One place: the file, its line, and a caret below the span.
 fn place(f: &mut fmt::Formatter<'_>, origin: &Origin, label: &str, margin: usize) -> fmt::Result {
-    write!(f, "\n{:margin$}--> {origin}", "")?;
+    write!(
+        f,
+        "\n{:margin$}--> {}",
+        "",
+        line(&cut(&origin.to_string(), MESSAGE))
+    )?;
     let text = origin.line_text();
     if origin.source().kind() != SourceKind::File || text.trim().is_empty() {
         return match label {
             "" => Ok(()),
-            label => write!(f, " ({label})"),
+            label => write!(f, " ({})", line(label)),
         };
     }
     let chars: Vec<char> = text.chars().collect();
@@ -191,7 +237,7 @@ fn place(f: &mut fmt::Formatter<'_>, origin: &Origin, label: &str, margin: usize
     write!(f, "\n{:margin$} | {:pad$}{carets}", "", "")?;
     match label {
         "" => Ok(()),
-        label => write!(f, " {label}"),
+        label => write!(f, " {}", line(label)),
     }
 }
 
@@ -223,10 +269,13 @@ impl From<Diagnostic> for ConfigErrors {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, diagnostic) in self.diagnostics.iter().enumerate() {
+        for (i, diagnostic) in self.diagnostics.iter().take(PRINTED).enumerate() {
             write!(f, "{}{diagnostic}", if i > 0 { "\n\n" } else { "" })?;
         }
-        Ok(())
+        match self.diagnostics.len().saturating_sub(PRINTED) {
+            0 => Ok(()),
+            more => write!(f, "\n\n... and {more} more"),
+        }
     }
 }
 

@@ -331,9 +331,15 @@ impl Copies<'_> {
     }
 }
 
+/// Longer expressions are not searched, in bytes.
+const EXPRESSION: usize = 2000;
+
 /// Whether a name stands in the text of an expression.
 pub(crate) fn mentions(text: &str, name: &str) -> bool {
     let word = |c: char| c.is_alphanumeric() || c == '_';
+    if text.len() > EXPRESSION {
+        return false;
+    }
     // A string with the word in it is none, but for the fields of f-strings.
     if text.starts_with(['\'', '"']) && !text.contains(['+', '%']) {
         return false;

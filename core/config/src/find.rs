@@ -1,6 +1,9 @@
 //! Which file a base is: beside the file that names it, in another package, or a module that is imported; and the nearest
 //! file where there is none.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use super::diagnostic::{Diagnostic, Kind};
 use super::loader::{LoadError, folder, join};
 use super::nearest::distance;
@@ -8,18 +11,43 @@ use super::resolve::{Loads, Resolver};
 use super::source::Origin;
 use super::value::Node;
 
+/// Suggestions of a run; a config that lacks more of its bases lacks a folder.
+const SUGGESTIONS: usize = 20;
+
+/// What was seen of folders, each listed once.
+pub(super) struct Folders {
+    listed: HashMap<String, Rc<Vec<String>>>,
+    /// How many files may still be suggested.
+    left: usize,
+}
+
+impl Default for Folders {
+    fn default() -> Self {
+        let listed = HashMap::new();
+        let left = SUGGESTIONS;
+        Self { listed, left }
+    }
+}
+
 impl Resolver<'_> {
-    /// The existing config file nearest to `path`, looked for around it and around `from`.
-    pub(super) fn nearest_file(&self, from: &str, path: &str) -> Option<String> {
+    fn list(&mut self, folder: &str) -> Rc<Vec<String>> {
+        if let Some(names) = self.seen.listed.get(folder) {
+            return names.clone();
+        }
+        let names = Rc::new(self.loader.list(folder));
+        self.seen.listed.insert(folder.to_owned(), names.clone());
+        names
+    }
+
+    /// The existing config file nearest to `path`, looked for around it and around `from`; for the first few that are asked for.
+    pub(super) fn nearest_file(&mut self, from: &str, path: &str) -> Option<String> {
+        self.seen.left = self.seen.left.checked_sub(1)?;
         let wanted = path.rsplit('/').next().unwrap_or(path);
         let stem = wanted.strip_suffix(".py").unwrap_or(wanted);
         // Around the wrong path first, then from the root of the configs down.
         let mut root = from.to_owned();
         for _ in 0..3 {
-            if self.loader.list(&root).iter().any(|n| n == "_base_/")
-                || root.is_empty()
-                || root == "/"
-            {
+            if self.list(&root).iter().any(|n| n == "_base_/") || root.is_empty() || root == "/" {
                 break;
             }
             root = folder(&root).to_owned();
@@ -32,16 +60,16 @@ impl Resolver<'_> {
         let mut best: Option<((usize, usize, String), String)> = None;
         let mut seen = 0;
         while let Some((current, depth)) = folders.pop() {
-            for name in self.loader.list(&current) {
+            for name in self.list(&current).iter() {
                 seen += 1;
-                let whole = join(&current, &name);
+                let whole = join(&current, name);
                 if let Some(inner) = name.strip_suffix('/') {
                     if depth > 0 && seen < 20_000 {
                         folders.push((join(&current, inner), depth - 1));
                     }
                     continue;
                 }
-                let Some(name) = name.strip_suffix(".py").or_else(|| strip_data(&name)) else {
+                let Some(name) = name.strip_suffix(".py").or_else(|| strip_data(name)) else {
                     continue;
                 };
                 if stem.len().abs_diff(name.len()) > stem.len() / 3 + 1 {
@@ -62,7 +90,7 @@ impl Resolver<'_> {
     }
 
     /// The path and scope of an entry of `_base_`.
-    pub(super) fn find_base(&self, name: &Node) -> Loads<(String, Option<String>)> {
+    pub(super) fn find_base(&mut self, name: &Node) -> Loads<(String, Option<String>)> {
         let by = &name.origin;
         let error = |message: String| Diagnostic::error(message).kind(Kind::File).at(by, "");
         let Some(text) = name.as_str() else {
@@ -109,8 +137,9 @@ impl Resolver<'_> {
             None => {
                 let error = error(format!("the package `{package}` has no config `{path}`; looked in {}", folders.join(", ")));
                 let nearest = folders.iter().flat_map(|f| below.iter().map(move |b| join(f, b)));
-                let nearest = nearest.filter(|root| !self.loader.list(root).is_empty());
+                let nearest: Vec<_> = nearest.filter(|root| !self.list(root).is_empty()).collect();
                 let nearest: Option<(String, String)> = nearest
+                    .into_iter()
                     .filter_map(|root| Some((self.nearest_file(&root, &join(&root, path))?, root)))
                     .min_by_key(|(file, root)| distance(file, &join(root, path)));
                 Err(vec![match nearest {

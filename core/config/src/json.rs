@@ -2,7 +2,7 @@
 
 use super::characters::{advice, named};
 use super::diagnostic::{Diagnostic, Kind};
-use super::eval::NESTING;
+use super::eval::{NESTING, NODES};
 use super::source::{Origin, Source, Span};
 use super::substitute::{Text, with_data};
 use super::value::{Dict, Entry, Key, Node, Value};
@@ -19,6 +19,7 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
         map: text,
         text: &text.text,
         at: 0,
+        left: NODES,
     };
     reader.space();
     let node = reader.value(NESTING)?;
@@ -34,6 +35,8 @@ struct Reader<'a> {
     map: &'a Text<'a>,
     text: &'a str,
     at: usize,
+    /// Values that there may still be.
+    left: usize,
 }
 
 impl Reader<'_> {
@@ -89,6 +92,12 @@ impl Reader<'_> {
 
     fn value(&mut self, depth: usize) -> Result<Node, Diagnostic> {
         let start = self.at;
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(self
+                .wrong(format!("this text has more than {NODES} values"))
+                .kind(Kind::Limit));
+        };
+        self.left = left;
         let Some(depth) = depth.checked_sub(1) else {
             return Err(self.wrong("this text is nested too deep").kind(Kind::Limit));
         };
@@ -142,8 +151,13 @@ impl Reader<'_> {
                     _ => error,
                 });
             }
-            let name = Key::Str(self.string()?);
+            let name = self.string()?;
             let key = self.origin(start, self.at);
+            if name.len() > Key::LONGEST {
+                let message = format!("a key of more than {} bytes", Key::LONGEST);
+                return Err(Diagnostic::error(message).kind(Kind::Limit).at(&key, ""));
+            }
+            let name = Key::Str(name);
             self.space();
             self.expect(b':')?;
             self.space();

@@ -14,6 +14,7 @@
 //! `{{_base_.x}}` within a longer string is an error (it would stay a random text); what `{{$NAME:default}}` puts into a string is data, not
 //! Python; a `_base_` that MMEngine would lose (within an `if`, set twice) is an error; bases may be written with `\`.
 
+mod bounded;
 mod characters;
 mod commas;
 mod diagnostic;
@@ -41,11 +42,12 @@ mod value;
 mod write;
 pub mod yaml;
 
+pub use bounded::{Bounded, Short};
 pub use characters::named as named_character;
-pub use characters::visible;
+pub use characters::{line, visible};
 pub use commas::{check as check_commas, stray_comma};
 pub use diagnostic::{
-    ConfigErrors, Diagnostic, Diagnostics, Kind, Severity, error_at, unsupported,
+    ConfigErrors, Diagnostic, Diagnostics, Kind, Severity, cut, error_at, unsupported,
 };
 pub use diff::{Change, diff};
 pub use loader::{LARGEST, LoadError, Loader, MapLoader};
@@ -55,6 +57,7 @@ pub use unreadable::{Unreadable, encoding, not_utf8, other_kind, unreadable_text
 pub use value::{Dict, Entry, Key, Node, Object, Value};
 pub use write::{to_json, value_to_py};
 
+use indexmap::IndexMap;
 use resolve::{Loaded, Resolver};
 
 /// Keys that MMEngine keeps for itself at the top of a config.
@@ -74,7 +77,7 @@ pub struct Config {
     /// Environment variables that were used for `{{$NAME}}`, with their values.
     pub env: Vec<(String, String)>,
     /// Each base's path, with the entry that named it.
-    includes: Vec<(String, Origin)>,
+    includes: IndexMap<String, Origin>,
 }
 
 /// Loads configs; bases that several of them share are read once.
@@ -112,7 +115,7 @@ impl Config {
         let mut errors = Vec::new();
         for name in RESERVED {
             let entry = loaded.dict.entry(&Key::Str(name.into()));
-            if let Some(entry) = entry.filter(|_| !loaded.imported.iter().any(|i| i == name)) {
+            if let Some(entry) = entry.filter(|_| !loaded.imported.contains(name)) {
                 let message = format!("`{name}` is reserved and cannot be a name of a config");
                 let error = Diagnostic::error(message)
                     .kind(Kind::Key)
@@ -120,12 +123,13 @@ impl Config {
                 errors.push(error.help("give it another name"));
             }
         }
-        let (mut dict, mut imported) = (loaded.dict.clone(), Dict::new());
-        for name in &loaded.imported {
-            if let Some(entry) = dict.remove(name) {
-                imported.insert(Key::Str(name.as_str().into()), entry);
-            }
-        }
+        let is_imported = |key: &Key| {
+            key.as_str()
+                .is_some_and(|key| loaded.imported.contains(key))
+        };
+        let (mut dict, mut imported) = (loaded.dict.clone(), loaded.dict.clone());
+        dict.retain(|key| !is_imported(key));
+        imported.retain(is_imported);
         let root = Node {
             value: Value::Dict(dict),
             origin: Origin::new(&Source::new(path, "", SourceKind::File), Default::default()),
@@ -134,8 +138,12 @@ impl Config {
             root,
             path: path.to_owned(),
             imported,
-            notes: loaded.notes.clone(),
-            env: loaded.env.clone(),
+            notes: loaded.notes.values().flatten().cloned().collect(),
+            env: loaded
+                .env
+                .iter()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
             includes: loaded.includes.clone(),
         };
         if errors.is_empty() {
@@ -197,7 +205,7 @@ impl Config {
                 continue;
             };
             let mut file = origin.file().to_owned();
-            while let Some((_, by)) = self.includes.iter().find(|(path, _)| *path == file) {
+            while let Some(by) = self.includes.get(&file) {
                 if diagnostic.chain.len() > self.includes.len() {
                     break;
                 }

@@ -2,16 +2,22 @@
 
 /// How many names are compared.
 const NAMES: usize = 2000;
+/// Longer words, in characters, are nobody's typos.
+const LONGEST: usize = 200;
 
 /// The nearest of `names` to `wanted`, if one is near enough to be worth saying.
 pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let length = wanted.chars().count();
+    let length = wanted.chars().take(LONGEST + 1).count();
+    if length > LONGEST {
+        return None;
+    }
     // A third of the name may be wrong; two letters in any case for short names such as `in`.
     let limit = (length / 3).max(if length > 3 { 2 } else { 1 });
     let lower = wanted.to_lowercase();
     names
         .into_iter()
         .take(NAMES)
+        .filter(|name| name.len() <= 4 * LONGEST)
         .map(|name| (distance(&lower, &name.to_lowercase()), name))
         .filter(|(d, name)| *d <= limit || contains(&lower, &name.to_lowercase()))
         .min_by_key(|(d, _)| *d)

@@ -106,7 +106,7 @@ fn iterable(text: &str, origin: &Origin, depth: usize) -> Result<Value, String> 
     let text = text.trim_matches(['\'', '"']).replace(' ', "");
     let within =
         |open: char, close: char| text.strip_prefix(open).and_then(|t| t.strip_suffix(close));
-    let (tuple, mut rest) = if let Some(inner) = within('(', ')') {
+    let (tuple, rest) = if let Some(inner) = within('(', ')') {
         (true, inner)
     } else if let Some(inner) = within('[', ']') {
         (false, inner)
@@ -116,14 +116,12 @@ fn iterable(text: &str, origin: &Origin, depth: usize) -> Result<Value, String> 
         return single(&text);
     };
     let mut items = Vec::new();
-    while !rest.is_empty() {
-        let end = next_comma(rest)?;
-        let item = iterable(&rest[..end], origin, depth + 1)?;
+    for part in between_commas(rest)? {
+        let item = iterable(part, origin, depth + 1)?;
         items.push(Node {
             value: item,
             origin: origin.clone(),
         });
-        rest = rest.get(end + 1..).unwrap_or("");
     }
     let items = Arc::new(items);
     Ok(if tuple {
@@ -133,24 +131,30 @@ fn iterable(text: &str, origin: &Origin, depth: usize) -> Result<Value, String> 
     })
 }
 
-/// The first comma outside of brackets.
-fn next_comma(text: &str) -> Result<usize, String> {
-    let (mut round, mut square) = (0i32, 0i32);
-    let mut found = None;
+/// The parts between commas outside of brackets; nothing behind the last comma is none.
+fn between_commas(text: &str) -> Result<Vec<&str>, String> {
+    let (mut round, mut square, mut from) = (0i32, 0i32, 0);
+    let mut parts = Vec::new();
     for (i, c) in text.char_indices() {
         match c {
             '(' => round += 1,
             ')' => round -= 1,
             '[' => square += 1,
             ']' => square -= 1,
-            ',' if round == 0 && square == 0 && found.is_none() => found = Some(i),
+            ',' if round == 0 && square == 0 => {
+                parts.push(&text[from..i]);
+                from = i + 1;
+            }
             _ => {}
         }
     }
     if round != 0 || square != 0 {
         return Err(format!("the brackets in `{text}` do not fit"));
     }
-    Ok(found.unwrap_or(text.len()))
+    if from < text.len() {
+        parts.push(&text[from..]);
+    }
+    Ok(parts)
 }
 
 fn single(text: &str) -> Result<Value, String> {

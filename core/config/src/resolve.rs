@@ -2,9 +2,10 @@
 
 use super::diagnostic::{Diagnostic, Kind};
 use super::eval::{
-    Evaluator, Halt, Item, NESTING, NODES, Val, base_value, is_read_base, is_standard_module,
-    misplaced,
+    Evaluator, Halt, Item, NESTING, NODES, STEPS_OF_ALL, Val, base_value, is_read_base,
+    is_standard_module, misplaced,
 };
+use super::find::Folders;
 use super::loader::{LARGEST, LoadError, Loader, folder, join, relative};
 use super::merge::{merge, scoped};
 use super::python::ast::{Expr, ExprKind, Stmt, StmtKind, Trailer};
@@ -14,24 +15,53 @@ use super::substitute::{Env, MARK, Text};
 use super::unreadable::other_kind;
 use super::value::{Dict, Entry, Key, Node, Object, Value};
 use super::{json, yaml};
+use indexmap::{IndexMap, IndexSet};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How long a chain of bases may be.
 const CHAIN: usize = 32;
 
+/// Entries of `_base_` that one config and its bases may have.
+const BASES: usize = 10_000;
+
+/// Errors of one kind in a file after which the rest is not looked at.
+const ERRORS: usize = 1000;
+
 /// A file with its bases merged.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
     pub dict: Dict,
     /// Names that a lazy-style file imported; they are no part of the config.
-    pub imported: Vec<String>,
-    /// Warnings of this file and its bases.
-    pub notes: Vec<Diagnostic>,
-    /// Each base's path, with the entry that named it.
-    pub includes: Vec<(String, Origin)>,
+    pub imported: IndexSet<String>,
+    /// Warnings of this file and its bases, by path: a base that is reached in many ways has its own once.
+    pub notes: IndexMap<String, Vec<Diagnostic>>,
+    /// Each base's path, with the first entry that named it.
+    pub includes: IndexMap<String, Origin>,
     /// Environment variables that were used.
-    pub env: Vec<(String, String)>,
+    pub env: IndexMap<String, String>,
+}
+
+impl Loaded {
+    /// Takes over what is to be said of the base at `path`, which the entry at `by` names.
+    fn include(&mut self, path: String, by: &Origin, base: &Self) {
+        self.includes.entry(path).or_insert_with(|| by.clone());
+        for (path, by) in &base.includes {
+            self.includes
+                .entry(path.clone())
+                .or_insert_with(|| by.clone());
+        }
+        for (path, notes) in &base.notes {
+            self.notes
+                .entry(path.clone())
+                .or_insert_with(|| notes.clone());
+        }
+        for (name, value) in &base.env {
+            self.env
+                .entry(name.clone())
+                .or_insert_with(|| value.clone());
+        }
+    }
 }
 
 pub(super) type Loads<T> = Result<T, Vec<Diagnostic>>;
@@ -48,9 +78,15 @@ enum Style {
 /// Loads files, each only once.
 pub(crate) struct Resolver<'l> {
     pub(super) loader: &'l dyn Loader,
-    done: HashMap<(String, Style), Loads<Arc<Loaded>>>,
+    done: HashMap<(String, Style), Option<Arc<Loaded>>>,
     /// The files being loaded, outermost first.
     chain: Vec<String>,
+    /// Entries of `_base_` that this config may still have.
+    left: usize,
+    /// Steps that it may still take.
+    steps: usize,
+    /// What was seen of folders, for suggestions.
+    pub(super) seen: Folders,
 }
 
 impl<'l> Resolver<'l> {
@@ -59,19 +95,32 @@ impl<'l> Resolver<'l> {
             loader,
             done: HashMap::new(),
             chain: Vec::new(),
+            left: BASES,
+            steps: STEPS_OF_ALL,
+            seen: Folders::default(),
         }
+    }
+
+    /// Forgets what failed, so that another config tells of it too.
+    fn begin(&mut self) {
+        self.done.retain(|_, done| done.is_some());
+        self.left = BASES;
+        self.steps = STEPS_OF_ALL;
+        self.seen = Folders::default();
     }
 
     /// Loads the first file of a chain.
     pub(crate) fn load(&mut self, path: &str) -> Loads<Arc<Loaded>> {
+        self.begin();
         let path = join("", path);
         match self.loader.read(&path) {
             Ok(text) => self.file(&path, text, Style::Any),
             Err(error) => {
                 let message = format!("the config `{path}` cannot be read: {error}");
                 let diagnostic = Diagnostic::error(message).kind(Kind::File);
-                let near = || self.nearest_file(folder(&path), &path);
-                let near = (error == LoadError::NotFound).then(near).flatten();
+                let missing = error == LoadError::NotFound;
+                let near = missing.then(|| self.nearest_file(folder(&path), &path));
+                let near = near.flatten();
                 let near = near.map(|near| format!("did you mean `{near}`?"));
                 let help = near.or_else(|| error.help().map(str::to_owned));
                 Err(vec![match help {
@@ -84,13 +133,21 @@ impl<'l> Resolver<'l> {
 
     /// Loads a text as if it were the file `path`.
     pub(crate) fn text(&mut self, path: &str, text: String) -> Loads<Arc<Loaded>> {
+        self.begin();
         self.file(path, text, Style::Any)
     }
 
     /// Loads the base at `path`, which the entry at `by` names.
+    /// What is wrong with a base is told once: where it is named again, the error has nothing in it.
     fn base(&mut self, path: &str, by: &Origin, style: Style) -> Loads<Arc<Loaded>> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| {
+            let message = format!("this config and its bases name more than {BASES} bases");
+            vec![Diagnostic::error(message).kind(Kind::Limit).at(by, "")]
+        })?;
         let result = match self.done.get(&(path.to_owned(), style)) {
-            Some(done) if !self.chain.iter().any(|p| p == path) => done.clone(),
+            Some(done) if !self.chain.iter().any(|p| p == path) => {
+                done.clone().ok_or_else(Vec::new)
+            }
             _ => self.uncached_base(path, by, style),
         };
         result.map_err(|mut errors| {
@@ -119,29 +176,28 @@ impl<'l> Resolver<'l> {
                 Diagnostic::error(message).kind(Kind::Limit).at(by, ""),
             ]);
         }
-        let text = self
-            .loader
-            .read(path)
-            .map_err(|error| vec![self.unreadable(path, by, &error)])?;
-        let result = self.file(path, text, style);
-        self.done.insert((path.to_owned(), style), result.clone());
+        let result = match self.loader.read(path) {
+            Ok(text) => self.file(path, text, style),
+            Err(error) => Err(vec![self.unreadable(path, by, &error)]),
+        };
+        let done = result.as_ref().ok().cloned();
+        self.done.insert((path.to_owned(), style), done);
         result
     }
 
-    fn unreadable(&self, path: &str, by: &Origin, error: &LoadError) -> Diagnostic {
+    fn unreadable(&mut self, path: &str, by: &Origin, error: &LoadError) -> Diagnostic {
         let message = format!("the base `{path}` cannot be read: {error}");
         let diagnostic = Diagnostic::error(message).kind(Kind::File).at(by, "");
-        let near = || {
-            let near = self.nearest_file(folder(by.file()), path)?;
-            let near = relative(folder(by.file()), &near);
-            Some(format!("the nearest file is `{near}`"))
-        };
         let help = match error {
             LoadError::NotFound if path.contains(char::is_control) => Some(
                 "a `\\` in a string begins an escape: write the path with `/`, or as r'...'"
                     .to_owned(),
             ),
-            LoadError::NotFound => near(),
+            LoadError::NotFound => {
+                let near = self.nearest_file(folder(by.file()), path);
+                let near = near.map(|near| relative(folder(by.file()), &near));
+                near.map(|near| format!("the nearest file is `{near}`"))
+            }
             _ => error.help().map(str::to_owned),
         };
         match help {
@@ -233,12 +289,12 @@ impl<'l> Resolver<'l> {
         let mut loaded = Loaded::default();
         let base = self.bases(&names, &mut loaded)?;
         let mut evaluator = Evaluator::new(source, text, &env, Some(&base), false);
-        evaluator.run(statements);
+        evaluator.run_within(&mut self.steps, statements);
         let mut errors = std::mem::take(&mut evaluator.errors);
         if let Some((_, at)) = evaluator.globals.get("_base_") {
             errors.push(unread_base("within an expression", at));
         }
-        loaded.notes.extend(misspelt_base(&evaluator));
+        evaluator.notes.extend(misspelt_base(&evaluator));
         let base = match evaluator.freeze_base() {
             Ok(base) => base,
             Err(halt) => {
@@ -264,8 +320,11 @@ impl<'l> Resolver<'l> {
                 }
                 Err(halt) => report(halt, &mut errors),
             }
+            if errors.len() >= ERRORS {
+                break;
+            }
         }
-        loaded.notes.append(&mut evaluator.notes);
+        note(&mut loaded, source, std::mem::take(&mut evaluator.notes));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -274,7 +333,7 @@ impl<'l> Resolver<'l> {
 
     /// Loads and joins the bases of a file in text style.
     fn bases(&mut self, names: &[Node], loaded: &mut Loaded) -> Loads<Dict> {
-        let mut errors = Vec::new();
+        let (mut errors, mut failed) = (Vec::new(), false);
         let mut left = NODES;
         let mut joined = indexmap::IndexMap::<Key, (Entry, Origin)>::new();
         for name in names {
@@ -286,7 +345,11 @@ impl<'l> Resolver<'l> {
             let (path, scope, base) = match result {
                 Ok(found) => found,
                 Err(more) => {
+                    failed = true;
                     errors.extend(more);
+                    if self.left == 0 || errors.len() >= ERRORS {
+                        break;
+                    }
                     continue;
                 }
             };
@@ -298,15 +361,15 @@ impl<'l> Resolver<'l> {
                 break;
             };
             left = rest;
-            loaded.includes.push((path, by.clone()));
-            loaded.includes.extend(base.includes.iter().cloned());
-            loaded.notes.extend(base.notes.iter().cloned());
-            loaded.env.extend(base.env.iter().cloned());
+            loaded.include(path, by, &base);
             let dict = match &scope {
                 Some(scope) => scoped(&base.dict, scope),
                 None => base.dict.clone(),
             };
             for (key, entry) in dict.iter() {
+                if errors.len() >= ERRORS {
+                    break;
+                }
                 if let Some((first, first_by)) = joined.get(key) {
                     let message = format!(
                         "two bases both set `{key}`: {} and {}",
@@ -326,7 +389,7 @@ impl<'l> Resolver<'l> {
                 joined.insert(key.clone(), (entry.clone(), by.clone()));
             }
         }
-        if !errors.is_empty() {
+        if failed || !errors.is_empty() {
             return Err(errors);
         }
         Ok(joined
@@ -360,7 +423,7 @@ impl<'l> Resolver<'l> {
         let env = |name: &str| loader.env(name);
         let mut loaded = Loaded::default();
         let mut evaluator = Evaluator::new(source, text, &env, None, true);
-        let mut errors = Vec::new();
+        let (mut errors, mut failed) = (Vec::new(), false);
         for (module, span) in base_modules(statements) {
             if evaluator.modules.contains_key(&module) {
                 continue;
@@ -372,24 +435,33 @@ impl<'l> Resolver<'l> {
             });
             match result {
                 Ok((path, base)) => {
-                    loaded.includes.push((path, by));
-                    loaded.includes.extend(base.includes.iter().cloned());
-                    loaded.notes.extend(base.notes.iter().cloned());
+                    loaded.include(path, &by, &base);
                     loaded.imported.extend(base.imported.iter().cloned());
                     let dict = evaluator.thaw_dict(&base.dict);
                     evaluator.modules.insert(module, dict);
                 }
-                Err(more) => errors.extend(more),
+                Err(more) => {
+                    failed = true;
+                    errors.extend(more);
+                    if self.left == 0 || errors.len() >= ERRORS {
+                        break;
+                    }
+                }
             }
         }
-        if !errors.is_empty() {
+        if failed || !errors.is_empty() {
             return Err(errors);
         }
-        evaluator.import_bases(statements);
+        if let Err(halt) = evaluator.import_bases(statements) {
+            report(halt, &mut evaluator.errors);
+            return Err(evaluator.errors);
+        }
         evaluator.gather_imports(statements);
-        evaluator.run(statements);
+        evaluator.run_within(&mut self.steps, statements);
         let mut errors = std::mem::take(&mut evaluator.errors);
-        loaded.imported.append(&mut evaluator.imported);
+        loaded
+            .imported
+            .extend(std::mem::take(&mut evaluator.imported));
         let globals: Vec<_> = evaluator
             .globals
             .iter()
@@ -406,8 +478,11 @@ impl<'l> Resolver<'l> {
                 }
                 Err(halt) => report(halt, &mut errors),
             }
+            if errors.len() >= ERRORS {
+                break;
+            }
         }
-        loaded.notes.append(&mut evaluator.notes);
+        note(&mut loaded, source, std::mem::take(&mut evaluator.notes));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -476,7 +551,8 @@ fn finish(mut child: Dict, base: Dict, text: &Text<'_>, mut loaded: Loaded) -> L
                 None => format!("use {expected} instead"),
             });
         }
-        loaded.notes.push(note);
+        let source = entry.key.source().clone();
+        self::note(&mut loaded, &source, vec![note]);
     }
     let mut errors = Vec::new();
     let mut dict = merge(&child, &base, false, &mut errors);
@@ -484,9 +560,22 @@ fn finish(mut child: Dict, base: Dict, text: &Text<'_>, mut loaded: Loaded) -> L
         return Err(errors);
     }
     dict.retain(|key| key.as_str().is_none_or(|k| !k.starts_with("__")));
-    loaded.env.extend(text.env.iter().cloned());
+    for (name, value) in &text.env {
+        loaded
+            .env
+            .entry(name.clone())
+            .or_insert_with(|| value.clone());
+    }
     loaded.dict = dict;
     within_limits(loaded)
+}
+
+/// Adds what is to be said of a file itself.
+fn note(loaded: &mut Loaded, source: &Source, notes: Vec<Diagnostic>) {
+    if !notes.is_empty() {
+        let of_file = loaded.notes.entry(source.name().to_owned()).or_default();
+        of_file.extend(notes);
+    }
 }
 
 /// Refuses a tree that is too large or deep: sharing keeps it small in memory, but not for who walks it.
@@ -498,12 +587,13 @@ fn within_limits(loaded: Loaded) -> Loads<Loaded> {
     let message =
         format!("this config has more than {NODES} values, or is nested more than {NESTING} deep");
     let mut diagnostic = Diagnostic::error(message).kind(Kind::Limit);
-    let largest = loaded
-        .dict
-        .iter()
-        .max_by_key(|(_, e)| e.node.value.count(NODES, NESTING).unwrap_or(usize::MAX));
-    if let Some((_, entry)) = largest {
-        diagnostic = diagnostic.at(&entry.node.origin, "the largest part");
+    let mut left = NODES;
+    let over = loaded.dict.iter().find(|(_, entry)| {
+        let count = entry.node.value.count(left, NESTING);
+        count.map(|count| left -= count).is_none()
+    });
+    if let Some((_, entry)) = over {
+        diagnostic = diagnostic.at(&entry.node.origin, "with this part");
     }
     Err(vec![diagnostic])
 }
@@ -823,6 +913,7 @@ fn with_base_values(child: &Dict, base: &Dict, errors: &mut Vec<Diagnostic>) -> 
                     Value::None
                 })
             }
+            _ if errors.len() >= ERRORS => Value::None,
             Value::List(list) => Value::List(items(list, errors)),
             Value::Tuple(list) => Value::Tuple(items(list, errors)),
             Value::Dict(dict) => Value::Dict(with_base_values(dict, base, errors)),

@@ -21,7 +21,12 @@ pub struct Source {
     text: String,
     kind: SourceKind,
     lines: OnceLock<Vec<u32>>,
+    /// Characters before each [`BLOCK`] of bytes, so that a column in a long line is not counted from its beginning.
+    characters: OnceLock<Vec<u32>>,
 }
+
+/// Bytes.
+const BLOCK: usize = 512;
 
 impl Source {
     /// A source with the name that messages show and its text as read, but for a byte-order mark.
@@ -35,6 +40,7 @@ impl Source {
             text,
             kind,
             lines: OnceLock::new(),
+            characters: OnceLock::new(),
         })
     }
 
@@ -65,6 +71,25 @@ impl Source {
                 )
                 .collect()
         })
+    }
+}
+
+impl Source {
+    /// Characters that begin before a byte.
+    fn characters_before(&self, at: usize) -> usize {
+        let begins = |byte: &u8| *byte & 0xC0 != 0x80;
+        let bytes = self.text.as_bytes();
+        let blocks = self.characters.get_or_init(|| {
+            let counts = bytes.chunks(BLOCK).scan(0, |before, block| {
+                let count = block.iter().filter(|b| begins(b)).count() as u32;
+                Some(std::mem::replace(before, *before + count))
+            });
+            counts.collect()
+        });
+        let block = (at / BLOCK).min(blocks.len().saturating_sub(1));
+        let rest = bytes.get(block * BLOCK..at).unwrap_or_default();
+        let before = blocks.get(block).copied().unwrap_or(0) as usize;
+        before + rest.iter().filter(|b| begins(b)).count()
     }
 }
 
@@ -137,9 +162,9 @@ impl Origin {
 
     /// Column in characters, counted from 1.
     pub fn column(&self) -> usize {
-        let start = self.line_start();
-        let before = self.source.text.get(start..self.start as usize);
-        before.map_or(0, |t| t.chars().count()) + 1
+        let (line, here) = (self.line_start(), self.start as usize);
+        let before = |at: usize| self.source.characters_before(at);
+        before(here.min(self.source.text.len())) - before(line) + 1
     }
 
     /// The text of the line on which the value begins.
@@ -188,6 +213,13 @@ mod tests {
         assert_eq!(origin.text(), "[2, 3]");
         assert_eq!(origin.line_text(), "é = [2, 3]");
         assert_eq!(origin.to_string(), "a.py:2:5");
+        let text = format!("x = 1\n{}", "é".repeat(2000));
+        let source = Source::new("a.py", text, SourceKind::File);
+        for n in [0, 1, 255, 256, 257, 1999, 2000] {
+            let start = 6 + 2 * n;
+            let origin = Origin::new(&source, Span { start, end: start });
+            assert_eq!((origin.line(), origin.column()), (2, n as usize + 1));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! whatever is in it. `'{{$ROOT:/data}}'` is the value of `ROOT` also where that has backslashes, quotes or ends of lines.
 
 use super::diagnostic::{Diagnostic, Kind};
+use super::loader::LARGEST;
 use super::python::parse_expression;
 use super::source::{Origin, Source, Span};
 use std::borrow::Cow;
@@ -13,8 +14,11 @@ use std::sync::Arc;
 /// Frames the name of a base value where `{{_base_.name}}` stood. A code point that no text may contain.
 pub(crate) const MARK: char = '\u{FDD0}';
 
-/// How long a text may become.
-const MOST: usize = 64 << 20;
+/// How long a text may become: as long as one that is read, and what is data in a string is twice as long here.
+const MOST: usize = 2 * LARGEST;
+
+/// Longest `{{...}}` that is looked into, in bytes.
+const FIELD: usize = 1024;
 
 /// Frames a text that was put into a string, its bytes as hexadecimal digits: no rule of quotes and escapes sees it.
 const DATA: char = '\u{FDD1}';
@@ -115,6 +119,30 @@ impl<'t> Quotes<'t> {
         }
         self.at = self.at.max(end);
         self.within.is_some() || self.comment
+    }
+}
+
+/// Where something stands next.
+struct Ahead {
+    what: &'static str,
+    at: Option<usize>,
+}
+
+impl Ahead {
+    fn of(what: &'static str) -> Self {
+        Self { what, at: None }
+    }
+
+    /// The first place not before `from`, which never goes back; the end of the text if there is none.
+    fn from(&mut self, text: &str, from: usize) -> usize {
+        let at = match self.at {
+            Some(at) if at >= from => at,
+            _ => text[from..]
+                .find(self.what)
+                .map_or(text.len(), |i| i + from),
+        };
+        self.at = Some(at);
+        at
     }
 }
 
@@ -222,13 +250,18 @@ impl<'s> Text<'s> {
         let mut quotes = Quotes::new(old, source.name());
         let (mut new, mut done, mut from) = (String::new(), 0, 0);
         let mut replaced: Vec<[u32; 4]> = Vec::new();
+        // The first of each behind the pair: looked for once, not for each pair before them.
+        let (mut close, mut line_end) = (Ahead::of("}}"), Ahead::of("\n"));
         while let Some(start) = old[from..].find("{{").map(|i| i + from) {
-            let line = old[start + 2..].split('\n').next().unwrap_or("");
-            let Some(length) = line.find("}}") else {
-                from = start + 2;
+            let (close, line_end) = (close.from(old, start + 2), line_end.from(old, start + 2));
+            if close >= old.len() {
+                break;
+            }
+            if close > line_end || close - start > FIELD {
+                from = start + 1;
                 continue;
-            };
-            let end = start + 2 + length + 2;
+            }
+            let end = close + 2;
             let span = Span {
                 start: self.original(start as u32),
                 end: self.original(end as u32),
@@ -309,6 +342,10 @@ fn is_word(c: char) -> bool {
 
 /// `{{ fileDirname }}` and the like.
 fn file_name(inside: &str, path: &str) -> Option<String> {
+    let wanted = inside.trim();
+    if !wanted.starts_with("file") {
+        return None;
+    }
     let path = path.replace('\\', "/");
     let (folder, base) = path.rsplit_once('/').unwrap_or(("", &path));
     // As Python's splitext: leading dots are no extension.
@@ -316,7 +353,7 @@ fn file_name(inside: &str, path: &str) -> Option<String> {
         .rfind('.')
         .filter(|i| base[..*i].contains(|c| c != '.'));
     let (stem, extension) = base.split_at(dot.unwrap_or(base.len()));
-    let value = match inside.trim() {
+    let value = match wanted {
         "fileDirname" if folder.is_empty() && path.starts_with('/') => "/",
         "fileDirname" => folder,
         "fileBasename" => base,

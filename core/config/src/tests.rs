@@ -1287,10 +1287,6 @@ fn reading_a_long_text_is_work_wherever_it_is_read() {
     for work in [
         "a is b",
         "a == b",
-        "d[a]",
-        "{a: 1}",
-        "a in d",
-        "{(1, a)}",
         "format(1, s)",
         "f'{1:{s}}'",
         "'{:{}}'.format(1, s)",
@@ -1302,16 +1298,32 @@ fn reading_a_long_text_is_work_wherever_it_is_read() {
         "'-'.strip(a)",
         "osp.basename(a)",
         "osp.splitext(a)",
-        "d.get(a)",
         "isinstance(a, str)",
+        "'b'.startswith((a, b))",
+        "isinstance(1, kinds)",
+        "items[:]",
+        "items + items",
+        "items.reverse()",
+        "list(items)",
+        "[*items]",
+        "copy.copy(many)",
+        "dict(many)",
+        "{**many}",
+        "many == many2",
+        "{0} | set(items)",
     ] {
         let text = format!(
-            "import os.path as osp
+            "import copy
+import os.path as osp
+items = list(range(100000))
+kinds = (str,) * 100000
+many = {{i: i for i in items}}
+many2 = dict(many)
 a = 'x' * 1000000
 b = 'x' * 1000000
 s = '0' * 999999 + '1'
 t = '%(n)s' * 200000
-d = {{a: 1, 'n': ''}}
+d = {{'n': ''}}
 c = [{work} for i in range(200)]
 "
         );
@@ -1338,9 +1350,152 @@ fn costs_that_no_python_program_has_are_errors() {
             "a = ('a' * 1000000).strip('b' * 1000000 + 'a')\n",
             "takes more than",
         ),
+        (
+            "a = 'x' * 1001\nd = {a: 1}\n",
+            "a key of more than 1000 bytes",
+        ),
+        (
+            "a = 'x' * 1001\nd = a in {}\n",
+            "a key of more than 1000 bytes",
+        ),
+        (
+            "d = {('x' * 500, ('x' * 501, 1))}\n",
+            "a key of more than 1000 bytes",
+        ),
+        ("t = '%(' * 10 % {}\n", "a `)` is missing"),
     ] {
         let found = error(&[("a.py", text)]);
         assert!(found.message.contains(part), "{text}: {}", found.message);
     }
+    let long = format!("{} = 1\n", "x".repeat(1001));
+    for (file, text) in [
+        ("a.py", &*long),
+        ("a.json", &format!("{{\"{}\": 1}}", "x".repeat(1001))),
+        ("a.yaml", &format!("{}: 1\n", "x".repeat(1001))),
+    ] {
+        let found = error(&[(file, text)]);
+        assert!(found.message.contains("more than 1000 bytes"), "{found}");
+    }
     assert_eq!(value("'a'.ljust(3, 'é')"), "'aéé'");
+}
+
+#[test]
+fn values_are_counted_before_they_are_made() {
+    let many = "1,".repeat(600_000);
+    let json = format!("{{\"a\": [{}0]}}", many);
+    let yaml = format!("a: [{}0]\n", many);
+    let texts = format!("a = 'x' * 1000000\nb = [a] * 200\n");
+    for (file, text) in [("a.json", json), ("a.yaml", yaml), ("a.py", texts)] {
+        let found = error(&[(file, &text)]);
+        assert!(found.message.contains("more than 500000 values"), "{found}");
+    }
+}
+
+#[test]
+fn a_base_that_is_reached_in_many_ways_counts_once() {
+    let name = |i: usize| format!("d{i}.py");
+    let mut files: Vec<(String, String)> = (0..31)
+        .map(|i| (name(i), format!("_base_ = ['d{0}.py', 'd{0}.py']\n", i + 1)))
+        .collect();
+    files.push((
+        name(31),
+        "_deprecation_ = dict(expected='x', reference='y')\n".into(),
+    ));
+    let load = |files: &[(String, String)]| {
+        let loader = MapLoader::new(files.iter().map(|(p, t)| (&**p, &**t)));
+        Config::load("d0.py", &loader)
+    };
+    let config = load(&files).unwrap();
+    assert_eq!((config.notes.len(), config.includes.len()), (1, 31));
+    files[31].1 = "x = nothing\n".into();
+    let errors = load(&files).unwrap_err().diagnostics;
+    assert_eq!(errors.len(), 1, "told once");
+    assert_eq!(errors[0].chain.len(), 31);
+}
+
+#[test]
+fn missing_bases_are_looked_for_a_few_times() {
+    use std::cell::Cell;
+    #[derive(Default)]
+    struct Counting {
+        files: MapLoader,
+        lists: Cell<usize>,
+    }
+    impl Loader for Counting {
+        fn read(&self, path: &str) -> Result<String, LoadError> {
+            self.files.read(path)
+        }
+        fn list(&self, folder: &str) -> Vec<String> {
+            self.lists.set(self.lists.get() + 1);
+            self.files.list(folder)
+        }
+    }
+    let names: String = (0..900)
+        .map(|i| format!("'fil{i}.py', 'fil{i}.py',"))
+        .collect();
+    let text = format!("_base_ = [{names}]\n");
+    let files = MapLoader::new([("a.py", &*text), ("file1.py", "")]);
+    let loader = Counting {
+        files,
+        ..Counting::default()
+    };
+    let errors = Config::load("a.py", &loader).unwrap_err();
+    assert_eq!(errors.diagnostics.len(), 900, "one for each file");
+    let helped = errors.diagnostics.iter().filter(|e| e.help.is_some());
+    assert_eq!((helped.count(), loader.lists.get()), (20, 1));
+    let shown = errors.to_string();
+    assert!(
+        shown.ends_with("... and 850 more") && shown.len() < 20_000,
+        "{}",
+        shown.len()
+    );
+}
+
+#[test]
+fn messages_repeat_no_long_values() {
+    let long = "y".repeat(100_000);
+    for text in [
+        format!("x = int('{long}')\n"),
+        format!("x = {{}}['{}']\n", &long[..900]),
+        format!("x = '{long}' + 1\n"),
+        format!("_base_ = '{long}.py'\n"),
+        format!("assert False, '{long}'\n"),
+    ] {
+        let shown = error(&[("a.py", &text)]).to_string();
+        assert!(shown.len() < 1500, "{}", &shown[..500]);
+    }
+}
+
+#[test]
+fn control_characters_of_a_file_do_not_reach_the_terminal() {
+    let text = "x = {}['\\x1b[2J\\nerror: \\x9b31m']\n";
+    let shown = error(&[("a.py", text)]).to_string();
+    assert!(
+        shown.contains("there is no key `<U+001B>[2J\\nerror: <U+009B>31m` here"),
+        "{shown}"
+    );
+    assert!(shown.chars().all(|c| c == '\n' || !c.is_control()));
+}
+
+#[test]
+fn a_text_is_read_once_whatever_braces_it_has() {
+    // With every pair looked at to the end of the line this would be 10^13 steps.
+    for text in ["{", "{{$a", "{{$a:", "{{ ", "{{{{}}"] {
+        let text = format!("# {}\nx = 1\n", text.repeat(1_000_000 / text.len()));
+        assert_eq!(
+            Config::parse(&text, "a.py", &MapLoader::default())
+                .unwrap()
+                .dict()
+                .len(),
+            1
+        );
+    }
+    let mut config = Config::parse("x = 1\n", "a.py", &MapLoader::default()).unwrap();
+    config
+        .merge_options(&[format!("x={}", ",".repeat(1_000_000))])
+        .unwrap();
+    assert_eq!(
+        config.get("x").and_then(Node::as_items).map(<[Node]>::len),
+        Some(1_000_000)
+    );
 }

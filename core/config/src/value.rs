@@ -92,6 +92,9 @@ pub enum Key {
 }
 
 impl Key {
+    /// Bytes of the longest key; of a tuple's, all together.
+    pub(crate) const LONGEST: usize = 1000;
+
     /// The string, if the key is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -402,11 +405,17 @@ impl Value {
         }
     }
 
-    /// Number of nodes in the tree, shared ones counted each time; none when over `limit` nodes or nested deeper
-    /// than `depth`.
+    /// Number of nodes in the tree, shared ones counted each time, and a long text as several; none when over `limit` nodes or
+    /// nested deeper than `depth`.
     pub(crate) fn count(&self, limit: usize, depth: usize) -> Option<usize> {
+        /// Bytes of text that count as a node.
+        const TEXT: usize = 256;
         fn walk(value: &Value, left: &mut usize, depth: usize) -> Option<()> {
-            *left = left.checked_sub(1)?;
+            let long = match value {
+                Value::Str(text) => text.len() / TEXT,
+                _ => 0,
+            };
+            *left = left.checked_sub(1 + long)?;
             match value {
                 Value::List(items) | Value::Tuple(items) | Value::Set(items) => {
                     let depth = depth.checked_sub(1)?;

@@ -199,7 +199,11 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
                 node
             }
         };
-        left = left.saturating_sub(1);
+        let Some(rest) = left.checked_sub(1) else {
+            let message = format!("this text has more than {NODES} values");
+            return Err(wrong(&node.origin, message).kind(Kind::Limit));
+        };
+        left = rest;
         match open.last_mut() {
             None => root = Some(node),
             Some(parent) => place(parent, node)?,
@@ -283,6 +287,12 @@ fn place(parent: &mut Open, node: Node) -> Result<(), Diagnostic> {
                 }
             }
             Some((key, false)) => {
+                if key.as_str().is_some_and(|key| key.len() > Key::LONGEST) {
+                    let message = format!("a key of more than {} bytes", Key::LONGEST);
+                    return Err(Diagnostic::error(message)
+                        .kind(Kind::Limit)
+                        .at(&key.origin, ""));
+                }
                 let Some(name) = value_key(&key.value) else {
                     let message = format!("a {} cannot be a key", key.type_name());
                     return Err(Diagnostic::error(message)

@@ -77,7 +77,7 @@ impl Evaluator<'_> {
             }
             "values" => {
                 let items: Vec<Item> = self
-                    .all_entries(id)
+                    .all_entries(id, span)?
                     .into_iter()
                     .map(|(_, i, _)| i)
                     .collect();
@@ -85,7 +85,7 @@ impl Evaluator<'_> {
                 Ok(Some(self.list(items)))
             }
             "items" => {
-                let entries = self.all_entries(id);
+                let entries = self.all_entries(id, span)?;
                 self.size(entries.len(), span)?;
                 let mut pairs = Vec::with_capacity(entries.len());
                 for (key, value, key_at) in entries {
@@ -179,7 +179,7 @@ impl Evaluator<'_> {
         if depth > NESTING {
             return self.too_deep(span);
         }
-        let entries = self.all_entries(other);
+        let entries = self.all_entries(other, span)?;
         self.step(entries.len() + 1, span)?;
         for (key, item, at) in entries {
             match (self.entry(id, &key), &item.val) {
@@ -207,7 +207,7 @@ impl Evaluator<'_> {
         }
         // It vanishes from the base as well.
         self.map_mut(id).shift_remove(&delete);
-        let entries = self.all_entries(other);
+        let entries = self.all_entries(other, span)?;
         self.step(entries.len() + 1, span)?;
         for (key, item, at) in entries {
             match (self.entry(id, &key), &item.val) {
@@ -231,7 +231,7 @@ impl Evaluator<'_> {
         }
         match val {
             Val::Dict(id) => {
-                let entries = self.all_entries(*id);
+                let entries = self.all_entries(*id, span)?;
                 self.size(entries.len(), span)?;
                 let mut map = Map::with_capacity(entries.len());
                 for (key, item, at) in entries {
@@ -241,7 +241,7 @@ impl Evaluator<'_> {
                 Ok(self.dict(map, false))
             }
             Val::List(id) | Val::Tuple(id) => {
-                let mut items = self.all_items(*id);
+                let mut items = self.all_items(*id, span)?;
                 self.size(items.len(), span)?;
                 for item in &mut items {
                     item.val = self.plain(&item.val.clone(), span, depth + 1)?;

@@ -150,6 +150,7 @@ impl Evaluator<'_> {
 
     /// The value of a name.
     pub(super) fn name(&mut self, name: &str, span: Span) -> Eval<Val> {
+        self.copies(self.locals.len(), span)?;
         if let Some((_, val)) = self.locals.iter().rev().find(|(n, _)| &**n == name) {
             return Ok(val.clone());
         }
@@ -412,6 +413,7 @@ impl Evaluator<'_> {
         if let (Val::Module(module), Val::Str(name)) = (val, &index)
             && &**module == "os.environ"
         {
+            self.key(&index, span)?;
             return match (self.env)(name) {
                 Ok(Some(value)) => self.string(value, span),
                 Ok(None) => self.fail(span, format!("environment variable `{name}` is not set")),
@@ -438,7 +440,7 @@ impl Evaluator<'_> {
     pub(super) fn attribute(&mut self, val: &Val, name: &str, span: Span) -> Eval<Val> {
         match val {
             Val::Dict(id) if self.is_config(*id) => {
-                let key = Key::Str(name.into());
+                let key = self.key(&Val::Str(name.into()), span)?;
                 match self.entry(*id, &key) {
                     Some(val) => Ok(val),
                     None => self.no_key(*id, &key, span),
@@ -451,12 +453,18 @@ impl Evaluator<'_> {
                 );
                 self.fail_help(span, message, help)
             }
-            Val::Lazy(object) => Ok(Val::Lazy(Arc::new(object.attribute(name)))),
+            Val::Lazy(object) => {
+                self.room(object.path().len() + name.len(), span)?;
+                Ok(Val::Lazy(Arc::new(object.attribute(name))))
+            }
             Val::Module(module) => match module_attribute(module, name) {
                 Some(val) => Ok(val),
                 None => Ok(Val::Opaque(format!("{module}.{name}").into())),
             },
-            Val::Opaque(what) => Ok(Val::Opaque(format!("{what}.{name}").into())),
+            Val::Opaque(what) => {
+                self.room(what.len() + name.len(), span)?;
+                Ok(Val::Opaque(format!("{what}.{name}").into()))
+            }
             _ => {
                 let message = format!("a {} has no attribute `{name}`", self.type_name(val));
                 self.fail(span, message)

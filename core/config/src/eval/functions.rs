@@ -142,6 +142,8 @@ pub(super) fn module_attribute(module: &str, name: &str) -> Option<Val> {
 impl Evaluator<'_> {
     /// Pays for reading the texts that a call is given, so that no function has to think of it.
     pub(super) fn scan_arguments(&mut self, arguments: &Arguments, span: Span) -> Eval<()> {
+        // Named ones are looked for one after another.
+        self.copies(arguments.named.len(), span)?;
         let named = arguments.named.iter().map(|(_, item, _)| item);
         for item in arguments.positional.iter().chain(named) {
             if let Val::Str(text) = &item.val {
@@ -233,7 +235,8 @@ impl Evaluator<'_> {
                 };
                 let found = match val {
                     Val::Dict(id) if self.is_config(id) => {
-                        self.entry(id, &super::super::value::Key::Str(attribute.clone()))
+                        let key = self.key(&Val::Str(attribute.clone()), span)?;
+                        self.entry(id, &key)
                     }
                     _ => None,
                 };
@@ -251,6 +254,7 @@ impl Evaluator<'_> {
                 let Some(Val::Str(variable)) = arguments.any(0, "key").cloned() else {
                     return self.fail(span, "the name of an environment variable is a string");
                 };
+                self.key(&Val::Str(variable.clone()), span)?;
                 match (self.env)(&variable) {
                     Ok(Some(value)) => self.string(value, span),
                     Ok(None) => Ok(arguments.any(1, "default").cloned().unwrap_or(Val::None)),
@@ -298,7 +302,7 @@ impl Evaluator<'_> {
         span: Span,
     ) -> Eval<Vec<(super::super::value::Key, Item, Origin)>> {
         if let Val::Dict(id) = val {
-            let entries = self.all_entries(*id);
+            let entries = self.all_entries(*id, span)?;
             self.step(entries.len(), span)?;
             return Ok(entries);
         }
@@ -317,12 +321,12 @@ impl Evaluator<'_> {
     fn shallow_copy(&mut self, val: &Val, span: Span) -> Eval<Val> {
         match val {
             Val::List(id) => {
-                let items = self.all_items(*id);
+                let items = self.all_items(*id, span)?;
                 self.size(items.len(), span)?;
                 Ok(self.list(items))
             }
             Val::Dict(id) => {
-                let entries = self.all_entries(*id);
+                let entries = self.all_entries(*id, span)?;
                 self.size(entries.len(), span)?;
                 let config = self.is_config(*id);
                 let mut map = Map::with_capacity(entries.len());
@@ -338,6 +342,7 @@ impl Evaluator<'_> {
                 Ok(self.dict(map, config))
             }
             Val::Set(id) => {
+                self.copies(self.set_items(*id).len(), span)?;
                 let items = self.set_items(*id).clone();
                 self.size(items.len(), span)?;
                 Ok(self.set(items))
@@ -581,7 +586,11 @@ impl Evaluator<'_> {
             return self.fail(span, "`isinstance` takes a value and a type");
         };
         let kinds = match kinds {
-            Val::Tuple(id) => self.all_items(id).into_iter().map(|i| i.val).collect(),
+            Val::Tuple(id) => self
+                .all_items(id, span)?
+                .into_iter()
+                .map(|i| i.val)
+                .collect(),
             other => vec![other],
         };
         for kind in kinds {

@@ -10,7 +10,7 @@ impl Evaluator<'_> {
     pub(super) fn iterate(&mut self, val: &Val, span: Span) -> Eval<Vec<Item>> {
         let at = self.origin(span);
         let items = match val {
-            Val::List(id) | Val::Tuple(id) => self.all_items(*id),
+            Val::List(id) | Val::Tuple(id) => self.all_items(*id, span)?,
             Val::Iter(id) => std::mem::take(self.items_mut(*id)),
             Val::Set(id) => self.set_items(*id).values().cloned().collect(),
             Val::Dict(id) => {
@@ -212,7 +212,7 @@ impl Evaluator<'_> {
         match val {
             Val::List(id) | Val::Tuple(id) => {
                 self.step(self.items(*id).len(), span)?;
-                let items = self.all_items(*id);
+                let items = self.all_items(*id, span)?;
                 let indices = self.slice_indices(items.len(), parts, span)?;
                 let part = indices.into_iter().map(|i| items[i].clone()).collect();
                 Ok(match val {

@@ -188,10 +188,20 @@ impl Evaluator<'_> {
             }
             "startswith" | "endswith" => {
                 let options = match arguments.get(0).cloned() {
-                    Some(Val::Tuple(id)) => self.all_items(id).into_iter().map(|i| i.val).collect(),
+                    Some(Val::Tuple(id)) => self
+                        .all_items(id, span)?
+                        .into_iter()
+                        .map(|i| i.val)
+                        .collect(),
                     Some(other) => vec![other],
                     None => Vec::new(),
                 };
+                self.step(options.len() / 4, span)?;
+                for option in &options {
+                    if let Val::Str(option) = option {
+                        self.scan(option, span)?;
+                    }
+                }
                 let found = options.iter().any(|o| match o {
                     Val::Str(o) if name == "startswith" => s.starts_with(&**o),
                     Val::Str(o) => s.ends_with(&**o),
@@ -356,12 +366,16 @@ impl Evaluator<'_> {
                     ("count", _) => return Ok(Some(Val::Int(found.len() as i64))),
                     ("index", Some(at)) => return Ok(Some(Val::Int(*at as i64))),
                     ("remove", Some(at)) => {
+                        self.copies(self.items(id).len(), span)?;
                         self.items_mut(id).remove(*at);
                     }
                     _ => return self.fail(span, "this value is not in the list"),
                 }
             }
-            "reverse" => self.items_mut(id).reverse(),
+            "reverse" => {
+                self.copies(self.items(id).len(), span)?;
+                self.items_mut(id).reverse();
+            }
             "clear" => self.items_mut(id).clear(),
             "copy" => return self.copied(&this, span).map(Some),
             "sort" => {
@@ -372,7 +386,7 @@ impl Evaluator<'_> {
                     return self.unsupported(span, "it sorts by a function");
                 }
                 let reverse = arguments.named("reverse").is_some_and(|r| self.truth(r));
-                let items = self.all_items(id);
+                let items = self.all_items(id, span)?;
                 *self.items_mut(id) = self.sorted(items, reverse, span)?;
             }
             _ => return Ok(None),
@@ -395,6 +409,7 @@ impl Evaluator<'_> {
             }
             ("discard" | "remove", Some(item)) => {
                 let key = self.key(&item.val, span)?;
+                self.copies(self.set_items(id).len(), span)?;
                 let found = self.set_items_mut(id).shift_remove(&key);
                 if found.is_none() && name == "remove" {
                     return self.fail(span, "this value is not in the set");

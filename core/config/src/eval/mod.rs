@@ -16,6 +16,7 @@ mod statements;
 mod strings;
 
 use super::diagnostic::{Diagnostic, Kind};
+use super::python::ast::Stmt;
 use super::source::{Origin, Source, Span};
 use super::substitute::{Env, Text};
 use super::value::{Dict, Object};
@@ -28,6 +29,9 @@ pub(super) use statements::is_read_base;
 
 /// Steps of evaluation that one file may take.
 const STEPS: usize = 1_000_000;
+
+/// Steps that a config may take with all its bases.
+pub(super) const STEPS_OF_ALL: usize = 4 * STEPS;
 
 /// Bytes of text that one file may make.
 const BYTES: usize = 64 << 20;
@@ -116,6 +120,14 @@ impl<'e> Evaluator<'e> {
         evaluator
     }
 
+    /// Leaves no more steps than `of_all`; gives back how many of them are left when the file has run.
+    pub(super) fn run_within(&mut self, of_all: &mut usize, statements: &[Stmt<'_>]) {
+        let most = self.steps.min(*of_all);
+        self.steps = most;
+        self.run(statements);
+        *of_all -= most - self.steps;
+    }
+
     /// The place of a span of this file.
     pub(super) fn origin(&self, span: Span) -> Origin {
         let span = Span {
@@ -187,7 +199,7 @@ impl<'e> Evaluator<'e> {
             }
             None => self.spent(
                 span,
-                format!("this config takes more than {STEPS} steps to evaluate"),
+                format!("this config takes more than {STEPS} steps to evaluate, or {STEPS_OF_ALL} with its bases"),
             ),
         }
     }
@@ -195,6 +207,11 @@ impl<'e> Evaluator<'e> {
     /// Pays for going over a text.
     fn scan(&mut self, text: &str, span: Span) -> Eval<()> {
         self.step(text.len() / 64, span)
+    }
+
+    /// Pays for copying `n` items, which are small.
+    fn copies(&mut self, n: usize, span: Span) -> Eval<()> {
+        self.step(n / 16, span)
     }
 
     /// Makes a string, within the budget.

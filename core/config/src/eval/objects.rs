@@ -217,18 +217,20 @@ impl Evaluator<'_> {
         Some(val)
     }
 
-    /// All items of a list or tuple, thawed in place and copied.
-    pub(super) fn all_items(&mut self, id: Id) -> Vec<Item> {
+    /// All items of a list or tuple, thawed in place and copied. Pays for the copy.
+    pub(super) fn all_items(&mut self, id: Id, span: Span) -> Eval<Vec<Item>> {
+        self.copies(self.items(id).len(), span)?;
         for index in 0..self.items(id).len() {
             if matches!(self.items(id)[index].val, Val::Frozen(_)) {
                 self.item(id, index);
             }
         }
-        self.items(id).to_vec()
+        Ok(self.items(id).to_vec())
     }
 
-    /// All entries of a dict, thawed in place and copied.
-    pub(super) fn all_entries(&mut self, id: Id) -> Vec<(Key, Item, Origin)> {
+    /// All entries of a dict, thawed in place and copied. Pays for the copy.
+    pub(super) fn all_entries(&mut self, id: Id, span: Span) -> Eval<Vec<(Key, Item, Origin)>> {
+        self.copies(self.map(id).len(), span)?;
         let frozen = |(_, (item, _)): &(&Key, &(Item, Origin))| matches!(item.val, Val::Frozen(_));
         let keys: Vec<Key> = self
             .map(id)
@@ -240,39 +242,51 @@ impl Evaluator<'_> {
             self.entry(id, &key);
         }
         let entries = self.map(id).iter();
-        entries
-            .map(|(k, (item, at))| (k.clone(), item.clone(), at.clone()))
-            .collect()
+        let own = |(k, (item, at)): (&Key, &(Item, Origin))| (k.clone(), item.clone(), at.clone());
+        Ok(entries.map(own).collect())
     }
 
     // Conversions of Python and mmengine.
 
     /// The key for a value; unhashable values are an error.
     pub(super) fn key(&mut self, val: &Val, span: Span) -> Eval<Key> {
-        self.key_within(val, span, 0)
+        self.key_within(val, span, 0, &mut Key::LONGEST.clone())
     }
 
-    fn key_within(&mut self, val: &Val, span: Span, depth: usize) -> Eval<Key> {
+    /// Keys are hashed and compared again and again, so that each has little room: `room` bytes here.
+    fn key_within(&mut self, val: &Val, span: Span, depth: usize, room: &mut usize) -> Eval<Key> {
         if depth > NESTING {
             return self.fail(span, format!("a key is nested more than {NESTING} deep"));
         }
-        Ok(match val {
-            Val::Str(s) => {
-                // It is hashed and compared.
-                self.scan(s, span)?;
-                Key::Str(s.clone())
+        let bytes = match val {
+            Val::Str(s) => s.len(),
+            Val::Lazy(o) => o.module.len() + o.name.as_ref().map_or(0, |name| name.len()),
+            _ => 1,
+        };
+        *room = match room.checked_sub(bytes) {
+            Some(left) => left,
+            None => {
+                let message = format!("a key of more than {} bytes", Key::LONGEST);
+                return Err(Halt::Error(Box::new(self.diagnostic(
+                    Kind::Limit,
+                    message,
+                    span,
+                ))));
             }
+        };
+        Ok(match val {
+            Val::Str(s) => Key::Str(s.clone()),
             Val::Int(i) => Key::Int(*i),
             Val::Float(x) => Key::Float(*x),
             Val::Bool(b) => Key::Bool(*b),
             Val::None => Key::None,
             Val::Lazy(o) => Key::Object(o.clone()),
             Val::Tuple(id) => {
-                let items = self.all_items(*id);
+                let items = self.all_items(*id, span)?;
                 self.step(items.len(), span)?;
                 let keys: Eval<Vec<Key>> = items
                     .iter()
-                    .map(|i| self.key_within(&i.val, span, depth + 1))
+                    .map(|i| self.key_within(&i.val, span, depth + 1, room))
                     .collect();
                 Key::Tuple(keys?.into())
             }
@@ -321,7 +335,7 @@ impl Evaluator<'_> {
         }
         match val {
             Val::Dict(id) if !self.is_config(id) => {
-                let entries = self.all_entries(id);
+                let entries = self.all_entries(id, span)?;
                 self.step(entries.len() + 1, span)?;
                 let mut map = Map::with_capacity(entries.len());
                 for (key, item, at) in entries {
@@ -331,7 +345,7 @@ impl Evaluator<'_> {
                 Ok(self.dict(map, true))
             }
             Val::List(id) | Val::Tuple(id) => {
-                let mut items = self.all_items(id);
+                let mut items = self.all_items(id, span)?;
                 self.step(items.len() + 1, span)?;
                 for item in &mut items {
                     item.val = self.hook_within(item.val.clone(), span, depth + 1)?;
@@ -423,13 +437,13 @@ impl Evaluator<'_> {
                 }
             }
             (Val::Set(_), Val::Set(to)) => {
+                self.step(self.set_items(*id).len() + 1, span)?;
                 let items = self.set_items(*id).clone();
-                self.step(items.len() + 1, span)?;
                 *self.set_items_mut(*to) = items;
             }
             (_, Val::List(to) | Val::Tuple(to)) => {
+                self.step(self.items(*id).len() + 1, span)?;
                 let items = self.items(*id).to_vec();
-                self.step(items.len() + 1, span)?;
                 for item in items {
                     let val = self.copy_within(&item.val, span, depth + 1, done)?;
                     self.items_mut(*to).push(Item { val, at: item.at });
@@ -482,8 +496,12 @@ impl Evaluator<'_> {
             Val::Bool(b) => Value::Bool(*b),
             Val::Int(i) => Value::Int(*i),
             Val::Float(x) => Value::Float(*x),
-            Val::Str(s) if self.text.has_base_values && s.contains(MARK) => {
-                self.base_value(s, &item.at, base)?
+            Val::Str(s) if self.text.has_base_values => {
+                self.scan(s, Span::default())?;
+                match s.contains(MARK) {
+                    true => self.base_value(s, &item.at, base)?,
+                    false => Value::Str(s.clone()),
+                }
             }
             Val::Str(s) => Value::Str(s.clone()),
             Val::Range(a, b, c) => Value::Range(*a, *b, *c),

@@ -87,8 +87,8 @@ impl Evaluator<'_> {
             }
             (Binary::Add, Val::List(x), Val::List(y))
             | (Binary::Add, Val::Tuple(x), Val::Tuple(y)) => {
-                let mut items = self.all_items(*x);
-                items.extend(self.all_items(*y));
+                let mut items = self.all_items(*x, span)?;
+                items.extend(self.all_items(*y, span)?);
                 self.size(items.len(), span)?;
                 Ok(match a {
                     Val::List(_) => self.list(items),
@@ -103,7 +103,7 @@ impl Evaluator<'_> {
             }
             (Binary::Mod, Val::Str(format), _) => self.percent(&format.clone(), b, span),
             (Binary::Or, Val::Dict(x), Val::Dict(y)) => {
-                let entries = self.all_entries(*x);
+                let entries = self.all_entries(*x, span)?;
                 self.size(entries.len(), span)?;
                 let map = entries
                     .into_iter()
@@ -117,8 +117,8 @@ impl Evaluator<'_> {
                 Ok(Val::Dict(id))
             }
             (Binary::Or | Binary::And | Binary::Sub | Binary::Xor, Val::Set(x), Val::Set(y)) => {
+                self.step(self.set_items(*x).len() + self.set_items(*y).len(), span)?;
                 let (x, y) = (self.set_items(*x).clone(), self.set_items(*y).clone());
-                self.step(x.len() + y.len(), span)?;
                 let only = |a: &indexmap::IndexMap<_, Item>,
                             b: &indexmap::IndexMap<_, Item>,
                             both: bool| {
@@ -191,7 +191,7 @@ impl Evaluator<'_> {
                 Ok(Val::Str(s.repeat(count).into()))
             }
             Val::List(id) | Val::Tuple(id) => {
-                let once = self.all_items(*id);
+                let once = self.all_items(*id, span)?;
                 self.size(once.len().saturating_mul(count), span)?;
                 let mut all = Vec::with_capacity(once.len() * count);
                 for _ in 0..if once.is_empty() { 0 } else { count } {
@@ -385,7 +385,7 @@ impl Evaluator<'_> {
                     return Ok(false);
                 }
                 self.step(self.map(*x).len(), span)?;
-                for (key, item, _) in self.all_entries(*x) {
+                for (key, item, _) in self.all_entries(*x, span)? {
                     match self.entry(*y, &key) {
                         Some(other) if self.equal_within(&item.val, &other, span, depth + 1)? => {}
                         _ => return Ok(false),

@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Errors after which the rest of a file is not tried.
 const ERRORS: usize = 50;
 
+/// Variables among which a stray comma is looked for.
+const NAMES: usize = 2000;
+
 impl Evaluator<'_> {
     /// Runs a whole file. Errors are collected; after one, the next statement is tried.
     pub(in super::super) fn run(&mut self, statements: &[Stmt<'_>]) {
@@ -49,16 +52,20 @@ impl Evaluator<'_> {
         let Some((failed, _)) = error.labels.first() else {
             return error;
         };
-        let comma = self.globals.iter().find_map(|(name, (item, _))| {
-            let Val::Tuple(id) = item.val else {
-                return None;
-            };
-            let [single] = self.items(id) else {
-                return None;
-            };
-            let (at, bare) = behind(&single.at)?;
-            (bare && mentions(failed.text(), name)).then(|| (at, name.clone()))
-        });
+        let comma = self
+            .globals
+            .iter()
+            .take(NAMES)
+            .find_map(|(name, (item, _))| {
+                let Val::Tuple(id) = item.val else {
+                    return None;
+                };
+                let [single] = self.items(id) else {
+                    return None;
+                };
+                let (at, bare) = behind(&single.at)?;
+                (bare && mentions(failed.text(), name)).then(|| (at, name.clone()))
+            });
         match comma {
             Some((at, name)) => error
                 .at(&at, format!("this comma makes `{name}` a tuple of one"))
@@ -372,7 +379,7 @@ impl Evaluator<'_> {
                 let Val::List(made) = self.binary(op, &old, new, span)? else {
                     return Ok(old);
                 };
-                *self.items_mut(*id) = self.items(made).to_vec();
+                *self.items_mut(*id) = self.all_items(made, span)?;
                 Ok(old)
             }
             (Binary::Or | Binary::And | Binary::Sub | Binary::Xor, Val::Set(id))
@@ -381,6 +388,7 @@ impl Evaluator<'_> {
                 let Val::Set(made) = self.binary(op, &old, new, span)? else {
                     return Ok(old);
                 };
+                self.copies(self.set_items(made).len(), span)?;
                 *self.set_items_mut(*id) = self.set_items(made).clone();
                 Ok(old)
             }
@@ -403,16 +411,14 @@ impl Evaluator<'_> {
     fn delete(&mut self, target: &Expr<'_>) -> Eval<()> {
         let span = target.span;
         match &target.kind {
-            ExprKind::Name(name) => match self.globals.shift_remove(*name) {
-                Some((
-                    Item {
-                        val: Val::Poison, ..
-                    },
-                    _,
-                )) => Err(Halt::Poisoned),
-                Some(_) => Ok(()),
-                None => self.name(name, span).map(|_| ()),
-            },
+            ExprKind::Name(name) => {
+                self.copies(self.globals.len(), span)?;
+                match self.globals.shift_remove(*name) {
+                    Some((item, _)) if matches!(item.val, Val::Poison) => Err(Halt::Poisoned),
+                    Some(_) => Ok(()),
+                    None => self.name(name, span).map(|_| ()),
+                }
+            }
             ExprKind::Tuple(targets) | ExprKind::List(targets) => {
                 targets.iter().try_for_each(|t| self.delete(t))
             }
@@ -498,7 +504,7 @@ impl Evaluator<'_> {
 
     /// `import a.b` of other packages makes `a` known before the file runs, in lazy style.
     pub(in super::super) fn gather_imports(&mut self, statements: &[Stmt<'_>]) {
-        let mut names: Vec<(&str, Span)> = Vec::new();
+        let mut names: indexmap::IndexMap<&str, Span> = indexmap::IndexMap::new();
         for statement in statements {
             let StmtKind::Import(list) = &statement.kind else {
                 continue;
@@ -508,9 +514,7 @@ impl Evaluator<'_> {
                 .filter(|a| a.rename.is_none() && !is_standard_module(&a.name))
             {
                 let top = alias.name.split('.').next().unwrap_or("");
-                if names.iter().all(|(n, _)| *n != top) {
-                    names.push((top, alias.span));
-                }
+                names.entry(top).or_insert(alias.span);
             }
         }
         for (name, span) in names.into_iter().rev() {
@@ -524,15 +528,16 @@ impl Evaluator<'_> {
     }
 
     /// Names imported from bases are known before the file runs, in lazy style.
-    pub(in super::super) fn import_bases(&mut self, statements: &[Stmt<'_>]) {
+    pub(in super::super) fn import_bases(&mut self, statements: &[Stmt<'_>]) -> Eval<()> {
         for statement in statements {
+            let span = statement.span;
             match &statement.kind {
                 StmtKind::ImportFrom(from) => {
                     let Some(Val::Dict(id)) = self.modules.get(&from.dotted()).cloned() else {
                         continue;
                     };
                     let Some(names) = &from.names else {
-                        for (key, item, at) in self.all_entries(id) {
+                        for (key, item, at) in self.all_entries(id, span)? {
                             if let Key::Str(name) = key {
                                 self.globals.insert(name, (item, at));
                             }
@@ -559,10 +564,11 @@ impl Evaluator<'_> {
                         self.set_global(alias.rename.unwrap_or(&alias.name), val, alias.span);
                     }
                 }
-                StmtKind::With(_, body) | StmtKind::If(_, body, _) => self.import_bases(body),
+                StmtKind::With(_, body) | StmtKind::If(_, body, _) => self.import_bases(body)?,
                 _ => {}
             }
         }
+        Ok(())
     }
 
     fn import_from(&mut self, from: &ImportFrom<'_>, span: Span) -> Eval<()> {

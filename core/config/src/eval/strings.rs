@@ -77,7 +77,8 @@ impl Evaluator<'_> {
             }
             Val::Dict(id) => {
                 out.push('{');
-                for (index, (key, item, at)) in self.all_entries(*id).into_iter().enumerate() {
+                for (index, (key, item, at)) in self.all_entries(*id, span)?.into_iter().enumerate()
+                {
                     if index > 0 {
                         out.push_str(", ");
                     }
@@ -227,6 +228,9 @@ impl Evaluator<'_> {
                 Some((name, conversion)) => (name, conversion.chars().next()),
                 None => (field, None),
             };
+            // Its argument is looked for among all.
+            self.step(1, span)?;
+            self.copies(arguments.named.len(), span)?;
             let val = self.field(name, arguments, automatic, span)?;
             let spec = self.str_format_within(spec, arguments, automatic, span, depth + 1)?;
             let val = self.converted(val, conversion, span)?;
@@ -295,8 +299,12 @@ impl Evaluator<'_> {
                 &self.origin(span),
             ))));
         }
-        let mut list = match values {
-            Val::Tuple(id) => self.all_items(*id).into_iter().map(|i| i.val).collect(),
+        let mut list: Vec<Val> = match values {
+            Val::Tuple(id) => self
+                .all_items(*id, span)?
+                .into_iter()
+                .map(|i| i.val)
+                .collect(),
             other => vec![other.clone()],
         };
         list.reverse();
@@ -307,9 +315,10 @@ impl Evaluator<'_> {
             out.push_str(&rest[..at]);
             rest = &rest[at + 1..];
             let mut val = None;
-            if let Some(after) = rest.strip_prefix('(')
-                && let Some((key, after)) = after.split_once(')')
-            {
+            if let Some(after) = rest.strip_prefix('(') {
+                let Some((key, after)) = after.split_once(')') else {
+                    return self.fail(span, "a `)` is missing in the format string");
+                };
                 rest = after;
                 named = true;
                 val = Some(self.index(values, &Val::Str(key.into()), span)?);

@@ -3,6 +3,7 @@
 use super::super::characters::{advice, named};
 use super::super::source::Span;
 use super::super::substitute::with_data;
+use super::super::value::Key;
 use super::strings::unescape;
 use std::sync::Arc;
 
@@ -267,6 +268,10 @@ impl<'t> Lexer<'t> {
         }
         if first.is_numeric() {
             return Err(self.stray(start));
+        }
+        if word.len() > Key::LONGEST {
+            let message = format!("a name of more than {} bytes", Key::LONGEST);
+            return Err(Wrong::new(message, start, start + word.len()));
         }
         self.at += word.len();
         let prefix = word.len() <= 2 && word.bytes().all(|b| b"rRbBuUfF".contains(&b));
