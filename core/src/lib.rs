@@ -34,6 +34,7 @@ pub mod priors;
 pub mod device;
 pub mod ops;
 
+mod limits;
 mod load;
 mod predict;
 pub use load::{LoadError, PredictorBuilder};

@@ -10,6 +10,7 @@ use crate::data::Lookup;
 use crate::data::pipeline::Pipeline;
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::layers::{Mode, Params, StateSource};
+use crate::limits;
 use crate::model;
 use crate::predict::Predictor;
 use crate::registry::Registry;
@@ -64,6 +65,13 @@ impl<'a> PredictorBuilder<'a> {
         self
     }
 
+    /// Whether the weights are good enough; `whole`, if they should be those of the whole model.
+    fn accepts(&self, report: &LoadReport, whole: bool) -> bool {
+        let nothing = report.matched.is_empty() && whole;
+        let complete = report.unreadable.is_empty() && report.lacking().is_empty();
+        !nothing && report.wrong_shape.is_empty() && (complete || self.allow_incomplete)
+    }
+
     /// Builds the model and moves its weights to the device.
     ///
     /// # Errors
@@ -78,35 +86,40 @@ impl<'a> PredictorBuilder<'a> {
             }
         };
         let device = self.device.cloned().unwrap_or_else(Device::flex);
-        let checkpoint = match (self.checkpoint, self.open) {
-            (Some(checkpoint), _) => Some(checkpoint),
+        let checkpoint = match (&self.checkpoint, self.open) {
+            (Some(checkpoint), _) => Some(checkpoint.clone()),
             (None, Some(open)) => load_from(self.config, open)?,
             (None, None) => None,
         };
         let errors = |problems| self.config.errors(problems);
+        // Refused, where they do not fit each other, before a value is made.
+        let state = model::state(self.config, registry).map_err(errors)?;
+        let held = checkpoint.as_deref().map_or(0, Checkpoint::file_len);
+        let model = model::node(self.config).map_err(errors)?;
+        let report = checkpoint.as_deref().map(|checkpoint| {
+            let wanted: Vec<_> = state.iter().cloned().map(Wanted::from).collect();
+            report(&wanted, checkpoint, self.prefix)
+        });
+        let accept = |report: Option<&LoadReport>| match report {
+            Some(report) if !self.accepts(report, checkpoint.is_some()) => {
+                Err(LoadError::Weights(Box::new(report.clone())))
+            }
+            _ => Ok(()),
+        };
+        accept(report.as_ref())?;
+        limits::check_beside(model, &state, held as u64).map_err(errors)?;
         let source = checkpoint
             .clone()
             .map(|c| Box::new(StateSource::new(c, self.prefix)) as Box<_>);
         let params = Params::new(&device, Mode::Fixed, source);
         let open = self.open.filter(|_| checkpoint.is_none());
         let detector = model::build(self.config, registry, params.clone(), open).map_err(errors)?;
-        let report = checkpoint.as_deref().map(|checkpoint| {
-            let wanted: Vec<_> = params.state().into_iter().map(Wanted::from).collect();
-            report(&wanted, checkpoint, self.prefix)
-        });
         let unreadable = params.unreadable();
         let report = match report {
             None if unreadable.is_empty() => None,
             report => Some(report.unwrap_or_default().with_unreadable(unreadable)),
         };
-        if let Some(report) = &report {
-            let nothing = report.matched.is_empty() && checkpoint.is_some();
-            let incomplete = !report.unreadable.is_empty() || !report.lacking().is_empty();
-            let refused = incomplete && !self.allow_incomplete;
-            if nothing || refused || !report.wrong_shape.is_empty() {
-                return Err(LoadError::Weights(Box::new(report.clone())));
-            }
-        }
+        accept(report.as_ref())?;
         let Some(pipeline) = model::test_pipeline(self.config) else {
             let help = "a test pipeline is at test_dataloader.dataset.pipeline, or the variable test_pipeline";
             let error = Diagnostic::error("this config has no test pipeline").help(help);

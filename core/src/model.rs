@@ -7,28 +7,23 @@ use crate::config::{Config, Diagnostic, Diagnostics, Kind, Node, Severity};
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::detectors::{Detector, Detectors};
 use crate::layers::{Mode, Params, StateEntry};
+use crate::limits;
 use crate::registry::{DEFAULT_SCOPE, Registry};
 
-/// Builds a config's `model`; see [`Build::new`] for `open`.
+/// Builds a config's `model`; see [`Build::new`] for `open`. Its tensors are counted before one is made.
 ///
 /// # Errors
-/// There is no `model`, or something in it is wrong.
+/// There is no `model`, or something in it is wrong, or it would be larger than any device.
 pub fn build(
     config: &Config,
     registry: &Registry,
     params: Params,
     open: Option<&OpenCheckpoint>,
 ) -> Result<Box<dyn Detector>, Diagnostics> {
-    let Some(model) = config.root.get("model") else {
-        return Err(vec![
-            Diagnostic::error("this config has no `model`")
-                .help("give the config of a detector, not one of the files in _base_/datasets or _base_/schedules"),
-        ]);
-    };
-    let scope = config.root.get("default_scope").and_then(|s| s.as_str());
-    let root = Build::new(registry, params, scope.unwrap_or(DEFAULT_SCOPE), open);
-    let (make, build) = root.root::<Detectors>(model)?;
-    make(model, &build)
+    if params.mode() != Mode::Plan {
+        state(config, registry)?;
+    }
+    walk(config, registry, params, open)
 }
 
 /// The state dict of a config's model: names and shapes, without any values.
@@ -37,8 +32,34 @@ pub fn build(
 /// As [`build`].
 pub fn state(config: &Config, registry: &Registry) -> Result<Vec<StateEntry>, Diagnostics> {
     let params = Params::new(&Device::flex(), Mode::Plan, None);
-    build(config, registry, params.clone(), None)?;
-    Ok(params.state())
+    walk(config, registry, params.clone(), None)?;
+    let state = params.state();
+    limits::check(node(config)?, &state)?;
+    Ok(state)
+}
+
+/// The config's `model`.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn node(config: &Config) -> Result<&Node, Diagnostics> {
+    config.root.get("model").ok_or_else(|| {
+        let help = "give the config of a detector, not one of the files in _base_/datasets or _base_/schedules";
+        vec![Diagnostic::error("this config has no `model`").help(help)]
+    })
+}
+
+fn walk(
+    config: &Config,
+    registry: &Registry,
+    params: Params,
+    open: Option<&OpenCheckpoint>,
+) -> Result<Box<dyn Detector>, Diagnostics> {
+    let model = node(config)?;
+    let scope = config.root.get("default_scope").and_then(|s| s.as_str());
+    let root = Build::new(registry, params, scope.unwrap_or(DEFAULT_SCOPE), open);
+    let (make, build) = root.root::<Detectors>(model)?;
+    make(model, &build)
 }
 
 /// What is wrong with a config's model. A component of a kind that is not built here yet is a note: the config may be right.
@@ -342,7 +363,10 @@ mod tests {
     fn the_preprocessor_is_checked_too() {
         let text = "model=dict(type='DETR', data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=0))";
         let found = check(&config(text), &crate::registry());
-        assert!(found.iter().any(|d| d.message == "`pad_size_divisor` is 0"));
+        assert!(found.iter().any(|d| {
+            d.message
+                .starts_with("`pad_size_divisor`: 0 is out of bounds")
+        }));
     }
 
     #[test]

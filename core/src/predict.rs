@@ -64,7 +64,13 @@ impl Predictor {
             .collect::<Result<Vec<_>, _>>()?;
         let pixels = ops::preprocess::batch(&prepared, &self.preprocessor, &self.device)
             .map_err(PredictError::Batch)?;
-        let (divisor, [_, _, h, w]) = (self.detector.size_divisor(), pixels.dims());
+        let (divisor, [_, c, h, w]) = (self.detector.size_divisor(), pixels.dims());
+        let wanted = self.detector.channels_in();
+        if c != wanted {
+            return Err(PredictError::Batch(format!(
+                "the pictures have {c} channels, this backbone takes {wanted}: its `in_channels` says so"
+            )));
+        }
         if h % divisor != 0 || w % divisor != 0 {
             return Err(PredictError::Batch(format!(
                 "the batch is {w} x {h} px, this detector takes multiples of {divisor}: write data_preprocessor=dict(..., pad_size_divisor={divisor})"

@@ -4,7 +4,10 @@
 use serde::Deserialize;
 use smalti_shaders::reference::preprocess::Values;
 
-use smalti_config::{Diagnostics, Kind, Node, error_at};
+use smalti_config::{Bounded, Diagnostics, Kind, Node, error_at};
+
+/// Pixels by which a picture may be made larger, less one.
+const MOST_DIVISOR: usize = 1024;
 
 /// Normalisation, channel order, and padding of a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +37,7 @@ impl Default for DetDataPreprocessor {
 struct Config {
     mean: Option<Vec<f64>>,
     std: Option<Vec<f64>>,
-    pad_size_divisor: Option<usize>,
+    pad_size_divisor: Option<Bounded<1, MOST_DIVISOR>>,
     pad_value: Option<f64>,
     bgr_to_rgb: Option<bool>,
     rgb_to_bgr: Option<bool>,
@@ -71,9 +74,6 @@ impl DetDataPreprocessor {
                 "`bgr_to_rgb` and `rgb_to_bgr` exclude each other",
             );
         }
-        if config.pad_size_divisor == Some(0) {
-            return fail("pad_size_divisor", "`pad_size_divisor` is 0");
-        }
         let mean_std = match (config.mean, config.std) {
             (None, None) => Vec::new(),
             (Some(mean), Some(std)) => {
@@ -94,7 +94,7 @@ impl DetDataPreprocessor {
         Ok(Self {
             mean_std,
             swap: config.bgr_to_rgb == Some(true) || config.rgb_to_bgr == Some(true),
-            pad_size_divisor: config.pad_size_divisor.unwrap_or(1),
+            pad_size_divisor: config.pad_size_divisor.map_or(1, Bounded::get),
             pad_value: config.pad_value.unwrap_or(0.0) as f32,
         })
     }
@@ -188,7 +188,7 @@ mod tests {
             ("mean=[1, 2, 3]", "`mean` needs `std`"),
             ("mean=[1, 2], std=[1, 2]", "`mean` has 2 values"),
             ("bgr_to_rgb=True, rgb_to_bgr=True", "exclude each other"),
-            ("pad_size_divisor=0", "`pad_size_divisor` is 0"),
+            ("pad_size_divisor=0", "is out of bounds"),
         ] {
             let error = read(&format!("dict(type='DetDataPreprocessor', {options})")).unwrap_err();
             assert!(error.contains(words), "{options}: {error}");

@@ -11,8 +11,9 @@ use serde::Deserialize;
 
 use super::{Backbone, Feature};
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, error_at};
+use crate::config::{Diagnostics, Node, Short, error_at};
 use crate::layers::{ConvConfig, ConvNormAct, ConvStyle, CspLayer, CspLayerConfig, Params};
+use crate::limits::{Index, List, Pixels};
 
 /// The keys of `type='CSPDarknet'`, in the original's spelling.
 #[derive(Debug, Deserialize)]
@@ -20,10 +21,10 @@ struct CspDarknetConfig {
     arch: Option<String>,
     deepen_factor: Option<f64>,
     widen_factor: Option<f64>,
-    out_indices: Option<Vec<usize>>,
+    out_indices: Option<List<Index>>,
     use_depthwise: Option<bool>,
-    arch_ovewrite: Option<Vec<StageRow>>,
-    spp_kernal_sizes: Option<Vec<usize>>,
+    arch_ovewrite: Option<Short<StageRow, MOST_STAGES>>,
+    spp_kernal_sizes: Option<List<Pixels>>,
     frozen_stages: Option<i64>,
     norm_eval: Option<bool>,
 }
@@ -48,7 +49,11 @@ const P6: [StageRow; 5] = [
 /// Each layer splits its channels in two halves.
 const LEAST_CHANNELS: usize = 2;
 /// A wider stage is a slip in a config, and would not fit any device.
-const MOST_CHANNELS: usize = 1 << 20;
+const MOST_CHANNELS: usize = 1 << 16;
+/// Blocks of a stage.
+const MOST_BLOCKS: usize = 128;
+/// Each halves the map.
+const MOST_STAGES: usize = 16;
 
 /// All layers in numbers that were checked.
 struct Plan {
@@ -78,17 +83,16 @@ impl CspDarknetConfig {
         let halves = widths[1..].iter().map(|c| c / 2);
         let all: Vec<_> = widths.iter().copied().chain(halves).collect();
         let style = ConvStyle::read(node, ConvStyle::batch_swish(), &all)?;
-        let deepen = self.deepen_factor.unwrap_or(1.0);
+        let blocks = self.blocks(node, rows)?;
         let stage = |(i, row): (usize, &StageRow)| {
-            let &(_, _, blocks, add_identity, use_spp) = row;
+            let &(_, _, _, add_identity, use_spp) = row;
             StagePlan {
                 channels_in: widths[i],
                 spp_kernels: use_spp.then(|| spp_kernels.clone()),
                 csp: CspLayerConfig {
                     channels_in: widths[i + 1],
                     channels_out: widths[i + 1],
-                    // Python rounds halves to even.
-                    num_blocks: ((blocks as f64 * deepen).round_ties_even() as usize).max(1),
+                    num_blocks: blocks[i],
                     add_identity,
                     use_depthwise: self.use_depthwise.unwrap_or(false),
                 },
@@ -131,7 +135,8 @@ impl CspDarknetConfig {
     }
 
     fn out_indices(&self, node: &Node, stages: usize) -> Result<Vec<usize>, Diagnostics> {
-        let indices = self.out_indices.clone().unwrap_or_else(|| vec![2, 3, 4]);
+        let indices = self.out_indices.as_ref();
+        let indices = indices.map_or_else(|| vec![2, 3, 4], List::numbers);
         if let Some(i) = indices.iter().find(|i| **i > stages) {
             let message =
                 format!("`out_indices` names {i}; there are a stem, 0, and {stages} stages");
@@ -150,8 +155,8 @@ impl CspDarknetConfig {
     }
 
     fn spp_kernels(&self, node: &Node, rows: &[StageRow]) -> Result<Vec<usize>, Diagnostics> {
-        let kernels = self.spp_kernal_sizes.clone();
-        let kernels = kernels.unwrap_or_else(|| vec![5, 9, 13]);
+        let kernels = self.spp_kernal_sizes.as_ref();
+        let kernels = kernels.map_or_else(|| vec![5, 9, 13], List::numbers);
         if let Some(even) = kernels.iter().find(|k| **k % 2 == 0)
             && rows.iter().any(|row| row.4)
         {
@@ -160,6 +165,28 @@ impl CspDarknetConfig {
             return Err(error_at(node, "spp_kernal_sizes", message, help));
         }
         Ok(kernels)
+    }
+
+    /// The blocks of each stage.
+    fn blocks(&self, node: &Node, rows: &[StageRow]) -> Result<Vec<usize>, Diagnostics> {
+        let deepen = self.deepen_factor.unwrap_or(1.0);
+        // Python rounds halves to even.
+        let deepened = |row: &StageRow| (row.2 as f64 * deepen).round_ties_even() as usize;
+        let blocks: Vec<_> = rows.iter().map(|row| deepened(row).max(1)).collect();
+        if let Some(many) = blocks.iter().find(|n| **n > MOST_BLOCKS) {
+            let message = format!("CSPDarknet would have a stage of {many} blocks");
+            let help = format!("up to {MOST_BLOCKS} are possible");
+            return Err(error_at(node, self.source("deepen_factor"), message, &help));
+        }
+        Ok(blocks)
+    }
+
+    /// The key that a stage's size comes from: `factor` where there are no rows of its own.
+    fn source(&self, factor: &'static str) -> &'static str {
+        match self.own_rows() {
+            Some(_) => "arch_ovewrite",
+            None => factor,
+        }
     }
 
     /// The channels after the stem and after each stage.
@@ -182,13 +209,9 @@ impl CspDarknetConfig {
         }
         let possible = LEAST_CHANNELS..=MOST_CHANNELS;
         if let Some(c) = widths.iter().find(|c| !possible.contains(c)) {
-            let source = match self.own_rows() {
-                Some(_) => "arch_ovewrite",
-                None => "widen_factor",
-            };
             let message = format!("CSPDarknet would have a layer of {c} channels");
             let help = format!("{LEAST_CHANNELS} to {MOST_CHANNELS} are possible");
-            return Err(error_at(node, source, message, &help));
+            return Err(error_at(node, self.source("widen_factor"), message, &help));
         }
         Ok(widths)
     }
@@ -496,7 +519,7 @@ mod tests {
             ("spp_kernal_sizes=(5, 8)", "has 8, must be odd"),
             ("spp_kernel_sizes=(5,)", "did you mean `spp_kernal_sizes`"),
             ("widen_factor=0.001", "a layer of 0 channels"),
-            ("widen_factor=1e300", "2 to 1048576 are possible"),
+            ("widen_factor=1e300", "2 to 65536 are possible"),
             (
                 "arch_ovewrite=[[8, 16, 1, True, False], [8, 32, 1, False, True]], out_indices=[2]",
                 "stage 2 takes 8 channels, but gets 16",

@@ -11,12 +11,13 @@ use crate::layers::{
     Activation, ConvConfig, ConvNormAct, ConvStyle, NormConfig, Params, SqueezeExcite,
     make_divisible,
 };
+use crate::limits::{Index, List};
 
 /// The keys of `type='mmpretrain.MobileNetV3'`.
 #[derive(Debug, Deserialize)]
 struct MobileNetV3Config {
     arch: Option<String>,
-    out_indices: Option<Vec<usize>>,
+    out_indices: Option<List<Index>>,
     frozen_stages: Option<i64>,
     norm_eval: Option<bool>,
 }
@@ -120,7 +121,9 @@ impl MobileNetV3 {
             }
         };
         let last_index = rows.len() + 1;
-        let out_indices = config.out_indices.unwrap_or_else(|| vec![last_index]);
+        let out_indices = config
+            .out_indices
+            .map_or_else(|| vec![last_index], |list| list.numbers());
         if let Some(i) = out_indices.iter().find(|i| **i > last_index) {
             let message =
                 format!("`out_indices` names layer {i}; '{arch}' has layers 0 to {last_index}");

@@ -12,25 +12,31 @@ use serde::de::IgnoredAny;
 
 use super::{Backbone, Feature};
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, error_at, unsupported};
+use crate::config::{Bounded, Diagnostics, Node, Short, error_at, unsupported};
 use crate::layers::{Activation, ConvConfig, ConvNormAct, ConvStyle, NormConfig, Params};
+use crate::limits::{Channels, Index, List, Pixels};
+
+/// Channels of the first stage; the last has eight times as many.
+const MOST_BASE: usize = 8192;
+/// Channels of a 3x3 convolution.
+const MOST_WIDTH: usize = 1 << 16;
 
 /// The keys of `type='ResNet'` and its kin, absent ones at MMDetection's defaults.
 #[derive(Debug, Deserialize)]
 struct ResNetConfig {
     depth: i64,
-    in_channels: Option<usize>,
-    stem_channels: Option<usize>,
-    base_channels: Option<usize>,
-    num_stages: Option<usize>,
-    strides: Option<Vec<usize>>,
-    dilations: Option<Vec<usize>>,
-    out_indices: Option<Vec<usize>>,
+    in_channels: Option<Channels>,
+    stem_channels: Option<Channels>,
+    base_channels: Option<Bounded<0, MOST_BASE>>,
+    num_stages: Option<Index>,
+    strides: Option<List<Pixels>>,
+    dilations: Option<List<Pixels>>,
+    out_indices: Option<List<Index>>,
     style: Option<String>,
     deep_stem: Option<bool>,
     avg_down: Option<bool>,
     /// Of ResNeXt only.
-    groups: Option<usize>,
+    groups: Option<Channels>,
     /// Of ResNeXt only: channels of a group in the first stage, if that has 64.
     base_width: Option<f64>,
     frozen_stages: Option<i64>,
@@ -39,7 +45,7 @@ struct ResNetConfig {
     dcn: Option<IgnoredAny>,
     stage_with_dcn: Option<Vec<bool>>,
     /// Not supported, unless empty.
-    plugins: Option<Vec<IgnoredAny>>,
+    plugins: Option<Short<IgnoredAny, 64>>,
 }
 
 /// Keys that [`ConvStyle`] or others read, or that are of memory and of initial values only.
@@ -121,7 +127,8 @@ impl ResNetConfig {
         let fail = |key, message: String| Err(error_at(node, key, message, ""));
         let stages = self.stages(node, variant)?;
         let count = stages.len();
-        let out_indices = self.out_indices.clone().unwrap_or_else(|| vec![0, 1, 2, 3]);
+        let out_indices = self.out_indices.as_ref();
+        let out_indices = out_indices.map_or_else(|| vec![0, 1, 2, 3], List::numbers);
         if let Some(i) = out_indices.iter().find(|i| **i >= count) {
             let message = format!("`out_indices` names stage {i}; there are {count}, from 0");
             return fail("out_indices", message);
@@ -132,7 +139,7 @@ impl ResNetConfig {
             return fail("frozen_stages", message);
         }
         let deep_stem = variant == Variant::ResNetV1d || self.deep_stem.unwrap_or(false);
-        let stem_channels = self.stem_channels.unwrap_or(self.base());
+        let stem_channels = self.stem_channels.map_or(self.base(), Channels::get);
         let mut channels: Vec<_> = stages
             .iter()
             .flat_map(|s| [s.width, 4 * s.planes])
@@ -143,7 +150,7 @@ impl ResNetConfig {
         }
         Ok(Plan {
             bottleneck: self.depth >= 50,
-            channels_in: self.in_channels.unwrap_or(3),
+            channels_in: self.in_channels.map_or(3, Channels::get),
             stem_channels,
             deep_stem,
             stages,
@@ -180,29 +187,28 @@ impl ResNetConfig {
 
     /// Channels of the first stage.
     fn base(&self) -> usize {
-        self.base_channels.unwrap_or(64).max(1)
+        self.base_channels.map_or(64, Bounded::get).max(1)
     }
 
     fn stages(&self, node: &Node, variant: Variant) -> Result<Vec<StagePlan>, Diagnostics> {
         let fail = |key, message: String| Err(error_at(node, key, message, ""));
         let blocks = self.blocks(node, variant)?;
-        let count = self.num_stages.unwrap_or(4);
+        let count = self.num_stages.map_or(4, Index::get);
         if !(1..=4).contains(&count) {
             let message = format!("`num_stages` is {count}, must be 1 to 4");
             return fail("num_stages", message);
         }
-        let strides = self.strides.clone().unwrap_or_else(|| vec![1, 2, 2, 2]);
-        let dilations = self.dilations.clone().unwrap_or_else(|| vec![1; 4]);
+        let strides = self.strides.as_ref();
+        let strides = strides.map_or_else(|| vec![1, 2, 2, 2], List::numbers);
+        let dilations = self.dilations.as_ref();
+        let dilations = dilations.map_or_else(|| vec![1; 4], List::numbers);
         for (key, list) in [("strides", &strides), ("dilations", &dilations)] {
             if list.len() != count {
                 let message = format!("`{key}` has {} entries for {count} stages", list.len());
                 return fail(key, message);
             }
-            if list.contains(&0) {
-                return fail(key, format!("`{key}` must be at least 1"));
-            }
         }
-        let groups = self.groups.unwrap_or(1);
+        let groups = self.groups.map_or(1, Channels::get);
         let group_width = self.base_width.unwrap_or(4.0) / self.base() as f64;
         let stage = |i: usize| {
             let planes = self.base() << i;
@@ -211,7 +217,7 @@ impl ResNetConfig {
                 planes,
                 width: match groups {
                     1 => planes,
-                    _ => (planes as f64 * group_width) as usize * groups,
+                    _ => ((planes as f64 * group_width) as usize).saturating_mul(groups),
                 },
                 stride: strides[i],
                 dilation: dilations[i],
@@ -221,6 +227,13 @@ impl ResNetConfig {
         if stages[0].width == 0 {
             let message = format!("`groups` is {groups}, which leaves no channels for a group");
             return fail("groups", message);
+        }
+        if let Some(wide) = stages.iter().find(|stage| stage.width > MOST_WIDTH) {
+            let message = format!(
+                "a stage would have 3x3 convolutions of {} channels",
+                wide.width
+            );
+            return fail("base_width", message);
         }
         Ok(stages)
     }
@@ -273,7 +286,7 @@ impl ResNetConfig {
         }
         Ok(Style {
             conv,
-            groups: self.groups.unwrap_or(1),
+            groups: self.groups.map_or(1, Channels::get),
             caffe,
             avg_down: variant == Variant::ResNetV1d || self.avg_down.unwrap_or(false),
         })
@@ -668,7 +681,7 @@ mod tests {
             ),
             (
                 "dict(type='ResNeXt', depth=50, groups=0)",
-                "leaves no channels",
+                "0 is out of bounds",
             ),
             (
                 "dict(type='ResNeXt', depth=50, groups=2, base_width=0.5)",

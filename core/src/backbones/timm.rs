@@ -14,6 +14,7 @@ use crate::layers::{
     Activation, ConvConfig, ConvNormAct, DropPath, NormConfig, Padding, Params, SqueezeExcite,
     make_divisible,
 };
+use crate::limits::{Channels, List, Pixels};
 
 /// The keys of `type='mmpretrain.TIMMBackbone'`, and those of timm's EfficientNet that it passes on.
 #[derive(Debug, Deserialize)]
@@ -22,9 +23,9 @@ struct TimmConfig {
     features_only: Option<bool>,
     pretrained: Option<bool>,
     checkpoint_path: Option<String>,
-    in_channels: Option<usize>,
-    out_indices: Option<Vec<i64>>,
-    output_stride: Option<usize>,
+    in_channels: Option<Channels>,
+    out_indices: Option<List<i64>>,
+    output_stride: Option<Pixels>,
     act_layer: Option<String>,
     bn_eps: Option<f64>,
     bn_momentum: Option<f64>,
@@ -355,11 +356,11 @@ impl TimmConfig {
             make,
             from_expansion,
         } = style;
-        let channels_in = self.in_channels.unwrap_or(3);
+        let channels_in = self.in_channels.map_or(3, Channels::get);
         let stem = ConvConfig::new(channels_in, variant.stem_channels(), 3)
             .stride(STEM_STRIDE)
             .padding(make.padding(3, STEM_STRIDE, 1));
-        let output_stride = self.output_stride.unwrap_or(32);
+        let output_stride = self.output_stride.map_or(32, Pixels::get);
         let stages = variant.stages(output_stride, self.drop_path_rate(node)?);
         let maps = maps(&stages, from_expansion);
         let (head, out_stages, features) = if self.features_only.unwrap_or(false) {

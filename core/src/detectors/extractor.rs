@@ -52,6 +52,11 @@ impl Extractor {
         }
     }
 
+    /// Channels that pictures must have.
+    pub fn channels_in(&self) -> usize {
+        self.backbone.channels_in()
+    }
+
     /// Height and width of a batch must be multiples of this, px.
     pub fn size_divisor(&self) -> usize {
         let neck = self.neck.as_ref().map_or(1, |neck| neck.size_divisor());

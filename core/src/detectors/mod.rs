@@ -38,6 +38,9 @@ pub trait Detector: std::fmt::Debug + Send + Sync {
     /// Height and width of a batch must be multiples of this, px.
     fn size_divisor(&self) -> usize;
 
+    /// Channels that pictures must have.
+    fn channels_in(&self) -> usize;
+
     /// Classes that it tells apart.
     fn classes(&self) -> usize;
 }

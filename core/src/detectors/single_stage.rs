@@ -10,6 +10,7 @@ use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::heads::{DenseHead, Given, Heads};
+use crate::limits;
 use crate::ops;
 use crate::probe::Probe;
 use crate::structures::Instances;
@@ -94,6 +95,9 @@ impl Detector for SingleStage {
         pictures: &'a Pictures,
         probe: &mut Probe,
     ) -> Pending<'a, Vec<Instances>> {
+        if let Err(error) = limits::check_outputs(&maps, self.head.outputs_each()) {
+            return Box::pin(async move { Err(error) });
+        }
         let outputs = self.head.forward(&maps);
         drop(maps);
         outputs.tell(probe, "head");
@@ -103,6 +107,10 @@ impl Detector for SingleStage {
 
     fn size_divisor(&self) -> usize {
         self.extractor.size_divisor()
+    }
+
+    fn channels_in(&self) -> usize {
+        self.extractor.channels_in()
     }
 
     fn classes(&self) -> usize {

@@ -18,17 +18,18 @@ use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
     ConvBias, ConvNormAct, ConvStyle, NormConfig, NormedConv, NormedConvConfig, Scale,
 };
+use crate::limits::{Channels, Layers, List, Pixels};
 use crate::ops::detections::{Candidates, Coder, Level, Select};
 use crate::priors::PointGenerator;
 
 /// The keys of `type='FCOSHead'`.
 #[derive(Debug, Deserialize)]
 struct FcosHeadConfig {
-    num_classes: usize,
-    in_channels: usize,
-    feat_channels: Option<usize>,
-    stacked_convs: Option<usize>,
-    strides: Option<Vec<usize>>,
+    num_classes: Channels,
+    in_channels: Channels,
+    feat_channels: Option<Channels>,
+    stacked_convs: Option<Layers>,
+    strides: Option<List<Pixels>>,
     conv_bias: Option<ConvBias>,
 
     dcn_on_last_conv: Option<bool>,
@@ -82,16 +83,16 @@ enum Classifier {
 impl FcosHead {
     fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
         let config: FcosHeadConfig = node.read_knowing(&[OTHERS, OF_STYLE, OF_FCOS].concat())?;
-        check_channels(node, config.in_channels, &given.features)?;
+        let (classes, channels_in) = (config.num_classes.get(), config.in_channels.get());
+        check_channels(node, channels_in, &given.features)?;
         let fail = |key, message: &str, help: &str| Err(error_at(node, key, message, help));
-        if config.num_classes == 0 {
-            return fail("num_classes", "`num_classes` must be at least 1", "");
-        }
         if config.dcn_on_last_conv == Some(true) {
             let message = "deformable convolution is not supported yet";
             return Err(unsupported(node, "dcn_on_last_conv", message, ""));
         }
-        let strides = config.strides.unwrap_or(vec![4, 8, 16, 32, 64]);
+        let strides = config
+            .strides
+            .map_or(vec![4, 8, 16, 32, 64], |list| list.numbers());
         super::check_strides(node, &strides, &given.features)?;
         let coder = match present(node, "bbox_coder") {
             Some(node) => build.find::<BoxCoders>(node)?(node)?,
@@ -105,17 +106,17 @@ impl FcosHead {
             );
             return fail("bbox_coder", &message, help);
         };
-        let width = config.feat_channels.unwrap_or(256);
+        let width = config.feat_channels.map_or(256, Channels::get);
         let style = relu_style(Some(NormConfig::group(32)));
         let style = ConvStyle::read(node, style, &[width])?;
-        let scores = ClassScores::read(node, config.num_classes)?;
-        let select = test_cfg::read(given.test_cfg, config.num_classes)?;
+        let scores = ClassScores::read(node, classes)?;
+        let select = test_cfg::read(given.test_cfg, classes)?;
 
         let params = &build.params;
         register_loss_buffers(node, "loss_cls", params);
         let tower = TowerConfig {
-            layers: config.stacked_convs.unwrap_or(4),
-            channels_in: config.in_channels,
+            layers: config.stacked_convs.map_or(4, Layers::get),
+            channels_in,
             channels: width,
             style,
             bias: config.conv_bias.and_then(ConvBias::said),
@@ -213,5 +214,9 @@ impl DenseHead for FcosHead {
 
     fn classes(&self) -> usize {
         self.select.classes
+    }
+
+    fn outputs_each(&self) -> usize {
+        self.scores.channels + 5
     }
 }

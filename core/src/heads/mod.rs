@@ -48,6 +48,9 @@ pub trait DenseHead: std::fmt::Debug + Send + Sync {
 
     /// Classes, background not counted.
     fn classes(&self) -> usize;
+
+    /// Numbers that [`DenseHead::forward`] gives for one place of a map.
+    fn outputs_each(&self) -> usize;
 }
 
 /// The kind `head` of the registry.

@@ -14,18 +14,19 @@ use super::{
 };
 use crate::batch::Pictures;
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, error_at};
+use crate::config::{Diagnostics, Node};
 use crate::layers::{ConvNormAct, ConvStyle};
+use crate::limits::{Channels, Layers};
 use crate::ops::{Candidates, Select};
 use crate::priors::AnchorGenerator;
 
 /// The keys of `type='RetinaHead'`.
 #[derive(Debug, Deserialize)]
 struct RetinaHeadConfig {
-    num_classes: usize,
-    in_channels: usize,
-    stacked_convs: Option<usize>,
-    feat_channels: Option<usize>,
+    num_classes: Channels,
+    in_channels: Channels,
+    stacked_convs: Option<Layers>,
+    feat_channels: Option<Channels>,
 }
 
 pub(super) fn build(
@@ -52,23 +53,20 @@ impl RetinaHead {
     fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
         let config: RetinaHeadConfig =
             node.read_knowing(&[OTHERS, OF_ANCHORS, OF_STYLE].concat())?;
-        check_channels(node, config.in_channels, &given.features)?;
-        if config.num_classes == 0 {
-            let message = "`num_classes` must be at least 1";
-            return Err(error_at(node, "num_classes", message, ""));
-        }
-        let width = config.feat_channels.unwrap_or(256);
+        let (classes, channels_in) = (config.num_classes.get(), config.in_channels.get());
+        check_channels(node, channels_in, &given.features)?;
+        let width = config.feat_channels.map_or(256, Channels::get);
         let style = ConvStyle::read(node, relu_style(None), &[width])?;
         let anchors = Anchored::read(node, &given, build, AnchorGenerator::retina)?;
-        let scores = ClassScores::read(node, config.num_classes)?;
-        let select = test_cfg::read(given.test_cfg, config.num_classes)?;
+        let scores = ClassScores::read(node, classes)?;
+        let select = test_cfg::read(given.test_cfg, classes)?;
 
         let params = &build.params;
         register_loss_buffers(node, "loss_cls", params);
         register_loss_buffers(node, "loss_bbox", params);
         let tower = TowerConfig {
-            layers: config.stacked_convs.unwrap_or(4),
-            channels_in: config.in_channels,
+            layers: config.stacked_convs.map_or(4, Layers::get),
+            channels_in,
             channels: width,
             style,
             bias: None,
@@ -113,5 +111,9 @@ impl DenseHead for RetinaHead {
 
     fn classes(&self) -> usize {
         self.select.classes
+    }
+
+    fn outputs_each(&self) -> usize {
+        self.anchors.per_cell() * (self.scores.channels + 4)
     }
 }

@@ -14,16 +14,17 @@ use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{Activation, ConvConfig, ConvNormAct, Init};
+use crate::limits::{Channels, Layers};
 use crate::ops::detections::{Candidates, Group, Select};
 use crate::priors::AnchorGenerator;
 
 /// The keys of `type='RPNHead'`.
 #[derive(Debug, Deserialize)]
 struct RpnHeadConfig {
-    in_channels: usize,
-    num_classes: Option<usize>,
-    num_convs: Option<usize>,
-    feat_channels: Option<usize>,
+    in_channels: Channels,
+    num_classes: Option<Channels>,
+    num_convs: Option<Layers>,
+    feat_channels: Option<Channels>,
 }
 
 pub(super) fn build(
@@ -55,8 +56,8 @@ enum Convs {
 impl RpnHead {
     fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
         let config: RpnHeadConfig = node.read_knowing(&[OTHERS, OF_ANCHORS].concat())?;
-        check_channels(node, config.in_channels, &given.features)?;
-        if config.num_classes.unwrap_or(1) != 1 {
+        check_channels(node, config.in_channels.get(), &given.features)?;
+        if config.num_classes.is_some_and(|n| n.get() != 1) {
             let message = "an RPN tells objects from background: `num_classes` must be 1";
             return Err(error_at(node, "num_classes", message, "leave it out"));
         }
@@ -67,9 +68,12 @@ impl RpnHead {
         let params = &build.params;
         register_loss_buffers(node, "loss_cls", params);
         register_loss_buffers(node, "loss_bbox", params);
-        let (from, width) = (config.in_channels, config.feat_channels.unwrap_or(256));
+        let (from, width) = (
+            config.in_channels.get(),
+            config.feat_channels.map_or(256, Channels::get),
+        );
         let at = params.at("rpn_conv");
-        let convs = match config.num_convs.unwrap_or(1) {
+        let convs = match config.num_convs.map_or(1, Layers::get) {
             0 | 1 => {
                 let conv = ConvConfig::new(from, width, 3).pad(1);
                 let conv = conv.initial(Init::Normal { std: 0.01 }, 0.0);
@@ -132,5 +136,9 @@ impl DenseHead for RpnHead {
 
     fn classes(&self) -> usize {
         1
+    }
+
+    fn outputs_each(&self) -> usize {
+        self.anchors.per_cell() * (self.scores.channels + 4)
     }
 }

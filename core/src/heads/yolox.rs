@@ -14,17 +14,18 @@ use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{ConvBias, ConvNormAct, ConvStyle};
+use crate::limits::{Channels, Layers, List, Pixels};
 use crate::ops::detections::{Candidates, Coder, Labels, Level, Scoring, Select};
 use crate::priors::PointGenerator;
 
 /// The keys of `type='YOLOXHead'`.
 #[derive(Debug, Deserialize)]
 struct YoloxHeadConfig {
-    num_classes: usize,
-    in_channels: usize,
-    feat_channels: Option<usize>,
-    stacked_convs: Option<usize>,
-    strides: Option<Vec<usize>>,
+    num_classes: Channels,
+    in_channels: Channels,
+    feat_channels: Option<Channels>,
+    stacked_convs: Option<Layers>,
+    strides: Option<List<Pixels>>,
     use_depthwise: Option<bool>,
     dcn_on_last_conv: Option<bool>,
     conv_bias: Option<ConvBias>,
@@ -54,28 +55,27 @@ impl YoloxHead {
     fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
         let config: YoloxHeadConfig =
             node.read_knowing(&[OTHERS, OF_STYLE, &["act_cfg", "loss_obj", "loss_l1"]].concat())?;
-        check_channels(node, config.in_channels, &given.features)?;
-        if config.num_classes == 0 {
-            let message = "`num_classes` must be at least 1";
-            return Err(error_at(node, "num_classes", message, ""));
-        }
+        let (classes, channels_in) = (config.num_classes.get(), config.in_channels.get());
+        check_channels(node, channels_in, &given.features)?;
         if config.dcn_on_last_conv == Some(true) {
             let message = "deformable convolution is not supported yet";
             return Err(unsupported(node, "dcn_on_last_conv", message, ""));
         }
-        let strides = config.strides.unwrap_or(vec![8, 16, 32]);
+        let strides = config
+            .strides
+            .map_or(vec![8, 16, 32], |list| list.numbers());
         super::check_strides(node, &strides, &given.features)?;
-        let width = config.feat_channels.unwrap_or(256);
+        let width = config.feat_channels.map_or(256, Channels::get);
         let style = ConvStyle::read(node, ConvStyle::batch_swish(), &[width])?;
-        let select = select(given.test_cfg, config.num_classes)?;
+        let select = select(given.test_cfg, classes)?;
 
         let params = &build.params;
         for loss in ["loss_cls", "loss_bbox", "loss_obj", "loss_l1"] {
             register_loss_buffers(node, loss, params);
         }
         let tower = TowerConfig {
-            layers: config.stacked_convs.unwrap_or(2),
-            channels_in: config.in_channels,
+            layers: config.stacked_convs.map_or(2, Layers::get),
+            channels_in,
             channels: width,
             style,
             bias: config.conv_bias.and_then(ConvBias::said),
@@ -92,7 +92,7 @@ impl YoloxHead {
         Ok(Self {
             cls_convs: towers("multi_level_cls_convs"),
             reg_convs: towers("multi_level_reg_convs"),
-            conv_cls: lasts("multi_level_conv_cls", config.num_classes, prior_logit()),
+            conv_cls: lasts("multi_level_conv_cls", classes, prior_logit()),
             conv_reg: lasts("multi_level_conv_reg", 4, 0.0),
             conv_obj: lasts("multi_level_conv_obj", 1, prior_logit()),
             points: PointGenerator::new(strides.iter().map(|s| [*s; 2]).collect(), 0.0),
@@ -168,5 +168,9 @@ impl DenseHead for YoloxHead {
 
     fn classes(&self) -> usize {
         self.select.classes
+    }
+
+    fn outputs_each(&self) -> usize {
+        self.select.classes + 5
     }
 }

@@ -41,7 +41,8 @@ impl NormedConvConfig {
             bias: (self.bias != Some(false))
                 .then(|| at.weight("bias", [channels_out], Init::Constant(0.0))),
             temperature: self.tempearture.unwrap_or(20.0),
-            power: self.power.unwrap_or(1.0),
+            // burn takes whole powers for 64-bit integers; a larger one makes 0 or infinity as well.
+            power: self.power.unwrap_or(1.0).clamp(-1e18, 1e18),
             eps: self.eps.unwrap_or(1e-6),
         }
     }

@@ -16,15 +16,16 @@ use crate::backbones::{Feature, Features};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{Activation, ConvConfig, ConvNormAct, ConvStyle, Init};
+use crate::limits::{Channels, Index, Levels, List};
 
 /// The keys of `type='FPN'`.
 #[derive(Debug, Deserialize)]
 struct FpnConfig {
     /// Absent: as the backbone's outputs.
-    in_channels: Option<Vec<usize>>,
-    out_channels: usize,
-    num_outs: usize,
-    start_level: Option<usize>,
+    in_channels: Option<List<Channels>>,
+    out_channels: Channels,
+    num_outs: Levels,
+    start_level: Option<Index>,
     end_level: Option<i64>,
     add_extra_convs: Option<ExtraConvs>,
     relu_before_extra_convs: Option<bool>,
@@ -75,7 +76,7 @@ impl FpnConfig {
     /// Which of the backbone's `count` levels are used.
     fn levels(&self, node: &Node, count: usize) -> Result<Range<usize>, Diagnostics> {
         let fail = |key, message: String, help: &str| Err(error_at(node, key, message, help));
-        let start = self.start_level.unwrap_or(0);
+        let start = self.start_level.map_or(0, Index::get);
         if start >= count {
             let message =
                 format!("`start_level` is {start}, but the backbone gives {count} levels, from 0");
@@ -86,7 +87,7 @@ impl FpnConfig {
         let end = if all {
             count
         } else {
-            (end_level + 1).max(0) as usize
+            end_level.saturating_add(1).max(0) as usize
         };
         if !all && (end_level < start as i64 || end > count) {
             let last = count - 1;
@@ -94,7 +95,7 @@ impl FpnConfig {
                 format!("`end_level` is {end_level}, must be -1 or from `start_level` to {last}");
             return fail("end_level", message, "");
         }
-        let (used, outs) = (end - start, self.num_outs);
+        let (used, outs) = (end - start, self.num_outs.get());
         let message = format!("`num_outs` is {outs}, but {used} backbone levels are used");
         if all && outs < used {
             return fail("num_outs", message, "it cannot be less");
@@ -129,14 +130,19 @@ impl Fpn {
     fn read(node: &Node, inputs: Features, build: &Build) -> Result<Self, Diagnostics> {
         let config: FpnConfig =
             node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
-        let given = inputs.channels("FPN", node, config.in_channels.as_deref())?;
+        let given = inputs.channels("FPN", node, config.in_channels.as_ref())?;
         let levels = config.levels(node, given.len())?;
         let extra = config.extra(node)?;
-        let style = ConvStyle::read(node, ConvStyle::default(), &[config.out_channels])?;
+        let style = ConvStyle::read(node, ConvStyle::default(), &[config.out_channels.get()])?;
         let upsample = Upsample::read(node, config.upsample_cfg.as_ref())?;
 
         let used = levels.len();
-        let out = config.out_channels;
+        let mut strides: Vec<_> = inputs.list[levels.clone()]
+            .iter()
+            .map(|f| f.stride)
+            .collect();
+        upsample.check(node, &strides)?;
+        let (out, outs) = (config.out_channels.get(), config.num_outs.get());
         let make = |style: &ConvStyle, conv: ConvConfig, list: &str, i: usize| {
             let conv = conv.initial(Init::XavierUniform, 0.0);
             style.module(conv, &build.params.at(list).at(i))
@@ -160,7 +166,7 @@ impl Fpn {
             })
             .collect();
         if extra != Extra::MaxPool {
-            for i in used..config.num_outs {
+            for i in used..outs {
                 let from = if i == used && extra == Extra::OnInput {
                     given[levels.end - 1]
                 } else {
@@ -170,11 +176,7 @@ impl Fpn {
                 fpn_convs.push(make(&style, conv, "fpn_convs", i));
             }
         }
-        let mut strides: Vec<_> = inputs.list[levels.clone()]
-            .iter()
-            .map(|f| f.stride)
-            .collect();
-        while strides.len() < config.num_outs {
+        while strides.len() < outs {
             strides.push(strides[strides.len() - 1] * 2);
         }
         let channels = out;
@@ -185,7 +187,7 @@ impl Fpn {
             lateral_convs,
             fpn_convs,
             start_level: levels.start,
-            num_outs: config.num_outs,
+            num_outs: outs,
             extra,
             relu_before_extra: config.relu_before_extra_convs.unwrap_or(false),
             upsample,

@@ -12,6 +12,7 @@ use burn::tensor::Tensor;
 use crate::backbones::{Feature, Features};
 use crate::build::Build;
 use crate::config::{Diagnostic, Diagnostics, Node};
+use crate::limits::{Channels, List};
 use crate::registry::{Family, Row};
 
 impl Features<'_> {
@@ -23,9 +24,10 @@ impl Features<'_> {
         &self,
         neck: &str,
         node: &Node,
-        wanted: Option<&[usize]>,
+        wanted: Option<&List<Channels>>,
     ) -> Result<Vec<usize>, Diagnostics> {
         let given: Vec<usize> = self.list.iter().map(|f| f.channels).collect();
+        let wanted = wanted.map(List::numbers);
         let Some(wanted) = wanted.filter(|wanted| *wanted != given) else {
             return Ok(given);
         };

@@ -70,6 +70,29 @@ impl Upsample {
         self.scale_factor
     }
 
+    /// Whether a fixed factor fits levels of these strides, px: else maps of two sizes would be joined.
+    ///
+    /// # Errors
+    /// It does not: names both.
+    pub(super) fn check(&self, node: &Node, strides: &[usize]) -> Result<(), Diagnostics> {
+        let Some([down, across]) = self.scale_factor else {
+            return Ok(());
+        };
+        let fits = |pair: &[usize]| {
+            let factor = pair[1] as f32 / pair[0] as f32;
+            [down, across] == [factor; 2]
+        };
+        if strides.windows(2).all(fits) {
+            return Ok(());
+        }
+        let message = format!(
+            "`upsample_cfg` has the `scale_factor` {down} x {across} for levels of strides {strides:?}"
+        );
+        let help =
+            "leave `scale_factor` out: each map then takes the size of the one it is joined with";
+        Err(error_at(node, "upsample_cfg", message, help))
+    }
+
     /// `x` at the size of a map `[_, _, h, w]`.
     ///
     /// # Panics

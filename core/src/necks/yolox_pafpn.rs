@@ -12,14 +12,15 @@ use crate::backbones::{Feature, Features};
 use crate::build::Build;
 use crate::config::{Diagnostic, Diagnostics, Node, error_at};
 use crate::layers::{ConvConfig, ConvNormAct, ConvStyle, CspLayer, CspLayerConfig};
+use crate::limits::{Channels, Layers, List};
 
 /// The keys of `type='YOLOXPAFPN'`.
 #[derive(Debug, Deserialize)]
 struct YoloxPafpnConfig {
     /// Absent: as the backbone's outputs.
-    in_channels: Option<Vec<usize>>,
-    out_channels: usize,
-    num_csp_blocks: Option<usize>,
+    in_channels: Option<List<Channels>>,
+    out_channels: Channels,
+    num_csp_blocks: Option<Layers>,
     use_depthwise: Option<bool>,
     upsample_cfg: Option<UpsampleConfig>,
 }
@@ -50,13 +51,9 @@ impl YoloxPafpn {
     fn read(node: &Node, inputs: Features, build: &Build) -> Result<Self, Diagnostics> {
         let config: YoloxPafpnConfig =
             node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
-        let channels = inputs.channels("YOLOXPAFPN", node, config.in_channels.as_deref())?;
+        let channels = inputs.channels("YOLOXPAFPN", node, config.in_channels.as_ref())?;
         let levels = channels.len();
-        let out = config.out_channels;
-        if out == 0 {
-            let message = "`out_channels` is 0";
-            return Err(error_at(node, "out_channels", message, ""));
-        }
+        let out = config.out_channels.get();
         let strides: Vec<_> = inputs.list.iter().map(|f| f.stride).collect();
         let halves = |pair: &[usize]| pair[1] == 2 * pair[0];
         if levels == 0 || channels.contains(&1) || !strides.windows(2).all(halves) {
@@ -94,7 +91,7 @@ impl YoloxPafpn {
             let config = CspLayerConfig {
                 channels_in,
                 channels_out,
-                num_blocks: config.num_csp_blocks.unwrap_or(3),
+                num_blocks: config.num_csp_blocks.map_or(3, Layers::get),
                 add_identity: false,
                 use_depthwise,
             };
@@ -276,7 +273,11 @@ mod tests {
                 "unknown mode 'near'",
             ),
             ("in_channels=[4, 6, 10]", &LEVELS, "out_channels"),
-            ("out_channels=0", &LEVELS, "`out_channels` is 0"),
+            (
+                "out_channels=0",
+                &LEVELS,
+                "`out_channels`: 0 is out of bounds",
+            ),
             (
                 "out_channels=8, norm_cfg=dict(type='GN', num_groups=4)",
                 &LEVELS,

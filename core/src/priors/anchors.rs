@@ -2,28 +2,29 @@
 
 use serde::Deserialize;
 
-use crate::config::{Diagnostics, Node, error_at};
+use crate::config::{Bounded, Diagnostics, Node, Short, error_at};
+use crate::limits::{ANCHORS, List, Pixels};
 
 /// The keys of `type='AnchorGenerator'`.
 #[derive(Debug, Deserialize)]
 struct AnchorConfig {
-    strides: Vec<Stride>,
-    ratios: Vec<f32>,
-    scales: Option<Vec<f32>>,
-    base_sizes: Option<Vec<f32>>,
+    strides: List<Stride>,
+    ratios: Short<f32, ANCHORS>,
+    scales: Option<Short<f32, ANCHORS>>,
+    base_sizes: Option<List<f32>>,
     scale_major: Option<bool>,
     octave_base_scale: Option<f64>,
-    scales_per_octave: Option<usize>,
-    centers: Option<Vec<[f32; 2]>>,
+    scales_per_octave: Option<Bounded<0, ANCHORS>>,
+    centers: Option<List<[f32; 2]>>,
     center_offset: Option<f32>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged)]
 enum Stride {
-    Both(usize),
+    Both(Pixels),
     /// Across, then down.
-    Each([usize; 2]),
+    Each([Pixels; 2]),
 }
 
 /// Anchors around the corner of the first cell of each level, shifted by the stride for the others.
@@ -50,8 +51,8 @@ impl AnchorGenerator {
             .strides
             .iter()
             .map(|s| match s {
-                Stride::Both(s) => [*s; 2],
-                Stride::Each(s) => *s,
+                Stride::Both(s) => [s.get(); 2],
+                Stride::Each(s) => s.map(Pixels::get),
             })
             .collect();
         if strides.is_empty() {
@@ -68,9 +69,9 @@ impl AnchorGenerator {
                     "`scales` and `octave_base_scale` with `scales_per_octave` exclude each other",
                 );
             }
-            (Some(scales), None) => scales,
-            (None, Some((base, n))) => (0..n)
-                .map(|i| (base * 2f64.powf(i as f64 / n as f64)) as f32)
+            (Some(scales), None) => scales.into_vec(),
+            (None, Some((base, n))) => (0..n.get())
+                .map(|i| (base * 2f64.powf(i as f64 / n.get() as f64)) as f32)
                 .collect(),
             (None, None) => {
                 return fail(
@@ -79,6 +80,11 @@ impl AnchorGenerator {
                 );
             }
         };
+        let anchors = scales.len() * config.ratios.len();
+        if anchors > ANCHORS {
+            let message = format!("{anchors} anchors in a cell, at most {ANCHORS} are possible");
+            return fail("ratios", &message);
+        }
         let offset = config.center_offset.unwrap_or(0.0);
         if !(0.0..=1.0).contains(&offset) {
             return fail("center_offset", "`center_offset` must be from 0 to 1");
@@ -90,10 +96,10 @@ impl AnchorGenerator {
             );
         }
         let same_length = |n: Option<usize>| n.is_none_or(|n| n == strides.len());
-        if !same_length(config.centers.as_ref().map(Vec::len)) {
+        if !same_length(config.centers.as_ref().map(|list| list.len())) {
             return fail("centers", "`centers` needs one entry for each stride");
         }
-        if !same_length(config.base_sizes.as_ref().map(Vec::len)) {
+        if !same_length(config.base_sizes.as_ref().map(|list| list.len())) {
             return fail("base_sizes", "`base_sizes` needs one entry for each stride");
         }
         let scale_major = config.scale_major.unwrap_or(true);

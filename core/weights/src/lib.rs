@@ -141,6 +141,11 @@ impl Checkpoint {
         self.format
     }
 
+    /// Bytes of the file.
+    pub fn file_len(&self) -> usize {
+        self.storages.file().len()
+    }
+
     /// The state dict that the keys below belong to.
     pub fn state(&self) -> &StateDict {
         &self.state

@@ -8,6 +8,9 @@ use smalti_shaders::reference::topk::{Candidate, Grid, topk, wanted};
 
 use super::{Coder, DetectError, Found, Frame, Group, Level, ReadError, Select};
 
+/// Boxes of a picture that suppression compares each with each.
+const MOST_CANDIDATES: usize = 1 << 16;
+
 /// One of a level's maps in host memory: the CPU device's own, or a copy.
 enum HostMap {
     Shared(FloatTensor<Flex>),
@@ -75,7 +78,7 @@ pub(super) async fn detect(
     let mut found = Vec::with_capacity(frames.len());
     for (i, frame) in frames.iter().enumerate() {
         let mut candidates = Vec::new();
-        let mut first_place = 0;
+        let (mut first_place, mut crowd) = (0, 0);
         for (number, (level, maps)) in levels.iter().zip(&maps).enumerate() {
             let boxes = LevelBoxes {
                 level,
@@ -90,6 +93,14 @@ pub(super) async fn detect(
             };
             let (scores, grid) = maps.scores.picture(i, level.priors())?;
             let best = topk(scores, &grid, &select.filter(level.activation));
+            crowd += best.len();
+            if crowd > MOST_CANDIDATES {
+                let why = format!(
+                    "more than {MOST_CANDIDATES} boxes of one picture pass `score_thr` and `nms_pre`: give a higher threshold, \
+                     or an `nms_pre` such as 1000"
+                );
+                return Err(DetectError::TooLarge(why));
+            }
             candidates.extend(best.iter().filter_map(|c| boxes.found(c, select)));
             first_place += level.places();
         }

@@ -154,6 +154,8 @@ pub enum Group {
 pub enum DetectError {
     /// A tensor does not have the shape that the configuration asks for.
     Shape(String),
+    /// More than is computed: what it is, and what to change.
+    TooLarge(String),
     /// The device failed.
     Read(ReadError),
 }
@@ -162,6 +164,7 @@ impl std::fmt::Display for DetectError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             DetectError::Shape(what) => write!(f, "head outputs do not fit: {what}"),
+            DetectError::TooLarge(what) => write!(f, "too much to choose from: {what}"),
             DetectError::Read(e) => write!(f, "{e}"),
         }
     }
