@@ -271,7 +271,10 @@ impl<'a> Part<'a> {
             self.joined = true;
             return Ok(());
         }
-        Err(self.again("the server's file is shorter than our part"))
+        Err(match self.len {
+            0 => Stop::Again("the server answered 416 when asked for the whole file".to_owned()),
+            _ => self.again("the server's file is shorter than our part"),
+        })
     }
 
     /// Writes a body behind what is here.

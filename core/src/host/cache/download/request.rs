@@ -1,6 +1,7 @@
 //! One request, and the redirects that answer it. They are followed here, and not by the HTTP client, so that each is looked at before it is asked.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -33,6 +34,8 @@ impl<'a> Client<'a> {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
+            // A connection that the server has left since would cost a try.
+            .max_idle_connections(0)
             .user_agent(concat!("smalti/", env!("CARGO_PKG_VERSION")))
             .timeout_resolve(Some(limits.connect))
             .timeout_connect(Some(limits.connect))
@@ -143,6 +146,9 @@ impl<'a> Client<'a> {
                 format!("no complete answer within {silence:?}")
             }
             ureq::Error::Timeout(_) => format!("the server said nothing for {silence:?}"),
+            ureq::Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                "the connection ended before a complete answer".to_owned()
+            }
             error => beginning(&error.to_string()),
         }
     }

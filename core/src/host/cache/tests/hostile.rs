@@ -328,7 +328,23 @@ fn messages_move_no_cursor() {
         assert!(!text.contains(['\x1b', '\x07', '\u{202e}']), "{text:?}");
         assert!(text.len() < 5000);
     }
-    // Nonsense in place of an answer.
+    // Nothing, and nonsense, in place of an answer.
+    for (answer, what) in [
+        (&b""[..], "the connection ended before a complete answer"),
+        (
+            b"HTTP/1.1 200 O",
+            "the connection ended before a complete answer",
+        ),
+        (
+            b"HTTP/1.1 416 No\r\nContent-Range: bytes */0\r\nContent-Length: 0\r\n\r\n",
+            "the server answered 416",
+        ),
+    ] {
+        let server = Server::saying(vec![answer.to_vec()]);
+        let text = error(&cache(&folder), &server, "net.pth").to_string();
+        assert!(text.contains(what), "{text}");
+        assert_eq!(server.requests().len(), 4);
+    }
     let server = Server::saying(vec![b"\x1b[2J\x1b]0;title\x07\r\n\r\n".to_vec()]);
     let text = error(&cache(&folder), &server, "net.pth").to_string();
     assert!(!text.contains('\x1b'), "{text:?}");
