@@ -3,7 +3,10 @@
 //! Files lie in `$SMALTI_CACHE`, else in `smalti/checkpoints` of the platform's cache folder, under the name they have in
 //! their address. PyTorch's own cache (`$TORCH_HOME/hub/checkpoints`) is looked at too, so what MMDetection has
 //! downloaded is not downloaded again. Where a file name carries a digest, as OpenMMLab's and torchvision's do,
-//! the content is checked against it, once; a file put there by hand is checked the same way.
+//! the content is checked against it, once; a file put there by hand is checked the same way. Without a digest, a download is
+//! kept only if it reads as a checkpoint.
+//!
+//! Addresses come from strangers' configs, so what a server may send, and in what time, is limited.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -19,6 +22,8 @@ use crate::weights::{Checkpoint, CheckpointError};
 mod download;
 #[cfg(test)]
 mod tests;
+
+use download::Limits;
 
 /// How far a download is, for a progress bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,7 @@ pub struct Cache {
     torch_hub: Option<PathBuf>,
     /// Waited before the second try of a download; doubled for each further one.
     pause: Duration,
+    limits: Limits,
 }
 
 impl Default for Cache {
@@ -71,6 +77,7 @@ impl Cache {
             folder: folder.into(),
             torch_hub: None,
             pause: Duration::from_millis(500),
+            limits: Limits::default(),
         }
     }
 
@@ -130,7 +137,7 @@ impl Cache {
             }
         }
         fs::create_dir_all(&self.folder).map_err(|error| io_error(&self.folder, &error))?;
-        if let Some(digest) = download::download(remote, &path, self.pause, progress)? {
+        if let Some(digest) = download::download(remote, &path, self, progress)? {
             // Without the note the file is only hashed once more.
             let _ = self.note_digest(&path, &digest);
         }
@@ -158,6 +165,7 @@ impl Cache {
             what: path.display().to_string(),
             expected: expected.clone(),
             found,
+            looks_like: None,
             help: "delete this file and try again",
         })
     }
@@ -246,7 +254,25 @@ pub enum CacheError {
         /// Where the file can be put by hand.
         put_at: PathBuf,
     },
-    /// The server could not be reached, or the connection broke again and again.
+    /// What the server offers is not taken: too large, or by a way that cannot be trusted.
+    Refused {
+        /// The address.
+        url: String,
+        /// What was found, and what is allowed.
+        why: String,
+        /// Where the file can be put by hand.
+        put_at: PathBuf,
+    },
+    /// What the server sent is no checkpoint. Nothing was kept.
+    NotACheckpoint {
+        /// The address.
+        url: String,
+        /// What it is instead.
+        error: CheckpointError,
+        /// Where the file can be put by hand.
+        put_at: PathBuf,
+    },
+    /// The server could not be reached, the connection broke again and again, or too little came.
     Network {
         /// The address.
         url: String,
@@ -263,6 +289,8 @@ pub enum CacheError {
         expected: String,
         /// The content's SHA-256 in hex.
         found: String,
+        /// Why a download's content is no checkpoint at all, if it is none.
+        looks_like: Option<String>,
         /// What to do.
         help: &'static str,
     },
@@ -300,7 +328,7 @@ impl fmt::Display for CacheError {
             )
         };
         match self {
-            Self::Name(error) => error.fmt(f),
+            Self::Name(error) => f.write_str(&shown(&error.to_string())),
             Self::NoSuchFile { path } => write!(f, "no file {}", path.display()),
             Self::Status { url, code, put_at } => {
                 let meaning = match code {
@@ -308,27 +336,65 @@ impl fmt::Display for CacheError {
                     401 | 403 => " (access denied)",
                     _ => "",
                 };
-                write!(f, "the server answered {code}{meaning} for {url}")?;
+                write!(f, "the server answered {code}{meaning} for {}", shown(url))?;
+                by_hand(f, put_at)
+            }
+            Self::Refused { url, why, put_at } => {
+                write!(f, "refused to download {}: {}", shown(url), shown(why))?;
+                by_hand(f, put_at)
+            }
+            Self::NotACheckpoint { url, error, put_at } => {
+                let error = error.to_string();
+                write!(f, "{}: {}; nothing was kept", shown(url), shown(&error))?;
+                write!(f, "\nhelp: see what a browser gets from this address")?;
                 by_hand(f, put_at)
             }
             Self::Network { url, why, put_at } => {
-                write!(f, "cannot download {url}: {why}")?;
+                write!(f, "cannot download {}: {}", shown(url), shown(why))?;
                 by_hand(f, put_at)
             }
             Self::WrongDigest {
                 what,
                 expected,
                 found,
+                looks_like,
                 help,
-            } => write!(
-                f,
-                "{what} is not the file it should be: its name says SHA-256 {expected}..., its content has {}...\nhelp: {help}",
-                found.get(..expected.len()).unwrap_or(found)
-            ),
+            } => {
+                write!(
+                    f,
+                    "{} is not the file it should be: its name says SHA-256 {expected}..., its content has {}...",
+                    shown(what),
+                    found.get(..expected.len()).unwrap_or(found)
+                )?;
+                if let Some(kind) = looks_like {
+                    write!(f, " ({})", shown(kind))?;
+                }
+                write!(f, "\nhelp: {help}")
+            }
             Self::Io { path, why } => write!(f, "{}: {why}", path.display()),
             Self::Checkpoint { path, error } => write!(f, "{}: {error}", path.display()),
         }
     }
+}
+
+/// A text of a server or an address as it can be printed: what moves the cursor, sets colours or turns the writing direction is
+/// spelled out, and what is too long for a message is cut.
+fn shown(text: &str) -> String {
+    let moves = |c: char| {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() || turns
+    };
+    let mut out = String::new();
+    for (at, c) in text.char_indices() {
+        if at > 2000 {
+            return out + "...";
+        }
+        match c {
+            c if moves(c) => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 fn io_error(path: &Path, error: &std::io::Error) -> CacheError {

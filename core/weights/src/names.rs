@@ -6,6 +6,16 @@ use std::fmt;
 
 /// All known names, a line each.
 const TABLE: &str = include_str!("names.txt");
+/// Who ends file names in `-` and the beginning of the content's SHA-256, always: torchvision, OpenMMLab, timm.
+const PUBLISHERS: [&str; 3] = [
+    "download.pytorch.org/",
+    "download.openmmlab.com/",
+    "github.com/rwightman/pytorch-image-models/releases/download/",
+];
+/// Longest file name, in bytes. File systems take 255, and the cache adds to it.
+const MAX_NAME: usize = 200;
+/// Endings of the notes that the cache keeps beside a file.
+const OWN_ENDINGS: [&str; 3] = [".part", ".tag", ".sha256"];
 
 /// Where a checkpoint is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +31,11 @@ pub enum Source {
 pub struct Remote {
     /// Its address.
     pub url: String,
-    /// The last part of the address: the name under which PyTorch caches it too.
+    /// The last part of the address: the name under which PyTorch caches it too. Changed where it would be no plain file's name on
+    /// some system.
     pub file_name: String,
-    /// The beginning of the content's SHA-256 in lower-case hex, where the file name carries it.
+    /// The beginning of the content's SHA-256 in lower-case hex, where the file name carries it. Decimal digits alone are taken for
+    /// one in the file names of torchvision, OpenMMLab and timm only.
     pub digest: Option<String>,
     /// Only keys with this prefix count, without it: `mmcls://` names are whole classifiers whose backbone is meant.
     pub keep_prefix: Option<&'static str>,
@@ -131,46 +143,78 @@ impl Remote {
     pub fn new(url: &str, keep_prefix: Option<&'static str>) -> Self {
         let path = url.split(['?', '#']).next().unwrap_or_default();
         let last = path.rsplit('/').next().unwrap_or_default();
-        // What is safe as a file name on every system.
-        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
-        let file_name: String = last
-            .chars()
-            .map(|c| if safe(c) { c } else { '_' })
-            .collect();
-        let file_name = match file_name.trim_matches('.') {
-            "" => "checkpoint".to_owned(),
-            name => name.chars().take(200).collect(),
-        };
+        let (_, place) = url.split_once("://").unwrap_or_default();
+        let place = place.to_ascii_lowercase();
+        let published = PUBLISHERS.iter().any(|start| place.starts_with(start));
         Self {
             url: url.to_owned(),
-            digest: digest(&file_name),
-            file_name,
+            file_name: file_name(last),
+            digest: digest(last, published),
             keep_prefix,
         }
     }
 }
 
+/// The last part of an address as a name that every system takes for a plain file, and that is none of the cache's own notes.
+fn file_name(last: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
+    let name: String = last
+        .chars()
+        .map(|c| if safe(c) { c } else { '_' })
+        .collect();
+    // A long one loses its middle: a digest and the extension are at the end.
+    let name = match name.len() {
+        0..=MAX_NAME => name,
+        len => format!("{}_{}", &name[..MAX_NAME / 2], &name[len - MAX_NAME / 2..]),
+    };
+    let name = name.trim_matches('.');
+    let lower = name.to_ascii_lowercase();
+    let stem = lower.split('.').next().unwrap_or_default();
+    if name.is_empty() {
+        "checkpoint".to_owned()
+    } else if is_device(stem) {
+        format!("_{name}")
+    } else if OWN_ENDINGS.iter().any(|ending| lower.ends_with(ending)) {
+        format!("{name}_")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// What Windows takes for a device in every folder, whatever follows the first dot.
+fn is_device(stem: &str) -> bool {
+    let port = |name: &str| {
+        let number = stem.strip_prefix(name);
+        number.is_some_and(|number| matches!(number.as_bytes(), [b'0'..=b'9']))
+    };
+    matches!(stem, "con" | "prn" | "aux" | "nul") || port("com") || port("lpt")
+}
+
 /// The digest in a file name such as `resnet50-0676ba61.pth`: 8 to 64 hex digits after the last `-`.
-fn digest(file_name: &str) -> Option<String> {
-    let (_, end) = file_name.rsplit_once('-')?;
+///
+/// All of them decimal, it is rather a number (`checkpoint-00012000.pth`), but for one digest in 43. So then it counts only where
+/// the publisher is known to put digests there, and there too not where it reads as a date.
+fn digest(last: &str, published: bool) -> Option<String> {
+    let (_, end) = last.rsplit_once('-')?;
     let (digits, _) = end.split_once('.')?;
     let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_hex || !(8..=64).contains(&digits.len()) || is_date(digits) {
+    let is_decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_hex || !(8..=64).contains(&digits.len()) {
+        return None;
+    }
+    if is_decimal && (!published || starts_with_date(digits)) {
         return None;
     }
     Some(digits.to_ascii_lowercase())
 }
 
-/// `20230115` is a date; as a digest it would be one in a million.
-fn is_date(digits: &str) -> bool {
+/// `20230115` is a date; as a digest it would be one in ten thousand.
+fn starts_with_date(digits: &str) -> bool {
     let number = |range: std::ops::Range<usize>| digits.get(range)?.parse::<u32>().ok();
     let (Some(year), Some(month), Some(day)) = (number(0..4), number(4..6), number(6..8)) else {
         return false;
     };
-    digits.len() == 8
-        && (2010..2100).contains(&year)
-        && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
+    (2010..2100).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day)
 }
 
 /// Name, base address and the rest of each row of a section.
@@ -314,6 +358,32 @@ mod tests {
             ("https://x.org/model-20230115.pth", None),
             ("https://x.org/epoch-12.pth", None),
             ("https://x.org/epoch_12.pth", None),
+            // Decimal digits are a digest in the names of those who always put one there.
+            ("https://x.org/checkpoint-00012000.pth", None),
+            ("https://x.org/epoch_20240101.pth", None),
+            ("https://x.org/model-12345678.pth", None),
+            ("https://x.org/run-202401011230.pth", None),
+            (
+                "https://download.pytorch.org/models/vgg13-19584684.pth",
+                Some("19584684"),
+            ),
+            (
+                "https://download.openmmlab.com/resnest269_imagenet_converted-59930960.pth",
+                Some("59930960"),
+            ),
+            (
+                "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_b6_ns-51548356.pth",
+                Some("51548356"),
+            ),
+            ("https://download.openmmlab.com/net-20240101.pth", None),
+            (
+                "https://download.openmmlab.com.evil.org/net-59930960.pth",
+                None,
+            ),
+            (
+                "https://download.openmmlab.com@evil.org/net-59930960.pth",
+                None,
+            ),
             ("https://x.org/resnet50-deadbeef", None),
         ] {
             assert_eq!(
@@ -322,13 +392,46 @@ mod tests {
                 "{name}"
             );
         }
-        assert_eq!(
-            Remote::new("https://x.org/..", None).file_name,
-            "checkpoint"
-        );
-        assert_eq!(
-            Remote::new("https://x.org/a%2Fb:c.pth", None).file_name,
-            "a_2Fb_c.pth"
-        );
+        // Every name of the tables that ends in hex digits is published with its digest, also those in decimal.
+        for name in ["vgg13", "vit_h_14.default"] {
+            let Source::Url(remote) = resolve(&format!("torchvision://{name}")).unwrap() else {
+                panic!("not an address")
+            };
+            assert!(remote.digest.is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn file_names_are_plain_files_on_every_system() {
+        for (url, name) in [
+            ("https://x.org/..", "checkpoint"),
+            ("https://x.org/models/", "checkpoint"),
+            ("https://x.org/a%2Fb:c.pth", "a_2Fb_c.pth"),
+            (
+                "https://x.org/..%2f..%2fetc%2fpasswd",
+                "_2f.._2fetc_2fpasswd",
+            ),
+            (r"https://x.org/..\..\a.pth", r"_.._a.pth"),
+            ("https://x.org/a\0b\x1b[31m.pth", "a_b__31m.pth"),
+            ("https://x.org/model.pth?download=1#x/y.pth", "model.pth"),
+            ("https://x.org/.hidden.pth.", "hidden.pth"),
+            ("https://x.org/aux.pth", "_aux.pth"),
+            ("https://x.org/CON", "_CON"),
+            ("https://x.org/Com1.tar.pth", "_Com1.tar.pth"),
+            ("https://x.org/com10.pth", "com10.pth"),
+            (
+                "https://x.org/net-deadbeef.pth.part",
+                "net-deadbeef.pth.part_",
+            ),
+            ("https://x.org/net.pth.part.TAG", "net.pth.part.TAG_"),
+            ("https://x.org/net.pth.sha256", "net.pth.sha256_"),
+        ] {
+            assert_eq!(Remote::new(url, None).file_name, name, "{url}");
+        }
+        let long = format!("https://x.org/{}-deadbeef.pth", "ä".repeat(500));
+        let long = Remote::new(&long, None);
+        assert_eq!(long.file_name.len(), 201);
+        assert!(long.file_name.ends_with("_-deadbeef.pth"));
+        assert_eq!(long.digest.as_deref(), Some("deadbeef"));
     }
 }

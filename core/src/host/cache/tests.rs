@@ -1,123 +1,16 @@
 //! Downloads against a small HTTP server on loopback.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
 
-/// A server of one file at every address.
-struct Server {
-    address: String,
-    /// First line and `Range` of each request.
-    requests: Arc<Mutex<Vec<String>>>,
-}
+mod hostile;
+mod server;
+mod versions;
 
-/// How the server behaves.
-#[derive(Clone, Default)]
-struct Manner {
-    content: Vec<u8>,
-    /// Answer with this status and nothing else.
-    status: Option<u16>,
-    /// Break the connection after so many bytes, for the first `breaks` requests.
-    break_after: usize,
-    breaks: usize,
-    /// Ignore `Range`.
-    no_ranges: bool,
-    etag: Option<&'static str>,
-}
-
-impl Server {
-    fn start(manner: Manner) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = requests.clone();
-        let count = AtomicUsize::new(0);
-        // The thread ends with the test program.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let n = count.fetch_add(1, Ordering::SeqCst);
-                // A client that goes away early is none of the server's business.
-                let _ = answer(stream, &manner, n, &seen);
-            }
-        });
-        Self { address, requests }
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-fn answer(
-    mut stream: TcpStream,
-    manner: &Manner,
-    n: usize,
-    seen: &Mutex<Vec<String>>,
-) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let mut first = lines.next().unwrap_or(Ok(String::new()))?;
-    let (mut start, mut if_range) = (0, None);
-    for line in lines {
-        let line = line?;
-        if line.is_empty() {
-            break;
-        }
-        let lower = line.to_ascii_lowercase();
-        if let Some(range) = lower.strip_prefix("range: bytes=") {
-            start = range.trim_end_matches('-').parse().unwrap_or(0);
-            first = format!("{first} from {start}");
-        }
-        if lower.starts_with("if-range: ") {
-            if_range = Some(line["if-range: ".len()..].to_owned());
-        }
-    }
-    seen.lock().unwrap().push(first);
-    let total = manner.content.len();
-    if let Some(status) = manner.status {
-        return write!(
-            stream,
-            "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-    }
-    let changed = if_range.is_some() && if_range.as_deref() != manner.etag;
-    if manner.no_ranges || changed {
-        start = 0;
-    }
-    let etag = manner
-        .etag
-        .map(|etag| format!("ETag: {etag}\r\n"))
-        .unwrap_or_default();
-    if start > 0 && start >= total {
-        return write!(
-            stream,
-            "HTTP/1.1 416 No\r\nContent-Range: bytes */{total}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-    }
-    let body = &manner.content[start..];
-    let status = match start {
-        0 => "200 OK\r\n".to_owned(),
-        _ => format!(
-            "206 Partial\r\nContent-Range: bytes {start}-{}/{total}\r\n",
-            total - 1
-        ),
-    };
-    write!(
-        stream,
-        "HTTP/1.1 {status}{etag}Content-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    )?;
-    let sent = if n < manner.breaks {
-        manner.break_after.min(body.len())
-    } else {
-        body.len()
-    };
-    stream.write_all(&body[..sent])
-}
+use server::{Manner, Server};
 
 /// A new empty folder for one test.
 fn folder(name: &str) -> PathBuf {
@@ -133,10 +26,21 @@ fn cache(folder: &Path) -> Cache {
     }
 }
 
+/// Bytes that are no checkpoint: only a digest makes them right.
 fn content() -> Vec<u8> {
     (0..300_000u32)
         .map(|i| (i.wrapping_mul(i) >> 7) as u8)
         .collect()
+}
+
+/// A checkpoint in safetensors' format, of `count` bytes that depend on `version`, behind a header.
+fn checkpoint(version: u8, count: usize) -> Vec<u8> {
+    let json = format!(r#"{{"a":{{"dtype":"U8","shape":[{count}],"data_offsets":[0,{count}]}}}}"#);
+    let mut bytes = 72u64.to_le_bytes().to_vec();
+    // The format allows spaces at the end of the header.
+    bytes.extend(format!("{json:72}").bytes());
+    bytes.extend((0..count).map(|i| (i as u8).wrapping_mul(31).wrapping_add(version)));
+    bytes
 }
 
 fn digest_of(content: &[u8]) -> String {
@@ -234,7 +138,7 @@ fn an_interrupted_process_leaves_a_part_that_the_next_one_completes() {
 
 #[test]
 fn without_a_digest_only_the_same_version_is_resumed() {
-    let content = content();
+    let content = checkpoint(1, 300_000);
     let manner = Manner {
         content: content.clone(),
         etag: Some("\"new\""),
@@ -259,7 +163,8 @@ fn without_a_digest_only_the_same_version_is_resumed() {
         };
         fs::write(&part, old).unwrap();
         if let Some(tag) = tag {
-            fs::write(format!("{part}.tag"), tag).unwrap();
+            let note = format!("{tag}\n{}\n{name}\n", content.len());
+            fs::write(format!("{part}.tag"), note).unwrap();
         }
         let mut first = None;
         let fetched = cache.fetch(&name, &mut |p| {
@@ -300,8 +205,8 @@ fn errors_say_the_address_and_what_to_do() {
         status: Some(404),
         ..Manner::default()
     });
-    let name = format!("{}/a-01234567.pth", server.address);
-    let put_at = folder.join("a-01234567.pth");
+    let name = format!("{}/a-0123456f.pth", server.address);
+    let put_at = folder.join("a-0123456f.pth");
     assert_eq!(
         error(&name),
         format!(
@@ -315,7 +220,7 @@ fn errors_say_the_address_and_what_to_do() {
         status: Some(503),
         ..Manner::default()
     });
-    let message = error(&format!("{}/a-01234567.pth", server.address));
+    let message = error(&format!("{}/a-0123456f.pth", server.address));
     assert!(message.contains("the server answered 503"), "{message}");
     assert_eq!(server.requests().len(), 4, "a 503 is tried again");
 
@@ -323,12 +228,12 @@ fn errors_say_the_address_and_what_to_do() {
         content: content.clone(),
         ..Manner::default()
     });
-    let name = format!("{}/a-01234567.pth", server.address);
+    let name = format!("{}/a-0123456f.pth", server.address);
     let message = error(&name);
     let found = digest_of(&content);
     assert!(
         message.starts_with(&format!(
-            "{name} is not the file it should be: its name says SHA-256 01234567..., its content has {found}..."
+            "{name} is not the file it should be: its name says SHA-256 0123456f..., its content has {found}..."
         )),
         "{message}"
     );
@@ -339,8 +244,8 @@ fn errors_say_the_address_and_what_to_do() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let message = error(&format!("http://{gone}/a-01234567.pth"));
-    assert!(message.starts_with(&format!("cannot download http://{gone}/a-01234567.pth: ")));
+    let message = error(&format!("http://{gone}/a-0123456f.pth"));
+    assert!(message.starts_with(&format!("cannot download http://{gone}/a-0123456f.pth: ")));
     assert!(message.ends_with(&format!("put it at {}", put_at.display())));
 
     let message = error("no/such/file.pth");
@@ -407,9 +312,9 @@ fn two_at_once_download_once() {
 fn a_users_own_open_mmlab_names() {
     let folder = folder("external");
     fs::create_dir_all(&folder).unwrap();
-    let models = r#"{"mine": "https://x.org/mine-01234567.pth", "local": "local.pth"}"#;
+    let models = r#"{"mine": "https://x.org/mine-0123456f.pth", "local": "local.pth"}"#;
     fs::write(folder.join("open_mmlab.json"), models).unwrap();
-    let remote = Remote::new("https://x.org/mine-01234567.pth", None);
+    let remote = Remote::new("https://x.org/mine-0123456f.pth", None);
     let found = |name: &str| external_model_in(&folder, name);
     assert_eq!(found("open-mmlab://mine"), Some(Source::Url(remote)));
     let local = folder.join("local.pth").display().to_string();
