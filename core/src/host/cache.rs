@@ -377,24 +377,9 @@ impl fmt::Display for CacheError {
     }
 }
 
-/// A text of a server or an address as it can be printed: what moves the cursor, sets colours or turns the writing direction is
-/// spelled out, and what is too long for a message is cut.
+/// A text of a server or an address as it can be printed.
 fn shown(text: &str) -> String {
-    let moves = |c: char| {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        c.is_control() || turns
-    };
-    let mut out = String::new();
-    for (at, c) in text.char_indices() {
-        if at > 2000 {
-            return out + "...";
-        }
-        match c {
-            c if moves(c) => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
-    }
-    out
+    crate::config::line(&crate::config::cut(text, 2000)).into_owned()
 }
 
 fn io_error(path: &Path, error: &std::io::Error) -> CacheError {

@@ -8,8 +8,22 @@ use smalti_shaders::reference::topk::{Candidate, Grid, topk, wanted};
 
 use super::{Coder, DetectError, Found, Frame, Group, Level, ReadError, Select};
 
-/// Boxes of a picture that suppression compares each with each.
-const MOST_CANDIDATES: usize = 1 << 16;
+/// Candidates of a picture, for which there is memory.
+const MOST_CANDIDATES: usize = 1 << 22;
+/// Pairs of boxes that suppression may compare: those of 65,536 boxes if as many may be kept, of a million if a thousand may.
+const MOST_PAIRS: usize = 1 << 32;
+
+/// Whether suppression of `boxes`, of which `most` are kept, is done.
+fn check_crowd(boxes: usize, most: usize) -> Result<(), DetectError> {
+    let pairs = boxes.saturating_mul(boxes.min(most));
+    if boxes <= MOST_CANDIDATES && pairs <= MOST_PAIRS {
+        return Ok(());
+    }
+    Err(DetectError::TooLarge(format!(
+        "{boxes} boxes of one picture pass `score_thr` and `nms_pre`: give a higher threshold, an `nms_pre` such as 1000, or a \
+         `max_per_img` such as 100"
+    )))
+}
 
 /// One of a level's maps in host memory: the CPU device's own, or a copy.
 enum HostMap {
@@ -94,13 +108,7 @@ pub(super) async fn detect(
             let (scores, grid) = maps.scores.picture(i, level.priors())?;
             let best = topk(scores, &grid, &select.filter(level.activation));
             crowd += best.len();
-            if crowd > MOST_CANDIDATES {
-                let why = format!(
-                    "more than {MOST_CANDIDATES} boxes of one picture pass `score_thr` and `nms_pre`: give a higher threshold, \
-                     or an `nms_pre` such as 1000"
-                );
-                return Err(DetectError::TooLarge(why));
-            }
+            check_crowd(crowd, most(select))?;
             candidates.extend(best.iter().filter_map(|c| boxes.found(c, select)));
             first_place += level.places();
         }
@@ -182,13 +190,17 @@ impl LevelBoxes<'_> {
     }
 }
 
+/// Boxes that are kept of a picture.
+fn most(select: &Select) -> usize {
+    usize::try_from(select.max_per_img).unwrap_or(usize::MAX)
+}
+
 /// NMS and the limit on the number of detections.
 pub(super) fn suppress(candidates: &[Found], select: &Select) -> Vec<Found> {
     let boxes: Vec<Xyxy> = candidates.iter().map(|c| c.bbox).collect();
     let scores: Vec<f32> = candidates.iter().map(|c| c.score).collect();
     let groups: Vec<u32> = candidates.iter().map(|c| c.group).collect();
-    let most = usize::try_from(select.max_per_img).unwrap_or(usize::MAX);
-    let kept = batched_nms(&boxes, &scores, &groups, &select.nms, most);
+    let kept = batched_nms(&boxes, &scores, &groups, &select.nms, most(select));
     let keep = wanted(kept.len(), select.max_per_img);
     let kept = kept.into_iter().take(keep);
     kept.map(|(i, score)| Found {
