@@ -3,6 +3,8 @@
 //! How things fail: a command prints what is wrong and what to do next to standard error and ends with exit code 1; a wrong
 //! command line ends with 2. Results go to standard output, progress and remarks to standard error.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod commands;
 mod style;
 mod timing;

@@ -1,22 +1,67 @@
-//! How remarks look on standard error.
+//! All that is printed, and how remarks look on standard error.
+//!
+//! Names and texts of files come from strangers: what would act on a terminal (clear it, set its title, turn the direction of writing) is
+//! shown by its code. So nothing else in the program prints.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use smalti::config::{visible, visible_json};
+
+/// Prints a line of results.
+#[allow(clippy::print_stdout)]
+pub fn say(text: impl Display) {
+    println!("{}", visible(&text.to_string()));
+}
+
+/// Prints JSON on lines of their own.
+#[allow(clippy::print_stdout)]
+pub fn say_json(value: &serde_json::Value) {
+    println!("{}", visible_json(&format!("{value:#}")));
+}
+
+/// Prints a line on standard error.
+#[allow(clippy::print_stderr)]
+pub fn remark(text: impl Display) {
+    eprintln!("{}", visible(&text.to_string()));
+}
+
+/// Standard output for texts of files, by whole texts at a time.
+pub fn output() -> impl Write {
+    Shown(io::BufWriter::new(io::stdout().lock()))
+}
+
+struct Shown<W>(W);
+
+impl<W: Write> Write for Shown<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .write_all(visible(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
 
 /// Prints an error; the message may have several lines, and may say `error:` already.
 pub fn error(message: &str) {
     if message.starts_with("error:") {
-        eprintln!("{message}");
+        remark(message);
     } else {
-        eprintln!("error: {message}");
+        remark(format_args!("error: {message}"));
     }
 }
 
 /// Prints what may be a mistake.
 pub fn warning(message: &str) {
-    eprintln!("warning: {message}");
+    remark(format_args!("warning: {message}"));
 }
 
 /// Prints a remark that is no error.
 pub fn note(message: &str) {
-    eprintln!("note: {message}");
+    remark(format_args!("note: {message}"));
 }
 
 /// `smalti ... | head` closes our output early, which Rust's printing takes for a bug; end without a message instead.

@@ -11,7 +11,7 @@ use crate::layers::{Mode, Params};
 use crate::weights::Checkpoint;
 
 /// Opens a checkpoint by the name that a config gives it.
-pub type OpenCheckpoint = dyn Fn(&str) -> Result<Arc<Checkpoint>, String>;
+pub type OpenCheckpoint<'o> = dyn Fn(&str) -> Result<Arc<Checkpoint>, String> + 'o;
 
 /// What a builder needs beside its config: where its tensors are, and how to build what is inside it.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub struct Build<'a> {
     pub params: Params,
     registry: &'a Registry,
     scope: String,
-    open: Option<&'a OpenCheckpoint>,
+    open: Option<&'a OpenCheckpoint<'a>>,
     opened: Rc<RefCell<HashMap<String, Arc<Checkpoint>>>>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Build<'a> {
         registry: &'a Registry,
         params: Params,
         scope: &str,
-        open: Option<&'a OpenCheckpoint>,
+        open: Option<&'a OpenCheckpoint<'a>>,
     ) -> Self {
         Self {
             params,

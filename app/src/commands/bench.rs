@@ -1,5 +1,6 @@
 //! `smalti bench CONFIG [CHECKPOINT]`: how long each stage takes; with `--data`, samples a second (`bench_data`).
 
+use crate::style;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -131,23 +132,25 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
             "ready_ms": ready.as_secs_f64() * 1e3, "first_detection_ms": first.as_secs_f64() * 1e3,
             "peak_memory_mib": memory, "stages": stages,
         });
-        println!("{all:#}");
+        style::say_json(&all);
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    style::say(format_args!(
         "{}, picture {size}, batch {}, {} runs, on {}",
         args.config, args.batch, args.runs, chosen.name
-    );
+    ));
     for (name, [median, least, most]) in rows {
-        println!("  {name:<12} {median:>9.2} ms   ({least:.2} to {most:.2})");
+        style::say(format_args!(
+            "  {name:<12} {median:>9.2} ms   ({least:.2} to {most:.2})"
+        ));
     }
-    println!(
+    style::say(format_args!(
         "  config, weights and device ready after {:.0} ms, first detections after {:.0} ms",
         ready.as_secs_f64() * 1e3,
         first.as_secs_f64() * 1e3
-    );
+    ));
     if let Some(mib) = memory {
-        println!("  peak memory of the process {mib:.0} MiB");
+        style::say(format_args!("  peak memory of the process {mib:.0} MiB"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `smalti bench CONFIG --data`: samples a second of a training pipeline.
 
+use crate::style;
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,10 +118,10 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
             "config": args.config, "device": chosen.name, "workers": args.workers, "exact": args.exact, "decoded": args.decoded,
             "samples": wanted, "seconds": seconds, "samples_per_second": rate, "boxes": boxes, "peak_memory_mib": memory,
         });
-        println!("{all:#}");
+        style::say_json(&all);
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    style::say(format_args!(
         "{}, {}: {wanted} samples of `{}` in {seconds:.2} s with {} workers on {}",
         args.config,
         if args.exact {
@@ -131,14 +132,14 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
         args.split,
         args.workers,
         chosen.name
-    );
-    println!(
+    ));
+    style::say(format_args!(
         "  {rate:.1} samples a second, {:.2} ms each, {:.1} boxes a sample",
         1e3 * seconds / f64::from(wanted),
         boxes as f64 / f64::from(wanted)
-    );
+    ));
     if let Some(mib) = memory {
-        println!("  peak memory of the process {mib:.0} MiB");
+        style::say(format_args!("  peak memory of the process {mib:.0} MiB"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `smalti channels`: what a backbone gives, without being told anything else.
 
+use crate::style;
 use std::process::ExitCode;
 
 use burn::tensor::{Device, Tensor};
@@ -79,10 +80,13 @@ pub fn run(args: &ChannelsArgs) -> Result<ExitCode, String> {
         .get("type")
         .and_then(|t| t.as_type())
         .unwrap_or_default();
-    println!("backbone {name}, input {}", shape_text(&input));
+    style::say(format_args!(
+        "backbone {name}, input {}",
+        shape_text(&input)
+    ));
     print_rows(&features, &maps);
     let channels: Vec<_> = features.iter().map(|f| f.channels).collect();
-    println!("in_channels={channels:?}");
+    style::say(format_args!("in_channels={channels:?}"));
 
     if let Some(neck_node) = neck {
         let inputs = Features {
@@ -96,20 +100,20 @@ pub fn run(args: &ChannelsArgs) -> Result<ExitCode, String> {
             .get("type")
             .and_then(|t| t.as_type())
             .unwrap_or_default();
-        println!("\nneck {name}");
+        style::say(format_args!("\nneck {name}"));
         print_rows(&neck.features(), &neck.forward(maps));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_rows(features: &[smalti::backbones::Feature], maps: &[Tensor<4>]) {
-    println!("  output  channels  stride  shape");
+    style::say(format_args!("  output  channels  stride  shape"));
     for (i, (feature, map)) in features.iter().zip(maps).enumerate() {
         let shape = shape_text(&map.dims());
-        println!(
+        style::say(format_args!(
             "  {i:<6}  {:<8}  {:<6}  {shape}",
             feature.channels, feature.stride
-        );
+        ));
     }
 }
 

@@ -1,5 +1,6 @@
 //! `smalti completions SHELL`: a script that completes commands, options and their values.
 
+use crate::style;
 use clap::Args;
 use clap_complete::Shell;
 
@@ -22,5 +23,5 @@ pub struct CompletionsArgs {
 pub fn run(args: &CompletionsArgs, mut grammar: clap::Command) {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut grammar, "smalti", &mut script);
-    print!("{}", String::from_utf8_lossy(&script));
+    style::say(String::from_utf8_lossy(&script).trim_end());
 }

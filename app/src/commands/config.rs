@@ -1,5 +1,6 @@
 //! `smalti config`: show, check and compare configs.
 
+use crate::style;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use smalti::config::{
     Config, ConfigErrors, Configs, Diagnostic, Node, Severity, diff, value_to_py,
@@ -132,7 +133,7 @@ impl ReadOptions {
 
 /// Runs the command. `checks` are what `check` does with each config that could be resolved.
 pub fn run(args: ConfigArgs, checks: Checks) -> ExitCode {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = style::output();
     let result = match &args.command {
         ConfigCommand::Show {
             file,
@@ -152,11 +153,13 @@ pub fn run(args: ConfigArgs, checks: Checks) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(Failure::Output(error)) => {
-            eprintln!("error: the output could not be written: {error}");
+            style::remark(format_args!(
+                "error: the output could not be written: {error}"
+            ));
             ExitCode::FAILURE
         }
         Err(Failure::Told(message)) => {
-            eprintln!("{message}");
+            style::remark(message);
             ExitCode::FAILURE
         }
     }
@@ -191,19 +194,25 @@ impl From<ConfigErrors> for Failure {
     }
 }
 
+/// Findings that are printed; the others are counted.
+const TOLD: usize = 50;
+
 /// Findings go to the error stream.
 pub fn tell(findings: &[Diagnostic]) {
-    findings.iter().for_each(|finding| eprintln!("{finding}"));
+    findings.iter().take(TOLD).for_each(style::remark);
+    if findings.len() > TOLD {
+        style::remark(format_args!("... and {} more", findings.len() - TOLD));
+    }
 }
 
 /// So does what a config would have imported.
 fn warn(config: &Config) {
     let imports = config.custom_imports();
     if !imports.is_empty() {
-        eprintln!(
+        style::remark(format_args!(
             "note: `custom_imports` names {}; nothing is imported, our own parts are used",
             imports.join(", ")
-        );
+        ));
     }
 }
 
@@ -251,13 +260,13 @@ fn check(
             Ok(notes) => {
                 writeln!(out, "ok      {file}")?;
                 out.flush()?;
-                notes.iter().for_each(|note| eprintln!("{note}"));
+                tell(&notes);
             }
             Err(errors) => {
                 failed += 1;
                 writeln!(out, "failed  {file}")?;
                 out.flush()?;
-                eprintln!("{errors}\n");
+                style::remark(format_args!("{errors}\n"));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! `smalti demo`: a trained detector on a picture, both inside the program.
 
+use crate::style;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -64,17 +65,17 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         .iter()
         .take_while(|s| **s >= DRAWN_SCORE)
         .count();
-    println!("{count} digits in {name}, on {}", chosen.name);
+    style::say(format_args!("{count} digits in {name}, on {}", chosen.name));
     for i in 0..count {
         let [x1, y1, x2, y2] = found.boxes[i];
         let digit = &predictor.classes()[found.labels[i]];
-        println!(
+        style::say(format_args!(
             "  {digit}  score {:.2}  x {x1:.0} to {x2:.0}, y {y1:.0} to {y2:.0}",
             found.scores[i]
-        );
+        ));
     }
     save(&args.out, &picture, &found, count, predictor.classes())?;
-    println!("drawn: {}", args.out.display());
+    style::say(format_args!("drawn: {}", args.out.display()));
     if let Some(path) = &args.json {
         let failed = |e: std::io::Error| format!("{}: {e}", path.display());
         let naming = Naming::new(predictor.classes(), None)?;

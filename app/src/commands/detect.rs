@@ -1,5 +1,6 @@
 //! `smalti detect CONFIG CHECKPOINT INPUT...`: objects in pictures, drawn and as JSON.
 
+use crate::style;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,7 +76,7 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
         Some(path) => {
             let file = std::fs::File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
             let ids = read_ids(&path.display().to_string(), file)?;
-            ids.warnings().iter().for_each(|w| crate::style::warning(w));
+            ids.warnings().iter().for_each(|w| style::warning(w));
             Some(ids)
         }
     };
@@ -88,7 +89,7 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
         return Err("this config has no `load_from`: give a checkpoint".into());
     }
     if let Some(report) = predictor.report().filter(|r| !r.is_complete()) {
-        crate::style::note(&format!(
+        style::note(&format!(
             "the checkpoint lacks parts of the model\n{report}"
         ));
     }
@@ -123,7 +124,7 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
                     Ok(picture) => batch.push((path, picture)),
                     Err(e) => {
                         bad += 1;
-                        bar.suspend(|| crate::style::error(&e.to_string()));
+                        bar.suspend(|| style::error(&e.to_string()));
                     }
                 }
             }
@@ -134,23 +135,23 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
             let (found, failed) = detect(predictor, pictures, &mut times);
             for (name, error) in failed.iter().map(|(i, e)| (names[*i], e)) {
                 bad += 1;
-                bar.suspend(|| crate::style::error(&format!("{}: {error}", name.display())));
+                bar.suspend(|| style::error(&format!("{}: {error}", name.display())));
             }
             for (i, picture, found) in found {
                 let start = Instant::now();
                 let line = output.picture(names[i], &picture, &found)?;
                 times.output += start.elapsed();
                 times.pictures += 1;
-                bar.suspend(|| println!("{line}"));
+                bar.suspend(|| style::say(line));
             }
             bar.inc(received);
         }
     })?;
     bar.finish_and_clear();
     output.finish()?;
-    eprintln!("{}", times.line(&chosen.name, batch_size));
+    style::remark(format_args!("{}", times.line(&chosen.name, batch_size)));
     if bad > 0 {
-        crate::style::error(&format!(
+        style::error(&format!(
             "{bad} of {} pictures could not be used",
             paths.len()
         ));
@@ -261,14 +262,14 @@ impl<'a> Output<'a> {
                 let missing = naming.missing(predictor.classes());
                 if !missing.is_empty() {
                     let names = missing.join(", ");
-                    crate::style::note(&format!(
+                    style::note(&format!(
                         "the annotation file lacks these classes, their detections are not written: {names}"
                     ));
                 }
                 if let Some(ann) = &args.ann {
                     let ann = ann.display().to_string();
                     let remarks = unlisted(&naming, &ann, paths)?;
-                    remarks.iter().for_each(|r| crate::style::warning(r));
+                    remarks.iter().for_each(|r| style::warning(r));
                 }
                 let file =
                     AtomicFile::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -479,7 +480,7 @@ fn find_pictures(inputs: &[String]) -> Result<Vec<PathBuf>, String> {
                 ));
             }
             if let Some(remark) = remark {
-                crate::style::note(&format!("{input}: {remark}"));
+                style::note(&format!("{input}: {remark}"));
             }
             paths.append(&mut found);
         } else if path.exists() {

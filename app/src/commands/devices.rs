@@ -1,5 +1,6 @@
 //! `smalti devices [--json]`: what a model can run on, and what `auto` takes.
 
+use crate::style;
 use serde_json::{Value, json};
 use smalti::device::{Adapter, adapters, auto_adapter};
 
@@ -19,7 +20,7 @@ pub async fn report(as_json: bool) -> String {
 /// Prints the list.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn run(as_json: bool) {
-    print!("{}", pollster::block_on(report(as_json)));
+    style::say(pollster::block_on(report(as_json)).trim_end());
 }
 
 fn to_text(found: &[Adapter]) -> String {

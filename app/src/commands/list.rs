@@ -1,5 +1,6 @@
 //! `smalti list [KIND]`: the components that a config can name.
 
+use crate::style;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -58,13 +59,13 @@ pub fn run(args: &ListArgs) -> Result<ExitCode, String> {
             .into_iter()
             .map(|(kind, names)| (kind.to_string(), names.into()))
             .collect();
-        println!("{:#}", serde_json::Value::Object(all));
+        style::say_json(&serde_json::Value::Object(all));
         return Ok(ExitCode::SUCCESS);
     }
     for (kind, names) in &kinds {
         match args.kind {
-            Some(_) => names.iter().for_each(|name| println!("{name}")),
-            None => println!("{:>4}  {kind}", names.len()),
+            Some(_) => names.iter().for_each(style::say),
+            None => style::say(format_args!("{:>4}  {kind}", names.len())),
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,7 @@ pub mod list;
 pub mod model;
 pub mod weights;
 
+use crate::style;
 use clap::Args;
 
 /// Where to run.
@@ -35,7 +36,7 @@ impl DeviceArg {
         let chosen =
             pollster::block_on(smalti::device::choose(&self.device)).map_err(|e| e.to_string())?;
         for note in &chosen.notes {
-            crate::style::note(note);
+            style::note(note);
         }
         Ok(chosen)
     }

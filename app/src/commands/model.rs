@@ -57,6 +57,9 @@ pub struct FromCheckpoint {
     /// Go on where the checkpoint lacks most of a part of the model or tensors cannot be read: they keep initial, random values
     #[arg(long, requires = "checkpoint")]
     allow_incomplete: bool,
+    /// Open addresses of a config that read environment variables, whose server may be told of them
+    #[arg(long)]
+    allow_env_in_urls: bool,
 }
 
 impl FromCheckpoint {
@@ -70,7 +73,8 @@ impl FromCheckpoint {
         };
         let builder = builder
             .prefix(self.prefix.as_deref())
-            .allow_incomplete(self.allow_incomplete);
+            .allow_incomplete(self.allow_incomplete)
+            .allow_env_in_urls(self.allow_env_in_urls);
         let built = match name {
             "load_from" => builder.open_with(&open).build(),
             name => builder.checkpoint(open(name)?).build(),

@@ -1,11 +1,13 @@
 //! `smalti weights FILE`: what is in a checkpoint; with `--config`, how it fits that config's model.
 
+use crate::style;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use smalti::config::visible_json;
 use smalti::host::cache::{self, Cache, CacheError, Progress};
 use smalti::weights::{self, Checkpoint, LoadReport, Wanted};
 
@@ -57,11 +59,11 @@ pub fn run(
     args: &WeightsArgs,
     model_keys: impl Fn(&Path, &[String]) -> Result<Vec<Wanted>, String>,
 ) -> ExitCode {
-    match show(args, &model_keys, &mut io::stdout().lock()) {
+    match show(args, &model_keys, &mut style::output()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(message) => {
-            crate::style::error(&message);
+            style::error(&message);
             ExitCode::FAILURE
         }
     }
@@ -141,7 +143,7 @@ fn new_bar(progress: &Progress) -> ProgressBar {
         None => (ProgressBar::new_spinner(), "{msg} {bytes} {bytes_per_sec}"),
     };
     let name = progress.url.rsplit('/').next().unwrap_or_default();
-    let bar = bar.with_message(name.to_owned());
+    let bar = bar.with_message(smalti::config::line(name).into_owned());
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
@@ -303,7 +305,7 @@ fn pairs(pairs: &[(String, String)]) -> serde_json::Value {
 }
 
 fn write_json(out: &mut dyn Write, value: serde_json::Value) -> io::Result<()> {
-    writeln!(out, "{value:#}")
+    writeln!(out, "{}", visible_json(&format!("{value:#}")))
 }
 
 #[cfg(test)]

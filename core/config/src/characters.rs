@@ -178,11 +178,38 @@ fn ascii_name(c: char) -> String {
 }
 
 /// Whether nothing, or nothing but space, is seen of it. A space, a tab and the end of a line are not meant.
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     if matches!(c, ' '..='~' | '\n' | '\t') {
         return false;
     }
     known(c).is_some_and(|(_, meant)| matches!(&*meant, "" | " ")) && c != '\u{FFFD}'
+}
+
+/// Whether Python's `repr` writes it as an escape: it leaves a few as they are that cannot be seen.
+pub(crate) fn has_escape(c: char) -> bool {
+    is_invisible(c)
+        && !matches!(
+            c,
+            '\u{34F}' | '\u{115F}' | '\u{FE0E}' | '\u{FE0F}' | '\u{FFFC}'
+        )
+}
+
+/// JSON in which what cannot be seen, and what acts on a terminal, is written as escapes. It means the same.
+pub fn visible_json(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_invisible) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_invisible(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// The first invisible character of a text.

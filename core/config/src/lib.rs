@@ -44,7 +44,7 @@ pub mod yaml;
 
 pub use bounded::{Bounded, Short};
 pub use characters::named as named_character;
-pub use characters::{line, visible};
+pub use characters::{line, visible, visible_json};
 pub use commas::{check as check_commas, stray_comma};
 pub use diagnostic::{
     ConfigErrors, Diagnostic, Diagnostics, Kind, Severity, cut, error_at, unsupported,
@@ -74,7 +74,8 @@ pub struct Config {
     pub imported: Dict,
     /// Warnings and notes, for example that a base is deprecated.
     pub notes: Vec<Diagnostic>,
-    /// Environment variables that were used for `{{$NAME}}`, with their values.
+    /// Environment variables that were read, for `{{$NAME}}` or by `os.environ`, with their values. Whatever the config says may have been
+    /// computed from them.
     pub env: Vec<(String, String)>,
     /// Each base's path, with the entry that named it.
     includes: IndexMap<String, Origin>,

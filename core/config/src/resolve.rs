@@ -43,6 +43,14 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// Notes environment variables that were read.
+    fn used(&mut self, variables: &[(String, String)]) {
+        for (name, value) in variables {
+            let entry = self.env.entry(name.clone());
+            entry.or_insert_with(|| value.clone());
+        }
+    }
+
     /// Takes over what is to be said of the base at `path`, which the entry at `by` names.
     fn include(&mut self, path: String, by: &Origin, base: &Self) {
         self.includes.entry(path).or_insert_with(|| by.clone());
@@ -285,11 +293,12 @@ impl<'l> Resolver<'l> {
     ) -> Loads<Loaded> {
         let loader = self.loader;
         let env = |name: &str| loader.env(name);
-        let names = base_names(statements, source, text, &env)?;
         let mut loaded = Loaded::default();
+        let names = base_names(statements, source, text, &env, &mut loaded)?;
         let base = self.bases(&names, &mut loaded)?;
         let mut evaluator = Evaluator::new(source, text, &env, Some(&base), false);
         evaluator.run_within(&mut self.steps, statements);
+        loaded.used(&evaluator.used);
         let mut errors = std::mem::take(&mut evaluator.errors);
         if let Some((_, at)) = evaluator.globals.get("_base_") {
             errors.push(unread_base("within an expression", at));
@@ -458,6 +467,7 @@ impl<'l> Resolver<'l> {
         }
         evaluator.gather_imports(statements);
         evaluator.run_within(&mut self.steps, statements);
+        loaded.used(&evaluator.used);
         let mut errors = std::mem::take(&mut evaluator.errors);
         loaded
             .imported
@@ -560,12 +570,7 @@ fn finish(mut child: Dict, base: Dict, text: &Text<'_>, mut loaded: Loaded) -> L
         return Err(errors);
     }
     dict.retain(|key| key.as_str().is_none_or(|k| !k.starts_with("__")));
-    for (name, value) in &text.env {
-        loaded
-            .env
-            .entry(name.clone())
-            .or_insert_with(|| value.clone());
-    }
+    loaded.used(&text.env);
     loaded.dict = dict;
     within_limits(loaded)
 }
@@ -673,6 +678,7 @@ fn base_names(
     source: &Arc<Source>,
     text: &Text<'_>,
     env: &Env<'_>,
+    loaded: &mut Loaded,
 ) -> Loads<Vec<Node>> {
     let misplaced = misplaced_bases(statements);
     if !misplaced.is_empty() {
@@ -697,6 +703,7 @@ fn base_names(
     let node = evaluator
         .placed(value)
         .and_then(|item| evaluator.freeze(&item, &Dict::new()));
+    loaded.used(&evaluator.used);
     match node {
         Ok(node) => base_list(node),
         Err(halt) => {

@@ -1384,7 +1384,7 @@ fn values_are_counted_before_they_are_made() {
     let many = "1,".repeat(600_000);
     let json = format!("{{\"a\": [{}0]}}", many);
     let yaml = format!("a: [{}0]\n", many);
-    let texts = format!("a = 'x' * 1000000\nb = [a] * 200\n");
+    let texts = "a = 'x' * 1000000\nb = [a] * 200\n".to_string();
     for (file, text) in [("a.json", json), ("a.yaml", yaml), ("a.py", texts)] {
         let found = error(&[(file, &text)]);
         assert!(found.message.contains("more than 500000 values"), "{found}");

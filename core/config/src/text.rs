@@ -1,5 +1,7 @@
 //! Python's text forms: `repr` of strings and floats, and format specifications.
 
+use super::characters::has_escape;
+
 /// `repr` of a float: the shortest digits that read back, as Python writes them.
 pub fn float(x: f64) -> String {
     if x.is_nan() {
@@ -24,6 +26,15 @@ pub fn float(x: f64) -> String {
     }
 }
 
+/// The escape of a character in a string of Python.
+pub(crate) fn escape(c: char) -> String {
+    match c as u32 {
+        code @ 0..0x100 => format!("\\x{code:02x}"),
+        code @ 0x100..0x10000 => format!("\\u{code:04x}"),
+        code => format!("\\U{code:08x}"),
+    }
+}
+
 /// `repr` of a string: single quotes unless that needs escapes and double quotes do not.
 pub fn string(s: &str) -> String {
     let quote = if s.contains('\'') && !s.contains('"') {
@@ -40,13 +51,7 @@ pub fn string(s: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             c if c == quote => out.extend(['\\', c]),
-            c if (c as u32) < 0x100 && c.is_control() => {
-                out.push_str(&format!("\\x{:02x}", c as u32))
-            }
-            '\u{AD}' => out.push_str("\\xad"),
-            c if c.is_control() || ('\u{2028}'..='\u{2029}').contains(&c) => {
-                out.push_str(&format!("\\u{:04x}", c as u32));
-            }
+            c if has_escape(c) => out.push_str(&escape(c)),
             c => out.push(c),
         }
     }

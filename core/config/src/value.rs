@@ -1,5 +1,6 @@
 //! The resolved tree: values that know where they came from.
 
+use super::eval::range_len;
 use super::source::Origin;
 use indexmap::{Equivalent, IndexMap};
 use std::fmt;
@@ -410,9 +411,16 @@ impl Value {
     pub(crate) fn count(&self, limit: usize, depth: usize) -> Option<usize> {
         /// Bytes of text that count as a node.
         const TEXT: usize = 256;
+        /// Numbers of a range that do.
+        const RANGE: usize = 16;
         fn walk(value: &Value, left: &mut usize, depth: usize) -> Option<()> {
             let long = match value {
                 Value::Str(text) => text.len() / TEXT,
+                // Written out as JSON, or read as a list.
+                Value::Range(from, to, step) => {
+                    let items = range_len(*from, *to, *step).min(1 << 20);
+                    items as usize / RANGE
+                }
                 _ => 0,
             };
             *left = left.checked_sub(1 + long)?;

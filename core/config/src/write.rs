@@ -1,5 +1,6 @@
 //! A resolved config as text: Python that reads back to the same config, or JSON.
 
+use super::characters::{hidden, is_invisible, visible_json};
 use super::python::is_keyword;
 use super::text;
 use super::value::{Dict, Key, Node, Value};
@@ -38,7 +39,15 @@ fn is_name(text: &str) -> bool {
 
 /// A string; `{{` is broken up, as a reader would replace it.
 fn string(s: &str) -> String {
-    text::string(s).replace("{{", "{\\x7b")
+    let text = text::string(s).replace("{{", "{\\x7b");
+    if hidden(&text).is_none() {
+        return text;
+    }
+    let seen = |c: char| match is_invisible(c) {
+        true => text::escape(c),
+        false => c.to_string(),
+    };
+    text.chars().map(seen).collect()
 }
 
 fn number(x: f64) -> String {
@@ -198,7 +207,7 @@ pub fn to_json(node: &Node) -> String {
     let mut out = String::new();
     json(&node.value, &mut out, 0);
     out.push('\n');
-    out
+    visible_json(&out).into_owned()
 }
 
 fn json_string(s: &str, out: &mut String) {

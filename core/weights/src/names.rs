@@ -138,20 +138,36 @@ pub fn known(scheme: &str) -> impl Iterator<Item = &'static str> {
     rows(scheme).map(|(name, _, _)| name)
 }
 
+/// Whether to open the checkpoint of this name is to ask a server that is none of the publishers' that we know: whoever runs it sees the
+/// whole name. (Windows asks the server that a path begins with.)
+pub fn asks_a_stranger(name: &str) -> bool {
+    match resolve(name) {
+        Ok(Source::Url(remote)) => !remote.is_published(),
+        Ok(Source::Path(path)) => path.starts_with(r"\\") || path.starts_with("//"),
+        Err(_) => false,
+    }
+}
+
 impl Remote {
+    /// Whether the address is one of a publisher's that we know.
+    fn is_published(&self) -> bool {
+        let (_, place) = self.url.split_once("://").unwrap_or_default();
+        let place = place.to_ascii_lowercase();
+        PUBLISHERS.iter().any(|start| place.starts_with(start))
+    }
+
     /// A file at this address.
     pub fn new(url: &str, keep_prefix: Option<&'static str>) -> Self {
         let path = url.split(['?', '#']).next().unwrap_or_default();
         let last = path.rsplit('/').next().unwrap_or_default();
-        let (_, place) = url.split_once("://").unwrap_or_default();
-        let place = place.to_ascii_lowercase();
-        let published = PUBLISHERS.iter().any(|start| place.starts_with(start));
-        Self {
+        let mut remote = Self {
             url: url.to_owned(),
             file_name: file_name(last),
-            digest: digest(last, published),
+            digest: None,
             keep_prefix,
-        }
+        };
+        remote.digest = digest(last, remote.is_published());
+        remote
     }
 }
 
@@ -342,6 +358,23 @@ mod tests {
         );
         assert!(message("s3://bucket/a.pth").starts_with("cannot fetch `s3://bucket/a.pth`"));
         assert_eq!(resolve("  "), Err(NameError::Empty));
+    }
+
+    #[test]
+    fn strangers_are_whoever_is_no_publisher() {
+        for (name, stranger) in [
+            ("a.pth", false),
+            ("torchvision://resnet50", false),
+            ("https://download.pytorch.org/models/a.pth", false),
+            ("https://download.pytorch.org.evil.org/a.pth", true),
+            ("http://127.0.0.1/a.pth", true),
+            (" HTTPS://x.org", true),
+            (r"\\x.org\share\a.pth", true),
+            ("//x.org/share/a.pth", true),
+            ("file:////x.org/a.pth", true),
+        ] {
+            assert_eq!(asks_a_stranger(name), stranger, "{name}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod output;
 
+use crate::style;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -163,9 +164,9 @@ pub fn run(args: &BrowseArgs) -> Result<ExitCode, String> {
         |path: &str| Path::new(path).exists() || Path::new(&path.replace('\\', "/")).exists();
     let summary = summarise(&*dataset, &exists);
     if args.summary {
-        println!("{}: {}", args.split.name(), summary.text())
+        style::say(format_args!("{}: {}", args.split.name(), summary.text()))
     } else {
-        println!("{}: {}", args.split.name(), summary.short())
+        style::say(format_args!("{}: {}", args.split.name(), summary.short()))
     }
     if indexes.is_empty() && !args.summary && dataset.is_empty() {
         return Err(format!(
@@ -178,17 +179,17 @@ pub fn run(args: &BrowseArgs) -> Result<ExitCode, String> {
         None => Outcome::default(),
     };
     for note in config.errors(dataset.noticed()).diagnostics {
-        eprintln!("{note}");
+        style::remark(note);
     }
     let replaced = dataset.skipped();
     if let Some(output) = output.filter(|_| args.json) {
         output.summary(&summary, &outcome.failed, &replaced.first)?;
     }
     for error in outcome.failed.iter().filter(|_| !outcome.stopped) {
-        crate::style::note(&format!("left out: {error}"));
+        style::note(&format!("left out: {error}"));
     }
     for error in &replaced.first {
-        crate::style::note(&format!("replaced by another picture: {error}"));
+        style::note(&format!("replaced by another picture: {error}"));
     }
     if outcome.stopped || (outcome.good == 0 && !outcome.failed.is_empty()) {
         return Ok(ExitCode::FAILURE);
@@ -361,12 +362,12 @@ fn browse(
                 match result {
                     Ok(lines) => {
                         outcome.good += 1;
-                        bar.suspend(|| print!("{lines}"));
+                        bar.suspend(|| style::say(lines.trim_end()));
                     }
                     Err(error) if args.on_error == OnError::Skip => outcome.failed.push(error),
                     Err(error) => {
                         if !outcome.stopped {
-                            bar.suspend(|| crate::style::error(&error));
+                            bar.suspend(|| style::error(&error));
                         }
                         outcome.failed.push(error);
                         outcome.stopped = true;
@@ -378,7 +379,7 @@ fn browse(
     });
     bar.finish_and_clear();
     if outcome.stopped && indexes.len() > 1 {
-        crate::style::note("--on-error skip goes on with the other samples");
+        style::note("--on-error skip goes on with the other samples");
     }
     Ok(outcome)
 }
@@ -424,7 +425,7 @@ fn workers(args: &BrowseArgs, dataset: &dyn Dataset) -> usize {
     let wanted = args.workers.map_or(cores.min(8), |n| n as usize);
     // What they remember of earlier samples must not depend on which thread was first.
     if wanted > 1 && !orders(dataset).is_empty() {
-        crate::style::note("CachedMosaic and CachedMixUp remember earlier samples: one worker");
+        style::note("CachedMosaic and CachedMixUp remember earlier samples: one worker");
         return 1;
     }
     wanted

@@ -413,14 +413,9 @@ impl Evaluator<'_> {
         if let (Val::Module(module), Val::Str(name)) = (val, &index)
             && &**module == "os.environ"
         {
-            self.key(&index, span)?;
-            return match (self.env)(name) {
-                Ok(Some(value)) => self.string(value, span),
-                Ok(None) => self.fail(span, format!("environment variable `{name}` is not set")),
-                Err(why) => self.fail(
-                    span,
-                    format!("environment variable `{name}` cannot be used: {why}"),
-                ),
+            return match self.variable(name, span)? {
+                Some(value) => Ok(value),
+                None => self.fail(span, format!("environment variable `{name}` is not set")),
             };
         }
         self.index(val, &index, span)

@@ -254,15 +254,9 @@ impl Evaluator<'_> {
                 let Some(Val::Str(variable)) = arguments.any(0, "key").cloned() else {
                     return self.fail(span, "the name of an environment variable is a string");
                 };
-                self.key(&Val::Str(variable.clone()), span)?;
-                match (self.env)(&variable) {
-                    Ok(Some(value)) => self.string(value, span),
-                    Ok(None) => Ok(arguments.any(1, "default").cloned().unwrap_or(Val::None)),
-                    Err(why) => self.fail(
-                        span,
-                        format!("environment variable `{variable}` cannot be used: {why}"),
-                    ),
-                }
+                let value = self.variable(&variable, span)?;
+                let default = || arguments.any(1, "default").cloned().unwrap_or(Val::None);
+                Ok(value.unwrap_or_else(default))
             }
             "os.path.join" | "os.path.basename" | "os.path.dirname" | "os.path.splitext" => {
                 self.path(name, &arguments, span)

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 pub(super) use numbers::{parse_float, parse_int};
 pub(super) use objects::{Item, Val, base_value, misplaced, value_key};
+pub(super) use operators::range_len;
 pub(super) use statements::is_read_base;
 
 /// Steps of evaluation that one file may take.
@@ -71,6 +72,8 @@ pub(super) struct Evaluator<'e> {
     text: &'e Text<'e>,
     /// Reads an environment variable.
     env: &'e Env<'e>,
+    /// Environment variables that were read, with their values.
+    pub used: Vec<(String, String)>,
     /// Bases of a file in lazy style, by module as written.
     pub modules: IndexMap<String, Val>,
     /// Whether the file is in lazy style.
@@ -106,6 +109,7 @@ impl<'e> Evaluator<'e> {
             source,
             text,
             env,
+            used: Vec::new(),
             modules: IndexMap::new(),
             lazy,
             reads_bases: false,
@@ -232,6 +236,23 @@ impl<'e> Evaluator<'e> {
                 span,
                 format!("this config makes more than {BYTES} bytes of text"),
             ),
+        }
+    }
+
+    /// The value of an environment variable, if it is set.
+    fn variable(&mut self, name: &Arc<str>, span: Span) -> Eval<Option<Val>> {
+        // As a key: a long one names none.
+        self.key(&Val::Str(name.clone()), span)?;
+        match (self.env)(name) {
+            Ok(Some(value)) => {
+                self.used.push((name.to_string(), value.clone()));
+                self.string(value, span).map(Some)
+            }
+            Ok(None) => Ok(None),
+            Err(why) => {
+                let message = format!("environment variable `{name}` cannot be used: {why}");
+                self.fail(span, message)
+            }
         }
     }
 

@@ -504,7 +504,7 @@ fn bit(value: i64, bools: bool) -> Val {
 }
 
 /// Number of items of `range(from, to, step)`; the step is not zero.
-pub(super) fn range_len(from: i64, to: i64, step: i64) -> i128 {
+pub(in super::super) fn range_len(from: i64, to: i64, step: i64) -> i128 {
     let (from, to, step) = (i128::from(from), i128::from(to), i128::from(step));
     if step > 0 && from < to {
         (to - from - 1) / step + 1

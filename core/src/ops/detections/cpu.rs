@@ -11,11 +11,11 @@ use super::{Coder, DetectError, Found, Frame, Group, Level, ReadError, Select};
 /// Candidates of a picture, for which there is memory.
 const MOST_CANDIDATES: usize = 1 << 22;
 /// Pairs of boxes that suppression may compare: those of 65,536 boxes if as many may be kept, of a million if a thousand may.
-const MOST_PAIRS: usize = 1 << 32;
+const MOST_PAIRS: u64 = 1 << 32;
 
 /// Whether suppression of `boxes`, of which `most` are kept, is done.
 fn check_crowd(boxes: usize, most: usize) -> Result<(), DetectError> {
-    let pairs = boxes.saturating_mul(boxes.min(most));
+    let pairs = boxes as u64 * boxes.min(most) as u64;
     if boxes <= MOST_CANDIDATES && pairs <= MOST_PAIRS {
         return Ok(());
     }
