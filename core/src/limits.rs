@@ -27,11 +27,28 @@ pub(crate) const ANCHORS: usize = 256;
 
 /// Numbers in all tensors of a model: 16 GiB of f32.
 const NUMBERS: u64 = 1 << 32;
-/// Numbers that no checkpoint holds, so that nothing but a few letters of a config asks for them: 1 GiB of f32.
-const WITHOUT_CHECKPOINT: u64 = 1 << 28;
+/// Numbers that no checkpoint holds, so that nothing but a few letters of a config asks for them: 512 MiB of f32.
+const WITHOUT_CHECKPOINT: u64 = 1 << 27;
 
 /// Numbers that a head gives for one picture: 2 GiB of f32, twice what 1,203 classes of nine anchors come to at 1344 x 800 px.
 const OUTPUTS: usize = 1 << 29;
+
+/// Pixels of a picture that goes through a model, in which each takes some hundred bytes.
+const PIXELS: usize = 1 << 25;
+
+/// Whether a picture of a batch is small enough for a model.
+///
+/// # Errors
+/// It is not.
+pub(crate) fn check_picture([height, width]: [usize; 2]) -> Result<(), String> {
+    match height.checked_mul(width) {
+        Some(pixels) if pixels <= PIXELS => Ok(()),
+        _ => Err(format!(
+            "a picture of {width} x {height} px would go through the model, at most {PIXELS} pixels are possible: \
+             the test pipeline's `Resize` says how large"
+        )),
+    }
+}
 
 /// Whether a head of `each` numbers for a place of a map has room for those of these maps.
 ///

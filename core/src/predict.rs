@@ -8,6 +8,7 @@ use crate::data::pipeline::Pipeline;
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::data::{Picture, PictureError};
 use crate::detectors::Detector;
+use crate::limits;
 use crate::ops::{self, DetectError};
 use crate::probe::Probe;
 use crate::structures::Instances;
@@ -62,6 +63,9 @@ impl Predictor {
             .enumerate()
             .map(|(i, picture)| self.pipeline.run(&format!("picture {i}"), picture.clone()))
             .collect::<Result<Vec<_>, _>>()?;
+        let size = |i: usize| prepared.iter().map(move |p| p.meta.img_shape[i]).max();
+        limits::check_picture([size(0).unwrap_or(0), size(1).unwrap_or(0)])
+            .map_err(PredictError::Batch)?;
         let pixels = ops::preprocess::batch(&prepared, &self.preprocessor, &self.device)
             .map_err(PredictError::Batch)?;
         let (divisor, [_, c, h, w]) = (self.detector.size_divisor(), pixels.dims());

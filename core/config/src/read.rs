@@ -4,12 +4,13 @@
 //! anything, and the reading is done again; so also for a missing key. Keys that a struct has no field for are found
 //! from its list of fields; `type` and `_scope_` name the component itself and are passed over.
 
-use super::diagnostic::{Diagnostic, Kind};
+use super::diagnostic::{Diagnostic, Kind, PRINTED};
 use super::nearest::nearest;
 use super::source::Origin;
 use super::value::{Dict, Entry, Key, Node, Value};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
 
 /// Readings of one value before its mistakes are reported as found so far.
@@ -98,7 +99,7 @@ struct Reading {
     /// Paths of values that a stand-in replaces.
     replaced: RefCell<Vec<String>>,
     /// Paths of unknown keys that were reported.
-    unknown: RefCell<Vec<String>>,
+    unknown: RefCell<HashSet<String>>,
 }
 
 impl Reading {
@@ -152,16 +153,20 @@ impl Reading {
 
     fn unknown_key(&self, key: &Key, entry: &Entry, path: &str, fields: &[&'static str]) {
         let place = format!("{path}.{key}");
-        if self.unknown.borrow().contains(&place) {
+        if !self.unknown.borrow_mut().insert(place) {
             return;
         }
-        self.unknown.borrow_mut().push(place);
-        let fields = fields.iter().copied().filter(|f| !OWN_KEYS.contains(f));
-        let others = self.others.iter().filter(|_| path.is_empty());
-        let known: Vec<&str> = fields.chain(others.map(String::as_str)).collect();
         let error = Diagnostic::error(format!("the key `{key}` is not known"))
             .kind(Kind::Unknown)
             .at(&entry.key, "");
+        // Those that are only counted need no advice.
+        if self.unknown.borrow().len() > PRINTED {
+            self.diagnostics.borrow_mut().push(error);
+            return;
+        }
+        let fields = fields.iter().copied().filter(|f| !OWN_KEYS.contains(f));
+        let others = self.others.iter().filter(|_| path.is_empty());
+        let known: Vec<&str> = fields.chain(others.map(String::as_str)).collect();
         let error = match nearest(&key.to_string(), known.iter().copied()) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error.help(format!("there are {}", list(&known))),

@@ -94,9 +94,12 @@ impl SizeLimits {
     }
 }
 
-/// Whether a picture of this size may be made, by the environment's limits; its pixels, if it may.
+/// Whether a picture of this size may be made; its pixels, if it may. A file of many pixels is large itself, but a config asks for them in
+/// a few letters: a quarter of the limit for files.
 pub(crate) fn check(size: [usize; 2]) -> Result<usize, Fault> {
-    SizeLimits::in_force()?.check(size)
+    let limits = SizeLimits::in_force()?;
+    let pixels = limits.pixels / 4;
+    SizeLimits { pixels, ..limits }.check(size)
 }
 
 fn number(text: &str) -> Option<usize> {
