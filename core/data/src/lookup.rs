@@ -149,6 +149,23 @@ mod tests {
     }
 
     #[test]
+    fn a_pipeline_has_an_end() {
+        let look = Lookup::own();
+        let flip = "dict(type='RandomFlip', prob=0.5)";
+        for (text, fits) in [
+            (format!("[{flip}] * 1000"), true),
+            (format!("[{flip}] * 1001"), false),
+            (
+                format!("[dict(type='RandomChoice', transforms=[[{flip}] * 40] * 30)]"),
+                false,
+            ),
+        ] {
+            let found = look.transforms(Some(&parse_value(&text).unwrap()));
+            assert_eq!(found.is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
     fn and_in_data_sets() {
         let text = "default_scope = 'mine'\n\
             load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]\n\

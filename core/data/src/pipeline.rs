@@ -13,7 +13,9 @@ use super::picture::{Fault, Picture, PictureError};
 use super::pixels::{Op, Pixels};
 use super::random::{Answer, Call, Random, RandomError};
 use super::sample::{DataInfo, Sample};
-use super::transforms::{Context, Files, LoadImageFromFile, Transform, list_in_a_tuple, load};
+use super::transforms::{
+    Context, Files, LoadImageFromFile, Transform, list_in_a_tuple, load, too_many,
+};
 use smalti_config::{Diagnostic, Diagnostics, Kind, Node};
 
 /// A test pipeline that can be run.
@@ -46,7 +48,7 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_with(list: &Node, look: Lookup<'_>) -> Result<Self, Diagnostics> {
-        if let Some(error) = list_in_a_tuple(list) {
+        if let Some(error) = list_in_a_tuple(list).or_else(|| too_many(list)) {
             return Err(vec![error]);
         }
         let Some(nodes) = list.as_items() else {

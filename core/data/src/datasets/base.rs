@@ -18,7 +18,7 @@ use crate::picture::Fault;
 use crate::sample::{DataInfo, Sample};
 use crate::transforms::{Context, Files, Transform, load};
 use smalti_config::{
-    Diagnostic, Diagnostics, Kind, Node, Origin, Value, error_at, unsupported, value_to_py,
+    Bounded, Diagnostic, Diagnostics, Kind, Node, Origin, Value, error_at, unsupported, value_to_py,
 };
 
 /// Options of every data set of pictures.
@@ -33,7 +33,7 @@ pub(super) struct Options {
     #[serde(rename = "pipeline")]
     _pipeline: Option<Node>,
     pub test_mode: Option<bool>,
-    max_refetch: Option<usize>,
+    max_refetch: Option<Bounded<0, 1000>>,
     /// Memory is shared between threads in any case.
     #[serde(rename = "serialize_data")]
     _serialize_data: Option<bool>,
@@ -411,7 +411,7 @@ impl<'a> Setup<'a> {
         Ok(Some(Box::new(BaseDetDataset {
             kind: self.kind,
             test_mode: self.test_mode(),
-            max_refetch: self.options.max_refetch.unwrap_or(1000),
+            max_refetch: self.options.max_refetch.map_or(1000, Bounded::get),
             on_broken: self.options.on_broken,
             meta,
             table,

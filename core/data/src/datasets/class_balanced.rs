@@ -14,7 +14,7 @@ use crate::transforms::{Context, Transform};
 use smalti_config::{Diagnostic, Node, error_at};
 
 /// Most samples; a threshold of a wrong unit would ask for more.
-const MOST: usize = 1 << 31;
+const MOST: usize = 1 << 26;
 
 /// Pictures with rare classes several times.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::{Built, Dataset, MetaInfo, SampleError, Source};
 use crate::picture::Fault;
 use crate::sample::{DataInfo, Sample};
 use crate::transforms::{Context, Transform};
-use smalti_config::{Diagnostic, Node, error_at};
+use smalti_config::{Diagnostic, Node, Short, error_at};
 
 /// Data sets one after another.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct ConcatDataset {
 
 #[derive(Deserialize)]
 struct Options {
-    datasets: Vec<Node>,
+    datasets: Short<Node, 256>,
     #[serde(rename = "lazy_init")]
     _lazy_init: Option<bool>,
     ignore_keys: Option<Keys>,
@@ -51,7 +51,7 @@ pub(super) fn build(source: &Source<'_>) -> Built {
         Some(Keys::Several(keys)) => keys,
     };
     let (mut datasets, mut problems) = (Vec::new(), Vec::new());
-    for node in &options.datasets {
+    for node in options.datasets.iter() {
         match source.nested(node) {
             Ok(dataset) => datasets.extend(dataset),
             Err(found) => problems.extend(found),
@@ -64,7 +64,7 @@ pub(super) fn build(source: &Source<'_>) -> Built {
         return Ok(None);
     }
     let mut notes = source.notes.clone();
-    for (dataset, node) in datasets.iter().zip(&options.datasets).skip(1) {
+    for (dataset, node) in datasets.iter().zip(options.datasets.iter()).skip(1) {
         let (first, other) = (datasets[0].meta(), dataset.meta());
         let differ = [
             ("classes", first.classes != other.classes),

@@ -12,7 +12,7 @@ use super::{Built, Dataset, MetaInfo, OtherPictures, SampleError, Source, caught
 use crate::picture::Fault;
 use crate::sample::{DataInfo, Sample};
 use crate::transforms::{Context, Others, Transform};
-use smalti_config::{Diagnostic, Node, error_at};
+use smalti_config::{Bounded, Diagnostic, Node, error_at};
 
 /// A data set whose transforms may ask for further pictures.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ struct Options {
     _pipeline: Node,
     skip_type_keys: Option<Vec<String>>,
     dynamic_scale: Option<[usize; 2]>,
-    max_refetch: Option<usize>,
+    max_refetch: Option<Bounded<0, 1000>>,
     #[serde(rename = "lazy_init")]
     _lazy_init: Option<bool>,
 }
@@ -53,7 +53,8 @@ pub(super) fn build(source: &Source<'_>) -> Built {
     else {
         return Err(problems);
     };
-    if options.max_refetch == Some(0) {
+    let max_refetch = options.max_refetch.map_or(15, Bounded::get);
+    if max_refetch == 0 {
         return Err(error_at(
             node,
             "max_refetch",
@@ -67,7 +68,7 @@ pub(super) fn build(source: &Source<'_>) -> Built {
             steps,
             options.skip_type_keys.unwrap_or_default(),
             options.dynamic_scale,
-            options.max_refetch.unwrap_or(15),
+            max_refetch,
         );
         dataset.notes.extend(source.notes.iter().cloned());
         Box::new(dataset)

@@ -95,10 +95,10 @@ impl SizeLimits {
 }
 
 /// Whether a picture of this size may be made; its pixels, if it may. A file of many pixels is large itself, but a config asks for them in
-/// a few letters: a quarter of the limit for files.
+/// a few letters: a sixteenth of the limit for files.
 pub(crate) fn check(size: [usize; 2]) -> Result<usize, Fault> {
     let limits = SizeLimits::in_force()?;
-    let pixels = limits.pixels / 4;
+    let pixels = limits.pixels / 16;
     SizeLimits { pixels, ..limits }.check(size)
 }
 

@@ -18,7 +18,7 @@ use crate::lookup::Lookup;
 use crate::picture::Fault;
 use crate::random::Random;
 use crate::sample::Sample;
-use smalti_config::{Diagnostics, Node};
+use smalti_config::{Bounded, Diagnostics, Node};
 
 /// Two pictures in one, the second from a cache.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ struct Config {
     ratio_range: Option<[f64; 2]>,
     flip_ratio: Option<f64>,
     pad_val: Option<PadVal>,
-    max_iters: Option<usize>,
+    max_iters: Option<Bounded<0, 1000>>,
     bbox_clip_border: Option<bool>,
     max_cached_images: Option<usize>,
     random_pop: Option<bool>,
@@ -66,7 +66,7 @@ impl CachedMixUp {
             ratio_range: config.ratio_range,
             flip_ratio: config.flip_ratio,
             pad_val: config.pad_val,
-            max_iters: config.max_iters,
+            max_iters: config.max_iters.map(Bounded::get),
             bbox_clip_border: config.bbox_clip_border,
         };
         Ok(Self {

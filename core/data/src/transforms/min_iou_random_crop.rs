@@ -13,7 +13,7 @@ use crate::random::Random;
 use crate::sample::Sample;
 use crate::structures::boxes::{self, Overlap, overlap};
 use crate::structures::{Reason, Xyxy};
-use smalti_config::{Diagnostics, Node};
+use smalti_config::{Diagnostics, Node, Short};
 
 /// Windows tried for one drawn IoU.
 const TRIES: usize = 50;
@@ -147,7 +147,7 @@ impl Draws for MinIoURandomCrop {
 
 #[derive(Deserialize)]
 struct Config {
-    min_ious: Option<Vec<f64>>,
+    min_ious: Option<Short<f64, 64>>,
     min_crop_size: Option<f64>,
     bbox_clip_border: Option<bool>,
 }
@@ -156,7 +156,7 @@ pub(super) fn build(node: &Node, _: &Lookup<'_>) -> Result<Box<dyn Transform>, D
     let config: Config = node.read()?;
     let mut modes = vec![1.0];
     match config.min_ious {
-        Some(ious) => modes.extend(ious),
+        Some(ious) => modes.extend_from_slice(&ious),
         None => modes.extend([0.1, 0.3, 0.5, 0.7, 0.9]),
     }
     modes.push(0.0);

@@ -17,7 +17,7 @@ use crate::pixels::{Border, Direction, Op, Pixels};
 use crate::random::Random;
 use crate::sample::Sample;
 use crate::structures::{Masks, Reason, boxes};
-use smalti_config::{Diagnostics, Node, error_at};
+use smalti_config::{Bounded, Diagnostics, Node, error_at};
 
 /// Two pictures in one.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +79,7 @@ struct Config {
     ratio_range: Option<[f64; 2]>,
     flip_ratio: Option<f64>,
     pad_val: Option<PadVal>,
-    max_iters: Option<usize>,
+    max_iters: Option<Bounded<0, 1000>>,
     bbox_clip_border: Option<bool>,
 }
 
@@ -91,7 +91,7 @@ impl MixUp {
             ratio_range: config.ratio_range,
             flip_ratio: config.flip_ratio,
             pad_val: config.pad_val,
-            max_iters: config.max_iters,
+            max_iters: config.max_iters.map(Bounded::get),
             bbox_clip_border: config.bbox_clip_border,
         };
         Self::new(node, options)

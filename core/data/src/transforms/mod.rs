@@ -343,7 +343,7 @@ impl Lookup<'_> {
         let Some(node) = node.filter(|n| !n.is_none()) else {
             return Ok(Vec::new());
         };
-        if let Some(error) = list_in_a_tuple(node) {
+        if let Some(error) = list_in_a_tuple(node).or_else(|| too_many(node)) {
             return Err(vec![error]);
         }
         let Some(items) = node.as_items() else {
@@ -385,6 +385,27 @@ pub(crate) fn list_in_a_tuple(node: &Node) -> Option<Diagnostic> {
     };
     inner.as_items()?;
     stray_comma("this pipeline", node)
+}
+
+/// Transforms of a pipeline, with those within others. Each is work for every picture.
+const MOST: usize = 1000;
+
+/// The error of a pipeline that is too long.
+pub(crate) fn too_many(node: &Node) -> Option<Diagnostic> {
+    fn count(node: &Node) -> usize {
+        if let Some(dict) = node.as_dict() {
+            let within = dict.iter().map(|(_, entry)| count(&entry.node));
+            return usize::from(dict.contains("type")) + within.sum::<usize>();
+        }
+        node.as_items().unwrap_or_default().iter().map(count).sum()
+    }
+    let transforms = count(node);
+    (transforms > MOST).then(|| {
+        let message = format!("a pipeline of {transforms} transforms, at most {MOST} are possible");
+        Diagnostic::error(message)
+            .kind(Kind::Limit)
+            .at(&node.origin, "")
+    })
 }
 
 /// Reads a list of transforms of this crate; `None` is an empty list. With those of another: [`Lookup::transforms`].
