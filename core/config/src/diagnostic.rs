@@ -72,7 +72,7 @@ pub struct Diagnostic {
 }
 
 /// Longest value that a message repeats, in characters.
-const VALUE: usize = 200;
+pub(crate) const VALUE: usize = 200;
 /// Longest message, in characters.
 const MESSAGE: usize = 4000;
 /// Places of a message; of a hundred the first few say as much.
@@ -86,7 +86,11 @@ fn readable(text: impl Into<String>) -> String {
     if text.len() <= VALUE {
         return text;
     }
-    let parts: Vec<_> = text.split('`').map(|part| cut(part, VALUE)).collect();
+    let part = |(i, part): (usize, &'_ str)| match i % 2 {
+        1 => cut(part, VALUE).into_owned(),
+        _ => part.to_owned(),
+    };
+    let parts: Vec<_> = text.split('`').enumerate().map(part).collect();
     cut(&parts.join("`"), MESSAGE).into_owned()
 }
 
@@ -342,6 +346,21 @@ help: give 3 numbers";
         let text = error.to_string();
         assert!(text.lines().all(|l| l.len() < 160), "{text}");
         assert!(text.contains("oops") && text.contains("..."));
+    }
+
+    #[test]
+    fn values_are_cut_and_advice_is_not() {
+        let list = "name, ".repeat(100);
+        let long = "x".repeat(1000);
+        let error =
+            Diagnostic::error(format!("no `{long}` here")).help(format!("known are {list}"));
+        assert_eq!(error.message.len(), "no `` here".len() + 200 + 3);
+        assert_eq!(error.help, Some(format!("known are {list}")));
+        assert!(Diagnostic::error(long.repeat(9)).message.len() < 4100);
+        assert_eq!(
+            cut(&"é".repeat(20), 16),
+            format!("{}...{}", "é".repeat(14), "é".repeat(2))
+        );
     }
 
     #[test]

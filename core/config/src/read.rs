@@ -4,7 +4,7 @@
 //! anything, and the reading is done again; so also for a missing key. Keys that a struct has no field for are found
 //! from its list of fields; `type` and `_scope_` name the component itself and are passed over.
 
-use super::diagnostic::{Diagnostic, Kind, PRINTED};
+use super::diagnostic::{Diagnostic, Kind, PRINTED, VALUE, cut};
 use super::nearest::nearest;
 use super::source::Origin;
 use super::value::{Dict, Entry, Key, Node, Value};
@@ -255,7 +255,7 @@ impl de::Error for ReadError {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(What::Variant(variant.to_owned(), expected))
+        Self::new(What::Variant(cut(variant, VALUE).into_owned(), expected))
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -267,7 +267,7 @@ impl de::Error for ReadError {
             de::Unexpected::Float(x) => format!("the float {}", super::text::float(x)),
             de::Unexpected::Signed(i) => format!("the integer {i}"),
             de::Unexpected::Unsigned(i) => format!("the integer {i}"),
-            de::Unexpected::Str(s) => format!("the string {}", super::text::string(s)),
+            de::Unexpected::Str(s) => format!("the string {}", super::text::quoted(s)),
             other => other.to_string(),
         };
         Self::new(What::Other(format!(

@@ -1,6 +1,7 @@
 //! Python's text forms: `repr` of strings and floats, and format specifications.
 
 use super::characters::has_escape;
+use super::diagnostic::{VALUE, cut};
 
 /// `repr` of a float: the shortest digits that read back, as Python writes them.
 pub fn float(x: f64) -> String {
@@ -57,6 +58,11 @@ pub fn string(s: &str) -> String {
     }
     out.push(quote);
     out
+}
+
+/// As [`string`], for a message: cut to a length that can be read.
+pub(crate) fn quoted(s: &str) -> String {
+    string(&cut(s, VALUE))
 }
 
 /// A number or string to be laid out by [`format()`].

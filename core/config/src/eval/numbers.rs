@@ -42,7 +42,7 @@ impl Evaluator<'_> {
                     Some(i) => Ok(Val::Int(i)),
                     None => self.fail(
                         span,
-                        format!("{} is no integer", super::super::text::string(text)),
+                        format!("{} is no integer", super::super::text::quoted(text)),
                     ),
                 }
             }
@@ -52,7 +52,7 @@ impl Evaluator<'_> {
                     Some(x) => Ok(Val::Float(x)),
                     None => self.fail(
                         span,
-                        format!("{} is no number", super::super::text::string(text)),
+                        format!("{} is no number", super::super::text::quoted(text)),
                     ),
                 },
                 _ => self.fail(span, format!("a {} is no number", self.type_name(&val))),

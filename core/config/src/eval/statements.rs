@@ -1,7 +1,7 @@
 //! Statements.
 
 use super::super::commas::{HELP, behind};
-use super::super::diagnostic::{Diagnostic, Kind};
+use super::super::diagnostic::{Diagnostic, Kind, VALUE, cut};
 use super::super::effects::mentions;
 use super::super::python::ast::{
     Alias, Binary, Expr, ExprKind, ImportFrom, Stmt, StmtKind, Trailer,
@@ -182,7 +182,7 @@ impl Evaluator<'_> {
                 let said = match message {
                     Some(message) => {
                         let val = self.expression(message)?;
-                        format!(": {}", self.str(&val, span)?)
+                        format!(": {}", cut(&self.str(&val, span)?, VALUE))
                     }
                     None => String::new(),
                 };
