@@ -106,7 +106,7 @@ pub(super) fn read(storages: &mut Storages) -> Result<(StateDict, Meta), Checkpo
             let place = (storages.add_range(start..end), end - start);
             TensorInfo::new(dtype, tensor.shape, None, 0, place, false)
         });
-        state.insert(key, info);
+        state.insert(key, info)?;
     }
     if state.is_empty() {
         return Err(CheckpointError::NoTensors {

@@ -1,5 +1,6 @@
 //! What can go wrong while a checkpoint is read.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Why a checkpoint, or one tensor of it, cannot be read.
@@ -94,4 +95,13 @@ impl CheckpointError {
         let why = why.into();
         Self::Malformed { part, at, why }
     }
+}
+
+/// At most `max` bytes of a text that comes from a file, and `...` if that is not all.
+pub(crate) fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return Cow::Borrowed(text);
+    }
+    let cut = (0..=max).rev().find(|&at| text.is_char_boundary(at));
+    Cow::Owned(format!("{}...", &text[..cut.unwrap_or(0)]))
 }

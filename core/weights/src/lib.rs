@@ -41,8 +41,10 @@ pub use state::StateDict;
 pub use tensor::TensorView;
 
 use graph::{Graph, Outside};
+use pickle::Budget;
 use smalti_config::file_kind::looks_like;
 use storage::{FileBytes, Storages};
+use tensor::TensorInfo;
 
 /// Inflated `data.pkl` entries beyond this are refused, in bytes.
 const MAX_PICKLE: usize = 256 << 20;
@@ -109,7 +111,7 @@ impl Checkpoint {
         } else if file.starts_with(burnpack::MAGIC) {
             (Format::Burnpack, burnpack::read(&mut storages)?)
         } else if torch::is_legacy(&file) {
-            let legacy = torch::read_legacy(&file, 0)?;
+            let legacy = torch::read_legacy(&file, &Budget::new())?;
             let outside = Outside::Legacy(legacy.storages);
             let mut graph = Graph::new(&legacy.pickle, Some(0), outside, legacy.big_endian);
             let read = read_graph(&mut graph, section, &mut storages)?;
@@ -158,7 +160,12 @@ impl Checkpoint {
 
     /// The tensor of this key; None when it is not there or cannot be read.
     pub fn get(&self, key: &str) -> Option<TensorView<'_>> {
-        self.tensor(key).ok()
+        let entry = self.state.entry(key)?;
+        entry
+            .tensor
+            .as_ref()
+            .ok()
+            .map(|info| self.view(entry, info))
     }
 
     /// Why the tensor of this key cannot be read; `None` if it can, or if there is no such key.
@@ -180,15 +187,19 @@ impl Checkpoint {
                 nearest: names::nearest(key, self.keys()).map(str::to_owned),
             })?;
         match &entry.tensor {
-            Ok(info) => Ok(TensorView {
-                key: &entry.key,
-                info,
-                storages: &self.storages,
-            }),
+            Ok(info) => Ok(self.view(entry, info)),
             Err(why) => Err(CheckpointError::Unreadable {
                 key: key.to_owned(),
                 why: why.clone(),
             }),
+        }
+    }
+
+    fn view<'a>(&'a self, entry: &'a state::Entry, info: &'a TensorInfo) -> TensorView<'a> {
+        TensorView {
+            key: &entry.key,
+            info,
+            storages: &self.storages,
         }
     }
 
@@ -267,7 +278,7 @@ fn read_zip(
             (inflated.as_slice(), None)
         }
     };
-    let pickle = pickle::parse(bytes, 0)?;
+    let pickle = pickle::parse(bytes, 0, &Budget::new())?;
     let outside = Outside::Zip(archive, folder);
     let mut graph = Graph::new(&pickle, base, outside, big_endian);
     read_graph(&mut graph, section, storages)
@@ -280,14 +291,20 @@ fn read_graph(
 ) -> Result<Parts, CheckpointError> {
     let state = graph.state_dict(section, storages)?;
     let meta = graph.meta(&state.section, storages);
+    graph.pickle.budget.check()?;
     Ok((state, meta))
 }
 
 /// A plain pickle has no magic number before protocol 2: there, whatever parses to the end is one.
 fn read_plain_pickle(file: &[u8]) -> Result<Option<pickle::Pickle<'_>>, CheckpointError> {
     match file {
-        [0x80, 0..=5, ..] => pickle::parse(file, 0).map(Some),
-        [b'(' | b'}' | b']' | b'c' | b'd' | b'l', ..] => Ok(pickle::parse(file, 0).ok()),
+        [0x80, 0..=5, ..] => pickle::parse(file, 0, &Budget::new()).map(Some),
+        [b'(' | b'}' | b']' | b'c' | b'd' | b'l', ..] => {
+            match pickle::parse(file, 0, &Budget::new()) {
+                Err(error @ CheckpointError::TooLarge { .. }) => Err(error),
+                parsed => Ok(parsed.ok()),
+            }
+        }
         _ => Ok(None),
     }
 }

@@ -60,7 +60,7 @@ impl Graph<'_, '_> {
                 (dtype, Some(shape), column_major == Id::TRUE, bytes)
             }
             ("_frombuffer", &[bytes, dtype, shape, order]) => {
-                let column_major = pickle.text(order).is_some_and(|order| order == "F");
+                let column_major = pickle.is_text(order, "F");
                 (dtype, Some(shape), column_major, bytes)
             }
             ("scalar", &[dtype, bytes]) => (dtype, None, false, bytes),
@@ -81,6 +81,17 @@ impl Graph<'_, '_> {
             .ok_or("an array without its bytes")?;
         let place = self.bytes_storage(source, storages)?;
         TensorInfo::new(dtype, shape, strides, 0, place, big_endian).map(Some)
+    }
+
+    /// A whole number of Python or of numpy, also written with a point; None for `nan`, 1.5 and what is beyond 64 bits.
+    pub fn whole_number(&mut self, id: Id, storages: &mut Storages) -> Option<i64> {
+        if let Node::Int(value) = self.pickle.node(id) {
+            return Some(*value);
+        }
+        let number = self.number(id, storages)?;
+        // Up to here every whole number is an f64.
+        let exact = number.fract() == 0.0 && number.abs() <= (1u64 << 53) as f64;
+        exact.then_some(number as i64)
     }
 
     /// A number of Python or of numpy.

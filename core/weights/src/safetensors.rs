@@ -100,7 +100,7 @@ pub(super) fn read(
             );
             return Err(bad(data, why));
         }
-        state.insert(key, tensor.map_err(|why| why.to_string()));
+        state.insert(key, tensor)?;
     }
     if data + next != file.len() {
         let why = format!("{} bytes after the last tensor", file.len() - data - next);

@@ -1,0 +1,179 @@
+//! Small files that would take long, or much memory: measured by steps, counts and typed errors, not by the clock.
+
+use super::*;
+use crate::pickle::parse;
+
+/// What is found in a plain pickle, and the steps that it took.
+fn steps(pickle: &[u8]) -> (Result<Parts, CheckpointError>, u64) {
+    let budget = Budget::new();
+    let read = parse(pickle, 0, &budget).and_then(|pickle| {
+        let mut storages = Storages::new(Vec::<u8>::new());
+        let mut graph = Graph::new(&pickle, None, Outside::Nowhere, false);
+        read_graph(&mut graph, None, &mut storages)
+    });
+    (read, budget.spent())
+}
+
+fn is_too_large<T>(read: Result<T, CheckpointError>) -> bool {
+    matches!(read, Err(CheckpointError::TooLarge { .. }))
+}
+
+/// Opcodes for a text of any length.
+fn text(text: &[u8]) -> Vec<u8> {
+    [b"X", &(text.len() as u32).to_le_bytes()[..], text].concat()
+}
+
+/// Opcodes that keep the value on top of the stack as memo entry `n`, and take it off.
+fn kept(value: &[u8], n: u8) -> Vec<u8> {
+    [value, &[b'q', n, b'0']].concat()
+}
+
+#[test]
+fn a_long_key_that_a_dict_has_a_hundred_thousand_times_is_not_decoded_each_time() {
+    let (utf8, latin1) = (text(&[b'a'; 4096]), "é".repeat(2047).into_bytes());
+    let latin1 = [b"T\x00\x10\x00\x00", &latin1[..], b"a\xff"].concat();
+    for key in [utf8, latin1] {
+        let pairs = 100_000;
+        let pickle = [&kept(&key, 0)[..], b"}(", &b"h\x00N".repeat(pairs), b"u."].concat();
+        let (read, spent) = steps(&pickle);
+        assert!(matches!(read, Err(CheckpointError::NoTensors { .. })));
+        // Each of 4096 bytes would be 400 million at every look-up.
+        assert!(spent < 2000 * pairs as u64, "{spent}");
+    }
+}
+
+/// A dict with `count` keys, each with the value that these opcodes make.
+fn many(count: usize, value: &[u8]) -> Vec<u8> {
+    let pairs = (0..count).map(|i| [&text(i.to_string().as_bytes())[..], value].concat());
+    [b"}(", &pairs.collect::<Vec<_>>().concat()[..], b"u"].concat()
+}
+
+#[test]
+fn values_that_refer_to_one_large_value_again_and_again_are_paid_for() {
+    let count = 30_000;
+    let dict = kept(&many(count, b"N"), 0);
+    let list = [b"](", &b"NN\x86".repeat(count)[..], b"e"].concat();
+    let list = kept(&list, 0);
+    let class = |name: &str| kept(format!("cmy\n{name}\n").as_bytes(), 1);
+    let states = kept(&[b"(", &b"h\x00".repeat(count)[..], b"t"].concat(), 2);
+    for (name, pickle) in [
+        // Each value wraps the same dict of 30,000 pairs ...
+        (
+            "dict",
+            [dict.clone(), class("Dict"), many(count, b"h\x01h\x00\x85R")].concat(),
+        ),
+        // ... or list of pairs ...
+        (
+            "list",
+            [list, class("OrderedDict"), many(count, b"h\x01h\x00\x85R")].concat(),
+        ),
+        // ... or is a module whose attributes are in it.
+        (
+            "module",
+            [
+                dict.clone(),
+                class("Net"),
+                many(count, b"h\x01)\x81h\x00h\x00\x86b"),
+            ]
+            .concat(),
+        ),
+    ] {
+        let (read, spent) = steps(&[&pickle[..], b"."].concat());
+        assert!(is_too_large(read), "{name}");
+        assert_eq!(spent, pickle::MAX_STEPS, "{name}");
+    }
+    // A state that is no pair is none of `__slots__`: its 30,000 dicts are not looked through.
+    let states = [
+        dict,
+        class("Net"),
+        states,
+        many(1, b"h\x01)\x81h\x02b"),
+        b".".to_vec(),
+    ];
+    let (_, spent) = steps(&states.concat());
+    assert!(spent < 50_000_000, "{spent}");
+}
+
+#[test]
+fn dicts_that_hold_the_one_before_many_times_are_looked_into_once() {
+    let mut pickle = kept(b"}", 0);
+    for level in 1..200u8 {
+        let pairs = [
+            &text(b"state_dict")[..],
+            &[b'h', level - 1],
+            &text(b"model"),
+            &[b'h', level - 1],
+        ];
+        pickle.extend(kept(&[b"}(", &pairs.concat()[..], b"u"].concat(), level));
+    }
+    pickle.extend(b"h\xc7.");
+    let (read, spent) = steps(&pickle);
+    assert!(matches!(read, Err(CheckpointError::NoTensors { .. })));
+    assert!(spent < 1_000_000, "{spent}");
+}
+
+#[test]
+fn opcodes_and_items_are_paid_for() {
+    // A tenth of the budget, to have the test quick.
+    let refused = |pickle: &[u8]| {
+        let budget = Budget::new();
+        let _ = budget.spend((pickle::MAX_STEPS / 10 * 9) as usize);
+        is_too_large(parse(pickle, 0, &budget))
+    };
+    let opcodes = |count| [&b"N0".repeat(count)[..], b"N."].concat();
+    assert!(!refused(&opcodes(1_000_000)));
+    assert!(refused(&opcodes(7_000_000)));
+    let list = [&b"("[..], &b"N".repeat(500_000), b"l0"].concat();
+    let items = |count| [&list.repeat(count)[..], b"N."].concat();
+    assert!(!refused(&items(1)));
+    assert!(refused(&items(4)));
+    let line = [&b"V"[..], &[b'a'; 10_000_000], b"\n0"].concat();
+    let lines = |count| [&line.repeat(count)[..], b"N."].concat();
+    assert!(!refused(&lines(1)));
+    assert!(refused(&lines(3)));
+}
+
+#[test]
+fn a_tensor_whose_name_is_too_long_is_named_and_unreadable() {
+    let tensor = tensor_pickle(1, 0, &[1], &[1]);
+    for len in [state::MAX_KEY, state::MAX_KEY + 1, 100_000] {
+        let name = ".".repeat(len);
+        let header = format!(
+            r#"{{"w":{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}},"{name}":{{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}}}"#
+        );
+        let pickle = [
+            b"}(",
+            &text(b"w")[..],
+            &tensor,
+            &text(name.as_bytes()),
+            &tensor,
+            b"u.",
+        ]
+        .concat();
+        let entries: [(&str, &[u8]); 2] = [("a/data.pkl", &pickle), ("a/data/0", &[0; 4])];
+        for c in [
+            read(&safetensors_of(&header, 2)),
+            read(&zip_of(&entries, Packing::Stored)),
+        ] {
+            assert!(c.get("w").is_some());
+            let unreadable: Vec<_> = c.unreadable().collect();
+            if len == state::MAX_KEY {
+                assert_eq!((c.state().len(), unreadable.len()), (2, 0));
+                continue;
+            }
+            let shown = format!("{}...", &name[..200]);
+            assert_eq!(unreadable, [(&*shown, "its name is longer than 512 bytes")]);
+        }
+    }
+}
+
+#[test]
+fn more_tensors_than_any_model_has_are_refused() {
+    let tensor = kept(&tensor_pickle(1, 0, &[1], &[1]), 0);
+    for (count, refused) in [(state::MAX_TENSORS, false), (state::MAX_TENSORS + 1, true)] {
+        let pickle = [&tensor[..], &many(count, b"h\x00"), b"."].concat();
+        let entries: [(&str, &[u8]); 2] = [("a/data.pkl", &pickle), ("a/data/0", &[0; 4])];
+        let read = Checkpoint::read(zip_of(&entries, Packing::Stored));
+        assert_eq!(is_too_large(read), refused);
+    }
+}
