@@ -3,6 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::state::MAX_TENSORS;
+
+/// Longest reason that is told, in bytes.
+pub(crate) const MAX_WHY: usize = 400;
+
 /// Why a checkpoint, or one tensor of it, cannot be read.
 ///
 /// Every reader in this module returns this for a malformed or hostile file; none panics.
@@ -92,8 +97,17 @@ impl std::error::Error for CheckpointError {}
 impl CheckpointError {
     /// A broken rule of `part` at byte `at`.
     pub(crate) fn malformed(part: &'static str, at: usize, why: impl Into<String>) -> Self {
-        let why = why.into();
+        let why = shortened(&why.into(), MAX_WHY).into_owned();
         Self::Malformed { part, at, why }
+    }
+
+    /// More tensors than are read.
+    pub(crate) fn too_many_tensors() -> Self {
+        Self::TooLarge {
+            what: "a file with more tensors, or longer names of them, than any model has"
+                .to_owned(),
+            limit: MAX_TENSORS as u64,
+        }
     }
 }
 

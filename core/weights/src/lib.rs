@@ -19,6 +19,7 @@ mod burnpack;
 mod dtype;
 mod error;
 mod graph;
+mod header;
 mod meta;
 pub mod names;
 mod numpy;

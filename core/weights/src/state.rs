@@ -12,7 +12,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::error::{CheckpointError, shortened};
+use super::error::{CheckpointError, MAX_WHY, shortened};
 use super::graph::Graph;
 use super::pickle::{Id, Node};
 use super::storage::Storages;
@@ -57,8 +57,6 @@ pub(crate) const MAX_KEY: usize = 512;
 pub(crate) const MAX_TENSORS: usize = 200_000;
 /// ... whose keys have so many bytes.
 const MAX_KEYS: usize = 64 << 20;
-/// Longest reason that is kept why a tensor cannot be read, in bytes.
-const MAX_WHY: usize = 400;
 /// Items of a tuple or list that are looked through for a state dict.
 const MAX_ITEMS: usize = 16;
 /// What a value costs that is listed with its key, in steps of the pickle's budget ...
@@ -150,11 +148,7 @@ impl StateDict {
         };
         self.key_bytes += key.len();
         if self.entries.len() >= MAX_TENSORS || self.key_bytes > MAX_KEYS {
-            return Err(CheckpointError::TooLarge {
-                what: "a file with more tensors, or longer names of them, than any model has"
-                    .to_owned(),
-                limit: MAX_TENSORS as u64,
-            });
+            return Err(CheckpointError::too_many_tensors());
         }
         let entry = Entry {
             key: key.clone(),

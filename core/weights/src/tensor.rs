@@ -7,7 +7,7 @@ use super::error::CheckpointError;
 use super::storage::Storages;
 
 /// More dimensions than any real tensor has.
-const MAX_DIMS: usize = 32;
+pub(crate) const MAX_DIMS: usize = 32;
 
 /// A tensor expanded by zero strides may have this many elements more than its storage holds.
 const MAX_EXPANDED: usize = 1 << 24;
@@ -39,10 +39,7 @@ impl TensorInfo {
         big_endian: bool,
     ) -> Result<Self, String> {
         if shape.len() > MAX_DIMS {
-            return Err(format!(
-                "{} dimensions, at most {MAX_DIMS} are read",
-                shape.len()
-            ));
+            return Err(format!("more than {MAX_DIMS} dimensions"));
         }
         let overflow = || format!("shape {shape:?} overflows");
         let count = element_count(&shape).ok_or_else(overflow)?;

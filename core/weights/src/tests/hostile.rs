@@ -177,3 +177,65 @@ fn more_tensors_than_any_model_has_are_refused() {
         assert_eq!(is_too_large(read), refused);
     }
 }
+
+/// A burnpack file with this header and no data.
+fn burnpack_header(header: &[u8]) -> Vec<u8> {
+    let len = (header.len() as u32).to_le_bytes();
+    let mut file = [b"NRUB\x01\x00", &len[..], header].concat();
+    file.resize(file.len().next_multiple_of(256), 0);
+    file
+}
+
+#[test]
+fn lists_in_headers_are_bounded_while_they_are_read() {
+    let json = |items: &str| safetensors_of(&format!("{{{items}}}"), 0);
+    let empty =
+        |shape: &str| format!(r#"{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,0]}}"#);
+    // One tensor of a million sides.
+    let sides = vec!["0"; 1_000_000].join(",");
+    let c = read(&json(&format!(r#""w":{}"#, empty(&sides))));
+    assert_eq!(c.fault("w"), Some("more than 32 dimensions"));
+    // 100,000 facts.
+    let facts: Vec<_> = (0..100_000).map(|i| format!(r#""{i}":"""#)).collect();
+    let facts = format!(
+        r#""__metadata__":{{{}}},"w":{}"#,
+        facts.join(","),
+        empty("0")
+    );
+    let c = read(&json(&facts));
+    let last = ("...".to_owned(), "99000 more".to_owned());
+    assert_eq!(
+        (c.meta().facts.len(), c.meta().facts.last()),
+        (1001, Some(&last))
+    );
+    // A name twice, and too many of them.
+    let message = |items: &str| message(&json(items));
+    let twice = message(&format!(r#""w":{0},"w":{0}"#, empty("0")));
+    assert!(twice.contains("`w` comes twice"), "{twice}");
+    let names = (0..=state::MAX_TENSORS).map(|i| format!(r#""{i}":{}"#, empty("0")));
+    let many = Checkpoint::read(json(&names.collect::<Vec<_>>().join(",")));
+    assert!(is_too_large(many));
+    // What is wrong is quoted in part.
+    let long = message(&format!(r#""w":"{}""#, "x".repeat(100_000)));
+    assert!(long.len() < 600, "{long}");
+
+    let empty = |shape: &[u8]| {
+        [
+            b"\xa3\x65dtype\x63F32\x65shape",
+            shape,
+            b"\x6cdata_offsets\x82\x00\x00",
+        ]
+        .concat()
+    };
+    let tensors =
+        |items: &[u8]| burnpack_header(&[b"\xa1\x67tensors\xbf", items, b"\xff"].concat());
+    let sides = [&b"\x9f"[..], &[0; 1_000_000], b"\xff"].concat();
+    let c = read(&tensors(&[b"\x61w", &empty(&sides)[..]].concat()));
+    assert_eq!(c.fault("w"), Some("more than 32 dimensions"));
+    let named = |i: usize| [b"\x66", format!("{i:06}").as_bytes(), &empty(b"\x81\x00")].concat();
+    let many: Vec<_> = (0..=state::MAX_TENSORS).map(named).collect();
+    assert!(is_too_large(Checkpoint::read(tensors(&many.concat()))));
+    let mut long = burnpack_header(b"\xa0");
+    long[6..10].copy_from_slice(&(33u32 << 20).to_le_bytes());
+    assert!(is_too_large(Checkpoint::read(long)));
+}
