@@ -6,6 +6,9 @@ use super::pickle::{Id, Node, Pickle};
 use super::storage::Storages;
 use super::tensor::TensorInfo;
 
+/// Longest storage that a number is read from, in bytes.
+const MAX_NUMBER: usize = 4096;
+
 /// Does this function of numpy make an array or a number?
 pub(super) fn is_array(function: &str) -> bool {
     matches!(function, "_reconstruct" | "_frombuffer" | "scalar")
@@ -101,7 +104,8 @@ impl Graph<'_, '_> {
             Node::Float(value) => Some(*value),
             _ => {
                 let info = self.tensor(id, storages).ok()??;
-                if info.count() != 1 {
+                // No storage of a model is inflated, or its checksum compared, to tell one number.
+                if info.count() != 1 || storages.len(info.storage) > MAX_NUMBER {
                     return None;
                 }
                 let (key, info) = ("", &info);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::dtype::DType;
 use super::error::CheckpointError;
-use super::storage::Storages;
+use super::storage::{StorageBytes, Storages};
 
 /// More dimensions than any real tensor has.
 pub(crate) const MAX_DIMS: usize = 32;
@@ -198,6 +198,7 @@ impl<'a> TensorView<'a> {
     /// Complex elements, whose real and imaginary part are N bytes each.
     fn halves<const N: usize>(&self) -> Result<Vec<u8>, CheckpointError> {
         let storage = self.storage_bytes()?;
+        let storage: &[u8] = &storage;
         let mut out = Vec::with_capacity(self.count() * 2 * N);
         self.for_each_row(2 * N, |start, count, stride| {
             for i in 0..count {
@@ -220,6 +221,7 @@ impl<'a> TensorView<'a> {
         number: impl Fn([u8; N]) -> T,
     ) -> Result<Vec<T>, CheckpointError> {
         let storage = self.storage_bytes()?;
+        let storage: &[u8] = &storage;
         if let Some(range) = self.contiguous_range()
             && !self.info.big_endian
         {
@@ -279,9 +281,10 @@ impl<'a> TensorView<'a> {
         }
     }
 
-    fn storage_bytes(&self) -> Result<&'a [u8], CheckpointError> {
+    fn storage_bytes(&self) -> Result<StorageBytes<'a>, CheckpointError> {
+        let read = self.count().saturating_mul(self.info.dtype.size());
         self.storages
-            .bytes(self.info.storage)
+            .bytes(self.info.storage, read)
             .map_err(|why| self.unreadable(why.to_string()))
     }
 

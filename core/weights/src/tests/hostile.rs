@@ -239,3 +239,82 @@ fn lists_in_headers_are_bounded_while_they_are_read() {
     long[6..10].copy_from_slice(&(33u32 << 20).to_le_bytes());
     assert!(is_too_large(Checkpoint::read(long)));
 }
+
+/// The archive with the record of its last entry leading to the data of the one before.
+fn with_shared_data(mut file: Vec<u8>) -> Vec<u8> {
+    let records = file.windows(4).enumerate();
+    let records = records
+        .filter(|(_, w)| *w == b"PK\x01\x02")
+        .map(|(at, _)| at);
+    let [.., one, two] = records.collect::<Vec<_>>()[..] else {
+        panic!("fewer than two entries")
+    };
+    // Checksum and sizes, and where the local header is.
+    file.copy_within(one + 16..one + 28, two + 16);
+    file.copy_within(one + 42..one + 46, two + 42);
+    file
+}
+
+#[test]
+fn entries_that_share_bytes_are_refused() {
+    let storage = [1; 64];
+    let entries: [(&str, &[u8]); 3] = [
+        ("a/data.pkl", b"}."),
+        ("a/data/0", &storage),
+        ("a/data/1", &storage),
+    ];
+    for packing in [Packing::Stored, Packing::Deflated] {
+        let file = zip_of(&entries, packing);
+        assert!(zip::Archive::read(&file).is_ok());
+        let error = zip::Archive::read(&with_shared_data(file)).unwrap_err();
+        assert!(
+            error.to_string().contains("two entries share bytes"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn compressed_storages_are_inflated_once_for_all_tensors_in_turn() {
+    // 100 tensors that are each one element of the same two storages.
+    let tensors: Vec<_> = (0..100)
+        .map(|i| tensor_pickle(2, i % 2, &[1], &[1]))
+        .collect();
+    let names: Vec<_> = (0..100).map(|i| i.to_string()).collect();
+    let items: Vec<_> = names
+        .iter()
+        .zip(&tensors)
+        .map(|(n, t)| (n.as_str(), &t[..]))
+        .collect();
+    let c = read(&torch_zip(&items, &floats(&[1., 2.]), Packing::Deflated));
+    assert_eq!(c.storages.inflated(), 0);
+    for _ in 0..3 {
+        for key in c.keys() {
+            assert_eq!(c.f32(key).unwrap().len(), 1);
+        }
+    }
+    assert_eq!(c.storages.inflated(), 8);
+}
+
+#[test]
+fn facts_inflate_no_storage_of_a_model() {
+    let fact = |count: u8| tensor_pickle(count, 0, &[], &[]);
+    let case = |storage: &[u8], count: u8| {
+        let meta = dict_pickle(&[("loss", &fact(count))]);
+        let inner = dict_pickle(&[("w", &tensor_pickle(1, 0, &[1], &[1]))]);
+        let items: [(&str, &[u8]); 2] = [("meta", &meta), ("state_dict", &inner)];
+        let c = read(&torch_zip(&items, storage, Packing::Deflated));
+        (c.meta().facts.len(), c.storages.inflated())
+    };
+    assert_eq!(case(&floats(&[0.5]), 1), (1, 4));
+    assert_eq!(case(&[0; 8192], 1), (0, 0));
+}
+
+#[test]
+fn an_archive_with_too_many_entries_is_refused() {
+    let names: Vec<_> = (0..=250_000).map(|i| format!("{i:06}")).collect();
+    // As the end record counts to 65,535 only, reading ends at the records themselves.
+    let entries: Vec<_> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    let read = Checkpoint::read(zip_of(&entries, Packing::Stored));
+    assert!(is_too_large(read));
+}
