@@ -61,6 +61,13 @@ pub enum CheckpointError {
         /// Why.
         why: String,
     },
+    /// One file of a checkpoint in several.
+    InFile {
+        /// Its name.
+        name: String,
+        /// Why it cannot be read.
+        error: Box<CheckpointError>,
+    },
 }
 
 impl fmt::Display for CheckpointError {
@@ -87,6 +94,7 @@ impl fmt::Display for CheckpointError {
                     None => Ok(()),
                 }
             }
+            Self::InFile { name, error } => write!(f, "in `{name}`: {error}"),
             Self::Unreadable { key, why } => write!(f, "tensor `{key}` cannot be read: {why}"),
         }
     }

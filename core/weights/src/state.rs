@@ -146,18 +146,19 @@ impl StateDict {
             let shorter = |why: String| shortened(&why, MAX_WHY).into_owned();
             (key, tensor.map_err(shorter))
         };
-        self.key_bytes += key.len();
+        self.put(Entry { key, tensor })
+    }
+
+    /// As [`Self::insert`], under a key as it is.
+    pub(crate) fn put(&mut self, entry: Entry) -> Result<(), CheckpointError> {
+        self.key_bytes += entry.key.len();
         if self.entries.len() >= MAX_TENSORS || self.key_bytes > MAX_KEYS {
             return Err(CheckpointError::too_many_tensors());
         }
-        let entry = Entry {
-            key: key.clone(),
-            tensor,
-        };
-        match self.index.get(&key) {
+        match self.index.get(&entry.key) {
             Some(&at) => self.entries[at] = entry,
             None => {
-                self.index.insert(key, self.entries.len());
+                self.index.insert(entry.key.clone(), self.entries.len());
                 self.entries.push(entry);
             }
         }

@@ -141,6 +141,19 @@ impl Storages {
         self.list.len() - 1
     }
 
+    /// Takes over the files and storages of another checkpoint; says by how much the numbers of its storages grow.
+    pub fn append(&mut self, other: Self) -> usize {
+        let (files, shift) = (self.files.len(), self.list.len());
+        let moved = other.list.into_iter().map(|storage| Storage {
+            file: storage.file + files,
+            ..storage
+        });
+        self.list.extend(moved);
+        self.files.extend(other.files);
+        self.deflated = self.deflated.saturating_add(other.deflated);
+        shift
+    }
+
     /// Length in bytes, without inflating anything.
     pub fn len(&self, index: usize) -> usize {
         match self.list.get(index).map(|storage| &storage.place) {

@@ -83,7 +83,8 @@ impl TensorInfo {
 
     /// Number of elements.
     pub fn count(&self) -> usize {
-        self.shape.iter().product()
+        // It was found not to overflow when this was made.
+        element_count(&self.shape).unwrap_or(0)
     }
 }
 
@@ -381,6 +382,12 @@ mod tests {
         let scalar = TensorInfo::new(DType::I64, vec![], None, 0, at, false).unwrap();
         assert_eq!(view(&scalar, &storages).i64().unwrap(), [7]);
         assert_eq!(view(&scalar, &storages).f32().unwrap(), [7.0]);
+        // Nothing overflows where nothing is, whatever the other sides.
+        let sides = vec![1 << 63, 4, 0];
+        let strides = Some(vec![1, 1, 1]);
+        let none = TensorInfo::new(DType::F32, sides, strides, 0, at, false).unwrap();
+        assert_eq!(none.count(), 0);
+        assert_eq!(view(&none, &storages).f32().unwrap(), [0f32; 0]);
         let empty = TensorInfo::new(DType::F32, vec![4, 0, 2], None, 99, at, false).unwrap();
         assert_eq!(view(&empty, &storages).f32().unwrap(), [0f32; 0]);
         let strided =

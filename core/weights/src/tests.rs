@@ -475,6 +475,40 @@ fn what_scripts_save_as_a_tuple_a_module_dict_and_torchscript() {
         &dict(&[("conv", &conv), ("buffer", &t), ("n", b"K\x01")]),
     );
     assert_eq!(found(&file(&net), None), pair("", "buffer conv.w"));
+    // Frozen, its tensors are constants of its code.
+    let script_archive = |root: &[u8]| {
+        let pickle = [b"\x80\x02", root, b"."].concat();
+        let entries: [(&str, &[u8]); 3] = [
+            ("a/data.pkl", &pickle),
+            ("a/data/0", &[0; 4]),
+            ("a/constants.pkl", b"\x80\x02)."),
+        ];
+        zip_of(&entries, Packing::Stored)
+    };
+    let facts = read(&script_archive(&net)).meta().facts.clone();
+    assert_eq!(facts, [("saved as".to_owned(), "TorchScript".to_owned())]);
+    let frozen = message(&script_archive(&script("mine", &dict(&[("n", b"K\x01")]))));
+    assert!(
+        frozen.contains("TorchScript") && frozen.contains("state_dict()"),
+        "{frozen}"
+    );
+    let old = message(&zip_of(&[("a/code/a.py", b"x")], Packing::Stored));
+    assert!(old.contains("TorchScript"), "{old}");
+}
+
+#[test]
+fn a_section_of_a_file_without_sections_is_an_error() {
+    for (file, format) in [
+        (two_tensors(), "safetensors"),
+        (burnpack_of_two(), "burnpack"),
+    ] {
+        let error = Checkpoint::read_section(file.clone(), Some("model")).unwrap_err();
+        let expected = format!(
+            "cannot read section `model` of a file of {format}, which has no sections; leave the section out, and choose keys by their prefix"
+        );
+        assert_eq!(error.to_string(), expected);
+        assert!(Checkpoint::read_section(file, Some("")).is_ok());
+    }
 }
 
 #[test]

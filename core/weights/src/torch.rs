@@ -70,6 +70,12 @@ pub(super) fn archive_folder(archive: &Archive) -> Result<String, CheckpointErro
     // PyTorch has one top folder; should there be several, the first is what it would read.
     match folders.next() {
         Some(folder) => Ok(folder.to_owned()),
+        None if archive.names.iter().any(|name| name.contains("/code/")) => {
+            Err(CheckpointError::Unsupported {
+                what: "TorchScript of PyTorch before 1.6 (it has no data.pkl)".to_owned(),
+                help: "in Python, save its tensors: torch.save(torch.jit.load(path).state_dict(), 'model.pth')",
+            })
+        }
         None => Err(CheckpointError::Unsupported {
             what: "a zip archive that PyTorch did not write (it has no data.pkl)".to_owned(),
             help: "if it holds a checkpoint, unpack it and give that file",

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::error::CheckpointError;
 
 /// A step is a byte decoded, or work of about a nanosecond: a second or so in all. A checkpoint of 100,000 tensors
-/// takes 50 million.
+/// takes 200 million.
 pub(crate) const MAX_STEPS: u64 = 1_000_000_000;
 /// At most so many nodes in pickles that are kept at the same time (a checkpoint of a large model with its optimizer has
 /// about a hundred thousand). With what hangs on them this bounds the memory to some hundred MB, for whatever file.

@@ -49,6 +49,23 @@ fn many(count: usize, value: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn an_honest_checkpoint_takes_a_small_part_of_the_steps() {
+    let tensors = 10_000;
+    let names = (0..tensors).map(|i| {
+        let name = format!("backbone.layers.{i}.attention.output.dense.weight");
+        [
+            text(name.as_bytes()),
+            tensor_pickle(1, 0, &[64, 3, 7, 7], &[147, 49, 7, 1]),
+        ]
+        .concat()
+    });
+    let state = [b"}(", &names.collect::<Vec<_>>().concat()[..], b"u"].concat();
+    let (read, spent) = steps(&[&dict_pickle(&[("state_dict", &state)])[..], b"."].concat());
+    assert_eq!(read.unwrap().0.len(), tensors);
+    assert!(spent < tensors as u64 * 3000, "{spent}");
+}
+
+#[test]
 fn values_that_refer_to_one_large_value_again_and_again_are_paid_for() {
     let count = 30_000;
     let dict = kept(&many(count, b"N"), 0);
