@@ -14,7 +14,8 @@ use smalti::weights::{self, Checkpoint, LoadReport, Wanted};
 /// FILE is a path, an http(s):// address, or a name such as torchvision://resnet50 or
 /// open-mmlab://detectron2/resnet50_caffe; what is not on this machine yet is downloaded once, into
 /// $SMALTI_CACHE or the system's cache folder. Formats are told by content: .pth and .pt (also before PyTorch 1.6), .pkl
-/// of Detectron2, .safetensors, burnpack. Nothing in a file is ever executed.
+/// of Detectron2, .safetensors, burnpack; the .index.json of a checkpoint in several files, with those in the same folder. Nothing
+/// in a file is ever executed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -44,7 +45,7 @@ pub struct WeightsArgs {
     /// Only keys that begin with this, without it (the last dot may be left out)
     #[arg(long)]
     pub prefix: Option<String>,
-    /// Take this part of the file as the state dict, such as ema_state_dict
+    /// Take this part of the file as the state dict, such as ema_state_dict, or 0 of a tuple; .safetensors and burnpack have none
     #[arg(long)]
     pub section: Option<String>,
     /// Print JSON
