@@ -37,7 +37,7 @@ impl ShardIndex {
     /// Reads an index; `None` if these bytes are something else.
     ///
     /// # Errors
-    /// `Malformed`, and `TooLarge` for more than 256 files or 200,000 tensors.
+    /// `Malformed`, and `TooLarge` for more than 256 files or 100,000 tensors.
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, CheckpointError> {
         if !is_index(bytes) {
             return Ok(None);

@@ -54,13 +54,13 @@ const MAX_DEPTH: usize = 8;
 /// Longest key that is read, in bytes: a tensor with a longer one is unreadable.
 pub(crate) const MAX_KEY: usize = 512;
 /// At most so many tensors (a detector has a thousand) ...
-pub(crate) const MAX_TENSORS: usize = 200_000;
+pub(crate) const MAX_TENSORS: usize = 100_000;
 /// ... whose keys have so many bytes.
 const MAX_KEYS: usize = 64 << 20;
 /// Items of a tuple or list that are looked through for a state dict.
 const MAX_ITEMS: usize = 16;
 /// What a value costs that is listed with its key, in steps of the pickle's budget ...
-const LISTED: usize = 256;
+const LISTED: usize = 512;
 /// ... and what a byte of a key costs that is made of several names: what can be paid for takes 120 MB.
 const JOINED: usize = 8;
 /// At most so many entries that are no tensors are described.

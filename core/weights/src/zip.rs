@@ -20,7 +20,7 @@ const FREE_BYTES: usize = 64 << 20;
 /// One inflated entry is never larger than this, or than the file.
 const MAX_INFLATED: usize = 512 << 20;
 /// At most so many entries (PyTorch writes one for each storage, and a few more).
-const MAX_ENTRIES: usize = 250_000;
+const MAX_ENTRIES: usize = 150_000;
 /// Longest name of an entry, in bytes.
 const MAX_NAME: usize = 4096;
 
