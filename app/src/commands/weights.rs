@@ -1,10 +1,11 @@
 //! `smalti weights FILE`: what is in a checkpoint; with `--config`, how it fits that config's model.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use serde_json::json;
 use smalti::host::cache::{self, Cache, CacheError, Progress};
 use smalti::weights::{self, Checkpoint, LoadReport, Wanted};
@@ -58,7 +59,7 @@ pub fn run(
     args: &WeightsArgs,
     model_keys: impl Fn(&Path, &[String]) -> Result<Vec<Wanted>, String>,
 ) -> ExitCode {
-    match show(args, &model_keys, &mut io::stdout().lock()) {
+    match show(args, &model_keys, &mut BufWriter::new(io::stdout().lock())) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(message) => {
@@ -80,7 +81,7 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
             let report = weights::report(&wanted, &checkpoint, args.prefix.as_deref());
             let report = report.after_reading(&checkpoint);
             let written = if args.json {
-                write_json(out, report_json(&report))
+                write_json(out, &report_json(&report))
             } else {
                 writeln!(out, "{report}")
             };
@@ -95,14 +96,14 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
                 }
             }
             let written = if args.json {
-                write_json(out, checkpoint_json(&args.file, &checkpoint))
+                write_json(out, &CheckpointJson::of(&args.file, &checkpoint))
             } else {
                 write_table(out, &args.file, &checkpoint)
             };
             (written, true)
         }
     };
-    match written {
+    match written.and_then(|()| out.flush()) {
         // `| head` has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(complete),
         Err(error) => Err(error.to_string()),
@@ -248,35 +249,66 @@ fn write_table(out: &mut dyn Write, file: &str, checkpoint: &Checkpoint) -> io::
     Ok(())
 }
 
-fn checkpoint_json(file: &str, checkpoint: &Checkpoint) -> serde_json::Value {
-    let tensors: Vec<_> = checkpoint
-        .keys()
-        .filter_map(|key| {
+/// What `--json` prints of a checkpoint: written as it is, since a tree of values of 100,000 tensors would take hundreds of megabytes.
+#[derive(Serialize)]
+struct CheckpointJson<'a> {
+    file: &'a str,
+    format: String,
+    section: &'a str,
+    tensors: Vec<TensorJson<'a>>,
+    unreadable: Vec<UnreadableJson<'a>>,
+    unwrapped: usize,
+    ema_shadows: usize,
+    epoch: Option<i64>,
+    iter: Option<i64>,
+    classes: &'a [String],
+    config: Option<&'a str>,
+    facts: serde_json::Value,
+    others: serde_json::Value,
+    not_tensors: serde_json::Value,
+}
+
+#[derive(Serialize)]
+struct TensorJson<'a> {
+    key: &'a str,
+    shape: &'a [usize],
+    dtype: &'static str,
+}
+
+#[derive(Serialize)]
+struct UnreadableJson<'a> {
+    key: &'a str,
+    why: &'a str,
+}
+
+impl<'a> CheckpointJson<'a> {
+    fn of(file: &'a str, checkpoint: &'a Checkpoint) -> Self {
+        let tensors = checkpoint.keys().filter_map(|key| {
             let tensor = checkpoint.get(key)?;
-            Some(json!({"key": key, "shape": tensor.shape(), "dtype": tensor.dtype().name()}))
-        })
-        .collect();
-    let unreadable: Vec<_> = checkpoint
-        .unreadable()
-        .map(|(key, why)| json!({"key": key, "why": why}))
-        .collect();
-    let (state, meta) = (checkpoint.state(), checkpoint.meta());
-    json!({
-        "file": file,
-        "format": checkpoint.format().to_string(),
-        "section": state.section,
-        "tensors": tensors,
-        "unreadable": unreadable,
-        "unwrapped": state.unwrapped,
-        "ema_shadows": state.ema_shadows,
-        "epoch": meta.epoch,
-        "iter": meta.iter,
-        "classes": meta.classes,
-        "config": meta.config,
-        "facts": pairs(&meta.facts),
-        "others": pairs(&meta.others),
-        "not_tensors": pairs(&state.not_tensors),
-    })
+            let (shape, dtype) = (tensor.shape(), tensor.dtype().name());
+            Some(TensorJson { key, shape, dtype })
+        });
+        let unreadable = checkpoint.unreadable();
+        let (state, meta) = (checkpoint.state(), checkpoint.meta());
+        Self {
+            file,
+            format: checkpoint.format().to_string(),
+            section: &state.section,
+            tensors: tensors.collect(),
+            unreadable: unreadable
+                .map(|(key, why)| UnreadableJson { key, why })
+                .collect(),
+            unwrapped: state.unwrapped,
+            ema_shadows: state.ema_shadows,
+            epoch: meta.epoch,
+            iter: meta.iter,
+            classes: &meta.classes,
+            config: meta.config.as_deref(),
+            facts: pairs(&meta.facts),
+            others: pairs(&meta.others),
+            not_tensors: pairs(&state.not_tensors),
+        }
+    }
 }
 
 fn report_json(report: &LoadReport) -> serde_json::Value {
@@ -303,8 +335,9 @@ fn pairs(pairs: &[(String, String)]) -> serde_json::Value {
     serde_json::Value::Object(pairs.collect())
 }
 
-fn write_json(out: &mut dyn Write, value: serde_json::Value) -> io::Result<()> {
-    writeln!(out, "{value:#}")
+fn write_json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
 }
 
 #[cfg(test)]
