@@ -220,7 +220,10 @@ fn write_table(out: &mut dyn Write, file: &str, checkpoint: &Checkpoint) -> io::
         .iter()
         .filter_map(|(name, n)| Some((name.to_string(), n.as_ref()?.to_string())));
     for (name, value) in numbers.chain(meta.facts.iter().cloned()) {
-        writeln!(out, "{name}: {value}")?;
+        match value.char_indices().nth(300) {
+            Some((end, _)) => writeln!(out, "{name}: {}... (all of it in --json)", &value[..end])?,
+            None => writeln!(out, "{name}: {value}")?,
+        }
     }
     if !meta.classes.is_empty() {
         let shown: Vec<&str> = meta.classes.iter().take(20).map(String::as_str).collect();

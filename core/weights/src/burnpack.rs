@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::dtype::DType;
-use super::error::{CheckpointError, shortened};
+use super::error::{CheckpointError, MAX_NAME, shortened};
 use super::header::{Facts, MAX_HEADER, Named, Shape};
 use super::meta::Meta;
 use super::state::{MAX_TENSORS, StateDict};
@@ -95,7 +95,7 @@ pub(super) fn read(storages: &mut Storages) -> Result<(StateDict, Meta), Checkpo
         let range = data.checked_add(start).zip(data.checked_add(end));
         let inside = range.filter(|&(start, end)| file.get(start..end).is_some());
         let Some((start, end)) = inside else {
-            let key = shortened(&key, 200);
+            let key = shortened(&key, MAX_NAME);
             return Err(bad(HEADER_LEN, &format!("`{key}` lies outside the file")));
         };
         found.push((start, end, key, tensor));

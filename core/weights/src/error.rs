@@ -7,6 +7,8 @@ use super::state::MAX_TENSORS;
 
 /// Longest reason that is told, in bytes.
 pub(crate) const MAX_WHY: usize = 400;
+/// A name that a file gives is quoted up to so many bytes.
+pub(crate) const MAX_NAME: usize = 200;
 
 /// Why a checkpoint, or one tensor of it, cannot be read.
 ///
@@ -88,14 +90,26 @@ impl fmt::Display for CheckpointError {
                 write!(f, "no named tensors in this file: it holds {found}")
             }
             Self::NoSuchKey { key, nearest } => {
-                write!(f, "no tensor `{key}` in the checkpoint")?;
+                write!(
+                    f,
+                    "no tensor `{}` in the checkpoint",
+                    shortened(key, MAX_NAME)
+                )?;
                 match nearest {
-                    Some(nearest) => write!(f, "; the nearest is `{nearest}`"),
+                    Some(nearest) => {
+                        write!(f, "; the nearest is `{}`", shortened(nearest, MAX_NAME))
+                    }
                     None => Ok(()),
                 }
             }
             Self::InFile { name, error } => write!(f, "in `{name}`: {error}"),
-            Self::Unreadable { key, why } => write!(f, "tensor `{key}` cannot be read: {why}"),
+            Self::Unreadable { key, why } => {
+                write!(
+                    f,
+                    "tensor `{}` cannot be read: {why}",
+                    shortened(key, MAX_NAME)
+                )
+            }
         }
     }
 }

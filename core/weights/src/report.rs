@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use super::Checkpoint;
+use super::error::shortened;
 
 /// Names of each class that `Display` lists before "and N more".
 const SHOWN: usize = 10;
+/// Longest line of those, in bytes: a name, and why.
+const MAX_LINE: usize = 400;
 
 /// A tensor whose shape in the file is not the model's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -309,7 +312,7 @@ fn list(
         write!(f, "\n{title}:")?;
     }
     for line in lines.take(SHOWN) {
-        write!(f, "\n  {line}")?;
+        write!(f, "\n  {}", shortened(&line, MAX_LINE))?;
     }
     if count > SHOWN {
         write!(f, "\n  ... and {} more", count - SHOWN)?;

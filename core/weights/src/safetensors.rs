@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::dtype::DType;
-use super::error::{CheckpointError, shortened};
+use super::error::{CheckpointError, MAX_NAME, shortened};
 use super::header::{Facts, MAX_HEADER, Named, Shape};
 use super::meta::Meta;
 use super::state::{MAX_TENSORS, StateDict};
@@ -44,7 +44,7 @@ impl<'de> Deserialize<'de> for Header {
                     if key == "__metadata__" {
                         facts = map.next_value()?;
                     } else {
-                        let name = shortened(&key, 200).into_owned();
+                        let name = shortened(&key, MAX_NAME).into_owned();
                         let named = |e| M::Error::custom(format_args!("`{name}`: {e}"));
                         tensors.read_value(key, &mut map).map_err(named)?;
                     }
@@ -93,7 +93,7 @@ pub(super) fn read(
     let mut next = 0;
     for (key, tensor) in tensors {
         let (start, end) = tensor.data_offsets;
-        let quoted = shortened(&key, 200);
+        let quoted = shortened(&key, MAX_NAME);
         if start != next || end < start {
             let why = format!("`{quoted}` lies at {start}..{end}, it should start at {next}");
             return Err(bad(data, why));

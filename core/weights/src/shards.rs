@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::error::{CheckpointError, shortened};
+use super::error::{CheckpointError, MAX_NAME, shortened};
 use super::header::{MAX_HEADER, Named};
 use super::meta::Meta;
 use super::pickle::Budget;
@@ -16,7 +16,7 @@ use super::{Checkpoint, Format};
 /// At most so many files.
 const MAX_SHARDS: usize = 256;
 /// Longest name of a file, in bytes: what file systems take.
-const MAX_NAME: usize = 255;
+const MAX_FILE_NAME: usize = 255;
 /// Names that a message lists.
 const SHOWN: usize = 10;
 
@@ -59,7 +59,7 @@ impl ShardIndex {
             let number = match numbers.get(&file) {
                 Some(&number) => number,
                 None if !is_plain(&file) => {
-                    let file = shortened(&file, 200);
+                    let file = shortened(&file, MAX_NAME);
                     return Err(bad(format!(
                         "`{file}` is no name of a file in the same folder"
                     )));
@@ -136,7 +136,7 @@ impl ShardIndex {
         for (number, (name, content)) in self.files.iter().zip(contents).enumerate() {
             let part = Checkpoint::read_within(content, section, &budget).map_err(|error| {
                 CheckpointError::InFile {
-                    name: shortened(name, 200).into_owned(),
+                    name: shortened(name, MAX_NAME).into_owned(),
                     error: Box::new(error),
                 }
             })?;
@@ -146,7 +146,7 @@ impl ShardIndex {
         }
         for (key, file) in &self.tensors {
             if joined.state.entry(&unwrap(key)).is_none() {
-                let file = shortened(&self.files[*file], 200);
+                let file = shortened(&self.files[*file], MAX_NAME);
                 let why = format!("the index says that it is in `{file}`, which does not have it");
                 joined.state.insert(key.clone(), Err(why))?;
             }
@@ -198,7 +198,7 @@ fn is_index(bytes: &[u8]) -> bool {
 /// Whether this names a file in the same folder, on every system.
 fn is_plain(name: &str) -> bool {
     let odd = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':');
-    !matches!(name, "" | "." | "..") && name.len() <= MAX_NAME && !name.contains(odd)
+    !matches!(name, "" | "." | "..") && name.len() <= MAX_FILE_NAME && !name.contains(odd)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::error::{CheckpointError, MAX_WHY, shortened};
+use super::error::{CheckpointError, MAX_NAME, MAX_WHY, shortened};
 use super::graph::Graph;
 use super::pickle::{Id, Node};
 use super::storage::Storages;
@@ -139,7 +139,7 @@ impl StateDict {
     ) -> Result<(), CheckpointError> {
         let (key, tensor) = if raw_key.len() > MAX_KEY {
             let why = format!("its name is longer than {MAX_KEY} bytes");
-            (shortened(&raw_key, 200).into_owned(), Err(why))
+            (shortened(&raw_key, MAX_NAME).into_owned(), Err(why))
         } else {
             let key = unwrap(&raw_key);
             self.unwrapped += usize::from(key != raw_key);
@@ -237,7 +237,7 @@ impl Graph<'_, '_> {
                 Ok(None) if key.ends_with("_extra_state") || key == "_metadata" => {}
                 Ok(None) if state.not_tensors.len() >= MAX_DESCRIBED => {}
                 Ok(None) => {
-                    let key = shortened(&key, 200).into_owned();
+                    let key = shortened(&key, MAX_NAME).into_owned();
                     state.not_tensors.push((key, self.pickle.render(id, 60)));
                 }
             }
