@@ -24,6 +24,7 @@ mod graph;
 mod header;
 mod inflated;
 mod meta;
+mod modules;
 pub mod names;
 mod numpy;
 mod pickle;
