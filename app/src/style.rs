@@ -3,6 +3,7 @@
 //! Names and texts of files come from strangers: what would act on a terminal (clear it, set its title, turn the direction of writing) is
 //! shown by its code. So nothing else in the program prints.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -26,22 +27,28 @@ pub fn remark(text: impl Display) {
     eprintln!("{}", visible(&text.to_string()));
 }
 
-/// Standard output for texts of files, by whole texts at a time.
-pub fn output() -> impl Write {
-    Shown(io::BufWriter::new(io::stdout().lock()))
+/// Standard output for texts of files, or for JSON, by whole texts at a time.
+pub fn output(json: bool) -> impl Write {
+    Shown {
+        out: io::BufWriter::new(io::stdout().lock()),
+        shown: if json { visible_json } else { visible },
+    }
 }
 
-struct Shown<W>(W);
+struct Shown<W> {
+    out: W,
+    shown: fn(&str) -> Cow<'_, str>,
+}
 
 impl<W: Write> Write for Shown<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .write_all(visible(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        let text = String::from_utf8_lossy(bytes);
+        self.out.write_all((self.shown)(&text).as_bytes())?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.out.flush()
     }
 }
 

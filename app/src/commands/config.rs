@@ -133,7 +133,7 @@ impl ReadOptions {
 
 /// Runs the command. `checks` are what `check` does with each config that could be resolved.
 pub fn run(args: ConfigArgs, checks: Checks) -> ExitCode {
-    let mut out = style::output();
+    let mut out = style::output(false);
     let result = match &args.command {
         ConfigCommand::Show {
             file,

@@ -51,7 +51,7 @@ pub struct FromCheckpoint {
     /// Only the checkpoint's keys that begin with this, without it, such as teacher. (the last dot may be left out)
     #[arg(long, requires = "checkpoint")]
     prefix: Option<String>,
-    /// Take this part of the checkpoint as the state dict, such as ema_state_dict
+    /// Take this part of the checkpoint as the state dict, such as ema_state_dict; .safetensors and burnpack have none
     #[arg(long, requires = "checkpoint")]
     section: Option<String>,
     /// Go on where the checkpoint lacks most of a part of the model or tensors cannot be read: they keep initial, random values

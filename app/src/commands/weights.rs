@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use serde_json::json;
-use smalti::config::visible_json;
 use smalti::host::cache::{self, Cache, CacheError, Progress};
 use smalti::weights::{self, Checkpoint, LoadReport, Wanted};
 
@@ -16,7 +16,8 @@ use smalti::weights::{self, Checkpoint, LoadReport, Wanted};
 /// FILE is a path, an http(s):// address, or a name such as torchvision://resnet50 or
 /// open-mmlab://detectron2/resnet50_caffe; what is not on this machine yet is downloaded once, into
 /// $SMALTI_CACHE or the system's cache folder. Formats are told by content: .pth and .pt (also before PyTorch 1.6), .pkl
-/// of Detectron2, .safetensors, burnpack. Nothing in a file is ever executed.
+/// of Detectron2, .safetensors, burnpack; the .index.json of a checkpoint in several files, with those in the same folder. Nothing
+/// in a file is ever executed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -46,7 +47,7 @@ pub struct WeightsArgs {
     /// Only keys that begin with this, without it (the last dot may be left out)
     #[arg(long)]
     pub prefix: Option<String>,
-    /// Take this part of the file as the state dict, such as ema_state_dict
+    /// Take this part of the file as the state dict, such as ema_state_dict, or 0 of a tuple; .safetensors and burnpack have none
     #[arg(long)]
     pub section: Option<String>,
     /// Print JSON
@@ -59,7 +60,7 @@ pub fn run(
     args: &WeightsArgs,
     model_keys: impl Fn(&Path, &[String]) -> Result<Vec<Wanted>, String>,
 ) -> ExitCode {
-    match show(args, &model_keys, &mut style::output()) {
+    match show(args, &model_keys, &mut style::output(args.json)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(message) => {
@@ -81,7 +82,7 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
             let report = weights::report(&wanted, &checkpoint, args.prefix.as_deref());
             let report = report.after_reading(&checkpoint);
             let written = if args.json {
-                write_json(out, report_json(&report))
+                write_json(out, &report_json(&report))
             } else {
                 writeln!(out, "{report}")
             };
@@ -96,14 +97,14 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
                 }
             }
             let written = if args.json {
-                write_json(out, checkpoint_json(&args.file, &checkpoint))
+                write_json(out, &CheckpointJson::of(&args.file, &checkpoint))
             } else {
                 write_table(out, &args.file, &checkpoint)
             };
             (written, true)
         }
     };
-    match written {
+    match written.and_then(|()| out.flush()) {
         // `| head` has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(complete),
         Err(error) => Err(error.to_string()),
@@ -220,7 +221,10 @@ fn write_table(out: &mut dyn Write, file: &str, checkpoint: &Checkpoint) -> io::
         .iter()
         .filter_map(|(name, n)| Some((name.to_string(), n.as_ref()?.to_string())));
     for (name, value) in numbers.chain(meta.facts.iter().cloned()) {
-        writeln!(out, "{name}: {value}")?;
+        match value.char_indices().nth(300) {
+            Some((end, _)) => writeln!(out, "{name}: {}... (all of it in --json)", &value[..end])?,
+            None => writeln!(out, "{name}: {value}")?,
+        }
     }
     if !meta.classes.is_empty() {
         let shown: Vec<&str> = meta.classes.iter().take(20).map(String::as_str).collect();
@@ -249,35 +253,66 @@ fn write_table(out: &mut dyn Write, file: &str, checkpoint: &Checkpoint) -> io::
     Ok(())
 }
 
-fn checkpoint_json(file: &str, checkpoint: &Checkpoint) -> serde_json::Value {
-    let tensors: Vec<_> = checkpoint
-        .keys()
-        .filter_map(|key| {
+/// What `--json` prints of a checkpoint: written as it is, since a tree of values of 100,000 tensors would take hundreds of megabytes.
+#[derive(Serialize)]
+struct CheckpointJson<'a> {
+    file: &'a str,
+    format: String,
+    section: &'a str,
+    tensors: Vec<TensorJson<'a>>,
+    unreadable: Vec<UnreadableJson<'a>>,
+    unwrapped: usize,
+    ema_shadows: usize,
+    epoch: Option<i64>,
+    iter: Option<i64>,
+    classes: &'a [String],
+    config: Option<&'a str>,
+    facts: serde_json::Value,
+    others: serde_json::Value,
+    not_tensors: serde_json::Value,
+}
+
+#[derive(Serialize)]
+struct TensorJson<'a> {
+    key: &'a str,
+    shape: &'a [usize],
+    dtype: &'static str,
+}
+
+#[derive(Serialize)]
+struct UnreadableJson<'a> {
+    key: &'a str,
+    why: &'a str,
+}
+
+impl<'a> CheckpointJson<'a> {
+    fn of(file: &'a str, checkpoint: &'a Checkpoint) -> Self {
+        let tensors = checkpoint.keys().filter_map(|key| {
             let tensor = checkpoint.get(key)?;
-            Some(json!({"key": key, "shape": tensor.shape(), "dtype": tensor.dtype().name()}))
-        })
-        .collect();
-    let unreadable: Vec<_> = checkpoint
-        .unreadable()
-        .map(|(key, why)| json!({"key": key, "why": why}))
-        .collect();
-    let (state, meta) = (checkpoint.state(), checkpoint.meta());
-    json!({
-        "file": file,
-        "format": checkpoint.format().to_string(),
-        "section": state.section,
-        "tensors": tensors,
-        "unreadable": unreadable,
-        "unwrapped": state.unwrapped,
-        "ema_shadows": state.ema_shadows,
-        "epoch": meta.epoch,
-        "iter": meta.iter,
-        "classes": meta.classes,
-        "config": meta.config,
-        "facts": pairs(&meta.facts),
-        "others": pairs(&meta.others),
-        "not_tensors": pairs(&state.not_tensors),
-    })
+            let (shape, dtype) = (tensor.shape(), tensor.dtype().name());
+            Some(TensorJson { key, shape, dtype })
+        });
+        let unreadable = checkpoint.unreadable();
+        let (state, meta) = (checkpoint.state(), checkpoint.meta());
+        Self {
+            file,
+            format: checkpoint.format().to_string(),
+            section: &state.section,
+            tensors: tensors.collect(),
+            unreadable: unreadable
+                .map(|(key, why)| UnreadableJson { key, why })
+                .collect(),
+            unwrapped: state.unwrapped,
+            ema_shadows: state.ema_shadows,
+            epoch: meta.epoch,
+            iter: meta.iter,
+            classes: &meta.classes,
+            config: meta.config.as_deref(),
+            facts: pairs(&meta.facts),
+            others: pairs(&meta.others),
+            not_tensors: pairs(&state.not_tensors),
+        }
+    }
 }
 
 fn report_json(report: &LoadReport) -> serde_json::Value {
@@ -304,8 +339,9 @@ fn pairs(pairs: &[(String, String)]) -> serde_json::Value {
     serde_json::Value::Object(pairs.collect())
 }
 
-fn write_json(out: &mut dyn Write, value: serde_json::Value) -> io::Result<()> {
-    writeln!(out, "{}", visible_json(&format!("{value:#}")))
+fn write_json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
 }
 
 #[cfg(test)]

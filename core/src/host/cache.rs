@@ -19,7 +19,10 @@ use sha2::{Digest, Sha256};
 use crate::weights::names::{self, NameError, Remote, Source};
 use crate::weights::{Checkpoint, CheckpointError};
 
+pub use open::{open, open_section};
+
 mod download;
+mod open;
 #[cfg(test)]
 mod tests;
 
@@ -104,9 +107,7 @@ impl Cache {
             Source::Url(remote) => remote,
             Source::Path(path) => {
                 let path = expand_home(&path);
-                if !path.is_file() {
-                    return Err(CacheError::NoSuchFile { path });
-                }
+                open::regular(&path)?;
                 return Ok(Fetched {
                     path,
                     keep_prefix: None,
@@ -204,36 +205,6 @@ pub fn load(name: &str, progress: &mut dyn FnMut(Progress)) -> Result<Checkpoint
     Ok(checkpoint)
 }
 
-/// Reads a checkpoint file through a memory map: only the parts that are used are read from disk.
-///
-/// # Errors
-/// `Io` and `Checkpoint`.
-pub fn open(path: &Path) -> Result<Checkpoint, CacheError> {
-    open_section(path, None)
-}
-
-/// As [`open`], with the part of the file that holds the wanted state dict; see [`Checkpoint::read_section`].
-///
-/// # Errors
-/// `Io` and `Checkpoint`.
-pub fn open_section(path: &Path, section: Option<&str>) -> Result<Checkpoint, CacheError> {
-    let bytes = map(path).map_err(|error| io_error(path, &error))?;
-    Checkpoint::read_section(bytes, section).map_err(|error| CacheError::Checkpoint {
-        path: path.to_owned(),
-        error,
-    })
-}
-
-fn map(path: &Path) -> std::io::Result<memmap2::Mmap> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(std::io::Error::other("it is a folder"));
-    }
-    // SAFETY: the map is read only. Should another process shorten the file meanwhile, reading the lost part
-    // stops this process, as it does for every reader of mapped files; our own downloads never write to a finished file.
-    unsafe { memmap2::Mmap::map(&file) }
-}
-
 /// Why a checkpoint could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -244,6 +215,24 @@ pub enum CacheError {
     NoSuchFile {
         /// The path, with `~` resolved.
         path: PathBuf,
+    },
+    /// A path where something else is than a file.
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is, such as `a folder`.
+        what: &'static str,
+        /// Names of files in the folder that look like checkpoints.
+        checkpoints: Vec<String>,
+    },
+    /// Files that the index of a checkpoint names are not beside it.
+    MissingFiles {
+        /// The index.
+        path: PathBuf,
+        /// The files that are not there.
+        missing: Vec<String>,
+        /// How many it names.
+        of: usize,
     },
     /// The server answered with an error.
     Status {
@@ -329,7 +318,29 @@ impl fmt::Display for CacheError {
         };
         match self {
             Self::Name(error) => f.write_str(&shown(&error.to_string())),
-            Self::NoSuchFile { path } => write!(f, "no file {}", path.display()),
+            Self::NoSuchFile { path } => write!(f, "no file {}", shown(&path.to_string_lossy())),
+            Self::NotAFile {
+                path,
+                what,
+                checkpoints,
+            } => {
+                write!(f, "{} is {what}; expected a file", path.display())?;
+                match (*what, checkpoints.is_empty()) {
+                    ("a folder", true) => Ok(()),
+                    ("a folder", false) => write!(f, "\nhelp: in it is {}", listed(checkpoints)),
+                    _ => write!(f, "\nhelp: save what it gives to a file first"),
+                }
+            }
+            Self::MissingFiles { path, missing, of } => write!(
+                f,
+                "{}: of the {of} files that this index names, {} not in its folder: {}\nhelp: put all of them beside it, under these names",
+                path.display(),
+                match missing.len() {
+                    1 => "1 is".to_owned(),
+                    n => format!("{n} are"),
+                },
+                listed(missing)
+            ),
             Self::Status { url, code, put_at } => {
                 let meaning = match code {
                     404 | 410 => " (there is no such file on the server)",
@@ -380,6 +391,15 @@ impl fmt::Display for CacheError {
 /// A text of a server or an address as it can be printed.
 fn shown(text: &str) -> String {
     crate::config::line(&crate::config::cut(text, 2000)).into_owned()
+}
+
+/// The first names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    let shown: Vec<_> = names.iter().take(10).map(String::as_str).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 fn io_error(path: &Path, error: &std::io::Error) -> CacheError {

@@ -1,15 +1,14 @@
 //! Burn's own format: magic, version, a CBOR header with its length before it, then the tensors from
 //! the next multiple of 256 bytes on.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::dtype::DType;
-use super::error::CheckpointError;
+use super::error::{CheckpointError, MAX_NAME, shortened};
+use super::header::{Facts, MAX_HEADER, Named, Shape};
 use super::meta::Meta;
-use super::state::StateDict;
+use super::state::{MAX_TENSORS, StateDict};
 use super::storage::Storages;
 use super::tensor::TensorInfo;
 
@@ -18,22 +17,20 @@ pub(super) const MAGIC: &[u8] = b"NRUB";
 
 const HEADER_LEN: usize = 10;
 const ALIGNMENT: usize = 256;
-/// The format's own limit for its header, in bytes. A byte of it becomes at most 8 in memory (a side of a shape).
-const MAX_HEADER: usize = 100 << 20;
 /// Nesting deeper than this is refused; headers have four levels.
 const MAX_DEPTH: usize = 32;
 
 #[derive(Deserialize)]
 struct Header {
-    tensors: BTreeMap<String, Tensor>,
+    tensors: Named<Tensor>,
     #[serde(default)]
-    metadata: BTreeMap<String, String>,
+    metadata: Facts,
 }
 
 #[derive(Deserialize)]
 struct Tensor {
     dtype: Element,
-    shape: Vec<usize>,
+    shape: Shape,
     data_offsets: (usize, usize),
 }
 
@@ -90,11 +87,15 @@ pub(super) fn read(storages: &mut Storages) -> Result<(StateDict, Meta), Checkpo
 
     let mut state = StateDict::default();
     let mut found = Vec::new();
-    for (key, tensor) in header.tensors {
+    if header.tensors.0.len() > MAX_TENSORS {
+        return Err(CheckpointError::too_many_tensors());
+    }
+    for (key, tensor) in header.tensors.0 {
         let (start, end) = tensor.data_offsets;
         let range = data.checked_add(start).zip(data.checked_add(end));
         let inside = range.filter(|&(start, end)| file.get(start..end).is_some());
         let Some((start, end)) = inside else {
+            let key = shortened(&key, MAX_NAME);
             return Err(bad(HEADER_LEN, &format!("`{key}` lies outside the file")));
         };
         found.push((start, end, key, tensor));
@@ -104,9 +105,9 @@ pub(super) fn read(storages: &mut Storages) -> Result<(StateDict, Meta), Checkpo
     for (start, end, key, tensor) in found {
         let info = element(&tensor.dtype).and_then(|dtype| {
             let place = (storages.add_range(start..end), end - start);
-            TensorInfo::new(dtype, tensor.shape, None, 0, place, false)
+            TensorInfo::new(dtype, tensor.shape.0, None, 0, place, false)
         });
-        state.insert(key, info);
+        state.insert(key, info)?;
     }
     if state.is_empty() {
         return Err(CheckpointError::NoTensors {
@@ -114,7 +115,7 @@ pub(super) fn read(storages: &mut Storages) -> Result<(StateDict, Meta), Checkpo
         });
     }
     let meta = Meta {
-        facts: header.metadata.into_iter().collect(),
+        facts: header.metadata.0,
         ..Meta::default()
     };
     Ok((state, meta))
@@ -177,18 +178,21 @@ mod tests {
     fn headers_of_definite_and_other_lengths() {
         let good = header(b"\x63F32", b"\x68metadata\xa1\x61k\x61v");
         let read = parse(&good).ok().unwrap();
-        let tensor = &read.tensors["a"];
-        assert_eq!(
-            (&tensor.shape[..], tensor.data_offsets),
-            (&[300][..], (0, 1200))
-        );
+        let (name, tensor) = &read.tensors.0[0];
+        assert_eq!((name.as_str(), tensor.data_offsets), ("a", (0, 1200)));
+        assert_eq!(tensor.shape.0, [300]);
         assert_eq!(element(&tensor.dtype), Ok(DType::F32));
-        assert_eq!(read.metadata["k"], "v");
+        assert_eq!(read.metadata.0, [("k".to_owned(), "v".to_owned())]);
         for end in 0..good.len() {
             assert!(parse(&good[..end]).is_err(), "{end}");
         }
-        let dtype =
-            |bytes: &[u8]| element(&parse(&header(bytes, b"")).ok().unwrap().tensors["a"].dtype);
+        let dtype = |bytes: &[u8]| {
+            element(
+                &parse(&header(bytes, b"")).ok().unwrap().tensors.0[0]
+                    .1
+                    .dtype,
+            )
+        };
         assert_eq!(dtype(b"\xa1\x64Bool\x66Native"), Ok(DType::Bool));
         assert_eq!(dtype(b"\xa1\x64Bool\x63U32"), Ok(DType::U32));
         assert!(

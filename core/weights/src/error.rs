@@ -1,6 +1,14 @@
 //! What can go wrong while a checkpoint is read.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use super::state::MAX_TENSORS;
+
+/// Longest reason that is told, in bytes.
+pub(crate) const MAX_WHY: usize = 400;
+/// A name that a file gives is quoted up to so many bytes.
+pub(crate) const MAX_NAME: usize = 200;
 
 /// Why a checkpoint, or one tensor of it, cannot be read.
 ///
@@ -55,6 +63,13 @@ pub enum CheckpointError {
         /// Why.
         why: String,
     },
+    /// One file of a checkpoint in several.
+    InFile {
+        /// Its name.
+        name: String,
+        /// Why it cannot be read.
+        error: Box<CheckpointError>,
+    },
 }
 
 impl fmt::Display for CheckpointError {
@@ -75,13 +90,26 @@ impl fmt::Display for CheckpointError {
                 write!(f, "no named tensors in this file: it holds {found}")
             }
             Self::NoSuchKey { key, nearest } => {
-                write!(f, "no tensor `{key}` in the checkpoint")?;
+                write!(
+                    f,
+                    "no tensor `{}` in the checkpoint",
+                    shortened(key, MAX_NAME)
+                )?;
                 match nearest {
-                    Some(nearest) => write!(f, "; the nearest is `{nearest}`"),
+                    Some(nearest) => {
+                        write!(f, "; the nearest is `{}`", shortened(nearest, MAX_NAME))
+                    }
                     None => Ok(()),
                 }
             }
-            Self::Unreadable { key, why } => write!(f, "tensor `{key}` cannot be read: {why}"),
+            Self::InFile { name, error } => write!(f, "in `{name}`: {error}"),
+            Self::Unreadable { key, why } => {
+                write!(
+                    f,
+                    "tensor `{}` cannot be read: {why}",
+                    shortened(key, MAX_NAME)
+                )
+            }
         }
     }
 }
@@ -91,7 +119,25 @@ impl std::error::Error for CheckpointError {}
 impl CheckpointError {
     /// A broken rule of `part` at byte `at`.
     pub(crate) fn malformed(part: &'static str, at: usize, why: impl Into<String>) -> Self {
-        let why = why.into();
+        let why = shortened(&why.into(), MAX_WHY).into_owned();
         Self::Malformed { part, at, why }
     }
+
+    /// More tensors than are read.
+    pub(crate) fn too_many_tensors() -> Self {
+        Self::TooLarge {
+            what: "a file with more tensors, or longer names of them, than any model has"
+                .to_owned(),
+            limit: MAX_TENSORS as u64,
+        }
+    }
+}
+
+/// At most `max` bytes of a text that comes from a file, and `...` if that is not all.
+pub(crate) fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return Cow::Borrowed(text);
+    }
+    let cut = (0..=max).rev().find(|&at| text.is_char_boundary(at));
+    Cow::Owned(format!("{}...", &text[..cut.unwrap_or(0)]))
 }

@@ -208,10 +208,10 @@ impl<'p, 'b> Graph<'p, 'b> {
             if *pickle.node(*value) == Node::Bool(false) {
                 continue;
             }
-            return Err(match pickle.text(*key).as_deref() {
+            return Err(match pickle.long_text(*key, 200).as_deref() {
                 Some("neg") => "its negative bit is set: save `x.resolve_neg()`".to_owned(),
                 Some("conj") => "its conjugate bit is set: save `x.resolve_conj()`".to_owned(),
-                other => format!("metadata `{}`", other.unwrap_or("that is no text")),
+                other => format!("metadata `{}`", other.unwrap_or("that is no short text")),
             });
         }
         Ok(())
@@ -287,7 +287,8 @@ impl<'p, 'b> Graph<'p, 'b> {
             .pickle
             .source_bytes(source)
             .ok_or("a storage without bytes")?;
-        let inner = torch::read_legacy(&bytes, 0).map_err(|e| e.to_string())?;
+        let inner =
+            torch::read_legacy(&bytes, &self.pickle.budget.inner()).map_err(|e| e.to_string())?;
         let root = match inner.pickle.node(inner.pickle.root) {
             Node::Persistent(reference) => torch::storage_reference(&inner.pickle, *reference),
             _ => None,

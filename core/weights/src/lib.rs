@@ -8,7 +8,9 @@
 //! Nothing in a file is executed: a pickle's calls are only remembered ([`pickle`]), and those few that
 //! make a tensor are understood ([`graph`]). Everything else stays opaque, so a training checkpoint with optimizer,
 //! message hub and config objects of any class reads like any other, and storages that nobody asks for are never
-//! touched. Memory and time are bounded by the file's own length; see the limits at the top of each file.
+//! touched. Memory and time are bounded, whatever a file says: a second or two and some hundred megabytes beyond its own
+//! length; see the limits at the top of each file, and [`pickle::Budget`]. A checkpoint in several files is read by its index
+//! ([`ShardIndex`]).
 //!
 //! [`names`] resolves `torchvision://resnet50` and the like; downloading them is `host::cache`, on native
 //! targets only.
@@ -19,12 +21,16 @@ mod burnpack;
 mod dtype;
 mod error;
 mod graph;
+mod header;
+mod inflated;
 mod meta;
+mod modules;
 pub mod names;
 mod numpy;
 mod pickle;
 mod report;
 mod safetensors;
+mod shards;
 mod state;
 mod storage;
 mod tensor;
@@ -37,12 +43,15 @@ pub use dtype::DType;
 pub use error::CheckpointError;
 pub use meta::Meta;
 pub use report::{LoadReport, Wanted, WrongShape, report};
+pub use shards::ShardIndex;
 pub use state::StateDict;
 pub use tensor::TensorView;
 
 use graph::{Graph, Outside};
+use pickle::Budget;
 use smalti_config::file_kind::looks_like;
 use storage::{FileBytes, Storages};
+use tensor::TensorInfo;
 
 /// Inflated `data.pkl` entries beyond this are refused, in bytes.
 const MAX_PICKLE: usize = 256 << 20;
@@ -97,29 +106,43 @@ impl Checkpoint {
     /// instead of the one that the rules choose.
     ///
     /// # Errors
-    /// As [`Self::read`]; `NoTensors` when the section is not there. Only pickles have sections.
+    /// As [`Self::read`]; `NoTensors` when the section is not there, `Unsupported` when the format has none: only PyTorch's and
+    /// pickles have.
     pub fn read_section(
         bytes: impl AsRef<[u8]> + Send + Sync + 'static,
         section: Option<&str>,
     ) -> Result<Self, CheckpointError> {
+        Self::read_within(bytes, section, &Budget::new())
+    }
+
+    fn read_within(
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+        section: Option<&str>,
+        budget: &Budget,
+    ) -> Result<Self, CheckpointError> {
         let mut storages = Storages::new(bytes);
         let file = storages.file();
         let (format, (state, meta)) = if file.starts_with(zip::MAGIC) {
-            (Format::TorchZip, read_zip(&file, section, &mut storages)?)
+            (
+                Format::TorchZip,
+                read_zip(&file, section, budget, &mut storages)?,
+            )
         } else if file.starts_with(burnpack::MAGIC) {
+            no_section(section, Format::Burnpack)?;
             (Format::Burnpack, burnpack::read(&mut storages)?)
         } else if torch::is_legacy(&file) {
-            let legacy = torch::read_legacy(&file, 0)?;
+            let legacy = torch::read_legacy(&file, budget)?;
             let outside = Outside::Legacy(legacy.storages);
             let mut graph = Graph::new(&legacy.pickle, Some(0), outside, legacy.big_endian);
             let read = read_graph(&mut graph, section, &mut storages)?;
             (Format::TorchLegacy, read)
         } else if let Some(header) = safetensors::header(&file) {
-            (
-                Format::Safetensors,
-                safetensors::read(header, &mut storages)?,
-            )
-        } else if let Some(pickle) = read_plain_pickle(&file)? {
+            no_section(section, Format::Safetensors)?;
+            let read = safetensors::read(header, &mut storages)?;
+            (Format::Safetensors, read)
+        } else if let Some(index) = ShardIndex::read(&file)? {
+            return Err(index.alone());
+        } else if let Some(pickle) = read_plain_pickle(&file, budget)? {
             let mut graph = Graph::new(&pickle, Some(0), Outside::Nowhere, false);
             let read = read_graph(&mut graph, section, &mut storages)?;
             (Format::Pickle, read)
@@ -163,7 +186,12 @@ impl Checkpoint {
 
     /// The tensor of this key; None when it is not there or cannot be read.
     pub fn get(&self, key: &str) -> Option<TensorView<'_>> {
-        self.tensor(key).ok()
+        let entry = self.state.entry(key)?;
+        entry
+            .tensor
+            .as_ref()
+            .ok()
+            .map(|info| self.view(entry, info))
     }
 
     /// Why the tensor of this key cannot be read; `None` if it can, or if there is no such key.
@@ -185,15 +213,19 @@ impl Checkpoint {
                 nearest: names::nearest(key, self.keys()).map(str::to_owned),
             })?;
         match &entry.tensor {
-            Ok(info) => Ok(TensorView {
-                key: &entry.key,
-                info,
-                storages: &self.storages,
-            }),
+            Ok(info) => Ok(self.view(entry, info)),
             Err(why) => Err(CheckpointError::Unreadable {
                 key: key.to_owned(),
                 why: why.clone(),
             }),
+        }
+    }
+
+    fn view<'a>(&'a self, entry: &'a state::Entry, info: &'a TensorInfo) -> TensorView<'a> {
+        TensorView {
+            key: &entry.key,
+            info,
+            storages: &self.storages,
         }
     }
 
@@ -237,6 +269,7 @@ type Parts = (StateDict, Meta);
 fn read_zip(
     file: &FileBytes,
     section: Option<&str>,
+    budget: &Budget,
     storages: &mut Storages,
 ) -> Result<Parts, CheckpointError> {
     let archive = zip::Archive::read(file)?;
@@ -248,10 +281,12 @@ fn read_zip(
     // PyTorch can leave checksums out; then not one of them is right.
     let small = ["version", "byteorder", ".format_version"].map(|name| format!("{folder}{name}"));
     let small = small.iter().filter_map(|name| archive.get(name));
-    if entry.has_right_checksum(file) || small.clone().any(|e| e.has_right_checksum(file)) {
-        entry.check_stored(file)?;
-    } else {
-        storages.without_checksums();
+    if !entry.has_right_checksum(file) {
+        if small.clone().any(|e| e.has_right_checksum(file)) {
+            entry.check_stored(file)?;
+        } else {
+            storages.without_checksums();
+        }
     }
     let order = archive.small(file, &format!("{folder}byteorder"), 16);
     let big_endian = order.is_some_and(|order| order.starts_with(b"big"));
@@ -272,10 +307,25 @@ fn read_zip(
             (inflated.as_slice(), None)
         }
     };
-    let pickle = pickle::parse(bytes, 0)?;
+    let pickle = pickle::parse(bytes, 0, budget)?;
+    let is_script = archive.get(&format!("{folder}constants.pkl")).is_some();
     let outside = Outside::Zip(archive, folder);
     let mut graph = Graph::new(&pickle, base, outside, big_endian);
-    read_graph(&mut graph, section, storages)
+    match read_graph(&mut graph, section, storages) {
+        Err(CheckpointError::NoTensors { .. }) if is_script && section.is_none() => {
+            Err(CheckpointError::Unsupported {
+                what: "TorchScript whose module holds no tensors (as `torch.jit.freeze` leaves it)"
+                    .to_owned(),
+                help: "in Python, save the model that it was made from: torch.save(model.state_dict(), 'model.pth')",
+            })
+        }
+        Ok((state, mut meta)) if is_script => {
+            meta.facts
+                .push(("saved as".to_owned(), "TorchScript".to_owned()));
+            Ok((state, meta))
+        }
+        read => read,
+    }
 }
 
 fn read_graph(
@@ -285,14 +335,32 @@ fn read_graph(
 ) -> Result<Parts, CheckpointError> {
     let state = graph.state_dict(section, storages)?;
     let meta = graph.meta(&state.section, storages);
+    graph.pickle.budget.check()?;
     Ok((state, meta))
 }
 
+/// That no part of a file is asked for where the format has none.
+fn no_section(section: Option<&str>, format: Format) -> Result<(), CheckpointError> {
+    match section.filter(|section| !section.is_empty()) {
+        Some(section) => Err(CheckpointError::Unsupported {
+            what: format!("section `{section}` of a file of {format}, which has no sections"),
+            help: "leave the section out, and choose keys by their prefix",
+        }),
+        None => Ok(()),
+    }
+}
+
 /// A plain pickle has no magic number before protocol 2: there, whatever parses to the end is one.
-fn read_plain_pickle(file: &[u8]) -> Result<Option<pickle::Pickle<'_>>, CheckpointError> {
+fn read_plain_pickle<'a>(
+    file: &'a [u8],
+    budget: &Budget,
+) -> Result<Option<pickle::Pickle<'a>>, CheckpointError> {
     match file {
-        [0x80, 0..=5, ..] => pickle::parse(file, 0).map(Some),
-        [b'(' | b'}' | b']' | b'c' | b'd' | b'l', ..] => Ok(pickle::parse(file, 0).ok()),
+        [0x80, 0..=5, ..] => pickle::parse(file, 0, budget).map(Some),
+        [b'(' | b'}' | b']' | b'c' | b'd' | b'l', ..] => match pickle::parse(file, 0, budget) {
+            Err(error @ CheckpointError::TooLarge { .. }) => Err(error),
+            parsed => Ok(parsed.ok()),
+        },
         _ => Ok(None),
     }
 }

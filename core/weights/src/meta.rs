@@ -10,14 +10,16 @@ const MAX_CONFIG: usize = 8 << 20;
 const MAX_DESCRIBED: usize = 1000;
 /// More classes than this are not listed.
 const MAX_CLASSES: usize = 100_000;
+/// Longest name and value that are listed, in bytes.
+const MAX_TEXT: usize = 200;
 
 /// Plainly readable facts of a checkpoint.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Meta {
-    /// Epochs trained.
-    pub epoch: Option<u64>,
+    /// Epochs trained, as the file says: a negative number makes no sense, but is told.
+    pub epoch: Option<i64>,
     /// Iterations trained.
-    pub iter: Option<u64>,
+    pub iter: Option<i64>,
     /// Class names of the data set, in label order.
     pub classes: Vec<String>,
     /// The config it was trained with, as Python text.
@@ -44,21 +46,26 @@ impl Graph<'_, '_> {
         let chosen = section.split('.').next().unwrap_or_default();
         let mut seen = vec![false; pickle.nodes.len()];
         for &(key, value) in pickle.pairs(root).unwrap_or_default().iter() {
-            let Some(name) = pickle.text(key).filter(|name| name.len() < 200) else {
+            if meta.others.len() >= MAX_DESCRIBED {
+                break;
+            }
+            let Some(name) = pickle.long_text(key, MAX_TEXT) else {
                 continue;
             };
-            if name == chosen || name == "meta" || meta.others.len() >= MAX_DESCRIBED {
+            if name == chosen || name == "meta" {
                 continue;
             }
-            if matches!(&*name, "epoch" | "iter") {
-                let number = self.number(value, storages).map(|number| number as u64);
-                let field = if name == "epoch" {
-                    &mut meta.epoch
-                } else {
-                    &mut meta.iter
-                };
-                *field = field.or(number);
-                continue;
+            let field = match &*name {
+                "epoch" => Some(&mut meta.epoch),
+                "iter" => Some(&mut meta.iter),
+                _ => None,
+            };
+            // `meta` says it already, or this does.
+            if let Some(field) = field {
+                *field = field.or_else(|| self.whole_number(value, storages));
+                if field.is_some() {
+                    continue;
+                }
             }
             let described = match self.count_tensors(value, &mut seen) {
                 0 => pickle.render(value, 60),
@@ -72,10 +79,7 @@ impl Graph<'_, '_> {
 
     fn training_meta(&mut self, from: Id, meta: &mut Meta, storages: &mut Storages) {
         let pickle = self.pickle;
-        let mut number = |name: &str| {
-            let value = pickle.get(from, name)?;
-            self.number(value, storages).map(|number| number as u64)
-        };
+        let mut number = |name: &str| self.whole_number(pickle.get(from, name)?, storages);
         (meta.epoch, meta.iter) = (number("epoch"), number("iter"));
         let config = pickle
             .get(from, "cfg")
@@ -92,20 +96,33 @@ impl Graph<'_, '_> {
         meta.classes = classes.map(|id| self.class_names(id)).unwrap_or_default();
 
         for &(key, value) in pickle.pairs(from).unwrap_or_default().iter() {
-            let Some(name) = pickle.text(key).filter(|name| name.len() < 200) else {
+            if meta.facts.len() >= MAX_DESCRIBED {
+                break;
+            }
+            let Some(name) = pickle.long_text(key, MAX_TEXT) else {
                 continue;
             };
-            // Read above, or long listings that say nothing of the model.
-            let skipped = ["epoch", "iter", "cfg", "config", "env_info", "hook_msgs"];
-            if skipped.contains(&&*name) || meta.facts.len() >= MAX_DESCRIBED {
+            let skipped = match &*name {
+                // Read above.
+                "epoch" => meta.epoch.is_some(),
+                "iter" => meta.iter.is_some(),
+                "cfg" | "config" => true,
+                // Long listings that say nothing of the model.
+                "env_info" | "hook_msgs" => true,
+                _ => false,
+            };
+            if skipped {
                 continue;
             }
-            let value = match self.number(value, storages) {
-                Some(number) => number.to_string(),
-                None => match (pickle.text(value), pickle.node(value)) {
-                    (Some(text), _) if text.len() <= 200 => text.into_owned(),
-                    (_, Node::Bool(_)) => pickle.render(value, 60),
-                    _ => continue,
+            let value = match pickle.node(value) {
+                Node::Int(number) => number.to_string(),
+                Node::Bool(_) | Node::BigInt => pickle.render(value, 60),
+                _ => match self.number(value, storages) {
+                    Some(number) => number.to_string(),
+                    None => match pickle.long_text(value, MAX_TEXT) {
+                        Some(text) => text.into_owned(),
+                        None => continue,
+                    },
                 },
             };
             meta.facts.push((name.into_owned(), value));

@@ -6,6 +6,9 @@ use super::pickle::{Id, Node, Pickle};
 use super::storage::Storages;
 use super::tensor::TensorInfo;
 
+/// Longest storage that a number is read from, in bytes.
+const MAX_NUMBER: usize = 4096;
+
 /// Does this function of numpy make an array or a number?
 pub(super) fn is_array(function: &str) -> bool {
     matches!(function, "_reconstruct" | "_frombuffer" | "scalar")
@@ -60,7 +63,7 @@ impl Graph<'_, '_> {
                 (dtype, Some(shape), column_major == Id::TRUE, bytes)
             }
             ("_frombuffer", &[bytes, dtype, shape, order]) => {
-                let column_major = pickle.text(order).is_some_and(|order| order == "F");
+                let column_major = pickle.is_text(order, "F");
                 (dtype, Some(shape), column_major, bytes)
             }
             ("scalar", &[dtype, bytes]) => (dtype, None, false, bytes),
@@ -83,6 +86,17 @@ impl Graph<'_, '_> {
         TensorInfo::new(dtype, shape, strides, 0, place, big_endian).map(Some)
     }
 
+    /// A whole number of Python or of numpy, also written with a point; None for `nan`, 1.5 and what is beyond 64 bits.
+    pub fn whole_number(&mut self, id: Id, storages: &mut Storages) -> Option<i64> {
+        if let Node::Int(value) = self.pickle.node(id) {
+            return Some(*value);
+        }
+        let number = self.number(id, storages)?;
+        // Up to here every whole number is an f64.
+        let exact = number.fract() == 0.0 && number.abs() <= (1u64 << 53) as f64;
+        exact.then_some(number as i64)
+    }
+
     /// A number of Python or of numpy.
     pub fn number(&mut self, id: Id, storages: &mut Storages) -> Option<f64> {
         match self.pickle.node(id) {
@@ -90,7 +104,8 @@ impl Graph<'_, '_> {
             Node::Float(value) => Some(*value),
             _ => {
                 let info = self.tensor(id, storages).ok()??;
-                if info.count() != 1 {
+                // No storage of a model is inflated, or its checksum compared, to tell one number.
+                if info.count() != 1 || storages.len(info.storage) > MAX_NUMBER {
                     return None;
                 }
                 let (key, info) = ("", &info);

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use super::Checkpoint;
+use super::error::shortened;
 
 /// Names of each class that `Display` lists before "and N more".
 const SHOWN: usize = 10;
+/// Longest line of those, in bytes: a name, and why.
+const MAX_LINE: usize = 400;
 
 /// A tensor whose shape in the file is not the model's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +48,12 @@ pub struct LoadReport {
 impl LoadReport {
     /// The same, with tensors that turned out to be unreadable: the model's keys, and why.
     pub fn with_unreadable(mut self, found: Vec<(String, String)>) -> Self {
-        self.matched
-            .retain(|(key, _)| found.iter().all(|(other, _)| other != key));
+        let keys: HashSet<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+        self.matched.retain(|(key, _)| !keys.contains(key.as_str()));
+        let mut known: HashSet<String> =
+            self.unreadable.iter().map(|(key, _)| key.clone()).collect();
         for (key, why) in found {
-            if self.unreadable.iter().all(|(other, _)| *other != key) {
+            if known.insert(key.clone()) {
                 self.unreadable.push((key, why));
             }
         }
@@ -210,9 +215,9 @@ fn most_votes<'a>(
     short: &HashMap<&str, &[usize]>,
 ) -> (&'a str, usize) {
     let mut votes: HashMap<&str, usize> = HashMap::new();
+    let longest = short.keys().map(|key| key.len()).max().unwrap_or(0);
     for (&key, &shape) in long {
-        let starts = key.match_indices('.').map(|(at, _)| at + 1);
-        for start in std::iter::once(0).chain(starts) {
+        for start in starts(key, longest) {
             if short
                 .get(&key[start..])
                 .is_some_and(|&other| other == shape)
@@ -227,6 +232,14 @@ fn most_votes<'a>(
         (votes, teacher, std::cmp::Reverse((prefix.len(), prefix)))
     });
     best.unwrap_or(("", 0))
+}
+
+/// Where in a key another may begin, of at most `longest` bytes. A longer rest is no such key: so one of dots alone
+/// is not hashed after every dot.
+fn starts(key: &str, longest: usize) -> impl Iterator<Item = usize> {
+    let dots = key.match_indices('.').map(|(at, _)| at + 1);
+    let starts = std::iter::once(0).chain(dots);
+    starts.filter(move |start| key.len() - start <= longest)
 }
 
 impl fmt::Display for LoadReport {
@@ -299,10 +312,24 @@ fn list(
         write!(f, "\n{title}:")?;
     }
     for line in lines.take(SHOWN) {
-        write!(f, "\n  {line}")?;
+        write!(f, "\n  {}", shortened(&line, MAX_LINE))?;
     }
     if count > SHOWN {
         write!(f, "\n  ... and {} more", count - SHOWN)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rests_of_a_key_that_are_compared_are_no_longer_than_the_model_s() {
+        assert_eq!(starts("a.bb.c", 9).collect::<Vec<_>>(), [0, 2, 5]);
+        assert_eq!(starts("a.bb.c", 4).collect::<Vec<_>>(), [2, 5]);
+        let dots = ".".repeat(200_000);
+        let compared: usize = starts(&dots, 40).map(|start| dots.len() - start).sum();
+        assert_eq!(compared, 40 * 41 / 2);
+    }
 }

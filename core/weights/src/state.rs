@@ -12,9 +12,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::error::CheckpointError;
+use super::error::{CheckpointError, MAX_NAME, MAX_WHY, shortened};
 use super::graph::Graph;
-use super::pickle::{Id, Node};
+use super::pickle::Id;
 use super::storage::Storages;
 use super::tensor::TensorInfo;
 
@@ -51,8 +51,18 @@ const NOT_WEIGHTS: [&str; 8] = [
 
 /// Dicts and modules are looked through to this depth.
 const MAX_DEPTH: usize = 8;
-/// Longest key that is kept.
-const MAX_KEY: usize = 512;
+/// Longest key that is read, in bytes: a tensor with a longer one is unreadable.
+pub(crate) const MAX_KEY: usize = 512;
+/// At most so many tensors (a detector has a thousand) ...
+pub(crate) const MAX_TENSORS: usize = 100_000;
+/// ... whose keys have so many bytes.
+const MAX_KEYS: usize = 64 << 20;
+/// Items of a tuple or list that are looked through for a state dict.
+const MAX_ITEMS: usize = 16;
+/// What a value costs that is listed with its key, in steps of the pickle's budget ...
+const LISTED: usize = 512;
+/// ... and what a byte of a key costs that is made of several names: what can be paid for takes 120 MB.
+pub(crate) const JOINED: usize = 8;
 /// At most so many entries that are no tensors are described.
 const MAX_DESCRIBED: usize = 1000;
 
@@ -99,6 +109,8 @@ pub struct StateDict {
     pub not_tensors: Vec<(String, String)>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) index: HashMap<String, usize>,
+    /// Bytes of all keys.
+    key_bytes: usize,
 }
 
 impl StateDict {
@@ -117,20 +129,40 @@ impl StateDict {
     }
 
     /// Adds tensors in the file's order; a key that comes again replaces the earlier value, as in Python.
-    pub(crate) fn insert(&mut self, raw_key: String, tensor: Result<TensorInfo, String>) {
-        let key = unwrap(&raw_key);
-        self.unwrapped += usize::from(key != raw_key);
-        let entry = Entry {
-            key: key.clone(),
-            tensor,
+    ///
+    /// # Errors
+    /// `TooLarge` beyond [`MAX_TENSORS`] or [`MAX_KEYS`]. A key that is too long makes only its tensor unreadable.
+    pub(crate) fn insert(
+        &mut self,
+        raw_key: String,
+        tensor: Result<TensorInfo, String>,
+    ) -> Result<(), CheckpointError> {
+        let (key, tensor) = if raw_key.len() > MAX_KEY {
+            let why = format!("its name is longer than {MAX_KEY} bytes");
+            (shortened(&raw_key, MAX_NAME).into_owned(), Err(why))
+        } else {
+            let key = unwrap(&raw_key);
+            self.unwrapped += usize::from(key != raw_key);
+            let shorter = |why: String| shortened(&why, MAX_WHY).into_owned();
+            (key, tensor.map_err(shorter))
         };
-        match self.index.get(&key) {
+        self.put(Entry { key, tensor })
+    }
+
+    /// As [`Self::insert`], under a key as it is.
+    pub(crate) fn put(&mut self, entry: Entry) -> Result<(), CheckpointError> {
+        self.key_bytes += entry.key.len();
+        if self.entries.len() >= MAX_TENSORS || self.key_bytes > MAX_KEYS {
+            return Err(CheckpointError::too_many_tensors());
+        }
+        match self.index.get(&entry.key) {
             Some(&at) => self.entries[at] = entry,
             None => {
-                self.index.insert(key, self.entries.len());
+                self.index.insert(entry.key.clone(), self.entries.len());
                 self.entries.push(entry);
             }
         }
+        Ok(())
     }
 
     /// Drops `ema_backbone_conv1_weight` where `backbone.conv1.weight` is there too.
@@ -184,7 +216,7 @@ impl Graph<'_, '_> {
             Some(path) => {
                 let mut id = Some(root);
                 for name in path.split('.').filter(|name| !name.is_empty()) {
-                    id = id.and_then(|id| self.pickle.get(id, name));
+                    id = id.and_then(|id| self.part(id, name));
                 }
                 let pairs = id.and_then(|id| self.named_values(id));
                 (path.to_owned(), pairs.unwrap_or_default())
@@ -200,13 +232,17 @@ impl Graph<'_, '_> {
         };
         for (key, id) in pairs {
             match self.tensor(id, storages) {
-                Ok(Some(tensor)) => state.insert(key, Ok(tensor)),
-                Err(why) => state.insert(key, Err(why)),
+                Ok(Some(tensor)) => state.insert(key, Ok(tensor))?,
+                Err(why) => state.insert(key, Err(why))?,
                 Ok(None) if key.ends_with("_extra_state") || key == "_metadata" => {}
                 Ok(None) if state.not_tensors.len() >= MAX_DESCRIBED => {}
-                Ok(None) => state.not_tensors.push((key, self.pickle.render(id, 60))),
+                Ok(None) => {
+                    let key = shortened(&key, MAX_NAME).into_owned();
+                    state.not_tensors.push((key, self.pickle.render(id, 60)));
+                }
             }
         }
+        self.pickle.budget.check()?;
         if state.is_empty() {
             let mut seen = vec![false; self.pickle.nodes.len()];
             let found = match (section, self.count_tensors(root, &mut seen)) {
@@ -238,10 +274,16 @@ impl Graph<'_, '_> {
             if self.is_tensor(inner) {
                 continue;
             }
-            if let Some((path, values)) = self.choose(inner, depth, seen) {
-                let dot = if path.is_empty() { "" } else { "." };
-                return Some((format!("{name}{dot}{path}"), values));
+            if let Some(found) = self.choose(inner, depth, seen) {
+                return Some(below(name, found));
             }
+        }
+        // What a script saved as one: `torch.save((model.state_dict(), epoch), ...)`.
+        if let Some(items) = self.pickle.tuple(id) {
+            let mut items = items.iter().take(MAX_ITEMS).enumerate();
+            return items.find_map(|(at, &item)| {
+                Some(below(&at.to_string(), self.choose(item, depth, seen)?))
+            });
         }
         let values = self.named_values(id)?;
         let holds_tensors =
@@ -254,29 +296,48 @@ impl Graph<'_, '_> {
         for (name, id) in values {
             if !NOT_WEIGHTS.contains(&name.as_str()) && seen.insert(id) {
                 let inner = self.named_values(id).unwrap_or_default();
-                let tensors = inner.into_iter().filter(|(_, id)| self.is_tensor(*id));
-                joined.extend(tensors.map(|(key, id)| (format!("{name}.{key}"), id)));
+                for (key, id) in inner {
+                    let price = JOINED * (name.len() + key.len());
+                    if self.is_tensor(id) && self.pickle.budget.spend(price).is_some() {
+                        joined.push((format!("{name}.{key}"), id));
+                    }
+                }
             }
         }
         (!joined.is_empty()).then_some((String::new(), joined))
     }
 
-    /// The values of a dict with text keys, or the parameters and buffers of a whole pickled module.
-    fn named_values(&self, id: Id) -> Option<Vec<(String, Id)>> {
-        if let Some(pairs) = self.pickle.pairs(id) {
-            return Some(self.text_keys(&pairs));
+    /// The value that a dict has under this name, or a tuple or list at this index.
+    fn part(&self, id: Id, name: &str) -> Option<Id> {
+        match self.pickle.tuple(id) {
+            Some(items) => items.get(name.parse::<usize>().ok()?).copied(),
+            None => self.pickle.get(id, name),
         }
-        let mut values = Vec::new();
-        self.module_values(id, "", MAX_DEPTH * 4, &mut HashSet::new(), &mut values);
-        (!values.is_empty()).then_some(values)
     }
 
-    /// Each text key once, with the value that it had last.
-    fn text_keys(&self, pairs: &[(Id, Id)]) -> Vec<(String, Id)> {
+    /// The values of a dict with text keys, or the parameters and buffers of a whole pickled module.
+    fn named_values(&self, id: Id) -> Option<Vec<(String, Id)>> {
+        let pairs = self.pickle.pairs(id);
+        if let Some(pairs) = pairs.as_ref().filter(|pairs| !pairs.is_empty()) {
+            return Some(self.text_keys(pairs));
+        }
+        // Also `nn.ModuleDict`, which is no dict.
+        let mut values = Vec::new();
+        self.module_values(id, "", MAX_DEPTH * 4, &mut HashSet::new(), &mut values);
+        (!values.is_empty() || pairs.is_some()).then_some(values)
+    }
+
+    /// Each text key once, with the value that it had last. Of keys that are too long as much as tells so.
+    pub(super) fn text_keys(&self, pairs: &[(Id, Id)]) -> Vec<(String, Id)> {
         let mut at = HashMap::new();
         let mut values: Vec<(String, Id)> = Vec::new();
         for &(key, value) in pairs {
-            let Some(key) = self.pickle.text(key).filter(|key| key.len() <= MAX_KEY) else {
+            let key = match self.pickle.text_len(key) {
+                Some(len) if len > MAX_KEY => self.pickle.text_start(key, MAX_KEY + 1),
+                _ => self.pickle.text(key),
+            };
+            let paid = self.pickle.budget.spend(LISTED);
+            let Some(key) = key.filter(|_| paid.is_some()) else {
                 continue;
             };
             match at.get(&key) {
@@ -289,40 +350,10 @@ impl Graph<'_, '_> {
         }
         values
     }
+}
 
-    /// A pickled `nn.Module` keeps `_parameters`, `_buffers` and `_modules` among its attributes. Each object and
-    /// each dict is looked into once, whatever else refers to it.
-    fn module_values(
-        &self,
-        id: Id,
-        prefix: &str,
-        depth: usize,
-        seen: &mut HashSet<Id>,
-        values: &mut Vec<(String, Id)>,
-    ) {
-        let Node::Object(object) = self.pickle.node(id) else {
-            return;
-        };
-        let fresh = object.state.is_some_and(|state| seen.insert(state));
-        if depth == 0 || prefix.len() > MAX_KEY || !fresh {
-            return;
-        }
-        let mut named = |attribute: &str| {
-            let dict = self.pickle.attribute(id, attribute);
-            let dict = dict.filter(|&dict| seen.insert(dict));
-            let pairs = dict.and_then(|dict| self.pickle.pairs(dict));
-            self.text_keys(&pairs.unwrap_or_default())
-        };
-        let (parameters, buffers) = (named("_parameters"), named("_buffers"));
-        let modules = named("_modules");
-        for (name, id) in parameters.into_iter().chain(buffers) {
-            if self.is_tensor(id) {
-                values.push((format!("{prefix}{name}"), id));
-            }
-        }
-        for (name, module) in modules {
-            let prefix = format!("{prefix}{name}.");
-            self.module_values(module, &prefix, depth - 1, seen, values);
-        }
-    }
+/// What was found in the part of this name.
+fn below(name: &str, (path, values): Named) -> Named {
+    let dot = if path.is_empty() { "" } else { "." };
+    (format!("{name}{dot}{path}"), values)
 }

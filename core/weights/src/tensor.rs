@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::dtype::DType;
 use super::error::CheckpointError;
-use super::storage::Storages;
+use super::storage::{StorageBytes, Storages};
 
 /// More dimensions than any real tensor has.
-const MAX_DIMS: usize = 32;
+pub(crate) const MAX_DIMS: usize = 32;
 
 /// A tensor expanded by zero strides may have this many elements more than its storage holds.
 const MAX_EXPANDED: usize = 1 << 24;
@@ -39,10 +39,7 @@ impl TensorInfo {
         big_endian: bool,
     ) -> Result<Self, String> {
         if shape.len() > MAX_DIMS {
-            return Err(format!(
-                "{} dimensions, at most {MAX_DIMS} are read",
-                shape.len()
-            ));
+            return Err(format!("more than {MAX_DIMS} dimensions"));
         }
         let overflow = || format!("shape {shape:?} overflows");
         let count = element_count(&shape).ok_or_else(overflow)?;
@@ -86,7 +83,8 @@ impl TensorInfo {
 
     /// Number of elements.
     pub fn count(&self) -> usize {
-        self.shape.iter().product()
+        // It was found not to overflow when this was made.
+        element_count(&self.shape).unwrap_or(0)
     }
 }
 
@@ -201,6 +199,7 @@ impl<'a> TensorView<'a> {
     /// Complex elements, whose real and imaginary part are N bytes each.
     fn halves<const N: usize>(&self) -> Result<Vec<u8>, CheckpointError> {
         let storage = self.storage_bytes()?;
+        let storage: &[u8] = &storage;
         let mut out = Vec::with_capacity(self.count() * 2 * N);
         self.for_each_row(2 * N, |start, count, stride| {
             for i in 0..count {
@@ -223,6 +222,7 @@ impl<'a> TensorView<'a> {
         number: impl Fn([u8; N]) -> T,
     ) -> Result<Vec<T>, CheckpointError> {
         let storage = self.storage_bytes()?;
+        let storage: &[u8] = &storage;
         if let Some(range) = self.contiguous_range()
             && !self.info.big_endian
         {
@@ -282,9 +282,10 @@ impl<'a> TensorView<'a> {
         }
     }
 
-    fn storage_bytes(&self) -> Result<&'a [u8], CheckpointError> {
+    fn storage_bytes(&self) -> Result<StorageBytes<'a>, CheckpointError> {
+        let read = self.count().saturating_mul(self.info.dtype.size());
         self.storages
-            .bytes(self.info.storage)
+            .bytes(self.info.storage, read)
             .map_err(|why| self.unreadable(why.to_string()))
     }
 
@@ -381,6 +382,12 @@ mod tests {
         let scalar = TensorInfo::new(DType::I64, vec![], None, 0, at, false).unwrap();
         assert_eq!(view(&scalar, &storages).i64().unwrap(), [7]);
         assert_eq!(view(&scalar, &storages).f32().unwrap(), [7.0]);
+        // Nothing overflows where nothing is, whatever the other sides.
+        let sides = vec![1 << 63, 4, 0];
+        let strides = Some(vec![1, 1, 1]);
+        let none = TensorInfo::new(DType::F32, sides, strides, 0, at, false).unwrap();
+        assert_eq!(none.count(), 0);
+        assert_eq!(view(&none, &storages).f32().unwrap(), [0f32; 0]);
         let empty = TensorInfo::new(DType::F32, vec![4, 0, 2], None, 99, at, false).unwrap();
         assert_eq!(view(&empty, &storages).f32().unwrap(), [0f32; 0]);
         let strided =

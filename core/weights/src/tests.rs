@@ -4,6 +4,8 @@
 
 use super::*;
 
+mod hostile;
+
 const ZIP: &[u8] = include_bytes!("../../../tests/data/checkpoints/zip.pth");
 const LEGACY: &[u8] = include_bytes!("../../../tests/data/checkpoints/legacy.pth");
 const DETECTRON2: [&[u8]; 6] = [
@@ -412,6 +414,127 @@ fn state_dicts_in_all_their_places() {
         "model",
         &["conv.w"],
     );
+}
+
+#[test]
+fn what_scripts_save_as_a_tuple_a_module_dict_and_torchscript() {
+    let t = tensor_pickle(1, 0, &[1], &[1]);
+    let dict = |items: &[(&str, &[u8])]| dict_pickle(items);
+    let file = |pickle: &[u8]| {
+        let pickle = [b"\x80\x02", pickle, b"."].concat();
+        zip_of(
+            &[("a/data.pkl", &pickle), ("a/data/0", &[0; 4])],
+            Packing::Stored,
+        )
+    };
+    let found = |bytes: &[u8], section: Option<&str>| {
+        let c = Checkpoint::read_section(bytes.to_vec(), section).unwrap();
+        let keys: Vec<_> = c.keys().map(str::to_owned).collect();
+        (c.state().section.clone(), keys.join(" "))
+    };
+    let pair = |section: &str, keys: &str| (section.to_owned(), keys.to_owned());
+    // torch.save((epoch, model.state_dict(), {'model': ...}), ...)
+    let inner = dict(&[("w", &t), ("b", &t)]);
+    let tuple = [b"(K\x05", &inner[..], &dict(&[("model", &inner)]), b"t"].concat();
+    assert_eq!(found(&file(&tuple), None), pair("1", "w b"));
+    assert_eq!(
+        found(&file(&tuple), Some("2.model")),
+        pair("2.model", "w b")
+    );
+    assert!(Checkpoint::read_section(file(&tuple), Some("3")).is_err());
+    // A whole `nn.ModuleDict` or `nn.ParameterDict`, which are no dicts.
+    let module = |class: &str, parameters: &[u8], modules: &[u8]| {
+        let state = dict(&[("_parameters", parameters), ("_modules", modules)]);
+        [
+            b"ctorch.nn\n",
+            class.as_bytes(),
+            b"\n)\x81",
+            &state[..],
+            b"b",
+        ]
+        .concat()
+    };
+    let parameters = module("ParameterDict", &inner, b"}");
+    assert_eq!(found(&file(&parameters), None), pair("", "w b"));
+    let modules = module("ModuleDict", b"}", &dict(&[("neck", &parameters)]));
+    assert_eq!(found(&file(&modules), None), pair("", "neck.w neck.b"));
+    // TorchScript: tensors and modules are plain attributes.
+    let script = |class: &str, state: &[u8]| {
+        [
+            b"c__torch__.",
+            class.as_bytes(),
+            b"\nConv\n)\x81",
+            state,
+            b"b",
+        ]
+        .concat()
+    };
+    let conv = script("torch.nn", &dict(&[("w", &t), ("training", b"\x88")]));
+    let net = script(
+        "mine",
+        &dict(&[("conv", &conv), ("buffer", &t), ("n", b"K\x01")]),
+    );
+    assert_eq!(found(&file(&net), None), pair("", "buffer conv.w"));
+    // Frozen, its tensors are constants of its code.
+    let script_archive = |root: &[u8]| {
+        let pickle = [b"\x80\x02", root, b"."].concat();
+        let entries: [(&str, &[u8]); 3] = [
+            ("a/data.pkl", &pickle),
+            ("a/data/0", &[0; 4]),
+            ("a/constants.pkl", b"\x80\x02)."),
+        ];
+        zip_of(&entries, Packing::Stored)
+    };
+    let facts = read(&script_archive(&net)).meta().facts.clone();
+    assert_eq!(facts, [("saved as".to_owned(), "TorchScript".to_owned())]);
+    let frozen = message(&script_archive(&script("mine", &dict(&[("n", b"K\x01")]))));
+    assert!(
+        frozen.contains("TorchScript") && frozen.contains("state_dict()"),
+        "{frozen}"
+    );
+    let old = message(&zip_of(&[("a/code/a.py", b"x")], Packing::Stored));
+    assert!(old.contains("TorchScript"), "{old}");
+}
+
+#[test]
+fn a_section_of_a_file_without_sections_is_an_error() {
+    for (file, format) in [
+        (two_tensors(), "safetensors"),
+        (burnpack_of_two(), "burnpack"),
+    ] {
+        let error = Checkpoint::read_section(file.clone(), Some("model")).unwrap_err();
+        let expected = format!(
+            "cannot read section `model` of a file of {format}, which has no sections; leave the section out, and choose keys by their prefix"
+        );
+        assert_eq!(error.to_string(), expected);
+        assert!(Checkpoint::read_section(file, Some("")).is_ok());
+    }
+}
+
+#[test]
+fn epochs_are_told_as_the_file_has_them() {
+    let t = tensor_pickle(1, 0, &[1], &[1]);
+    let inner = dict_pickle(&[("w", &t)]);
+    let case = |epoch: &[u8]| {
+        let pickle = [
+            b"\x80\x02",
+            &dict_pickle(&[("epoch", epoch), ("model", &inner)])[..],
+            b".",
+        ]
+        .concat();
+        let entries: [(&str, &[u8]); 2] = [("a/data.pkl", &pickle), ("a/data/0", &[0; 4])];
+        let meta = read(&zip_of(&entries, Packing::Stored)).meta().clone();
+        (
+            meta.epoch,
+            meta.others.first().map(|(_, value)| value.clone()),
+        )
+    };
+    assert_eq!(case(b"J\xff\xff\xff\xff"), (Some(-1), None));
+    assert_eq!(case(b"F12.0\n"), (Some(12), None));
+    assert_eq!(case(b"F2.5\n"), (None, Some("2.5".to_owned())));
+    assert_eq!(case(b"Fnan\n"), (None, Some("NaN".to_owned())));
+    let big = i64::MAX - 1;
+    assert_eq!(case(format!("I{big}\n").as_bytes()), (Some(big), None));
 }
 
 #[test]

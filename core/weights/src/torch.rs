@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::dtype::DType;
 use super::error::CheckpointError;
 use super::graph::LegacyStorage;
-use super::pickle::{self, Id, Node, Pickle};
+use super::pickle::{self, Budget, Id, Node, Pickle};
 use super::zip::Archive;
 
 /// The number that a legacy file starts with, as LONG1 writes it.
@@ -30,9 +30,7 @@ pub(super) fn storage_reference(pickle: &Pickle, reference: Id) -> Option<Storag
     let &[kind, class, key, _location, count, ref view @ ..] = parts else {
         return None;
     };
-    if pickle.text(kind)? != "storage" {
-        return None;
-    }
+    pickle.is_text(kind, "storage").then_some(())?;
     let (_, class) = pickle.global(class)?;
     let start = match view.first().and_then(|&view| pickle.tuple(view)) {
         Some(&[_, start, _]) => pickle.index(start)?,
@@ -72,6 +70,12 @@ pub(super) fn archive_folder(archive: &Archive) -> Result<String, CheckpointErro
     // PyTorch has one top folder; should there be several, the first is what it would read.
     match folders.next() {
         Some(folder) => Ok(folder.to_owned()),
+        None if archive.names.iter().any(|name| name.contains("/code/")) => {
+            Err(CheckpointError::Unsupported {
+                what: "TorchScript of PyTorch before 1.6 (it has no data.pkl)".to_owned(),
+                help: "in Python, save its tensors: torch.save(torch.jit.load(path).state_dict(), 'model.pth')",
+            })
+        }
         None => Err(CheckpointError::Unsupported {
             what: "a zip archive that PyTorch did not write (it has no data.pkl)".to_owned(),
             help: "if it holds a checkpoint, unpack it and give that file",
@@ -94,13 +98,18 @@ pub(super) struct Legacy<'a> {
 
 /// Five pickles (magic number, version, system, object, keys of the storages), then for each key the
 /// number of elements in 8 bytes and the elements.
-pub(super) fn read_legacy(bytes: &[u8], start: usize) -> Result<Legacy<'_>, CheckpointError> {
-    let magic = pickle::parse(bytes, start)?;
-    let version = pickle::parse(bytes, magic.end)?;
-    let system = pickle::parse(bytes, version.end)?;
+pub(super) fn read_legacy<'a>(
+    bytes: &'a [u8],
+    budget: &Budget,
+) -> Result<Legacy<'a>, CheckpointError> {
+    let magic_end = pickle::parse(bytes, 0, budget)?.end;
+    let version_end = pickle::parse(bytes, magic_end, budget)?.end;
+    let system = pickle::parse(bytes, version_end, budget)?;
     let big_endian = system.get(system.root, "little_endian") == Some(Id::FALSE);
-    let object = pickle::parse(bytes, system.end)?;
-    let keys = pickle::parse(bytes, object.end)?;
+    let start = system.end;
+    drop(system);
+    let object = pickle::parse(bytes, start, budget)?;
+    let keys = pickle::parse(bytes, object.end, budget)?;
 
     let mut dtypes = HashMap::new();
     for node in &object.nodes {
@@ -110,6 +119,7 @@ pub(super) fn read_legacy(bytes: &[u8], start: usize) -> Result<Legacy<'_>, Chec
             dtypes.insert(reference.key, reference.dtype);
         }
     }
+    budget.check()?;
     let bad = |at, why: &str| CheckpointError::malformed("legacy PyTorch file", at, why);
     let mut storages = HashMap::new();
     let mut at = keys.end;

@@ -1,8 +1,7 @@
 //! Zip archives as PyTorch writes them. `rawzip` reads the central directory; ours are the limits, and the inflating.
 //!
 //! Only what a checkpoint needs: stored or deflated, no encryption. A compressed entry is inflated into a buffer whose size the
-//! file's own length bounds ([`MAX_RATIO`]). Checksums of stored entries are not looked at: PyTorch does not either, and its
-//! `torch.serialization.set_crc32_options` leaves them out.
+//! file's own length bounds ([`MAX_RATIO`]), and no two entries share bytes, so that each is inflated from bytes of its own.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,12 +13,16 @@ use super::error::CheckpointError;
 /// The first bytes of a zip file that has entries.
 pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 
-/// An archive's entries together may inflate to this many times the length of the file ...
-const MAX_RATIO: usize = 100;
+/// An archive's entries together may inflate to this many times the length of the file (weights to less than twice) ...
+const MAX_RATIO: usize = 8;
 /// ... plus this many bytes, for small files of zeros.
 const FREE_BYTES: usize = 64 << 20;
-/// One inflated entry is never larger than this.
-const MAX_INFLATED: usize = 2 << 30;
+/// One inflated entry is never larger than this, or than the file.
+const MAX_INFLATED: usize = 512 << 20;
+/// At most so many entries (PyTorch writes one for each storage, and a few more).
+const MAX_ENTRIES: usize = 150_000;
+/// Longest name of an entry, in bytes.
+const MAX_NAME: usize = 4096;
 
 /// One file of the archive, with the sizes of the central directory.
 #[derive(Debug, Clone)]
@@ -59,13 +62,24 @@ impl Archive {
             names: Vec::new(),
         };
         let (mut inflated, mut count) = (0usize, 0);
+        let mut extents = Vec::new();
         let mut records = zip.entries();
         while let Some(record) = records.next_entry().map_err(wrong)? {
+            let name = record.file_path().as_bytes();
+            if count >= MAX_ENTRIES as u64 || name.len() > MAX_NAME {
+                return Err(CheckpointError::TooLarge {
+                    what: "a zip archive with more entries, or a longer name of one, than any checkpoint has".to_owned(),
+                    limit: MAX_ENTRIES as u64,
+                });
+            }
             let entry = Entry::of(&zip, &record);
+            if let Ok(packed) = &entry.packed {
+                extents.push((entry.header, packed.end));
+            }
             if entry.method != CompressionMethod::STORE {
                 inflated = inflated.saturating_add(entry.size);
             }
-            let name = String::from_utf8_lossy(record.file_path().as_bytes()).into_owned();
+            let name = String::from_utf8_lossy(name).into_owned();
             if archive.entries.insert(name.clone(), entry).is_none() {
                 archive.names.push(name);
             }
@@ -74,6 +88,11 @@ impl Archive {
         if count < zip.entries_hint() {
             let at = zip.directory_offset() as usize;
             return Err(bad(at, "fewer entries than the end record says"));
+        }
+        extents.sort_unstable();
+        if let Some(pair) = extents.windows(2).find(|pair| pair[1].0 < pair[0].1) {
+            let why = "two entries share bytes, which PyTorch never writes: download the file again, from where you trust it";
+            return Err(bad(pair[1].0, why));
         }
         let limit = file
             .len()
@@ -147,9 +166,9 @@ impl Entry {
     /// Unpacks a deflated entry and checks its length and checksum.
     pub fn inflate(&self, file: &[u8]) -> Result<Vec<u8>, CheckpointError> {
         let packed = file.get(self.packed.clone()?).unwrap_or_default();
-        if self.size > MAX_INFLATED {
+        if self.size > MAX_INFLATED.max(file.len()) {
             return Err(CheckpointError::TooLarge {
-                what: format!("a zip entry of {} bytes", self.size),
+                what: format!("a compressed zip entry of {} bytes", self.size),
                 limit: MAX_INFLATED as u64,
             });
         }

@@ -3,20 +3,30 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::budget::{Budget, MAX_NODES};
 use super::text;
 use super::value::{Id, Node, Object, Pickle};
 use crate::error::CheckpointError;
 
-/// At most so many nodes (a checkpoint of a large model with its optimizer has about a hundred
-/// thousand). With what hangs on them this bounds the memory to some hundred MB, for whatever file.
-pub(crate) const MAX_NODES: usize = 2_000_000;
-/// At most so many values on the stack, marks, and memo entries, each.
+/// At most so many values on the stack, and marks.
 const MAX_STACK: usize = 4_000_000;
+/// At most so many memo entries.
+const MAX_MEMO: usize = 2_000_000;
+/// What an opcode costs, in the budget's steps.
+const OPCODE: usize = 8;
+/// What an item kept in a container costs: some 15 million may be kept, at 4 bytes each.
+const ITEM: usize = 64;
+/// What a byte of text with escapes costs, as it is decoded and kept at once: up to 250 MB.
+const DECODED: usize = 4;
 /// A text line (a number, a name) is at most this long; strings may be longer.
 const MAX_LINE: usize = 4096;
 
 /// Reads the pickle that starts at `start`. Ranges in the result count from the start of `bytes`.
-pub(crate) fn parse(bytes: &[u8], start: usize) -> Result<Pickle<'_>, CheckpointError> {
+pub(crate) fn parse<'a>(
+    bytes: &'a [u8],
+    start: usize,
+    budget: &Budget,
+) -> Result<Pickle<'a>, CheckpointError> {
     // Ranges are 32-bit numbers to keep nodes small; no pickle is that long.
     let bytes = &bytes[..bytes.len().min(u32::MAX as usize)];
     let mut machine = Machine {
@@ -31,6 +41,7 @@ pub(crate) fn parse(bytes: &[u8], start: usize) -> Result<Pickle<'_>, Checkpoint
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        budget: budget.clone(),
     };
     loop {
         let opcode_at = machine.at;
@@ -42,12 +53,18 @@ pub(crate) fn parse(bytes: &[u8], start: usize) -> Result<Pickle<'_>, Checkpoint
                     nodes: machine.nodes,
                     root,
                     end: machine.at,
+                    budget: machine.budget,
                 });
             }
             Err(Fault::TooLarge(what)) => {
+                budget.check()?;
                 return Err(CheckpointError::TooLarge {
                     what: format!("a pickle with more {what} than any checkpoint has"),
-                    limit: if what == NODES { MAX_NODES } else { MAX_STACK } as u64,
+                    limit: match what {
+                        NODES => MAX_NODES,
+                        MEMO => MAX_MEMO,
+                        _ => MAX_STACK,
+                    } as u64,
                 });
             }
             Err(Fault::Bad(why)) => {
@@ -58,6 +75,8 @@ pub(crate) fn parse(bytes: &[u8], start: usize) -> Result<Pickle<'_>, Checkpoint
 }
 
 const NODES: &str = "values";
+const MEMO: &str = "memo entries";
+const STEPS: &str = "steps";
 
 enum Fault {
     Bad(String),
@@ -80,11 +99,13 @@ struct Machine<'a> {
     /// Heights of the stack; values below the last one are out of reach, as in Python.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    budget: Budget,
 }
 
 impl Machine<'_> {
     /// Runs one opcode; gives the result at STOP.
     fn step(&mut self) -> Step<Option<Id>> {
+        self.spend(OPCODE)?;
         match self.byte()? {
             b'.' => {
                 let root = self.pop()?;
@@ -173,12 +194,12 @@ impl Machine<'_> {
                 self.push_node(Node::Float(f64::from_bits(bits)))?;
             }
             b'S' => {
-                let line = self.line(self.bytes.len())?;
+                let line = self.decoded_line()?;
                 let value = text::unquote(line).ok_or("a string without its quotes")?;
                 self.push_node(Node::OwnedStr8(value.into()))?;
             }
             b'V' => {
-                let line = self.line(self.bytes.len())?;
+                let line = self.decoded_line()?;
                 let value = text::raw_unicode(line).ok_or("a broken \\u escape")?;
                 self.push_node(Node::OwnedText(value.into()))?;
             }
@@ -342,6 +363,14 @@ impl Machine<'_> {
         Ok(line.strip_suffix(b"\r").unwrap_or(line))
     }
 
+    /// A line of any length whose text is about to be decoded.
+    fn decoded_line(&mut self) -> Step<&[u8]> {
+        let budget = self.budget.clone();
+        let line = self.line(self.bytes.len())?;
+        let paid = budget.spend(line.len().saturating_mul(DECODED));
+        paid.map(|()| line).ok_or(Fault::TooLarge(STEPS))
+    }
+
     fn decimal(&mut self) -> Step<u64> {
         let line = self.line(MAX_LINE)?;
         let number = std::str::from_utf8(line).ok().and_then(|t| t.parse().ok());
@@ -362,11 +391,13 @@ impl Machine<'_> {
     // Pushing.
 
     fn add(&mut self, node: Node) -> Step<Id> {
-        if self.nodes.len() >= MAX_NODES {
-            return Err(Fault::TooLarge(NODES));
-        }
+        self.budget.add_node().ok_or(Fault::TooLarge(NODES))?;
         self.nodes.push(node);
         Ok(Id((self.nodes.len() - 1) as u32))
+    }
+
+    fn spend(&self, steps: usize) -> Step<()> {
+        self.budget.spend(steps).ok_or(Fault::TooLarge(STEPS))
     }
 
     fn push(&mut self, id: Id) -> Step<()> {
@@ -442,7 +473,10 @@ impl Machine<'_> {
 
     fn pop_mark(&mut self) -> Step<Vec<Id>> {
         let from = self.marks.pop().ok_or("no mark on the stack")?;
-        Ok(self.stack.split_off(from.min(self.stack.len())))
+        let items = self.stack.split_off(from.min(self.stack.len()));
+        // Nearly all of them are kept by the caller.
+        self.spend(ITEM.saturating_mul(items.len()))?;
+        Ok(items)
     }
 
     // The memo.
@@ -454,8 +488,8 @@ impl Machine<'_> {
 
     fn put(&mut self, index: u64) -> Step<()> {
         let top = self.top()?;
-        if self.memo.len() >= MAX_STACK {
-            return Err(Fault::TooLarge("memo entries"));
+        if self.memo.len() >= MAX_MEMO {
+            return Err(Fault::TooLarge(MEMO));
         }
         self.memo.insert(index, top);
         Ok(())
@@ -523,7 +557,7 @@ mod tests {
     use super::*;
 
     fn shown(bytes: &[u8]) -> String {
-        match parse(bytes, 0) {
+        match parse(bytes, 0, &Budget::new()) {
             Ok(pickle) => pickle.render(pickle.root, 400),
             Err(error) => error.to_string(),
         }
@@ -636,7 +670,7 @@ mod tests {
             &[b"N".to_vec(), b"2".repeat(MAX_STACK + 1)].concat()
         )));
         assert!(refused(shown(
-            &[b"N".to_vec(), b"\x94".repeat(MAX_STACK + 1)].concat()
+            &[b"N".to_vec(), b"\x94".repeat(MAX_MEMO + 1)].concat()
         )));
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::value::{Id, Node, Pickle};
+use crate::error::shortened;
 
 /// Containers within containers are shown to this depth.
 const MAX_DEPTH: usize = 6;
@@ -13,12 +14,7 @@ impl Pickle<'_> {
     pub fn render(&self, id: Id, max: usize) -> String {
         let mut out = String::new();
         self.render_into(&mut out, id, MAX_DEPTH, max);
-        if out.len() > max {
-            let cut = (0..=max).rev().find(|&at| out.is_char_boundary(at));
-            out.truncate(cut.unwrap_or(0));
-            out.push_str("...");
-        }
-        out
+        shortened(&out, max).into_owned()
     }
 
     fn render_into(&self, out: &mut String, id: Id, depth: usize, max: usize) {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::budget::Budget;
 use super::text;
 
 /// Number of a node in its [`Pickle`].
@@ -70,10 +71,15 @@ pub(crate) struct Pickle<'a> {
     pub root: Id,
     /// Where the pickle ends: legacy PyTorch files have several in a row.
     pub end: usize,
+    /// Pays for all that is asked below.
+    pub budget: Budget,
 }
 
 /// Longest name, key or label that is looked at, in bytes.
 const MAX_TEXT: usize = 4096;
+
+/// What a pair that is looked at costs, in the budget's steps.
+const PAIR: usize = 8;
 
 /// How many wrappers (`_reconstructor`, nested `state`) are looked through.
 const MAX_WRAPPERS: usize = 4;
@@ -89,7 +95,7 @@ impl<'a> Pickle<'a> {
     }
 
     /// Text of a str, or of a Python 2 string (UTF-8 where it is, else Latin-1), up to [`MAX_TEXT`] bytes:
-    /// names and keys. The limit keeps a long text that is used a million times from costing a million times its length.
+    /// names and keys.
     pub fn text(&self, id: Id) -> Option<Cow<'_, str>> {
         self.long_text(id, MAX_TEXT)
     }
@@ -99,6 +105,7 @@ impl<'a> Pickle<'a> {
         let (bytes, is_text) = self
             .text_bytes(id)
             .filter(|(bytes, _)| bytes.len() <= max)?;
+        self.budget.spend(2 * bytes.len() + 1)?;
         Some(if is_text {
             String::from_utf8_lossy(bytes)
         } else {
@@ -106,10 +113,30 @@ impl<'a> Pickle<'a> {
         })
     }
 
+    /// Whether this is that text: as [`Self::text`] would tell, without decoding it.
+    pub fn is_text(&self, id: Id, expected: &str) -> bool {
+        let Some((bytes, is_text)) = self.text_bytes(id) else {
+            return false;
+        };
+        if bytes.len() == expected.len() {
+            return self.budget.spend(bytes.len()).is_some() && bytes == expected.as_bytes();
+        }
+        // A byte of Latin-1 is one character, of one byte only if it is ASCII.
+        let latin1 = !is_text && bytes.len() < expected.len() && !expected.is_ascii();
+        latin1 && self.text(id).is_some_and(|text| text == expected)
+    }
+
+    /// The length of a text in bytes, undecoded.
+    pub fn text_len(&self, id: Id) -> Option<usize> {
+        self.text_bytes(id).map(|(bytes, _)| bytes.len())
+    }
+
     /// The first `max` bytes or so of a text.
     pub fn text_start(&self, id: Id, max: usize) -> Option<Cow<'_, str>> {
         let (bytes, _) = self.text_bytes(id)?;
-        Some(String::from_utf8_lossy(&bytes[..bytes.len().min(max)]))
+        let start = &bytes[..bytes.len().min(max)];
+        self.budget.spend(2 * start.len() + 1)?;
+        Some(String::from_utf8_lossy(start))
     }
 
     /// The bytes of a text, and whether they are UTF-8 by rights.
@@ -151,13 +178,17 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// The bytes that a [`Self::bytes_source`] stands for.
+    /// The bytes that a [`Self::bytes_source`] stands for: to be asked for once, since a text is decoded, at no cost to the budget.
     pub fn source_bytes(&self, source: Id) -> Option<Cow<'_, [u8]>> {
         match self.node(source) {
             Node::Bytes(range) | Node::Str8(range) => Some(Cow::Borrowed(self.slice(range))),
             Node::OwnedStr8(bytes) => Some(Cow::Borrowed(bytes)),
             Node::Object(_) => Some(Cow::Borrowed(&[])),
-            _ => text::latin1_bytes(&self.long_text(source, usize::MAX)?).map(Cow::Owned),
+            _ => match self.text_bytes(source)? {
+                (bytes, true) => text::latin1_bytes(&String::from_utf8_lossy(bytes)),
+                (bytes, false) => text::latin1_bytes(&text::utf8_or_latin1(bytes)),
+            }
+            .map(Cow::Owned),
         }
     }
 
@@ -213,6 +244,7 @@ impl<'a> Pickle<'a> {
     /// Sizes or strides; at most `max` of them.
     pub fn sizes(&self, id: Id, max: usize) -> Option<Vec<usize>> {
         let items = self.sequence(id).filter(|items| items.len() <= max)?;
+        self.budget.spend(2 * items.len())?;
         items.iter().map(|&item| self.index(item)).collect()
     }
 
@@ -262,14 +294,15 @@ impl<'a> Pickle<'a> {
                 Some(Cow::Borrowed(&[]))
             }
             [only] => match self.node(*only) {
-                Node::List(items) if name.ends_with("Dict") => items
-                    .iter()
-                    .map(|&item| match self.tuple(item) {
+                Node::List(items) if name.ends_with("Dict") => {
+                    self.budget.spend(items.len().saturating_mul(PAIR))?;
+                    let pair = |&item: &Id| match self.tuple(item) {
                         Some(&[key, value]) => Some((key, value)),
                         _ => None,
-                    })
-                    .collect::<Option<Vec<_>>>()
-                    .map(Cow::Owned),
+                    };
+                    let pairs: Option<Vec<_>> = items.iter().map(pair).collect();
+                    pairs.map(Cow::Owned)
+                }
                 _ if name.contains("Dict") || name == "Counter" || name == "MessageHub" => {
                     self.pairs_within(*only, depth)
                 }
@@ -282,11 +315,13 @@ impl<'a> Pickle<'a> {
     /// The value of a text key in a dict or the like; the last one counts, as in Python.
     pub fn get(&self, dict: Id, key: &str) -> Option<Id> {
         let pairs = self.pairs(dict)?;
-        let found = pairs.iter().rev();
-        found
-            .filter(|(k, _)| self.text(*k).is_some_and(|text| text == key))
-            .map(|&(_, value)| value)
-            .next()
+        for &(found, value) in pairs.iter().rev() {
+            self.budget.spend(PAIR)?;
+            if self.is_text(found, key) {
+                return Some(value);
+            }
+        }
+        None
     }
 
     /// The attributes of an object: the dict that was its state.
@@ -296,10 +331,11 @@ impl<'a> Pickle<'a> {
         };
         let state = object.state?;
         // With __slots__ the state is (dict or None, slots).
-        let candidates = match self.node(state) {
-            Node::Tuple(parts) => parts.to_vec(),
-            _ => vec![state],
-        };
-        candidates.iter().find_map(|&part| self.get(part, name))
+        match self.node(state) {
+            Node::Tuple(parts) if parts.len() == 2 => {
+                parts.iter().find_map(|&part| self.get(part, name))
+            }
+            _ => self.get(state, name),
+        }
     }
 }
