@@ -142,7 +142,7 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
                 let line = output.picture(names[i], &picture, &found)?;
                 times.output += start.elapsed();
                 times.pictures += 1;
-                bar.suspend(|| style::say(line));
+                bar.suspend(|| style::say(smalti::config::line(&line)));
             }
             bar.inc(received);
         }

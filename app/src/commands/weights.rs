@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
+use smalti::config::{cut, line};
 use smalti::host::cache::{self, Cache, CacheError, Progress};
 use smalti::weights::{self, Checkpoint, LoadReport, Wanted};
 
@@ -144,7 +145,7 @@ fn new_bar(progress: &Progress) -> ProgressBar {
         None => (ProgressBar::new_spinner(), "{msg} {bytes} {bytes_per_sec}"),
     };
     let name = progress.url.rsplit('/').next().unwrap_or_default();
-    let bar = bar.with_message(smalti::config::line(name).into_owned());
+    let bar = bar.with_message(line(name).into_owned());
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
@@ -155,7 +156,7 @@ fn write_table(out: &mut dyn Write, file: &str, checkpoint: &Checkpoint) -> io::
     let state = checkpoint.state();
     let tensors: Vec<_> = checkpoint
         .keys()
-        .map(|key| (key, checkpoint.tensor(key)))
+        .map(|key| (shown(key), checkpoint.tensor(key)))
         .collect();
     let readable = tensors
         .iter()
@@ -192,7 +193,7 @@ fn write_table(out: &mut dyn Write, file: &str, checkpoint: &Checkpoint) -> io::
     }
     let part = match state.section.as_str() {
         "" => String::new(),
-        section => format!(", from `{section}`"),
+        section => format!(", from `{}`", shown(section)),
     };
     writeln!(
         out,
@@ -221,14 +222,23 @@ fn write_table(out: &mut dyn Write, file: &str, checkpoint: &Checkpoint) -> io::
         .iter()
         .filter_map(|(name, n)| Some((name.to_string(), n.as_ref()?.to_string())));
     for (name, value) in numbers.chain(meta.facts.iter().cloned()) {
+        let name = shown(&name);
         match value.char_indices().nth(300) {
-            Some((end, _)) => writeln!(out, "{name}: {}... (all of it in --json)", &value[..end])?,
-            None => writeln!(out, "{name}: {value}")?,
+            Some((end, _)) => {
+                let value = line(&value[..end]);
+                writeln!(out, "{name}: {value}... (all of it in --json)")?;
+            }
+            None => writeln!(out, "{name}: {}", line(&value))?,
         }
     }
     if !meta.classes.is_empty() {
-        let shown: Vec<&str> = meta.classes.iter().take(20).map(String::as_str).collect();
-        let more = if meta.classes.len() > shown.len() {
+        let first: Vec<_> = meta
+            .classes
+            .iter()
+            .take(20)
+            .map(|class| shown(class))
+            .collect();
+        let more = if meta.classes.len() > first.len() {
             ", ..."
         } else {
             ""
@@ -237,7 +247,7 @@ fn write_table(out: &mut dyn Write, file: &str, checkpoint: &Checkpoint) -> io::
             out,
             "{} classes: {}{more}",
             meta.classes.len(),
-            shown.join(", ")
+            first.join(", ")
         )?;
     }
     if let Some(config) = &meta.config {
@@ -248,9 +258,14 @@ fn write_table(out: &mut dyn Write, file: &str, checkpoint: &Checkpoint) -> io::
         )?;
     }
     for (name, what) in meta.others.iter().chain(&state.not_tensors) {
-        writeln!(out, "also in the file: {name} ({what})")?;
+        writeln!(out, "also in the file: {} ({})", shown(name), line(what))?;
     }
     Ok(())
+}
+
+/// A name of the file on one line, and no longer than can be read.
+fn shown(name: &str) -> String {
+    line(&cut(name, 200)).into_owned()
 }
 
 /// What `--json` prints of a checkpoint: written as it is, since a tree of values of 100,000 tensors would take hundreds of megabytes.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use smalti_config::line;
+
 use super::state::MAX_TENSORS;
 
 /// Longest reason that is told, in bytes.
@@ -136,8 +138,9 @@ impl CheckpointError {
 /// At most `max` bytes of a text that comes from a file, and `...` if that is not all.
 pub(crate) fn shortened(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max {
-        return Cow::Borrowed(text);
+        return line(text);
     }
     let cut = (0..=max).rev().find(|&at| text.is_char_boundary(at));
-    Cow::Owned(format!("{}...", &text[..cut.unwrap_or(0)]))
+    let shown = line(&text[..cut.unwrap_or(0)]);
+    Cow::Owned(format!("{shown}..."))
 }

@@ -253,7 +253,7 @@ impl fmt::Display for LoadReport {
             self.wrong_shape.len()
         )?;
         if let Some(prefix) = &self.prefix {
-            write!(f, " (with prefix='{prefix}')")?;
+            write!(f, " (with prefix='{}')", shortened(prefix, MAX_LINE))?;
         }
         if !self.unreadable.is_empty() {
             write!(f, ", unreadable {}", self.unreadable.len())?;
@@ -288,7 +288,8 @@ impl fmt::Display for LoadReport {
             (Some(prefix), _) => {
                 write!(
                     f,
-                    "\nhelp: {matches} of {of} keys match if `prefix='{prefix}'` is given"
+                    "\nhelp: {matches} of {of} keys match if `prefix='{}'` is given",
+                    shortened(prefix, MAX_LINE)
                 )
             }
             (None, Some(part)) => write!(
@@ -311,8 +312,8 @@ fn list(
     if count > 0 {
         write!(f, "\n{title}:")?;
     }
-    for line in lines.take(SHOWN) {
-        write!(f, "\n  {}", shortened(&line, MAX_LINE))?;
+    for text in lines.take(SHOWN) {
+        write!(f, "\n  {}", shortened(&text, MAX_LINE))?;
     }
     if count > SHOWN {
         write!(f, "\n  ... and {} more", count - SHOWN)?;
