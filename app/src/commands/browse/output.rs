@@ -340,9 +340,10 @@ fn count(sample: &Sample) -> String {
 /// `sample 7: train/a.jpg (id 12)`.
 fn heading(dataset: &dyn Dataset, index: usize) -> String {
     let info = dataset.info(index);
+    let path = smalti::config::line(&info.img_path);
     match &info.img_id {
-        Some(id) => format!("sample {index}: {} (id {id})", info.img_path),
-        None => format!("sample {index}: {}", info.img_path),
+        Some(id) => format!("sample {index}: {path} (id {id})"),
+        None => format!("sample {index}: {path}"),
     }
 }
 
