@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::module;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use criterion::{Criterion, criterion_group, criterion_main};
 use smalti::Predictor;
 use smalti::batch::Pictures;
@@ -13,7 +15,8 @@ use smalti::data::Picture;
 use smalti::data::pipeline::Pipeline;
 use smalti::data::preprocessor::DetDataPreprocessor;
 use smalti::host::{cache, config_files::ConfigFiles};
-use smalti::layers::{Mode, Params};
+use smalti::layers::{Activation, Mode, Params, Weight};
+use smalti::ops::conv::{ConvShape, Finish, conv2d};
 use smalti::ops::detections::{
     Candidates, Coder, Group, Labels, Level, Scoring, Select, detect_blocking,
 };
@@ -173,5 +176,54 @@ fn operations(c: &mut Criterion, name: &str, device: &Device) {
     });
 }
 
-criterion_group!(benches, reading, models);
+/// 3x3 convolutions on the CPU, bias and ReLU with them, beside burn's own.
+fn convolution(c: &mut Criterion) {
+    let device = Device::flex();
+    let shape = ConvShape {
+        stride: [1; 2],
+        padding: [(1, 1); 2],
+        dilation: [1; 2],
+        groups: 1,
+    };
+    for (channels, [h, w]) in [
+        (64, [200, 336]),
+        (128, [100, 168]),
+        (256, [100, 168]),
+        (256, [50, 84]),
+        (512, [25, 42]),
+        (256, [13, 21]),
+        (256, [7, 11]),
+        (64, [40, 40]),
+        (32, [40, 40]),
+        (16, [40, 40]),
+    ] {
+        let random = |shape: [usize; 4]| {
+            Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), &device)
+        };
+        let x = random([1, channels, h, w]);
+        let weight = random([channels, channels, 3, 3]);
+        let finish = Finish {
+            bias: Some(Tensor::zeros([channels], &device)),
+            add: None,
+            act: Some(Activation::Relu),
+        };
+        let mut group = c.benchmark_group("slow");
+        group.sample_size(10);
+        let name = format!("conv 3x3 {h}x{w} {channels}");
+        let ours = Weight::from(weight.clone());
+        group.bench_function(format!("{name}, ours"), |b| {
+            b.iter(|| conv2d(x.clone(), &ours, &shape, finish.clone()))
+        });
+        group.bench_function(format!("{name}, burn's"), |b| {
+            b.iter(|| {
+                let options = ConvOptions::new([1; 2], [1; 2], [1; 2], 1);
+                let y = module::conv2d(x.clone(), weight.clone(), finish.bias.clone(), options);
+                Activation::Relu.forward(y)
+            })
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, reading, convolution, models);
 criterion_main!(benches);

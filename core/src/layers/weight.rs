@@ -1,9 +1,10 @@
 //! [`Weight`] and [`Counter`]: what layers hold of the tensors in the state dict.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor};
+use smalti_cpu::Winograd;
 
 use super::Slot;
 
@@ -13,7 +14,8 @@ pub struct Weight<const D: usize>(Held<D>);
 
 #[derive(Clone)]
 enum Held<const D: usize> {
-    Fixed(Box<Tensor<D>>),
+    /// With what the CPU makes of it when it is first used.
+    Fixed(Box<Tensor<D>>, Arc<OnceLock<Winograd>>),
     /// Zeros that take no memory until they are used.
     Zeros([usize; D], Device),
     Live(Arc<Slot>, [usize; D]),
@@ -31,9 +33,17 @@ impl<const D: usize> Weight<D> {
     /// The tensor as it is now.
     pub fn get(&self) -> Tensor<D> {
         match &self.0 {
-            Held::Fixed(tensor) => (**tensor).clone(),
+            Held::Fixed(tensor, _) => (**tensor).clone(),
             Held::Zeros(shape, device) => Tensor::zeros(*shape, device),
             Held::Live(slot, shape) => slot.used().reshape(*shape),
+        }
+    }
+
+    /// What `make` makes of the tensor, once; `None` for one that can change.
+    pub(crate) fn prepared(&self, make: impl FnOnce(&Tensor<D>) -> Winograd) -> Option<&Winograd> {
+        match &self.0 {
+            Held::Fixed(tensor, made) => Some(made.get_or_init(|| make(tensor))),
+            _ => None,
         }
     }
 
@@ -59,7 +69,7 @@ impl<const D: usize> Weight<D> {
     /// Its shape.
     pub fn shape(&self) -> [usize; D] {
         match &self.0 {
-            Held::Fixed(tensor) => tensor.dims(),
+            Held::Fixed(tensor, _) => tensor.dims(),
             Held::Zeros(shape, _) | Held::Live(_, shape) => *shape,
         }
     }
@@ -68,7 +78,7 @@ impl<const D: usize> Weight<D> {
 /// A tensor that never changes.
 impl<const D: usize> From<Tensor<D>> for Weight<D> {
     fn from(tensor: Tensor<D>) -> Self {
-        Self(Held::Fixed(Box::new(tensor)))
+        Self(Held::Fixed(Box::new(tensor), Arc::default()))
     }
 }
 
