@@ -1516,3 +1516,18 @@ fn characters_that_frame_variables_are_read_from_escapes() {
     let config = load(&[("a.py", "a = 'x\u{FDD1}y'")]).unwrap();
     assert_eq!(config.get("a").unwrap().as_str(), Some("x\u{FDD1}y"));
 }
+
+#[test]
+fn names_of_functions_are_written_behind_what_calls_them() {
+    let text = "{\"dict\": {\"a\": NaN}, \"b-c\": {\"d\": Infinity}, \"e\": {\"f\": 1}}";
+    let config = load(&[("a.json", text)]).unwrap();
+    let python = config.to_py();
+    let expected =
+        "globals()['b-c'] = dict(d=float('inf'))\ne = dict(f=1)\ndict = dict(a=float('nan'))\n";
+    assert_eq!(python, expected);
+    assert_eq!(load(&[("a.py", &python)]).unwrap().root, config.root);
+    let all = r#"{"dict": NaN, "float": {"a": 1}, "globals": 2, "set": {}, "range": [3]}"#;
+    let config = load(&[("a.json", all)]).unwrap();
+    let again = load(&[("a.py", config.to_py().as_str())]).unwrap();
+    assert_eq!(again.root, config.root, "{}", config.to_py());
+}
