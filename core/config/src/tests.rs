@@ -1531,3 +1531,11 @@ fn names_of_functions_are_written_behind_what_calls_them() {
     let again = load(&[("a.py", config.to_py().as_str())]).unwrap();
     assert_eq!(again.root, config.root, "{}", config.to_py());
 }
+
+#[test]
+fn a_dict_with_a_key_that_is_no_number_is_equal_to_itself() {
+    let config = load(&[("a.yaml", "a: {.nan: 1, .inf: 2}\n")]).unwrap();
+    let again = load(&[("a.py", config.to_py().as_str())]).unwrap();
+    assert_eq!(config.root, again.root, "{}", config.to_py());
+    assert!(diff(config.dict(), again.dict()).is_empty());
+}
