@@ -4,6 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use smalti_config::{Config, MapLoader, parse_value, value_to_py};
 use smalti_fuzz::written_and_read;
+use std::sync::OnceLock;
 
 const CONFIG: &str = "\
 size = (640, 480)
@@ -12,10 +13,13 @@ pipeline = [dict(type='Load'), dict(type='Resize', scale=size), dict(type='Pack'
 train = dict(dataset=dict(pipeline=pipeline, wrapped=[dict(a=[dict(b=1)])]), flag=True, nothing=None, rate=0.1)
 ";
 
+static BEFORE: OnceLock<Config> = OnceLock::new();
+
 fuzz_target!(|text: &str| {
     let options: Vec<&str> = text.lines().collect();
-    let mut config = Config::parse(CONFIG, "config.py", &MapLoader::default()).unwrap();
-    let before = config.clone();
+    let read = || Config::parse(CONFIG, "config.py", &MapLoader::default()).unwrap();
+    let before = BEFORE.get_or_init(read);
+    let mut config = before.clone();
     match config.merge_options(&options) {
         Ok(()) => written_and_read(&config),
         Err(errors) => {
