@@ -121,6 +121,7 @@ fn known(c: char) -> Option<(Cow<'static, str>, Cow<'static, str>)> {
             "REPLACEMENT CHARACTER, what a wrong decoding leaves".into(),
             "".into(),
         )),
+        0xFDD0..=0xFDEF => Some(("a code point that is no character".into(), "".into())),
         0 => Some(("NULL".into(), "".into())),
         _ if c.is_control() => Some(("a control character".into(), "".into())),
         _ => None,

@@ -258,7 +258,8 @@ impl Reader<'_> {
             .count();
         if rest.get(plain) == Some(&b'"') {
             self.at += plain + 1;
-            return Ok(with_data(self.text[start..start + plain].into()).into());
+            let text = &self.text[start..start + plain];
+            return Ok(with_data(text, text.into()).into());
         }
         let mut out = String::new();
         loop {
@@ -280,8 +281,9 @@ impl Reader<'_> {
                 }
             }
         }
+        let written = &self.text[start..self.at];
         self.at += 1;
-        Ok(with_data(out.into()).into())
+        Ok(with_data(written, out.into()).into())
     }
 
     fn escape(&mut self) -> Result<char, Diagnostic> {

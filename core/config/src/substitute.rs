@@ -34,9 +34,9 @@ fn data(text: &str) -> String {
     out
 }
 
-/// The content of a string with what was put into it as data.
-pub(crate) fn with_data(text: Cow<'_, str>) -> Cow<'_, str> {
-    if !text.contains(DATA) {
+/// The content of a string with what was put into it as data. `raw` is how it is written: an escape that gives the same character is no frame.
+pub(crate) fn with_data<'t>(raw: &str, text: Cow<'t, str>) -> Cow<'t, str> {
+    if !raw.contains(DATA) {
         return text;
     }
     let digits = |part: &str| {
@@ -46,13 +46,15 @@ pub(crate) fn with_data(text: Cow<'_, str>) -> Cow<'_, str> {
         });
         String::from_utf8(pairs.collect::<Option<Vec<u8>>>()?).ok()
     };
-    // Every second part was framed.
+    // Every second part was framed; else it is the text that has the character.
     let parts = text.split(DATA).enumerate();
-    let parts = parts.map(|(i, part)| match digits(part).filter(|_| i % 2 == 1) {
-        Some(value) => Cow::Owned(value),
-        None => Cow::Borrowed(part),
+    let parts = parts.map(|(i, part)| match i % 2 {
+        1 => digits(part),
+        _ => Some(part.to_owned()),
     });
-    Cow::Owned(parts.collect())
+    let paired = text.matches(DATA).count().is_multiple_of(2);
+    let whole = parts.collect::<Option<String>>().filter(|_| paired);
+    whole.map_or(text, Cow::Owned)
 }
 
 /// Whether a place in a text is within a string or comment. Asked from the front to the back.
@@ -384,7 +386,7 @@ mod tests {
         let source = Source::new("a.py", text, SourceKind::File);
         let env = |name: &str| Ok((name == "ROOT").then(|| "/data".to_owned()));
         let text = Text::of(&source, "/x/y.b/run.v2.py", &env)?.text;
-        Ok(with_data(text).into_owned())
+        Ok(with_data(&text, text.as_ref().into()).into_owned())
     }
 
     #[test]
@@ -437,10 +439,10 @@ mod tests {
             "",
         ] {
             let text = format!("a{}b", data(value));
-            assert_eq!(with_data(text.into()), format!("a{value}b"));
+            assert_eq!(with_data(&text, text.as_str().into()), format!("a{value}b"));
         }
         let stranger = format!("a{DATA}zz{DATA}b{DATA}");
-        assert_eq!(with_data(stranger.as_str().into()), "azzb");
+        assert_eq!(with_data(&stranger, stranger.as_str().into()), stranger);
     }
 
     #[test]

@@ -1499,3 +1499,43 @@ fn a_text_is_read_once_whatever_braces_it_has() {
         Some(1_000_000)
     );
 }
+
+#[test]
+fn characters_that_frame_variables_are_read_from_escapes() {
+    let values = ["a\u{FDD1}b", "\u{FDD1}41\u{FDD1}", "\u{FDD0}x\u{FDD0}"];
+    let escaped = [r"'a\ufdd1b'", r"'\ufdd141\ufdd1'", r"'\ufdd0x\ufdd0'"];
+    let text = |values: [&str; 3]| format!("a = [{}]\n", values.join(", "));
+    let config = load(&[("a.py", text(escaped).as_str())]).unwrap();
+    let found = config.get("a").and_then(Node::as_items).unwrap();
+    let found: Vec<_> = found.iter().filter_map(Node::as_str).collect();
+    assert_eq!(found, values);
+    assert_eq!(config.to_py(), text(escaped));
+    let json = format!("{{\"a\": {}}}", escaped[1].replace('\'', "\""));
+    let config = load(&[("a.json", json.as_str())]).unwrap();
+    assert_eq!(config.get("a").unwrap().as_str(), Some(values[1]));
+    let config = load(&[("a.py", "a = 'x\u{FDD1}y'")]).unwrap();
+    assert_eq!(config.get("a").unwrap().as_str(), Some("x\u{FDD1}y"));
+}
+
+#[test]
+fn names_of_functions_are_written_behind_what_calls_them() {
+    let text = "{\"dict\": {\"a\": NaN}, \"b-c\": {\"d\": Infinity}, \"e\": {\"f\": 1}}";
+    let config = load(&[("a.json", text)]).unwrap();
+    let python = config.to_py();
+    let expected =
+        "globals()['b-c'] = dict(d=float('inf'))\ne = dict(f=1)\ndict = dict(a=float('nan'))\n";
+    assert_eq!(python, expected);
+    assert_eq!(load(&[("a.py", &python)]).unwrap().root, config.root);
+    let all = r#"{"dict": NaN, "float": {"a": 1}, "globals": 2, "set": {}, "range": [3]}"#;
+    let config = load(&[("a.json", all)]).unwrap();
+    let again = load(&[("a.py", config.to_py().as_str())]).unwrap();
+    assert_eq!(again.root, config.root, "{}", config.to_py());
+}
+
+#[test]
+fn a_dict_with_a_key_that_is_no_number_is_equal_to_itself() {
+    let config = load(&[("a.yaml", "a: {.nan: 1, .inf: 2}\n")]).unwrap();
+    let again = load(&[("a.py", config.to_py().as_str())]).unwrap();
+    assert_eq!(config.root, again.root, "{}", config.to_py());
+    assert!(diff(config.dict(), again.dict()).is_empty());
+}

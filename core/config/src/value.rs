@@ -73,7 +73,7 @@ impl Object {
     }
 }
 
-/// A dict key. Equal as in Python: `1`, `1.0` and `True` are one key.
+/// A dict key. Equal as in Python: `1`, `1.0` and `True` are one key; but any two NaN are one, so that a dict with one is equal to itself.
 #[derive(Clone, Debug)]
 pub enum Key {
     /// A string: nearly every key.
@@ -141,7 +141,7 @@ impl PartialEq for Key {
             (Key::None, Key::None) => true,
             (Key::Tuple(a), Key::Tuple(b)) => a == b,
             (Key::Object(a), Key::Object(b)) => a == b,
-            (Key::Float(a), Key::Float(b)) => a == b,
+            (Key::Float(a), Key::Float(b)) => a == b || (a.is_nan() && b.is_nan()),
             _ => self.integer().is_some() && self.integer() == other.integer(),
         }
     }
@@ -158,6 +158,7 @@ impl Hash for Key {
             Key::Object(o) => o.hash(state),
             Key::Int(_) | Key::Bool(_) | Key::Float(_) => match (self.integer(), self) {
                 (Some(i), _) => i.hash(state),
+                (None, Key::Float(x)) if x.is_nan() => f64::NAN.to_bits().hash(state),
                 (None, Key::Float(x)) => x.to_bits().hash(state),
                 _ => {}
             },

@@ -8,11 +8,19 @@ use super::value::{Dict, Key, Node, Value};
 /// Longest line that is written where there is a choice.
 const WIDTH: usize = 100;
 
+/// Functions that the text may call. A config's own value of that name hides one, so it is set when all others are.
+const CALLED: [&str; 5] = ["dict", "float", "globals", "range", "set"];
+
 /// The config as Python, one `name = value` for each key.
 pub fn to_py(root: &Dict) -> String {
     let mut out = String::new();
+    let mut hiding = Vec::new();
     for (key, entry) in root.iter() {
         let name = key.to_string();
+        if CALLED.contains(&&*name) {
+            hiding.push((name, inline(&entry.node.value)));
+            continue;
+        }
         let head = if is_name(&name) && key.as_str().is_some() {
             format!("{name} = ")
         } else {
@@ -22,6 +30,10 @@ pub fn to_py(root: &Dict) -> String {
         out.push_str(&head);
         python(&entry.node, &mut out, 0, head.chars().count());
         out.push('\n');
+    }
+    if !hiding.is_empty() {
+        let (names, values): (Vec<_>, Vec<_>) = hiding.into_iter().unzip();
+        out.push_str(&format!("{} = {}\n", names.join(", "), values.join(", ")));
     }
     out
 }

@@ -171,7 +171,7 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
                 let tag = tag.as_ref().map(|t| t.suffix.as_str());
                 // `<<` as a key is the merge key.
                 let merges = plain && tag.is_none() && text == "<<";
-                let content = with_data(text.as_ref().into());
+                let content = with_data(text.as_ref(), text.as_ref().into());
                 let value = match scalar(&content, plain, tag, &at)? {
                     // A variable's value that is a list or dict.
                     Value::Str(s) if plain && *content != *text && s.starts_with(['[', '{']) => {

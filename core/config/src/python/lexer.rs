@@ -332,9 +332,9 @@ impl<'t> Lexer<'t> {
             self.push(Tok::Format(body, at, raw), start);
             return Ok(());
         }
-        let value = unescape(&self.text[body..at], raw)
-            .map_err(|wrong| bad_escape(self.text, body, wrong))?;
-        self.push(Tok::Str(with_data(value).into()), start);
+        let written = &self.text[body..at];
+        let value = unescape(written, raw).map_err(|wrong| bad_escape(self.text, body, wrong))?;
+        self.push(Tok::Str(with_data(written, value).into()), start);
         Ok(())
     }
 

@@ -677,7 +677,7 @@ impl<'t> Parser<'t> {
                     let body = &self.text[start..end];
                     let text =
                         unescape(body, raw).map_err(|wrong| bad_escape(self.text, start, wrong))?;
-                    into.push(Piece::Text(with_data(text).into_owned()));
+                    into.push(Piece::Text(with_data(body, text).into_owned()));
                 }
                 RawPiece::Field {
                     start,
