@@ -5,7 +5,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::config::{Bounded, Diagnostic, Diagnostics, Kind, Node, Short};
+use crate::config::{Bounded, Diagnostics, Kind, Node, Short, error_at};
 use crate::layers::StateEntry;
 use crate::ops::DetectError;
 
@@ -118,14 +118,9 @@ fn within(
         "this model has {all} weights, more than the {limit} that are built{when}{}",
         largest.unwrap_or_default()
     );
-    let error = Diagnostic::error(message)
-        .kind(Kind::Limit)
-        .at(&model.origin, "");
-    Err(vec![if help.is_empty() {
-        error
-    } else {
-        error.help(help)
-    }])
+    let mut problems = error_at(model, "", message, help);
+    problems.iter_mut().for_each(|p| p.kind = Kind::Limit);
+    Err(problems)
 }
 
 #[cfg(test)]

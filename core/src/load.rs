@@ -147,7 +147,7 @@ impl<'a> PredictorBuilder<'a> {
             .map(|c| Box::new(StateSource::new(c, self.prefix)) as Box<_>);
         let params = Params::new(&device, Mode::Fixed, source);
         let open = open.filter(|_| checkpoint.is_none());
-        let detector = model::build(self.config, registry, params.clone(), open).map_err(errors)?;
+        let detector = model::walk(self.config, registry, params.clone(), open).map_err(errors)?;
         let unreadable = params.unreadable();
         let report = match report {
             None if unreadable.is_empty() => None,

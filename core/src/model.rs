@@ -49,7 +49,8 @@ pub(crate) fn node(config: &Config) -> Result<&Node, Diagnostics> {
     })
 }
 
-fn walk(
+/// As [`build`], where [`state`] has been asked before.
+pub(crate) fn walk(
     config: &Config,
     registry: &Registry,
     params: Params,

@@ -107,7 +107,7 @@ pub fn run(args: &ChannelsArgs) -> Result<ExitCode, String> {
 }
 
 fn print_rows(features: &[smalti::backbones::Feature], maps: &[Tensor<4>]) {
-    style::say(format_args!("  output  channels  stride  shape"));
+    style::say("  output  channels  stride  shape");
     for (i, (feature, map)) in features.iter().zip(maps).enumerate() {
         let shape = shape_text(&map.dims());
         style::say(format_args!(

@@ -149,7 +149,7 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
     })?;
     bar.finish_and_clear();
     output.finish()?;
-    style::remark(format_args!("{}", times.line(&chosen.name, batch_size)));
+    style::remark(times.line(&chosen.name, batch_size));
     if bad > 0 {
         style::error(&format!(
             "{bad} of {} pictures could not be used",
