@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor};
-use smalti_cpu::Winograd;
 
 use super::Slot;
+use crate::ops::conv::Prepared;
 
 /// What a layer holds of a tensor.
 #[derive(Clone)]
@@ -14,8 +14,8 @@ pub struct Weight<const D: usize>(Held<D>);
 
 #[derive(Clone)]
 enum Held<const D: usize> {
-    /// With what the CPU makes of it when it is first used.
-    Fixed(Box<Tensor<D>>, Arc<OnceLock<Winograd>>),
+    /// With what its device makes of it when it is first used.
+    Fixed(Box<Tensor<D>>, Arc<OnceLock<Prepared>>),
     /// Zeros that take no memory until they are used.
     Zeros([usize; D], Device),
     Live(Arc<Slot>, [usize; D]),
@@ -40,7 +40,7 @@ impl<const D: usize> Weight<D> {
     }
 
     /// What `make` makes of the tensor, once; `None` for one that can change.
-    pub(crate) fn prepared(&self, make: impl FnOnce(&Tensor<D>) -> Winograd) -> Option<&Winograd> {
+    pub(crate) fn prepared(&self, make: impl FnOnce(&Tensor<D>) -> Prepared) -> Option<&Prepared> {
         match &self.0 {
             Held::Fixed(tensor, made) => Some(made.get_or_init(|| make(tensor))),
             _ => None,

@@ -1,86 +1,20 @@
-//! The one seam of every convolution: what is computed, apart from the layers that ask for it, and by which algorithm.
-//!
-//! On the CPU a 3x3 of stride 1 with final weights is Winograd's (`smalti-cpu`); everything else is burn's.
-//!
-//! Shapes: x `[N, C, H, W]`, weight `[C_out, C / groups, KH, KW]`, result `[N, C_out, H', W']`.
+//! Convolution on the CPU: which of `smalti-cpu`'s algorithms a shape takes.
 
 use burn::backend::{Flex, tensor::FloatTensor};
-use burn::tensor::ops::ConvOptions;
-use burn::tensor::{DType, Tensor, TensorData, module};
+use burn::tensor::{DType, Tensor, TensorData};
 use smalti_cpu::{Picture, Winograd};
 
-use super::launch::Gpu;
+use super::{ConvShape, Finish, Prepared};
 use crate::layers::{Activation, Weight};
 
-/// How filters move over the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConvShape {
-    /// Steps between outputs, in pixels: down, right.
-    pub stride: [usize; 2],
-    /// Zeros before and after each axis.
-    pub padding: [(usize, usize); 2],
-    /// Steps between a filter's taps, in pixels.
-    pub dilation: [usize; 2],
-    /// Groups of channels that do not see each other.
-    pub groups: usize,
-}
-
-/// What is done to the sums before they are written, in this order.
-#[derive(Clone, Debug, Default)]
-pub struct Finish {
-    /// `[C_out]`, added.
-    pub bias: Option<Tensor<1>>,
-    /// Of the result's shape, added: a residual block's shortcut.
-    pub add: Option<Tensor<4>>,
-    /// Applied last.
-    pub act: Option<Activation>,
-}
-
-impl Finish {
-    /// All of it, to sums that lie there already.
-    pub fn apply(self, x: Tensor<4>) -> Tensor<4> {
-        let x = match self.bias {
-            Some(bias) => {
-                let [channels] = bias.dims();
-                x + bias.reshape([1, channels, 1, 1])
-            }
-            None => x,
-        };
-        let x = match self.add {
-            Some(other) => x + other,
-            None => x,
-        };
-        match self.act {
-            Some(act) => act.forward(x),
-            None => x,
-        }
-    }
-}
-
-/// Convolution, and what finishes it.
-pub fn conv2d(
-    x: Tensor<4>,
-    weight: &Weight<4>,
-    shape: &ConvShape,
-    mut finish: Finish,
-) -> Tensor<4> {
-    if let Some(y) = winograd(&x, weight, shape, &mut finish) {
-        return finish.apply(y);
-    }
-    let options =
-        ConvOptions::new_with_padding(shape.stride, shape.padding, shape.dilation, shape.groups);
-    // burn's fast depthwise kernel on wgpu takes no bias (burn 0.22.1).
-    let depthwise = shape.groups > 1 && shape.groups == weight.shape()[0];
-    let apart = depthwise && Gpu::of(&x.device().without_autodiff()).is_some();
-    let bias = if apart { None } else { finish.bias.take() };
-    finish.apply(module::conv2d(x, weight.get(), bias, options))
-}
+/// Filters as its algorithm wants them.
+pub(crate) type Filters = Winograd;
 
 /// Channels below which the plain way is faster.
 const LEAST_CHANNELS: usize = 16;
 
-/// By [`Winograd`], with as much of `finish` as it does; `None` where that does not apply.
-fn winograd(
+/// The convolution, with as much of `finish` as it does; `None` where that does not apply.
+pub(super) fn conv2d(
     x: &Tensor<4>,
     weight: &Weight<4>,
     shape: &ConvShape,
@@ -101,10 +35,10 @@ fn winograd(
         padding: shape.padding,
     };
     let size = at(0).size_out().filter(|_| pictures > 0)?;
-    let winograd = weight.prepared(|weight| {
+    let Prepared::Cpu(filters) = weight.prepared(|weight| {
         let values = weight.to_data().try_into_vec_as::<f32>();
         let values = values.expect("weights of f32 in host memory");
-        Winograd::new(&values, channels_out, channels_in)
+        Prepared::Cpu(Winograd::new(&values, channels_out, channels_in))
     })?;
     let bias = finish.bias.as_ref().map(on_cpu);
     let add = finish.add.as_ref().map(on_cpu);
@@ -126,7 +60,7 @@ fn winograd(
             add: add.map(|add| &add[i * each..][..each]),
             relu,
         };
-        winograd.run(at(i), finish, y);
+        filters.run(at(i), finish, y);
     }
     let data = TensorData::new(y, [pictures, channels_out, size[0], size[1]]);
     Some(Tensor::from_data(data, &x.device()))
@@ -147,7 +81,8 @@ fn on_cpu<const D: usize>(x: &Tensor<D>) -> Option<FloatTensor<Flex>> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::ops::ConvOptions;
+    use burn::tensor::{Device, Distribution, module};
 
     use super::*;
 
@@ -192,11 +127,8 @@ mod tests {
                 let expected = finish.clone().apply(plain.clone());
                 let held = Weight::from(weight.clone());
                 let mut left = finish.clone();
-                assert!(
-                    winograd(&x, &held, &shape, &mut left).is_some(),
-                    "it applies"
-                );
-                let got = conv2d(x.clone(), &held, &shape, finish);
+                assert!(conv2d(&x, &held, &shape, &mut left).is_some(), "it applies");
+                let got = super::super::conv2d(x.clone(), &held, &shape, finish);
                 let worst = (got - expected.clone()).abs().max().into_scalar::<f32>();
                 let largest = expected.abs().max().into_scalar::<f32>();
                 assert!(worst <= 2e-5 * largest.max(1.0), "{worst} of {largest}");
@@ -212,7 +144,7 @@ mod tests {
             change(&mut shape);
             let x = Tensor::<4>::zeros(x, &device);
             let weight = Weight::from(Tensor::<4>::zeros(weight, &device));
-            winograd(&x, &weight, &shape, &mut Finish::default()).is_some()
+            conv2d(&x, &weight, &shape, &mut Finish::default()).is_some()
         };
         assert!(applies([1, 16, 8, 8], [16, 16, 3, 3], |_| ()));
         assert!(!applies([1, 16, 8, 8], [16, 16, 1, 1], |_| ()));

@@ -1,0 +1,84 @@
+//! The one seam of every convolution: what is computed, apart from the layers that ask for it, and by which algorithm.
+//!
+//! On the CPU a 3x3 of stride 1 with final weights is Winograd's (`smalti-cpu`); everything else is burn's.
+//!
+//! Shapes: x `[N, C, H, W]`, weight `[C_out, C / groups, KH, KW]`, result `[N, C_out, H', W']`.
+
+mod cpu;
+
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Tensor, module};
+
+use super::launch::Gpu;
+use crate::layers::{Activation, Weight};
+
+/// How filters move over the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvShape {
+    /// Steps between outputs, in pixels: down, right.
+    pub stride: [usize; 2],
+    /// Zeros before and after each axis.
+    pub padding: [(usize, usize); 2],
+    /// Steps between a filter's taps, in pixels.
+    pub dilation: [usize; 2],
+    /// Groups of channels that do not see each other.
+    pub groups: usize,
+}
+
+/// What is done to the sums before they are written, in this order.
+#[derive(Clone, Debug, Default)]
+pub struct Finish {
+    /// `[C_out]`, added.
+    pub bias: Option<Tensor<1>>,
+    /// Of the result's shape, added: a residual block's shortcut.
+    pub add: Option<Tensor<4>>,
+    /// Applied last.
+    pub act: Option<Activation>,
+}
+
+impl Finish {
+    /// All of it, to sums that lie there already.
+    pub fn apply(self, x: Tensor<4>) -> Tensor<4> {
+        let x = match self.bias {
+            Some(bias) => {
+                let [channels] = bias.dims();
+                x + bias.reshape([1, channels, 1, 1])
+            }
+            None => x,
+        };
+        let x = match self.add {
+            Some(other) => x + other,
+            None => x,
+        };
+        match self.act {
+            Some(act) => act.forward(x),
+            None => x,
+        }
+    }
+}
+
+/// Convolution, and what finishes it.
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: &Weight<4>,
+    shape: &ConvShape,
+    mut finish: Finish,
+) -> Tensor<4> {
+    if let Some(y) = cpu::conv2d(&x, weight, shape, &mut finish) {
+        return finish.apply(y);
+    }
+    let options =
+        ConvOptions::new_with_padding(shape.stride, shape.padding, shape.dilation, shape.groups);
+    // burn's fast depthwise kernel on wgpu takes no bias (burn 0.22.1).
+    let depthwise = shape.groups > 1 && shape.groups == weight.shape()[0];
+    let apart = depthwise && Gpu::of(&x.device().without_autodiff()).is_some();
+    let bias = if apart { None } else { finish.bias.take() };
+    finish.apply(module::conv2d(x, weight.get(), bias, options))
+}
+
+/// What a device makes of final weights when they are first used.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    /// For the CPU.
+    Cpu(cpu::Filters),
+}
