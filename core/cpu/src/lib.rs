@@ -1,4 +1,4 @@
-//! Convolution for the CPU. No burn: slices in, slices out.
+//! Convolution for the CPU, and its gradients. No burn: slices in, slices out.
 //!
 //! [`Filters`] prepares weights once, for the algorithm that [`Algorithm::of`] chooses by their shape:
 //!
@@ -16,6 +16,7 @@ mod depthwise;
 mod filters;
 mod finish;
 mod gather;
+mod gradients;
 mod implicit;
 mod instructions;
 mod product;
@@ -25,6 +26,7 @@ mod winograd;
 
 pub use filters::{Algorithm, Filters};
 pub use finish::{Act, Finish};
+pub use gradients::{InputGradient, bias_gradient, weight_gradient, weight_gradient_with};
 pub use instructions::Instructions;
 pub use shape::{Picture, Shape};
 

@@ -157,6 +157,67 @@ fn all_shapes_give_what_the_plain_way_gives() {
     }
 }
 
+#[test]
+fn gradients_are_those_of_the_plain_way() {
+    for (i, shape) in shapes().into_iter().enumerate() {
+        for (j, size) in [[1, 1], [2, 3], [8, 1], [7, 6], [9, 9], [19, 31]]
+            .into_iter()
+            .enumerate()
+        {
+            // The largest pictures for one shape in four: the plain way is slow.
+            if size[0] > 9 && i % 4 != 0 {
+                continue;
+            }
+            check_gradients(&shape, size, PADDINGS[(i + j) % 4], (i * 100 + j) as u32);
+        }
+    }
+}
+
+fn check_gradients(shape: &Shape, size: [usize; 2], padding: [(usize, usize); 2], seed: u32) {
+    let Some(out) = shape.size_out(size, padding) else {
+        return;
+    };
+    let values = random(shape.channels_in * size[0] * size[1], seed);
+    let weight = random(shape.channels_out * shape.depth(), seed + 1);
+    let dy = random(shape.channels_out * out[0] * out[1], seed + 2);
+    // Gradients of weights are added to what is there.
+    let begun = random(weight.len(), seed + 3);
+    let (mut want_dx, mut want_dw) = (vec![0.0; values.len()], vec![0.0; weight.len()]);
+    for (want, begun) in want_dw.iter_mut().zip(&begun) {
+        *want = f64::from(*begun);
+    }
+    products(shape, size, padding, |y, x, tap| {
+        want_dx[x] += f64::from(dy[y]) * f64::from(weight[tap]);
+        want_dw[tap] += f64::from(dy[y]) * f64::from(values[x]);
+    });
+    let picture = Picture {
+        values: &values,
+        size,
+        padding,
+    };
+    for instructions in Instructions::all() {
+        let what = (instructions, shape, size, padding);
+        let gradient = InputGradient::with(&weight, *shape, padding, instructions);
+        let mut dx = vec![f32::NAN; values.len()];
+        gradient.run(&dy, size, &mut dx);
+        assert_near(&dx, &want_dx, what);
+        let mut dw = begun.clone();
+        weight_gradient_with(shape, picture, &dy, &mut dw, instructions);
+        assert_near(&dw, &want_dw, what);
+    }
+}
+
+#[test]
+fn a_bias_gets_the_sum_of_its_plane() {
+    let dy = random(3 * 10_007, 1);
+    let mut db = vec![1.0, 0.0, -1.0];
+    bias_gradient(&dy, &mut db);
+    for (i, (db, plane)) in db.iter().zip(dy.chunks(10_007)).enumerate() {
+        let want = 1.0 - i as f64 + plane.iter().map(|v| f64::from(*v)).sum::<f64>();
+        assert!((f64::from(*db) - want).abs() < 1e-4, "{db} {want}");
+    }
+}
+
 /// Whether there is a bias, something added and an activation.
 fn finishes() -> Vec<[bool; 3]> {
     vec![[false; 3], [true; 3], [true, false, true]]
