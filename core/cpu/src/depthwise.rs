@@ -6,6 +6,7 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::gather::every_second;
 use crate::product::Buffer;
 use crate::{Finish, Instructions, Picture, Shape};
 
@@ -42,11 +43,26 @@ impl Depthwise {
         let plane = height * width;
         let taps = self.shape.kernel[0] * self.shape.kernel[1];
         let planes = x.size[0] * x.size[1];
+        // Outputs that whole vectors have, and what a tap of the last needs beyond.
+        let across = self.shape.stride[1];
+        let reach = [0, 1].map(|i| self.shape.dilation[i] * (self.shape.kernel[i] - 1));
+        let lanes = self.instructions.tile().lanes;
+        let each = width.next_multiple_of(lanes) + reach[1] / across;
+        let line = each * across;
+        let places = (0..taps).map(|tap| {
+            let right = tap % self.shape.kernel[1] * self.shape.dilation[1];
+            let row = tap / self.shape.kernel[1] * self.shape.dilation[0];
+            row * line + right % across * each + right / across
+        });
+        let places: Vec<_> = places.collect();
         let outputs = y.par_chunks_exact_mut(plane).enumerate();
         outputs.for_each_init(Buffer::default, |copy, (k, y)| {
             let c = k / self.shape.filters();
             self.instructions.0.dispatch(Channel {
-                shape: &self.shape,
+                stride: self.shape.stride,
+                reach: reach[0],
+                each,
+                places: &places,
                 taps: &self.weights[k * taps..][..taps],
                 x: &x.values[c * planes..][..planes],
                 picture: &x,
@@ -63,7 +79,13 @@ impl Depthwise {
 
 /// One channel of the output.
 struct Channel<'a> {
-    shape: &'a Shape,
+    stride: [usize; 2],
+    /// Lines of the input below an output's first.
+    reach: usize,
+    /// Floats of a copied line for each place within a stride.
+    each: usize,
+    /// Of each tap in the copy, from that of the first on.
+    places: &'a [usize],
     taps: &'a [f32],
     x: &'a [f32],
     picture: &'a Picture<'a>,
@@ -82,20 +104,15 @@ impl WithSimd for Channel<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { shape, width, .. } = self;
-        let [stride, across] = shape.stride;
-        let reach = shape.dilation.map(|d| d - 1);
-        let reach = [0, 1].map(|i| (reach[i] + 1) * (shape.kernel[i] - 1));
-        // Outputs that whole vectors have, and what a tap of the last needs beyond.
-        let padded = width.next_multiple_of(S::F32_LANES);
-        let each = padded + reach[1] / across;
+        let Self { width, each, .. } = self;
+        let [stride, across] = self.stride;
         let line = each * across;
-        let lines = (BAND - 1) * stride + reach[0] + 1;
+        let lines = (BAND - 1) * stride + self.reach + 1;
         let copy = self.copy.get(lines * line);
         for (band, y) in self.y.chunks_mut(BAND * width).enumerate() {
             let count = y.len() / width;
             let first = band * BAND * stride;
-            let used = (count - 1) * stride + reach[0] + 1;
+            let used = (count - 1) * stride + self.reach + 1;
             for (i, to) in copy.chunks_exact_mut(line).take(used).enumerate() {
                 let row = (first + i).checked_sub(self.picture.padding[0].0);
                 let row = row.filter(|row| *row < self.picture.size[0]);
@@ -112,15 +129,15 @@ impl WithSimd for Channel<'_> {
                 let mut left = 0;
                 while left < width {
                     let mut sums = [simd.splat_f32s(self.bias); LINES];
-                    for (tap, weight) in self.taps.iter().enumerate() {
+                    // Lines that the band does not have are summed again, and not written.
+                    let mut starts = [0; LINES];
+                    for (i, start) in starts.iter_mut().enumerate() {
+                        *start = (top + i.min(rows - 1)) * stride * line + left;
+                    }
+                    for (place, weight) in self.places.iter().zip(self.taps) {
                         let weight = simd.splat_f32s(*weight);
-                        let down = tap / shape.kernel[1] * shape.dilation[0];
-                        let right = tap % shape.kernel[1] * shape.dilation[1];
-                        let at = right % across * each + right / across + left;
-                        for (i, sum) in sums.iter_mut().enumerate() {
-                            // Lines that the band does not have are summed again, and not written.
-                            let row = (top + i.min(rows - 1)) * stride + down;
-                            let pixels = &copy[row * line + at..][..S::F32_LANES];
+                        for (sum, start) in sums.iter_mut().zip(&starts) {
+                            let pixels = &copy[place + start..][..S::F32_LANES];
                             let pixels = S::as_simd_f32s(pixels).0[0];
                             *sum = simd.mul_add_e_f32s(weight, pixels, *sum);
                         }
@@ -153,11 +170,13 @@ fn apart(from: &[f32], before: usize, stride: usize, each: usize, to: &mut [f32]
         let Some(from) = from.get(first..) else {
             continue;
         };
-        if stride == 1 {
-            to.copy_from_slice(&from[..count]);
-        } else {
-            for (to, from) in to.iter_mut().zip(from.iter().step_by(stride)) {
-                *to = *from;
+        match stride {
+            1 => to.copy_from_slice(&from[..count]),
+            2 => every_second(from, to),
+            _ => {
+                for (to, from) in to.iter_mut().zip(from.iter().step_by(stride)) {
+                    *to = *from;
+                }
             }
         }
     }

@@ -143,18 +143,39 @@ impl<'a> Gather<'a> {
             // Of a number that the compiler knows, which saves a call.
             1 if to.len() == width => to[..width].copy_from_slice(&from[..width]),
             1 => to.copy_from_slice(&from[..to.len()]),
-            2 => {
-                let (last, rest) = to.split_last_mut().expect("it is not empty");
-                *last = from[2 * rest.len()];
-                for (to, two) in rest.iter_mut().zip(from.chunks_exact(2)) {
-                    *to = two[0];
-                }
-            }
+            2 => every_second(from, to),
             _ => {
                 for (to, from) in to.iter_mut().zip(from.iter().step_by(stride)) {
                     *to = *from;
                 }
             }
         }
+    }
+}
+
+/// Every second number of `from`, as many as `to` holds.
+#[inline(always)]
+pub(crate) fn every_second(from: &[f32], to: &mut [f32]) {
+    const AT_ONCE: usize = 16;
+    let (to, rest) = to.as_chunks_mut::<AT_ONCE>();
+    let done = 2 * AT_ONCE * to.len();
+    let from_rest = from.get(done..).unwrap_or_default().iter().step_by(2);
+    for (i, to) in to.iter_mut().enumerate() {
+        let from = &from[2 * AT_ONCE * i..];
+        // The last pair may have no second number.
+        if let Some(from) = from.first_chunk::<{ 2 * AT_ONCE }>() {
+            // A copy of its own, so that the compiler may keep it in registers.
+            let from = *from;
+            for t in 0..AT_ONCE {
+                to[t] = from[2 * t];
+            }
+        } else {
+            for (to, from) in to.iter_mut().zip(from.iter().step_by(2)) {
+                *to = *from;
+            }
+        }
+    }
+    for (to, from) in rest.iter_mut().zip(from_rest) {
+        *to = *from;
     }
 }
