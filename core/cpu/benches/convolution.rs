@@ -10,7 +10,7 @@ use smalti_cpu::{Act, Algorithm, Filters, Finish, Picture, Shape};
 /// Name, input channels, output channels, kernel, stride, groups, and the input's height and width.
 type Case = (&'static str, [usize; 2], usize, usize, usize, [usize; 2]);
 
-const CASES: [Case; 33] = [
+const CASES: [Case; 34] = [
     ("r50 stem", [3, 64], 7, 2, 1, [800, 1344]),
     ("r50 layer1 3x3", [64, 64], 3, 1, 1, [200, 336]),
     ("r50 layer1 1x1 in", [256, 64], 1, 1, 1, [200, 336]),
@@ -44,6 +44,7 @@ const CASES: [Case; 33] = [
     ("digits head", [64, 64], 3, 1, 1, [10, 10]),
     ("digits head", [64, 64], 3, 1, 1, [5, 5]),
     ("3x3 16", [16, 16], 3, 1, 1, [40, 40]),
+    ("3x3 32", [32, 32], 3, 1, 1, [40, 40]),
 ];
 
 fn main() {

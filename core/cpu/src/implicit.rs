@@ -3,6 +3,8 @@
 //!
 //! Memory: [`ROOM`] for each thread.
 
+use std::cell::Cell;
+
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -58,21 +60,21 @@ impl Implicit {
         let plane = height * width;
         let y = Rows::new(y, plane);
         let parts = self.split(plane);
-        parts
-            .into_par_iter()
-            .for_each_init(Room::default, |room, (group, groups, columns)| {
-                let gather = Gather::new(&x, &self.shape, group).expect("something comes out");
-                let part = Part {
-                    gather,
-                    weights: &self.weights[group],
-                    first: group * self.shape.filters(),
-                    groups,
-                    columns,
-                    finish,
-                    y,
-                };
-                self.instructions.0.dispatch(Run(part, room));
-            });
+        parts.into_par_iter().for_each(|(group, groups, columns)| {
+            let mut room = KEPT.take();
+            let gather = Gather::new(&x, &self.shape, group).expect("something comes out");
+            let part = Part {
+                gather,
+                weights: &self.weights[group],
+                first: group * self.shape.filters(),
+                groups,
+                columns,
+                finish,
+                y,
+            };
+            self.instructions.0.dispatch(Run(part, &mut room));
+            KEPT.set(room);
+        });
     }
 
     /// Parts of the output for all threads: by pixels, and where these are few by channels too, whose panels are then made twice.
@@ -113,7 +115,11 @@ const ROOM: usize = 256 << 10;
 /// And at most so many, for filters of little depth.
 const PANELS: usize = 16;
 
-/// Room of a thread.
+thread_local! {
+    static KEPT: Cell<Room> = Cell::default();
+}
+
+/// Room of a thread, kept.
 #[derive(Default)]
 struct Room {
     pixels: Buffer,

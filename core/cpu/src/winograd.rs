@@ -5,6 +5,7 @@
 //! `[group][36][C][rows]`, and the products of a group of channels, `[rows][36][tiles]`, are transformed back at once: memory is that of a
 //! block, whatever the picture.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -21,7 +22,7 @@ const BLOCK: usize = 3 << 19;
 const SHARED: usize = 4 << 20;
 
 /// Tiles of a picture from which on the plain way is slower.
-const LEAST_TILES: usize = 8;
+const LEAST_TILES: usize = 20;
 
 /// Weights of a convolution, transformed once.
 #[derive(Debug)]
@@ -62,6 +63,12 @@ struct Block {
     panel: usize,
     /// Floats between the products of transformed tiles.
     step: usize,
+}
+
+thread_local! {
+    /// Kept: large memory that is given back is cleared by the system before it is used again, which takes a tenth of the time.
+    static ROOM: Cell<Room> = Cell::default();
+    static SHARED_ROOM: Cell<Buffer> = Cell::default();
 }
 
 /// Room of a thread.
@@ -136,41 +143,48 @@ impl Winograd {
         let own = self.block(BLOCK, tiles);
         if threads == 1 || tiles >= 4 * threads * own {
             let blocks = (0..tiles.div_ceil(own)).into_par_iter();
-            blocks.for_each_init(Room::default, |room, i| {
+            blocks.for_each(|i| {
                 let block = self.at(i * own, own.min(tiles - i * own), out);
-                self.instructions.0.dispatch(Whole(&job, &block, room));
+                let mut room = ROOM.take();
+                self.instructions.0.dispatch(Whole(&job, &block, &mut room));
+                ROOM.set(room);
             });
             return;
         }
         // Few tiles: the threads take channels of the same block.
         let shared = self.block(SHARED, tiles);
-        let mut transformed = Buffer::default();
+        let mut transformed = SHARED_ROOM.take();
         for start in (0..tiles).step_by(shared) {
             let block = self.at(start, shared.min(tiles - start), out);
             let floats = transformed.get(PRODUCTS * block.step);
             let to = Rows::new(floats, block.step);
             let channels = tasks(self.shape.channels_in, 4 * threads);
-            channels.for_each_init(Room::default, |room, channels| {
+            channels.for_each(|channels| {
+                let mut room = ROOM.take();
                 self.instructions.0.dispatch(Inputs {
                     job: &job,
                     block: &block,
                     channels,
                     to,
-                    room,
+                    room: &mut room,
                 });
+                ROOM.set(room);
             });
             let transformed = transformed.read(PRODUCTS * block.step);
             let groups = tasks(self.groups(), 4 * threads);
-            groups.for_each_init(Room::default, |room, groups| {
+            groups.for_each(|groups| {
+                let mut room = ROOM.take();
                 self.instructions.0.dispatch(Outputs {
                     job: &job,
                     block: &block,
                     groups,
                     transformed,
-                    room,
+                    room: &mut room,
                 });
+                ROOM.set(room);
             });
         }
+        SHARED_ROOM.set(transformed);
     }
 
     /// Tiles of a block of about so many bytes: whole panels.
