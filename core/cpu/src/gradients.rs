@@ -26,7 +26,7 @@ pub struct InputGradient {
 
 #[derive(Debug)]
 enum Prepared {
-    Turned(Filters),
+    Turned(Box<Filters>),
     Spread(Vec<Spread>, Instructions),
 }
 
@@ -73,7 +73,11 @@ impl InputGradient {
                 channels_in: shape.channels_out,
                 ..shape
             };
-            Prepared::Turned(Filters::with(&turn(weight, &shape), turned, instructions))
+            Prepared::Turned(Box::new(Filters::with(
+                &turn(weight, &shape),
+                turned,
+                instructions,
+            )))
         } else {
             Prepared::Spread(spread(weight, &shape, instructions), instructions)
         };

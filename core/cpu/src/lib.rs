@@ -9,8 +9,9 @@
 //! | all else, 1x1 among it | product of matrices, the pixels gathered a panel at a time |
 //!
 //! Loops are written once over [`pulp::Simd`], or so that the compiler makes vectors of them, and run with the widest [`Instructions`] that
-//! the machine has (AVX-512, AVX2, NEON, WebAssembly's SIMD). Threads are rayon's. No buffer grows with the picture: a thread's
-//! is at most a few MiB, else some 100 KiB.
+//! the machine has (AVX-512, AVX2, NEON, WebAssembly's SIMD). Threads are rayon's. No buffer grows with the picture: a thread's is
+//! 256 KiB, or 5 MiB for Winograd's algorithm and 8 MiB that threads share for small pictures; more only from 700 channels on, where a
+//! single panel of tiles is larger. They are kept for the next call.
 
 mod depthwise;
 mod filters;

@@ -270,18 +270,18 @@ unsafe fn sum<S: Simd, const V: usize, const N: usize>(
             }
         }
         Begin::Sums => {
-            for n in 0..N {
+            for (n, sums) in sums.iter_mut().enumerate() {
                 if n < rows.len() {
                     // SAFETY: the caller's promise.
                     let from = unsafe { to.row(rows.start + n, columns.clone()) };
                     if whole {
-                        for (sum, from) in sums[n].iter_mut().zip(S::as_simd_f32s(from).0) {
+                        for (sum, from) in sums.iter_mut().zip(S::as_simd_f32s(from).0) {
                             *sum = *from;
                         }
                     } else {
                         let mut held = [simd.splat_f32s(0.0); V];
                         flat::<S, V>(&mut held)[..from.len()].copy_from_slice(from);
-                        sums[n] = held;
+                        *sums = held;
                     }
                 }
             }
@@ -296,16 +296,16 @@ unsafe fn sum<S: Simd, const V: usize, const N: usize>(
             }
         }
     }
-    for n in 0..N {
+    for (n, sums) in sums.into_iter().enumerate() {
         if n < rows.len() {
             // SAFETY: the caller's promise.
             let to = unsafe { to.row(rows.start + n, columns.clone()) };
             if whole {
-                for (to, sum) in S::as_mut_simd_f32s(to).0.iter_mut().zip(&sums[n]) {
+                for (to, sum) in S::as_mut_simd_f32s(to).0.iter_mut().zip(&sums) {
                     *to = *sum;
                 }
             } else {
-                let mut held = sums[n];
+                let mut held = sums;
                 to.copy_from_slice(&flat::<S, V>(&mut held)[..to.len()]);
             }
         }

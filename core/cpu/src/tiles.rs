@@ -124,12 +124,12 @@ pub fn input_row<'a, S: Simd>(
     // Down, for all columns at once.
     for x in (0..width).step_by(S::F32_LANES) {
         let mut column = [simd.splat_f32s(0.0); IN];
-        for i in 0..IN {
-            column[i] = at::<S>(lines, i * width + x);
+        for (i, column) in column.iter_mut().enumerate() {
+            *column = at::<S>(lines, i * width + x);
         }
         let made = input(simd, column);
-        for i in 0..IN {
-            put::<S>(rows, i * width + x, made[i]);
+        for (i, made) in made.into_iter().enumerate() {
+            put::<S>(rows, i * width + x, made);
         }
     }
     let streams = scratch.streams.get(OUT * stream);
@@ -156,8 +156,8 @@ pub fn input_row<'a, S: Simd>(
         let made: [&mut [f32]; IN] = std::array::from_fn(|j| to(i * IN + j));
         for t in (0..tiles).step_by(S::F32_LANES) {
             let mut columns = [simd.splat_f32s(0.0); IN];
-            for j in 0..IN {
-                columns[j] = at::<S>(streams, j % OUT * stream + j / OUT + t);
+            for (j, column) in columns.iter_mut().enumerate() {
+                *column = at::<S>(streams, j % OUT * stream + j / OUT + t);
             }
             let out = input(simd, columns);
             for j in 0..IN {
@@ -185,18 +185,16 @@ pub fn output_row<S: Simd>(
         let mut down = [[simd.splat_f32s(0.0); IN]; OUT];
         for j in 0..IN {
             let mut column = [simd.splat_f32s(0.0); IN];
-            for i in 0..IN {
-                column[i] = at::<S>(from, (i * IN + j) * step + t);
+            for (i, column) in column.iter_mut().enumerate() {
+                *column = at::<S>(from, (i * IN + j) * step + t);
             }
-            let made = output(simd, column);
-            for i in 0..OUT {
-                down[i][j] = made[i];
+            for (down, made) in down.iter_mut().zip(output(simd, column)) {
+                down[j] = made;
             }
         }
-        for i in 0..OUT {
-            let made = output(simd, down[i]);
-            for j in 0..OUT {
-                put::<S>(streams, (i * OUT + j) * each + t, made[j]);
+        for (i, down) in down.into_iter().enumerate() {
+            for (j, made) in output(simd, down).into_iter().enumerate() {
+                put::<S>(streams, (i * OUT + j) * each + t, made);
             }
         }
     }
