@@ -1,10 +1,35 @@
-//! Kernels for the CPU that do less than the plain way. No burn: slices in, slices out.
+//! Convolution for the CPU, and its gradients. No burn: slices in, slices out.
 //!
-//! Loops are written so that the compiler makes vectors of them, and run through [`pulp`], which chooses the widest instructions that
-//! the machine has (AVX-512, AVX2, NEON, WebAssembly's SIMD) when the program runs. Products of matrices are the crate `gemm`'s. Threads
-//! are rayon's.
+//! [`Filters`] prepares weights once, for the algorithm that [`Algorithm::of`] chooses by their shape:
+//!
+//! | shape | algorithm |
+//! |---|---|
+//! | 3x3, stride 1, one group, 16 channels or more | Winograd's F(4x4, 3x3); as below for pictures of few tiles |
+//! | each filter sees one channel | depthwise, direct |
+//! | all else, 1x1 among it | product of matrices, the pixels gathered a panel at a time |
+//!
+//! Loops are written once over [`pulp::Simd`], or so that the compiler makes vectors of them, and run with the widest [`Instructions`] that
+//! the machine has (AVX-512, AVX2, NEON, WebAssembly's SIMD). Threads are rayon's. No buffer grows with the picture: a thread's is
+//! 256 KiB, or 5 MiB for Winograd's algorithm and 8 MiB that threads share for small pictures; more only from 700 channels on, where a
+//! single panel of tiles is larger. They are kept for the next call.
 
+mod depthwise;
+mod filters;
+mod finish;
+mod gather;
+mod gradients;
+mod implicit;
+mod instructions;
+mod product;
+mod shape;
 mod tiles;
-pub mod winograd;
+mod winograd;
 
-pub use winograd::{Finish, Picture, Winograd};
+pub use filters::{Algorithm, Filters};
+pub use finish::{Act, Finish};
+pub use gradients::{InputGradient, bias_gradient, weight_gradient, weight_gradient_with};
+pub use instructions::Instructions;
+pub use shape::{Picture, Shape};
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,13 @@
 //! The transforms of Winograd's F(4x4, 3x3) (Lavin and Gray 2016, arXiv 1509.09308), for a row of tiles at a time: 6x6 pixels of the input,
 //! 4x4 of the output, which overlap by two pixels in the input.
 //!
-//! Every loop goes over the tiles of the row, so that one instruction works on as many tiles as it has lanes.
+//! Vectors are of neighbouring tiles. Pixels lie otherwise, tile after tile: they are put apart on their way in and together again on their
+//! way out, [`TILES`] at a time. No closure touches a vector, `array::from_fn`'s neither: one that is not inlined is compiled without the
+//! instructions that its caller runs with.
+
+use pulp::Simd;
+
+use crate::product::Buffer;
 
 /// Pixels of a tile's side in the input.
 pub const IN: usize = 6;
@@ -10,29 +16,39 @@ pub const OUT: usize = 4;
 /// Products of a tile, for each pair of channels.
 pub const PRODUCTS: usize = IN * IN;
 
+/// Tiles whose pixels are put apart at a time: those of the widest vectors.
+pub const TILES: usize = 16;
+
+/// `factor * x + y`
+#[inline(always)]
+fn times<S: Simd>(simd: S, factor: f32, x: S::f32s, y: S::f32s) -> S::f32s {
+    simd.mul_add_e_f32s(simd.splat_f32s(factor), x, y)
+}
+
 /// `B^T d`: from 6 pixels.
 #[inline(always)]
-fn input([a, b, c, d, e, f]: [f32; IN]) -> [f32; IN] {
+fn input<S: Simd>(simd: S, [a, b, c, d, e, f]: [S::f32s; IN]) -> [S::f32s; IN] {
+    let (e_c, d_b) = (simd.sub_f32s(e, c), simd.sub_f32s(d, b));
     [
-        4.0 * a - 5.0 * c + e,
-        -4.0 * (b + c) + d + e,
-        4.0 * (b - c) - d + e,
-        2.0 * (d - b) + e - c,
-        2.0 * (b - d) + e - c,
-        4.0 * b - 5.0 * d + f,
+        times(simd, 4.0, a, times(simd, -5.0, c, e)),
+        times(simd, -4.0, simd.add_f32s(b, c), simd.add_f32s(d, e)),
+        times(simd, 4.0, simd.sub_f32s(b, c), simd.sub_f32s(e, d)),
+        times(simd, 2.0, d_b, e_c),
+        times(simd, -2.0, d_b, e_c),
+        times(simd, 4.0, b, times(simd, -5.0, d, f)),
     ]
 }
 
 /// `A^T m`: to 4 pixels.
 #[inline(always)]
-fn output([a, b, c, d, e, f]: [f32; IN]) -> [f32; OUT] {
-    let (sum, difference) = (b + c, b - c);
-    let (far, far_difference) = (d + e, d - e);
+fn output<S: Simd>(simd: S, [a, b, c, d, e, f]: [S::f32s; IN]) -> [S::f32s; OUT] {
+    let (sum, difference) = (simd.add_f32s(b, c), simd.sub_f32s(b, c));
+    let (far, far_difference) = (simd.add_f32s(d, e), simd.sub_f32s(d, e));
     [
-        a + sum + far,
-        difference + 2.0 * far_difference,
-        sum + 4.0 * far,
-        difference + 8.0 * far_difference + f,
+        simd.add_f32s(simd.add_f32s(a, sum), far),
+        times(simd, 2.0, far_difference, difference),
+        times(simd, 4.0, far, sum),
+        times(simd, 8.0, far_difference, simd.add_f32s(difference, f)),
     ]
 }
 
@@ -59,114 +75,144 @@ pub fn filter(i: usize, taps: &[f32], to: &mut [f32]) {
     }
 }
 
-/// Room for a row of `tiles` tiles while it is transformed.
+/// Room for a row of tiles while it is transformed.
 #[derive(Default)]
 pub struct Scratch {
-    /// `[row][every fourth pixel][tile]`.
-    pixels: Vec<f32>,
-    rows: Vec<f32>,
+    rows: Buffer,
+    streams: Buffer,
 }
 
-/// Every fourth pixel of a line, beginning at each of the first four: `streams` of `each`, from `line` of `4 * each` pixels.
+/// The vector at a place.
 #[inline(always)]
-fn apart(line: &[f32], streams: &mut [f32], each: usize) {
-    let (a, rest) = streams.split_at_mut(each);
-    let (b, rest) = rest.split_at_mut(each);
-    let (c, d) = rest.split_at_mut(each);
-    let d = &mut d[..each];
-    for (t, four) in line.chunks_exact(4).take(each).enumerate() {
-        a[t] = four[0];
-        b[t] = four[1];
-        c[t] = four[2];
-        d[t] = four[3];
+fn at<S: Simd>(values: &[f32], place: usize) -> S::f32s {
+    S::as_simd_f32s(&values[place..][..S::F32_LANES]).0[0]
+}
+
+/// Writes a vector, or as much of it as there is room for.
+#[inline(always)]
+fn put<S: Simd>(to: &mut [f32], place: usize, vector: S::f32s) {
+    let to = &mut to[place..];
+    if to.len() >= S::F32_LANES {
+        S::as_mut_simd_f32s(&mut to[..S::F32_LANES]).0[0] = vector;
+    } else {
+        let held = [vector];
+        to.copy_from_slice(&pulp::bytemuck::cast_slice(&held)[..to.len()]);
     }
 }
 
-/// Transforms a row of `tiles` tiles. `lines` are the six lines of pixels that they lie in, of `4 * (tiles + 1)` pixels each; value `i` of
-/// tile `t` goes to `to[i * step + t]`.
+/// Floats of a line of pixels for so many tiles: whole [`TILES`], and the two pixels after them.
 #[inline(always)]
-pub fn input_row(lines: &[f32], tiles: usize, to: &mut [f32], step: usize, scratch: &mut Scratch) {
-    let each = tiles + 1;
-    let width = 4 * each;
-    scratch.pixels.resize(IN * width, 0.0);
-    scratch.rows.resize(IN * width, 0.0);
-    let pixels = &mut scratch.pixels[..IN * width];
-    for (line, streams) in lines
-        .chunks_exact(width)
-        .zip(pixels.chunks_exact_mut(width))
-    {
-        apart(line, streams, each);
-    }
+pub fn line_len(tiles: usize) -> usize {
+    OUT * tiles.next_multiple_of(TILES) + 16
+}
+
+/// Transforms a row of `tiles` tiles. `lines` are the six lines of pixels that they lie in, of [`line_len`] each; value `i` of tile `t` goes
+/// to `to(i)[t]`.
+#[inline(always)]
+pub fn input_row<'a, S: Simd>(
+    simd: S,
+    lines: &[f32],
+    tiles: usize,
+    to: impl Fn(usize) -> &'a mut [f32],
+    scratch: &mut Scratch,
+) {
+    let width = line_len(tiles);
+    let each = tiles.next_multiple_of(TILES);
+    // A stream has one tile more, and room for a vector that begins there.
+    let stream = each + TILES;
+    let rows = scratch.rows.get(IN * width);
     // Down, for all columns at once.
-    let rows = &mut scratch.rows[..IN * width];
-    {
-        let mut source = pixels.chunks_exact(width);
-        let source: [&[f32]; IN] = std::array::from_fn(|_| source.next().unwrap_or_default());
-        let mut made = rows.chunks_exact_mut(width);
-        let made: [&mut [f32]; IN] = std::array::from_fn(|_| made.next().unwrap_or_default());
-        for x in 0..width {
-            let out = input(std::array::from_fn(|i| source[i][x]));
-            for i in 0..IN {
-                made[i][x] = out[i];
-            }
+    for x in (0..width).step_by(S::F32_LANES) {
+        let mut column = [simd.splat_f32s(0.0); IN];
+        for (i, column) in column.iter_mut().enumerate() {
+            *column = at::<S>(lines, i * width + x);
+        }
+        let made = input(simd, column);
+        for (i, made) in made.into_iter().enumerate() {
+            put::<S>(rows, i * width + x, made);
         }
     }
-    // Across.
-    for (i, row) in rows.chunks_exact(width).enumerate() {
-        let columns = [
-            &row[..tiles],
-            &row[each..each + tiles],
-            &row[2 * each..2 * each + tiles],
-            &row[3 * each..3 * each + tiles],
-            &row[1..1 + tiles],
-            &row[each + 1..each + 1 + tiles],
-        ];
-        let mut made = to[i * IN * step..].chunks_mut(step);
-        let made: [&mut [f32]; IN] =
-            std::array::from_fn(|_| &mut made.next().unwrap_or_default()[..tiles]);
-        for t in 0..tiles {
-            let out = input(std::array::from_fn(|j| columns[j][t]));
+    let streams = scratch.streams.get(OUT * stream);
+    for i in 0..IN {
+        let row = &rows[i * width..][..width];
+        for first in (0..each).step_by(TILES) {
+            // A copy of its own, so that the compiler may keep it in registers.
+            let pixels: [f32; OUT * TILES] = *row[OUT * first..]
+                .first_chunk()
+                .expect("a line has whole tiles");
+            for j in 0..OUT {
+                let to: &mut [f32; TILES] = streams[j * stream + first..]
+                    .first_chunk_mut()
+                    .expect("a stream has whole tiles");
+                for t in 0..TILES {
+                    to[t] = pixels[OUT * t + j];
+                }
+            }
+        }
+        for j in 0..IN - OUT {
+            streams[j * stream + each] = row[OUT * each + j];
+        }
+        // Across.
+        let made: [&mut [f32]; IN] = std::array::from_fn(|j| to(i * IN + j));
+        for t in (0..tiles).step_by(S::F32_LANES) {
+            let mut columns = [simd.splat_f32s(0.0); IN];
+            for (j, column) in columns.iter_mut().enumerate() {
+                *column = at::<S>(streams, j % OUT * stream + j / OUT + t);
+            }
+            let out = input(simd, columns);
             for j in 0..IN {
-                made[j][t] = out[j];
+                put::<S>(made[j], t, out[j]);
             }
         }
     }
 }
 
-/// Transforms the products of a row of `tiles` tiles to four lines of `4 * tiles` pixels. Product `i` of tile `t` is at `from[i * step + t]`.
+/// Transforms the products of a row of `tiles` tiles to four lines of `4 * tiles` pixels, [`line_len`] apart. Product `i` of tile `t` is at
+/// `from[i * step + t]`, with room for a vector more after the last.
 #[inline(always)]
-pub fn output_row(
+pub fn output_row<S: Simd>(
+    simd: S,
     from: &[f32],
     step: usize,
     tiles: usize,
     lines: &mut [f32],
     scratch: &mut Scratch,
 ) {
-    scratch.rows.resize(OUT * IN * tiles, 0.0);
-    let rows = &mut scratch.rows[..OUT * IN * tiles];
-    // Down.
-    for j in 0..IN {
-        let column: [&[f32]; IN] = std::array::from_fn(|i| &from[(i * IN + j) * step..][..tiles]);
-        let mut made = rows[j * tiles..].chunks_mut(IN * tiles);
-        let made: [&mut [f32]; OUT] =
-            std::array::from_fn(|_| &mut made.next().unwrap_or_default()[..tiles]);
-        for t in 0..tiles {
-            let out = output(std::array::from_fn(|i| column[i][t]));
-            for i in 0..OUT {
-                made[i][t] = out[i];
+    let width = line_len(tiles);
+    let each = tiles.next_multiple_of(TILES);
+    let streams = scratch.streams.get(OUT * OUT * each);
+    for t in (0..tiles).step_by(S::F32_LANES) {
+        let mut down = [[simd.splat_f32s(0.0); IN]; OUT];
+        for j in 0..IN {
+            let mut column = [simd.splat_f32s(0.0); IN];
+            for (i, column) in column.iter_mut().enumerate() {
+                *column = at::<S>(from, (i * IN + j) * step + t);
+            }
+            for (down, made) in down.iter_mut().zip(output(simd, column)) {
+                down[j] = made;
+            }
+        }
+        for (i, down) in down.into_iter().enumerate() {
+            for (j, made) in output(simd, down).into_iter().enumerate() {
+                put::<S>(streams, (i * OUT + j) * each + t, made);
             }
         }
     }
-    // Across, and four to a tile.
-    for (row, line) in rows
-        .chunks_exact(IN * tiles)
-        .zip(lines.chunks_exact_mut(4 * tiles))
-    {
-        let mut columns = row.chunks_exact(tiles);
-        let columns: [&[f32]; IN] = std::array::from_fn(|_| columns.next().unwrap_or_default());
-        for (t, four) in line.chunks_exact_mut(4).enumerate() {
-            let out = output(std::array::from_fn(|j| columns[j][t]));
-            four.copy_from_slice(&out);
+    for i in 0..OUT {
+        for first in (0..each).step_by(TILES) {
+            let mut column = [[0.0; TILES]; OUT];
+            for j in 0..OUT {
+                column[j] = *streams[(i * OUT + j) * each + first..]
+                    .first_chunk()
+                    .expect("a stream has whole tiles");
+            }
+            let to: &mut [f32; OUT * TILES] = lines[i * width + OUT * first..]
+                .first_chunk_mut()
+                .expect("a line has whole tiles");
+            let (to, _) = to.as_chunks_mut::<OUT>();
+            for t in 0..TILES {
+                to[t] = [column[0][t], column[1][t], column[2][t], column[3][t]];
+            }
         }
     }
 }

@@ -1,62 +1,45 @@
 //! [`Winograd`]: 3x3 convolution with stride 1 by F(4x4, 3x3) (Lavin and Gray 2016, arXiv 1509.09308): 36 products for 16 pixels, where the plain
 //! way has 144. Its sums are of larger numbers, so that its error is some ten times that of the plain way: 1e-5 of the largest value.
 //!
-//! Shapes: x `[C, H, W]`, y `[K, H', W']`. A block of tiles is transformed to `[C][36][tiles]`, multiplied by the weights `[36][K][C]`, and the products
-//! are transformed back: memory is that of a block, whatever the picture.
+//! Shapes: x `[C, H, W]`, y `[K, H', W']`. A block of tiles is transformed to `[36][panel][C][width]`, multiplied by the weights
+//! `[group][36][C][rows]`, and the products of a group of channels, `[rows][36][tiles]`, are transformed back at once: memory is that of a
+//! block, whatever the picture.
 
+use std::cell::Cell;
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::tiles::{IN, OUT, PRODUCTS, Scratch, filter, input_row, output_row};
+use crate::product::{Begin, Buffer, Rows, Tile, multiply};
+use crate::tiles::{IN, OUT, PRODUCTS, Scratch, filter, input_row, line_len, output_row};
+use crate::{Finish, Instructions, Picture, Shape};
 
-/// Bytes of a block of transformed tiles, about.
-const BLOCK: usize = 4 << 20;
+/// Bytes of a thread's block, transformed tiles and products, about: weights are read once for each block, tiles once for each
+/// [`GROUPS`]. Measured from 2 to 7 MiB, with 2 MiB of second cache.
+const BLOCK: usize = 5 << 20;
+
+/// Bytes of a block that all threads share, about.
+const SHARED: usize = 8 << 20;
+
+/// Groups of output channels whose products are made at a time.
+const GROUPS: usize = 8;
+
+/// Tiles of a picture from which on the plain way is slower.
+const LEAST_TILES: usize = 20;
 
 /// Weights of a convolution, transformed once.
 #[derive(Debug)]
-pub struct Winograd {
-    /// `[36][K][C]`.
-    weights: Vec<f32>,
-    channels_in: usize,
-    channels_out: usize,
-}
-
-/// One picture that goes in.
-#[derive(Clone, Copy, Debug)]
-pub struct Picture<'a> {
-    /// `[C, H, W]`.
-    pub values: &'a [f32],
-    /// Height and width.
-    pub size: [usize; 2],
-    /// Zeros before and after each axis.
-    pub padding: [(usize, usize); 2],
-}
-
-/// What is done to the sums before they are written, in this order.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Finish<'a> {
-    /// `[K]`, added.
-    pub bias: Option<&'a [f32]>,
-    /// `[K, H', W']`, added.
-    pub add: Option<&'a [f32]>,
-    /// Negative numbers become 0.
-    pub relu: bool,
-}
-
-impl Picture<'_> {
-    /// Height and width of what comes out; `None` if nothing does.
-    pub fn size_out(&self) -> Option<[usize; 2]> {
-        let side = |i: usize| {
-            let (before, after) = self.padding[i];
-            (self.size[i] + before + after)
-                .checked_sub(2)
-                .filter(|n| *n > 0)
-        };
-        Some([side(0)?, side(1)?])
-    }
+pub(crate) struct Winograd {
+    /// `[group][36][C][rows]`.
+    weights: Buffer,
+    shape: Shape,
+    tile: Tile,
+    instructions: Instructions,
 }
 
 /// Tiles next to each other in a row of tiles.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Run {
     row: usize,
     first: usize,
@@ -65,168 +48,184 @@ struct Run {
     at: usize,
 }
 
+/// A convolution under way.
+struct Job<'a> {
+    filters: &'a Winograd,
+    x: Picture<'a>,
+    out: [usize; 2],
+    finish: Finish<'a>,
+    y: Rows,
+}
+
+/// Some tiles of the picture.
+struct Block {
+    tiles: usize,
+    runs: Vec<Run>,
+    /// The same, none of them in two panels.
+    cut: Vec<Run>,
+    /// Floats of a panel with all vectors.
+    panel: usize,
+    /// Floats between the products of transformed tiles.
+    step: usize,
+}
+
+thread_local! {
+    /// Kept: large memory that is given back is cleared by the system before it is used again, which takes a tenth of the time.
+    static ROOM: Cell<Room> = Cell::default();
+    static SHARED_ROOM: Cell<Buffer> = Cell::default();
+}
+
+/// Room of a thread.
+#[derive(Default)]
+struct Room {
+    transformed: Buffer,
+    products: Buffer,
+    lines: Vec<f32>,
+    scratch: Scratch,
+}
+
 impl Winograd {
+    /// Whether it is faster than the plain way for a picture of this size.
+    pub fn pays(out: [usize; 2]) -> bool {
+        out[0].div_ceil(OUT) * out[1].div_ceil(OUT) >= LEAST_TILES
+    }
+
     /// `weight` is `[K, C, 3, 3]`.
-    ///
-    /// # Panics
-    /// If it has another number of values.
-    pub fn new(weight: &[f32], channels_out: usize, channels_in: usize) -> Self {
-        assert_eq!(
-            weight.len(),
-            channels_out * channels_in * 9,
-            "3x3 for each pair of channels"
-        );
-        let pairs = channels_out * channels_in;
-        let mut taps = vec![0.0; 9 * pairs];
-        for (pair, g) in weight.chunks_exact(9).enumerate() {
-            for (t, value) in g.iter().enumerate() {
-                taps[t * pairs + pair] = *value;
+    pub fn new(weight: &[f32], shape: Shape, instructions: Instructions) -> Self {
+        let tile = instructions.tile();
+        let (channels, rows) = (shape.channels_in, tile.rows);
+        let each = PRODUCTS * channels * rows;
+        let mut weights = Buffer::default();
+        let groups = weights.get(shape.channels_out.div_ceil(rows) * each);
+        let groups = groups.par_chunks_exact_mut(each.max(1)).enumerate();
+        groups.for_each_init(Vec::new, |taps, (group, to)| {
+            let pairs = channels * rows;
+            taps.clear();
+            taps.resize(9 * pairs, 0.0);
+            let filters = weight[group * rows * channels * 9..].chunks_exact(channels * 9);
+            for (n, filter) in filters.take(rows).enumerate() {
+                for (c, g) in filter.chunks_exact(9).enumerate() {
+                    for (t, value) in g.iter().enumerate() {
+                        taps[t * pairs + c * rows + n] = *value;
+                    }
+                }
             }
-        }
-        let mut weights = vec![0.0; PRODUCTS * pairs];
-        let products = weights.par_chunks_exact_mut(pairs.max(1));
-        products.enumerate().for_each(|(i, made)| {
-            pulp::Arch::new().dispatch(|| filter(i, &taps, made));
+            instructions.0.dispatch(|| {
+                for (i, to) in to.chunks_exact_mut(pairs).enumerate() {
+                    filter(i, taps, to);
+                }
+            });
         });
         Self {
             weights,
-            channels_in,
-            channels_out,
+            shape,
+            tile,
+            instructions,
         }
+    }
+
+    /// Groups of output channels.
+    fn groups(&self) -> usize {
+        self.shape.channels_out.div_ceil(self.tile.rows)
     }
 
     /// Convolves a picture into `y`.
-    ///
-    /// # Panics
-    /// If a slice has another length than its shape.
     pub fn run(&self, x: Picture, finish: Finish, y: &mut [f32]) {
-        let Some([height, width]) = x.size_out() else {
+        let Some(out) = self.shape.size_out(x.size, x.padding) else {
             return;
         };
-        let plane = height * width;
-        assert_eq!(
-            x.values.len(),
-            self.channels_in * x.size[0] * x.size[1],
-            "x is [C, H, W]"
-        );
-        assert_eq!(y.len(), self.channels_out * plane, "y is [K, H', W']");
-        assert!(
-            finish
-                .bias
-                .is_none_or(|bias| bias.len() == self.channels_out),
-            "a bias is [K]"
-        );
-        assert!(
-            finish.add.is_none_or(|add| add.len() == y.len()),
-            "what is added is as y"
-        );
-        let across = width.div_ceil(OUT);
-        let tiles = height.div_ceil(OUT) * across;
-        let room = BLOCK / (4 * PRODUCTS * self.channels_in.max(1));
-        let block = (room / 16 * 16).clamp(32, 512).min(tiles);
-        let mut transformed = vec![0.0; self.channels_in * PRODUCTS * block];
-        let chunk = self.chunk();
-        for start in (0..tiles).step_by(block) {
-            let count = block.min(tiles - start);
-            let runs = runs(start, count, across);
-            let each = PRODUCTS * block;
-            let planes = x.values.par_chunks_exact((x.size[0] * x.size[1]).max(1));
-            planes
-                .zip(transformed.par_chunks_exact_mut(each))
-                .for_each_init(Input::default, |input, (plane, to)| {
-                    pulp::Arch::new().dispatch(|| input.transform(plane, &x, &runs, to, block));
-                });
-            let transformed = &transformed;
-            y.par_chunks_mut(chunk * plane).enumerate().for_each_init(
-                Output::default,
-                |output, (i, y)| {
-                    let first = i * chunk;
-                    let channels = chunk.min(self.channels_out - first);
-                    output.products.resize(chunk * each, 0.0);
-                    self.multiply(
-                        first,
-                        channels,
-                        transformed,
-                        block,
-                        count,
-                        &mut output.products,
-                    );
-                    for (k, y) in y.chunks_exact_mut(plane).enumerate() {
-                        let from = &output.products[k * each..][..each];
-                        let finish = Channel {
-                            bias: finish.bias.map_or(0.0, |bias| bias[first + k]),
-                            add: finish.add.map(|add| &add[(first + k) * plane..][..plane]),
-                            relu: finish.relu,
-                        };
-                        let lines = &mut output.lines;
-                        let scratch = &mut output.scratch;
-                        pulp::Arch::new().dispatch(|| {
-                            write(
-                                from,
-                                block,
-                                &runs,
-                                [height, width],
-                                finish,
-                                y,
-                                lines,
-                                scratch,
-                            );
-                        });
-                    }
-                },
-            );
-        }
-    }
-
-    /// Output channels of one task: enough that what is read again for each is read seldom, and a task for each thread.
-    fn chunk(&self) -> usize {
+        let y = Rows::new(y, out[0] * out[1]);
+        let job = Job {
+            filters: self,
+            x,
+            out,
+            finish,
+            y,
+        };
+        let tiles = out[0].div_ceil(OUT) * out[1].div_ceil(OUT);
         let threads = rayon::current_num_threads();
-        let even = self.channels_out.div_ceil(threads).next_multiple_of(16);
-        even.clamp(16, 128).min(self.channels_out.max(1))
+        let own = self.block(
+            std::env::var("BLOCK").map_or(BLOCK, |b| b.parse::<usize>().unwrap() << 18),
+            tiles,
+        );
+        if threads == 1 || tiles >= 4 * threads * own {
+            let blocks = (0..tiles.div_ceil(own)).into_par_iter();
+            blocks.for_each(|i| {
+                let block = self.at(i * own, own.min(tiles - i * own), out);
+                let mut room = ROOM.take();
+                self.instructions.0.dispatch(Whole(&job, &block, &mut room));
+                ROOM.set(room);
+            });
+            return;
+        }
+        // Few tiles: the threads take channels of the same block.
+        let shared = self.block(SHARED, tiles);
+        let mut transformed = SHARED_ROOM.take();
+        for start in (0..tiles).step_by(shared) {
+            let block = self.at(start, shared.min(tiles - start), out);
+            let floats = transformed.get(PRODUCTS * block.step);
+            let to = Rows::new(floats, block.step);
+            let channels = tasks(self.shape.channels_in, 4 * threads);
+            channels.for_each(|channels| {
+                let mut room = ROOM.take();
+                self.instructions.0.dispatch(Inputs {
+                    job: &job,
+                    block: &block,
+                    channels,
+                    to,
+                    room: &mut room,
+                });
+                ROOM.set(room);
+            });
+            let transformed = transformed.read(PRODUCTS * block.step);
+            let groups = tasks(self.groups(), 4 * threads);
+            groups.for_each(|groups| {
+                let mut room = ROOM.take();
+                self.instructions.0.dispatch(Outputs {
+                    job: &job,
+                    block: &block,
+                    groups,
+                    transformed,
+                    room: &mut room,
+                });
+                ROOM.set(room);
+            });
+        }
+        SHARED_ROOM.set(transformed);
     }
 
-    /// The products of some output channels with a block of tiles: `[channel][36][tile]`.
-    fn multiply(
-        &self,
-        first: usize,
-        channels: usize,
-        transformed: &[f32],
-        block: usize,
-        count: usize,
-        products: &mut [f32],
-    ) {
-        let (pairs, step) = (self.channels_out * self.channels_in, PRODUCTS * block);
-        assert!(transformed.len() >= self.channels_in * step && products.len() >= channels * step);
-        for i in 0..PRODUCTS {
-            let weights = &self.weights[i * pairs + first * self.channels_in..];
-            let weights = &weights[..channels * self.channels_in];
-            // SAFETY: rows of `step` floats begin within the slices, of which `count <= block` floats at `i * block` are read or written: the
-            // asserted lengths hold them all. Nothing else refers to `products` meanwhile.
-            unsafe {
-                gemm::gemm(
-                    channels,
-                    count,
-                    self.channels_in,
-                    products.as_mut_ptr().add(i * block),
-                    1,
-                    step as isize,
-                    false,
-                    weights.as_ptr(),
-                    1,
-                    self.channels_in as isize,
-                    transformed.as_ptr().add(i * block),
-                    1,
-                    step as isize,
-                    0.0,
-                    1.0,
-                    false,
-                    false,
-                    false,
-                    gemm::Parallelism::None,
-                );
-            }
+    /// Tiles of a block of about so many bytes: whole panels.
+    fn block(&self, bytes: usize, tiles: usize) -> usize {
+        let width = self.tile.width();
+        let channels = self.shape.channels_in + GROUPS * self.tile.rows;
+        let panel = 4 * PRODUCTS * channels * width;
+        let most = tiles.div_ceil(width);
+        // Panels in even numbers of blocks, so that the last is no small rest.
+        let panels = (bytes / panel).clamp(1, most);
+        most.div_ceil(most.div_ceil(panels)) * width
+    }
+
+    fn at(&self, start: usize, count: usize, out: [usize; 2]) -> Block {
+        let width = self.tile.width();
+        let panel = width * self.shape.channels_in;
+        let runs = runs(start, count, out[1].div_ceil(OUT));
+        let cut = runs.iter().flat_map(|run| cut(*run, width)).collect();
+        Block {
+            tiles: count,
+            runs,
+            cut,
+            panel,
+            // A line more: a power of two would put all products into the same few lines of a cache.
+            step: count.div_ceil(width) * panel + 16,
         }
     }
+}
+
+/// About `wanted` parts of `0..n`.
+fn tasks(n: usize, wanted: usize) -> impl IndexedParallelIterator<Item = Range<usize>> {
+    let each = n.div_ceil(wanted).max(1);
+    let parts = (0..n.div_ceil(each)).into_par_iter();
+    parts.map(move |i| i * each..((i + 1) * each).min(n))
 }
 
 /// The tiles from `start` on, by rows of tiles.
@@ -247,244 +246,204 @@ fn runs(start: usize, count: usize, across: usize) -> Vec<Run> {
     runs
 }
 
-/// Room for the lines of one channel.
-#[derive(Default)]
-struct Input {
-    lines: Vec<f32>,
-    scratch: Scratch,
+/// The parts of a run in each panel.
+fn cut(run: Run, width: usize) -> impl Iterator<Item = Run> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let at = run.at + done;
+        let tiles = (run.tiles - done).min(width - at % width);
+        let part = Run {
+            first: run.first + done,
+            tiles,
+            at,
+            ..run
+        };
+        done += tiles;
+        (tiles > 0).then_some(part)
+    })
 }
 
-impl Input {
-    /// Transforms a channel's tiles: value `i` of tile `t` goes to `to[i * block + t]`.
+impl Block {
+    /// Floats of a channel in the panel that begins at a tile.
     #[inline(always)]
-    fn transform(
-        &mut self,
-        plane: &[f32],
-        x: &Picture,
-        runs: &[Run],
-        to: &mut [f32],
-        block: usize,
-    ) {
-        let [height, width] = x.size;
-        for run in runs {
-            let wide = OUT * (run.tiles + 1);
-            self.lines.clear();
-            self.lines.resize(IN * wide, 0.0);
-            let left = run.first * OUT;
-            // Columns of the padded picture to those of the picture.
-            let begin = left.max(x.padding[1].0);
-            let end = (left + wide).min(x.padding[1].0 + width);
-            for (i, line) in self.lines.chunks_exact_mut(wide).enumerate() {
-                let y = (run.row * OUT + i).checked_sub(x.padding[0].0);
-                let Some(y) = y.filter(|y| *y < height && begin < end) else {
-                    continue;
-                };
-                let from = &plane[y * width + begin - x.padding[1].0..][..end - begin];
-                line[begin - left..][..from.len()].copy_from_slice(from);
-            }
-            input_row(
-                &self.lines,
-                run.tiles,
-                &mut to[run.at..],
-                block,
-                &mut self.scratch,
-            );
-        }
+    fn width(&self, tile: Tile, begin: usize) -> usize {
+        tile.vectors_of(tile.width().min(self.tiles - begin)) * tile.lanes
     }
 }
 
-/// Room for the products of some channels.
-#[derive(Default)]
-struct Output {
-    products: Vec<f32>,
-    lines: Vec<f32>,
-    scratch: Scratch,
-}
+/// A block by one thread.
+struct Whole<'a>(&'a Job<'a>, &'a Block, &'a mut Room);
 
-/// What finishes one channel.
-#[derive(Clone, Copy)]
-struct Channel<'a> {
-    bias: f32,
-    add: Option<&'a [f32]>,
-    relu: bool,
-}
+impl WithSimd for Whole<'_> {
+    type Output = ();
 
-/// Transforms the products of one channel back, and writes the pixels that the picture has.
-#[allow(clippy::too_many_arguments)]
-#[inline(always)]
-fn write(
-    from: &[f32],
-    block: usize,
-    runs: &[Run],
-    [height, width]: [usize; 2],
-    finish: Channel,
-    y: &mut [f32],
-    lines: &mut Vec<f32>,
-    scratch: &mut Scratch,
-) {
-    for run in runs {
-        let wide = OUT * run.tiles;
-        lines.resize(OUT * wide, 0.0);
-        output_row(
-            &from[run.at..],
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self(job, block, room) = self;
+        let mut transformed = std::mem::take(&mut room.transformed);
+        let to = Rows::new(transformed.get(PRODUCTS * block.step), block.step);
+        let inputs = Inputs {
+            job,
             block,
-            run.tiles,
-            &mut lines[..OUT * wide],
-            scratch,
-        );
-        let left = run.first * OUT;
-        let columns = wide.min(width - left);
-        let top = run.row * OUT;
-        for (i, line) in lines.chunks_exact(wide).enumerate().take(height - top) {
-            let place = (top + i) * width + left;
-            let to = &mut y[place..place + columns];
-            match finish.add {
-                Some(add) => {
-                    for ((to, sum), add) in to.iter_mut().zip(line).zip(&add[place..]) {
-                        *to = sum + finish.bias + add;
-                    }
+            channels: 0..job.filters.shape.channels_in,
+            to,
+            room,
+        };
+        inputs.with_simd(simd);
+        let outputs = Outputs {
+            job,
+            block,
+            groups: 0..job.filters.groups(),
+            transformed: transformed.read(PRODUCTS * block.step),
+            room,
+        };
+        outputs.with_simd(simd);
+        room.transformed = transformed;
+    }
+}
+
+/// Transforms the tiles of some channels.
+struct Inputs<'a> {
+    job: &'a Job<'a>,
+    block: &'a Block,
+    channels: Range<usize>,
+    to: Rows,
+    room: &'a mut Room,
+}
+
+impl WithSimd for Inputs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { job, block, .. } = self;
+        let tile = Tile::of::<S>();
+        let [height, width] = job.x.size;
+        let before = job.x.padding.map(|p| p.0);
+        let Room { lines, scratch, .. } = self.room;
+        for channel in self.channels {
+            let plane = &job.x.values[channel * height * width..][..height * width];
+            for run in &block.cut {
+                let wide = line_len(run.tiles);
+                lines.clear();
+                lines.resize(IN * wide, 0.0);
+                let left = run.first * OUT;
+                // Columns of the padded picture to those of the picture.
+                let begin = left.max(before[1]);
+                let end = (left + wide).min(before[1] + width);
+                for (i, line) in lines.chunks_exact_mut(wide).enumerate() {
+                    let y = (run.row * OUT + i).checked_sub(before[0]);
+                    let Some(y) = y.filter(|y| *y < height && begin < end) else {
+                        continue;
+                    };
+                    let from = &plane[y * width + begin - before[1]..][..end - begin];
+                    line[begin - left..][..from.len()].copy_from_slice(from);
                 }
-                None => {
-                    for (to, sum) in to.iter_mut().zip(line) {
-                        *to = sum + finish.bias;
-                    }
-                }
-            }
-            if finish.relu {
-                // As PyTorch's, which keeps NaN.
-                to.iter_mut()
-                    .for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v });
+                let begin = run.at - run.at % tile.width();
+                let at = begin / tile.width() * block.panel
+                    + channel * block.width(tile, begin)
+                    + run.at
+                    - begin;
+                // SAFETY: the block's floats are borrowed by whoever made `to`; each channel and run has its own of them.
+                let to = |i| unsafe { self.to.row(i, at..at + run.tiles) };
+                input_row(simd, lines, run.tiles, to, scratch);
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Multiplies the tiles for some groups of output channels, and transforms the products back.
+struct Outputs<'a> {
+    job: &'a Job<'a>,
+    block: &'a Block,
+    groups: Range<usize>,
+    transformed: &'a [f32],
+    room: &'a mut Room,
+}
 
-    fn random(n: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        (0..n).map(|_| next()).collect()
-    }
+impl WithSimd for Outputs<'_> {
+    type Output = ();
 
-    /// The plain way, in f64.
-    fn plain(x: Picture, weight: &[f32], [k, c]: [usize; 2], finish: Finish) -> Vec<f64> {
-        let [height, width] = x.size_out().unwrap_or_default();
-        let mut y = Vec::new();
-        for channel in 0..k {
-            for row in 0..height {
-                for column in 0..width {
-                    let mut sum = finish.bias.map_or(0.0, |bias| f64::from(bias[channel]));
-                    for from in 0..c {
-                        for tap in 0..9 {
-                            let at = [row + tap / 3, column + tap % 3];
-                            let inside = |i: usize| {
-                                let n = at[i].checked_sub(x.padding[i].0)?;
-                                (n < x.size[i]).then_some(n)
-                            };
-                            let Some((r, c2)) = inside(0).zip(inside(1)) else {
-                                continue;
-                            };
-                            let value = x.values[(from * x.size[0] + r) * x.size[1] + c2];
-                            sum += f64::from(value)
-                                * f64::from(weight[(channel * c + from) * 9 + tap]);
-                        }
-                    }
-                    if let Some(add) = finish.add {
-                        sum += f64::from(add[(channel * height + row) * width + column]);
-                    }
-                    y.push(if finish.relu { sum.max(0.0) } else { sum });
-                }
-            }
-        }
-        y
-    }
-
-    #[test]
-    fn equal_to_the_plain_way() {
-        let sizes = [
-            [1, 1],
-            [1, 9],
-            [2, 3],
-            [3, 4],
-            [4, 5],
-            [5, 8],
-            [7, 6],
-            [8, 1],
-            [9, 9],
-            [33, 70],
-        ];
-        for (i, size) in sizes.into_iter().enumerate() {
-            for [k, c] in [[1, 1], [3, 5], [16, 16], [17, 5], [40, 17], [130, 3]] {
-                for padding in [
-                    [(1, 1), (1, 1)],
-                    [(0, 0), (0, 0)],
-                    [(0, 2), (3, 1)],
-                    [(2, 2), (0, 1)],
-                ] {
-                    let seed = (i * 1000 + k * 10 + c) as u32;
-                    let values = random(c * size[0] * size[1], seed);
-                    let x = Picture {
-                        values: &values,
-                        size,
-                        padding,
-                    };
-                    let Some([h, w]) = x.size_out() else { continue };
-                    let weight = random(k * c * 9, seed + 1);
-                    let (bias, add) = (random(k, seed + 2), random(k * h * w, seed + 3));
-                    let winograd = Winograd::new(&weight, k, c);
-                    for finish in [
-                        Finish::default(),
-                        Finish {
-                            bias: Some(&bias),
-                            add: Some(&add),
-                            relu: true,
-                        },
-                        Finish {
-                            bias: Some(&bias),
-                            add: None,
-                            relu: true,
-                        },
-                    ] {
-                        let mut y = vec![f32::NAN; k * h * w];
-                        winograd.run(x, finish, &mut y);
-                        let expected = plain(x, &weight, [k, c], finish);
-                        let largest = expected.iter().fold(1.0f64, |a, b| a.max(b.abs()));
-                        for (got, want) in y.iter().zip(&expected) {
-                            let error = (f64::from(*got) - want).abs() / largest;
-                            // The issue of large factors in the transforms; seen: 4e-6.
-                            assert!(error < 2e-5, "{size:?} {k} {c} {padding:?}: {error}");
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { job, block, .. } = self;
+        let tile = Tile::of::<S>();
+        let filters = job.filters;
+        let channels_in = filters.shape.channels_in;
+        let each = channels_in * tile.rows;
+        let weights = filters.weights.read(filters.groups() * PRODUCTS * each);
+        let step = block.tiles.next_multiple_of(tile.width()) + 16;
+        let Room {
+            products,
+            lines,
+            scratch,
+            ..
+        } = self.room;
+        // Several groups at a time, so that a panel is read once for all of them.
+        let mut begin = self.groups.start;
+        while begin < self.groups.end {
+            let some = begin..(begin + GROUPS).min(self.groups.end);
+            begin = some.end;
+            let first = some.start * tile.rows;
+            let count = (some.len() * tile.rows).min(filters.shape.channels_out - first);
+            let products = products.get(GROUPS * tile.rows * PRODUCTS * step);
+            for i in 0..PRODUCTS {
+                let to = Rows::new(&mut products[i * step..], PRODUCTS * step);
+                for left in (0..block.tiles).step_by(tile.width()) {
+                    let columns = left..left + block.width(tile, left);
+                    let at = i * block.step + left / tile.width() * block.panel;
+                    let panel = &self.transformed[at..][..channels_in * columns.len()];
+                    for group in some.clone() {
+                        let weights = &weights[(group * PRODUCTS + i) * each..][..each];
+                        let top = (group - some.start) * tile.rows;
+                        let rows = top..(top + tile.rows).min(count);
+                        // SAFETY: `products` is borrowed here, for this alone.
+                        unsafe {
+                            multiply(simd, panel, weights, Begin::Zero, to, rows, columns.clone());
                         }
                     }
                 }
             }
+            for n in 0..count {
+                let from = &products[n * PRODUCTS * step..][..PRODUCTS * step];
+                job.write(simd, block, from, step, first + n, lines, scratch);
+            }
         }
     }
+}
 
-    #[test]
-    fn more_tiles_than_a_block() {
-        let (k, c, size) = (20, 260, [61, 67]);
-        let values = random(c * size[0] * size[1], 1);
-        let x = Picture {
-            values: &values,
-            size,
-            padding: [(1, 1); 2],
-        };
-        let weight = random(k * c * 9, 2);
-        let mut y = vec![f32::NAN; k * size[0] * size[1]];
-        Winograd::new(&weight, k, c).run(x, Finish::default(), &mut y);
-        let expected = plain(x, &weight, [k, c], Finish::default());
-        let largest = expected.iter().fold(1.0f64, |a, b| a.max(b.abs()));
-        let worst = y
-            .iter()
-            .zip(&expected)
-            .map(|(a, b)| (f64::from(*a) - b).abs());
-        let worst = worst.fold(0.0, f64::max) / largest;
-        assert!(worst < 2e-5, "{worst}");
+impl Job<'_> {
+    /// Transforms the products of one channel back, and writes the pixels that the picture has.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn write<S: Simd>(
+        &self,
+        simd: S,
+        block: &Block,
+        from: &[f32],
+        step: usize,
+        channel: usize,
+        lines: &mut Vec<f32>,
+        scratch: &mut Scratch,
+    ) {
+        let [height, width] = self.out;
+        let bias = self.finish.bias.map_or(0.0, |bias| bias[channel]);
+        for run in &block.runs {
+            let wide = line_len(run.tiles);
+            lines.resize(OUT * wide, 0.0);
+            output_row(simd, &from[run.at..], step, run.tiles, lines, scratch);
+            let left = run.first * OUT;
+            let columns = (OUT * run.tiles).min(width - left);
+            let top = run.row * OUT;
+            for (i, line) in lines.chunks_exact(wide).enumerate().take(height - top) {
+                let place = (top + i) * width + left;
+                // SAFETY: y is borrowed by `Winograd::run`; each channel and tile has its own pixels.
+                let to = unsafe { self.y.row(channel, place..place + columns) };
+                for (to, sum) in to.iter_mut().zip(line) {
+                    *to = sum + bias;
+                }
+                self.finish.row(to, channel * height * width + place);
+            }
+        }
     }
 }

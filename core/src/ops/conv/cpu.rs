@@ -1,17 +1,14 @@
-//! Convolution on the CPU: which of `smalti-cpu`'s algorithms a shape takes.
+//! Convolution on the CPU by `smalti-cpu`, which chooses the algorithm.
 
 use burn::backend::{Flex, tensor::FloatTensor};
 use burn::tensor::{DType, Tensor, TensorData};
-use smalti_cpu::{Picture, Winograd};
+use smalti_cpu::{Act, Picture, Shape};
 
 use super::{ConvShape, Finish, Prepared};
 use crate::layers::{Activation, Weight};
 
-/// Filters as its algorithm wants them.
-pub(crate) type Filters = Winograd;
-
-/// Channels below which the plain way is faster.
-const LEAST_CHANNELS: usize = 16;
+/// Filters as their algorithm wants them.
+pub(crate) type Filters = smalti_cpu::Filters;
 
 /// The convolution, with as much of `finish` as it does; `None` where that does not apply.
 pub(super) fn conv2d(
@@ -20,26 +17,29 @@ pub(super) fn conv2d(
     shape: &ConvShape,
     finish: &mut Finish,
 ) -> Option<Tensor<4>> {
-    let [channels_out, channels_in, kernel @ ..] = weight.shape();
-    let once = [1, 1];
-    let plain = (kernel, shape.stride, shape.dilation, shape.groups) == ([3, 3], once, once, 1);
-    if !plain || channels_out.min(channels_in) < LEAST_CHANNELS {
-        return None;
-    }
+    let [channels_out, _, kernel @ ..] = weight.shape();
+    let [pictures, channels_in, height, width] = x.dims();
+    let padding = shape.padding;
+    let shape = Shape {
+        channels_out,
+        channels_in,
+        kernel,
+        stride: shape.stride,
+        dilation: shape.dilation,
+        groups: shape.groups,
+    };
+    let size = shape.size_out([height, width], padding)?;
     let values = on_cpu(x)?;
     let values = values.as_slice::<f32>()?;
-    let [pictures, _, height, width] = x.dims();
-    let at = |i: usize| Picture {
-        values: &values[i * channels_in * height * width..][..channels_in * height * width],
-        size: [height, width],
-        padding: shape.padding,
-    };
-    let size = at(0).size_out().filter(|_| pictures > 0)?;
     let Prepared::Cpu(filters) = weight.prepared(|weight| {
         let values = weight.to_data().try_into_vec_as::<f32>();
         let values = values.expect("weights of f32 in host memory");
-        Prepared::Cpu(Winograd::new(&values, channels_out, channels_in))
+        Prepared::Cpu(Filters::new(&values, shape))
     })?;
+    // The same weights used with another stride or other groups, which no layer does.
+    if *filters.shape() != shape {
+        return None;
+    }
     let bias = finish.bias.as_ref().map(on_cpu);
     let add = finish.add.as_ref().map(on_cpu);
     let (bias, add) = match (bias, add) {
@@ -47,23 +47,54 @@ pub(super) fn conv2d(
         (bias, add) => (bias.flatten(), add.flatten()),
     };
     (finish.bias, finish.add) = (None, None);
-    let relu = matches!(finish.act, Some(Activation::Relu));
-    if relu {
+    let act = finish.act.and_then(fused);
+    if act.is_some() {
         finish.act = None;
     }
+    let plane = channels_in * height * width;
     let each = channels_out * size[0] * size[1];
     let mut y = vec![0.0; pictures * each];
-    for (i, y) in y.chunks_exact_mut(each).enumerate() {
+    for (i, y) in y.chunks_exact_mut(each.max(1)).enumerate() {
         let add = add.as_ref().and_then(|add| add.as_slice::<f32>());
         let finish = smalti_cpu::Finish {
             bias: bias.as_ref().and_then(|bias| bias.as_slice()),
             add: add.map(|add| &add[i * each..][..each]),
-            relu,
+            act,
         };
-        filters.run(at(i), finish, y);
+        let picture = Picture {
+            values: &values[i * plane..][..plane],
+            size: [height, width],
+            padding,
+        };
+        filters.run(picture, finish, y);
     }
     let data = TensorData::new(y, [pictures, channels_out, size[0], size[1]]);
     Some(Tensor::from_data(data, &x.device()))
+}
+
+/// The activation as one that is applied while sums are in the cache; `None` for those that cost more than a pass over memory.
+fn fused(act: Activation) -> Option<Act> {
+    Some(match act {
+        Activation::Relu => Act::Relu,
+        Activation::Relu6 => Act::Clip(0.0, 6.0),
+        Activation::LeakyRelu(slope) => Act::LeakyRelu(slope as f32),
+        Activation::Clip(min, max) => Act::Clip(min as f32, max as f32),
+        Activation::HSwish => Act::HSwish,
+        Activation::HSigmoid {
+            bias,
+            divisor,
+            min,
+            max,
+        } => Act::HSigmoid {
+            bias: bias as f32,
+            divisor: divisor as f32,
+            min: min as f32,
+            max: max as f32,
+        },
+        Activation::Sigmoid => Act::Sigmoid,
+        Activation::Silu => Act::Silu,
+        Activation::Elu(_) | Activation::Tanh | Activation::Gelu | Activation::Mish => return None,
+    })
 }
 
 /// A tensor of f32 in host memory, as it lies or copied in order; `None` if it is not there or gradients are recorded.
@@ -86,71 +117,85 @@ mod tests {
 
     use super::*;
 
-    fn shape(padding: [(usize, usize); 2]) -> ConvShape {
-        ConvShape {
-            stride: [1, 1],
-            padding,
-            dilation: [1, 1],
-            groups: 1,
-        }
-    }
-
+    /// The layer's way and burn's, for convolutions of every algorithm and all activations.
     #[test]
-    fn winograd_gives_what_burn_gives() {
+    fn all_give_what_burn_gives() {
         let device = Device::flex();
         device.seed(1);
         let random = |shape: [usize; 4]| {
             Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), &device)
         };
-        for (pictures, channels, size, padding) in [
-            (1, [16, 16], [1, 1], [(1, 1), (1, 1)]),
-            (2, [33, 17], [9, 14], [(1, 1), (1, 1)]),
-            (3, [16, 40], [6, 5], [(0, 1), (2, 0)]),
+        let even = |p| [(p, p); 2];
+        for (pictures, weight, size, stride, padding, dilation, groups) in [
+            (1, [16, 16, 3, 3], [1, 1], 1, even(1), 1, 1),
+            (2, [33, 17, 3, 3], [9, 14], 1, even(1), 1, 1),
+            (3, [16, 40, 3, 3], [16, 25], 1, [(0, 1), (2, 0)], 1, 1),
+            (2, [24, 10, 1, 1], [9, 14], 1, even(0), 1, 1),
+            (1, [24, 10, 1, 1], [9, 14], 2, even(0), 1, 1),
+            (2, [16, 3, 3, 3], [9, 14], 2, [(0, 1); 2], 1, 1),
+            (1, [5, 3, 7, 7], [20, 31], 2, even(3), 1, 1),
+            (1, [16, 16, 3, 3], [9, 14], 1, even(2), 2, 1),
+            (2, [12, 1, 5, 5], [9, 14], 2, even(2), 1, 12),
+            (1, [32, 4, 3, 3], [9, 14], 1, even(1), 1, 8),
         ] {
-            let x = random([pictures, channels[1], size[1], size[0]]);
+            let x = random([pictures, weight[1] * groups, size[1], size[0]]);
             // As a view in another order.
             let x = x.swap_dims(2, 3);
-            let weight = random([channels[0], channels[1], 3, 3]);
-            let shape = shape(padding);
-            let plain = {
-                let options = ConvOptions::new_with_padding([1, 1], padding, [1, 1], 1);
-                module::conv2d(x.clone(), weight.clone(), None, options)
+            let shape = ConvShape {
+                stride: [stride; 2],
+                padding,
+                dilation: [dilation; 2],
+                groups,
             };
-            let bias = random([1, 1, 1, channels[0]]).flatten::<1>(0, 3);
+            let filters = random(weight);
+            let plain = {
+                let options =
+                    ConvOptions::new_with_padding([stride; 2], padding, [dilation; 2], groups);
+                module::conv2d(x.clone(), filters.clone(), None, options)
+            };
+            let bias = random([1, 1, 1, weight[0]]).flatten::<1>(0, 3);
             let add = random(plain.dims());
-            for act in [None, Some(Activation::Relu), Some(Activation::Relu6)] {
+            let hsigmoid = Activation::HSigmoid {
+                bias: 1.0,
+                divisor: 2.0,
+                min: 0.0,
+                max: 1.0,
+            };
+            for act in [
+                None,
+                Some(Activation::Relu),
+                Some(Activation::Relu6),
+                Some(Activation::LeakyRelu(0.1)),
+                Some(Activation::Elu(1.0)),
+                Some(Activation::Sigmoid),
+                Some(Activation::Silu),
+                Some(Activation::HSwish),
+                Some(hsigmoid),
+                Some(Activation::Gelu),
+                Some(Activation::Clip(-0.5, 0.5)),
+            ] {
                 let finish = Finish {
                     bias: Some(bias.clone()),
                     add: Some(add.clone()),
                     act,
                 };
                 let expected = finish.clone().apply(plain.clone());
-                let held = Weight::from(weight.clone());
+                // Of the sums: what a function cuts off of them does not make them more exact.
+                let sums = Finish {
+                    act: None,
+                    ..finish.clone()
+                };
+                let largest = sums.apply(plain.clone()).abs().max().into_scalar::<f32>();
+                let held = Weight::from(filters.clone());
                 let mut left = finish.clone();
                 assert!(conv2d(&x, &held, &shape, &mut left).is_some(), "it applies");
                 let got = super::super::conv2d(x.clone(), &held, &shape, finish);
-                let worst = (got - expected.clone()).abs().max().into_scalar::<f32>();
-                let largest = expected.abs().max().into_scalar::<f32>();
-                assert!(worst <= 2e-5 * largest.max(1.0), "{worst} of {largest}");
+                let worst = (got - expected).abs().max().into_scalar::<f32>();
+                assert!(
+                    worst <= 2e-5 * largest.max(1.0),
+                    "{weight:?} {act:?}: {worst} of {largest}"
+                );
             }
         }
-    }
-
-    #[test]
-    fn other_convolutions_are_burn_s() {
-        let device = Device::flex();
-        let applies = |x: [usize; 4], weight: [usize; 4], change: fn(&mut ConvShape)| {
-            let mut shape = shape([(1, 1); 2]);
-            change(&mut shape);
-            let x = Tensor::<4>::zeros(x, &device);
-            let weight = Weight::from(Tensor::<4>::zeros(weight, &device));
-            conv2d(&x, &weight, &shape, &mut Finish::default()).is_some()
-        };
-        assert!(applies([1, 16, 8, 8], [16, 16, 3, 3], |_| ()));
-        assert!(!applies([1, 16, 8, 8], [16, 16, 1, 1], |_| ()));
-        assert!(!applies([1, 3, 8, 8], [16, 3, 3, 3], |_| ()));
-        assert!(!applies([1, 16, 8, 8], [16, 16, 3, 3], |s| s.stride = [2, 2]));
-        assert!(!applies([1, 16, 8, 8], [16, 16, 3, 3], |s| s.dilation = [2, 2]));
-        assert!(!applies([1, 32, 8, 8], [32, 16, 3, 3], |s| s.groups = 2));
     }
 }

@@ -1,6 +1,6 @@
 //! The one seam of every convolution: what is computed, apart from the layers that ask for it, and by which algorithm.
 //!
-//! On the CPU a 3x3 of stride 1 with final weights is Winograd's (`smalti-cpu`); everything else is burn's.
+//! On the CPU those with final weights are `smalti-cpu`'s; everything else is burn's.
 //!
 //! Shapes: x `[N, C, H, W]`, weight `[C_out, C / groups, KH, KW]`, result `[N, C_out, H', W']`.
 

@@ -1,0 +1,183 @@
+//! [`Depthwise`]: convolution of filters that see a single channel each.
+//!
+//! Lines of the input are copied with their padding, apart by the pixel's place within a stride, so that whatever the stride a tap of
+//! neighbouring outputs is neighbouring floats. Sums of four lines stay in registers over all taps.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::gather::every_second;
+use crate::product::Buffer;
+use crate::{Finish, Instructions, Picture, Shape};
+
+/// Output lines at once.
+const LINES: usize = 4;
+
+/// Lines of the output whose input is copied at once: a copy stays in the nearest caches.
+const BAND: usize = 4 * LINES;
+
+/// Weights of a convolution.
+#[derive(Debug)]
+pub(crate) struct Depthwise {
+    /// `[K, KH, KW]`.
+    weights: Vec<f32>,
+    shape: Shape,
+    instructions: Instructions,
+}
+
+impl Depthwise {
+    /// `weight` is `[K, 1, KH, KW]`.
+    pub fn new(weight: &[f32], shape: Shape, instructions: Instructions) -> Self {
+        Self {
+            weights: weight.to_vec(),
+            shape,
+            instructions,
+        }
+    }
+
+    /// Convolves a picture into `y`.
+    pub fn run(&self, x: Picture, finish: Finish, y: &mut [f32]) {
+        let Some([height, width]) = self.shape.size_out(x.size, x.padding) else {
+            return;
+        };
+        let plane = height * width;
+        let taps = self.shape.kernel[0] * self.shape.kernel[1];
+        let planes = x.size[0] * x.size[1];
+        // Outputs that whole vectors have, and what a tap of the last needs beyond.
+        let across = self.shape.stride[1];
+        let reach = [0, 1].map(|i| self.shape.dilation[i] * (self.shape.kernel[i] - 1));
+        let lanes = self.instructions.tile().lanes;
+        let each = width.next_multiple_of(lanes) + reach[1] / across;
+        let line = each * across;
+        let places = (0..taps).map(|tap| {
+            let right = tap % self.shape.kernel[1] * self.shape.dilation[1];
+            let row = tap / self.shape.kernel[1] * self.shape.dilation[0];
+            row * line + right % across * each + right / across
+        });
+        let places: Vec<_> = places.collect();
+        let outputs = y.par_chunks_exact_mut(plane).enumerate();
+        outputs.for_each_init(Buffer::default, |copy, (k, y)| {
+            let c = k / self.shape.filters();
+            self.instructions.0.dispatch(Channel {
+                stride: self.shape.stride,
+                reach: reach[0],
+                each,
+                places: &places,
+                taps: &self.weights[k * taps..][..taps],
+                x: &x.values[c * planes..][..planes],
+                picture: &x,
+                width,
+                bias: finish.bias.map_or(0.0, |bias| bias[k]),
+                finish,
+                at: k * plane,
+                y,
+                copy,
+            });
+        });
+    }
+}
+
+/// One channel of the output.
+struct Channel<'a> {
+    stride: [usize; 2],
+    /// Lines of the input below an output's first.
+    reach: usize,
+    /// Floats of a copied line for each place within a stride.
+    each: usize,
+    /// Of each tap in the copy, from that of the first on.
+    places: &'a [usize],
+    taps: &'a [f32],
+    x: &'a [f32],
+    picture: &'a Picture<'a>,
+    /// Of the output.
+    width: usize,
+    bias: f32,
+    finish: Finish<'a>,
+    /// Of the channel in y.
+    at: usize,
+    y: &'a mut [f32],
+    copy: &'a mut Buffer,
+}
+
+impl WithSimd for Channel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { width, each, .. } = self;
+        let [stride, across] = self.stride;
+        let line = each * across;
+        let lines = (BAND - 1) * stride + self.reach + 1;
+        let copy = self.copy.get(lines * line);
+        for (band, y) in self.y.chunks_mut(BAND * width).enumerate() {
+            let count = y.len() / width;
+            let first = band * BAND * stride;
+            let used = (count - 1) * stride + self.reach + 1;
+            for (i, to) in copy.chunks_exact_mut(line).take(used).enumerate() {
+                let row = (first + i).checked_sub(self.picture.padding[0].0);
+                let row = row.filter(|row| *row < self.picture.size[0]);
+                let Some(row) = row else {
+                    to.fill(0.0);
+                    continue;
+                };
+                let wide = self.picture.size[1];
+                let from = &self.x[row * wide..][..wide];
+                apart(from, self.picture.padding[1].0, across, each, to);
+            }
+            for top in (0..count).step_by(LINES) {
+                let rows = LINES.min(count - top);
+                let mut left = 0;
+                while left < width {
+                    let mut sums = [simd.splat_f32s(self.bias); LINES];
+                    // Lines that the band does not have are summed again, and not written.
+                    let mut starts = [0; LINES];
+                    for (i, start) in starts.iter_mut().enumerate() {
+                        *start = (top + i.min(rows - 1)) * stride * line + left;
+                    }
+                    for (place, weight) in self.places.iter().zip(self.taps) {
+                        let weight = simd.splat_f32s(*weight);
+                        for (sum, start) in sums.iter_mut().zip(&starts) {
+                            let pixels = &copy[place + start..][..S::F32_LANES];
+                            let pixels = S::as_simd_f32s(pixels).0[0];
+                            *sum = simd.mul_add_e_f32s(weight, pixels, *sum);
+                        }
+                    }
+                    let count = S::F32_LANES.min(width - left);
+                    for (i, sum) in sums.iter().enumerate().take(rows) {
+                        let to = &mut y[(top + i) * width + left..][..count];
+                        let held = [*sum];
+                        to.copy_from_slice(&pulp::bytemuck::cast_slice(&held)[..count]);
+                    }
+                    left += count;
+                }
+            }
+            self.finish.row(y, self.at + band * BAND * width);
+        }
+    }
+}
+
+/// A line with `before` zeros before it and zeros after: pixel `i` goes to `to[i % stride * each + i / stride]`.
+#[inline(always)]
+fn apart(from: &[f32], before: usize, stride: usize, each: usize, to: &mut [f32]) {
+    for (phase, to) in to.chunks_exact_mut(each).enumerate() {
+        let skip = before.saturating_sub(phase).div_ceil(stride).min(each);
+        let first = (phase + skip * stride).saturating_sub(before);
+        let count = from.len().saturating_sub(first).div_ceil(stride);
+        let count = count.min(each - skip);
+        to[..skip].fill(0.0);
+        to[skip + count..].fill(0.0);
+        let to = &mut to[skip..][..count];
+        let Some(from) = from.get(first..) else {
+            continue;
+        };
+        match stride {
+            1 => to.copy_from_slice(&from[..count]),
+            2 => every_second(from, to),
+            _ => {
+                for (to, from) in to.iter_mut().zip(from.iter().step_by(stride)) {
+                    *to = *from;
+                }
+            }
+        }
+    }
+}

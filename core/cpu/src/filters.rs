@@ -1,0 +1,116 @@
+//! [`Filters`]: a convolution's weights, prepared for the algorithm that is the fastest for its shape.
+
+use crate::depthwise::Depthwise;
+use crate::implicit::Implicit;
+use crate::winograd::Winograd;
+use crate::{Finish, Instructions, Picture, Shape};
+
+/// Weights of a convolution, prepared once.
+#[derive(Debug)]
+pub struct Filters {
+    shape: Shape,
+    prepared: Prepared,
+}
+
+#[derive(Debug)]
+enum Prepared {
+    Depthwise(Depthwise),
+    Implicit(Implicit),
+    /// And for pictures of few tiles.
+    Winograd(Winograd, Implicit),
+}
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Taps of a single channel.
+    Depthwise,
+    /// A product of matrices.
+    Implicit,
+    /// F(4x4, 3x3), for pictures with enough tiles.
+    Winograd,
+}
+
+/// Channels of either side from which on a 3x3 has fewer products than its transforms cost.
+const WINOGRAD_CHANNELS: usize = 16;
+
+impl Algorithm {
+    /// The table. It was measured (README); nothing is tried when the program runs.
+    pub fn of(shape: &Shape) -> Self {
+        let once = [1; 2];
+        let narrow = shape.filters().min(shape.seen()) < WINOGRAD_CHANNELS;
+        match (shape.kernel, shape.stride, shape.dilation) {
+            _ if shape.groups == shape.channels_in && shape.groups > 1 => Self::Depthwise,
+            ([3, 3], s, d) if s == once && d == once && shape.groups == 1 && !narrow => {
+                Self::Winograd
+            }
+            _ => Self::Implicit,
+        }
+    }
+}
+
+impl Filters {
+    /// `weight` is `[K, C / groups, KH, KW]`.
+    ///
+    /// # Panics
+    /// If it has another number of values, or a number of `shape` is 0, or its groups do not divide the channels.
+    pub fn new(weight: &[f32], shape: Shape) -> Self {
+        Self::with(weight, shape, Instructions::widest())
+    }
+
+    /// As [`Filters::new`], computed with these instructions.
+    ///
+    /// # Panics
+    /// As [`Filters::new`].
+    pub fn with(weight: &[f32], shape: Shape, instructions: Instructions) -> Self {
+        shape.check();
+        assert_eq!(
+            weight.len(),
+            shape.channels_out * shape.depth(),
+            "weights are [K, C / groups, KH, KW]"
+        );
+        let implicit = || Implicit::new(weight, shape, instructions);
+        let prepared = match Algorithm::of(&shape) {
+            Algorithm::Depthwise => {
+                Prepared::Depthwise(Depthwise::new(weight, shape, instructions))
+            }
+            Algorithm::Implicit => Prepared::Implicit(implicit()),
+            Algorithm::Winograd => {
+                Prepared::Winograd(Winograd::new(weight, shape, instructions), implicit())
+            }
+        };
+        Self { shape, prepared }
+    }
+
+    /// What was prepared.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Convolves a picture into `y`, `[K, H', W']`.
+    ///
+    /// # Panics
+    /// If a slice has another length than its shape.
+    pub fn run(&self, x: Picture, finish: Finish, y: &mut [f32]) {
+        let pixels = x.size[0] * x.size[1];
+        assert_eq!(
+            x.values.len(),
+            self.shape.channels_in * pixels,
+            "x is [C, H, W]"
+        );
+        let out = self.shape.size_out(x.size, x.padding).unwrap_or_default();
+        let plane = out[0] * out[1];
+        assert_eq!(y.len(), self.shape.channels_out * plane, "y is [K, H', W']");
+        finish.check(self.shape.channels_out, plane);
+        if y.is_empty() {
+            return;
+        }
+        match &self.prepared {
+            Prepared::Depthwise(filters) => filters.run(x, finish, y),
+            Prepared::Winograd(filters, _) if Winograd::pays(out) => filters.run(x, finish, y),
+            Prepared::Implicit(filters) | Prepared::Winograd(_, filters) => {
+                filters.run(x, finish, y);
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! [`Finish`]: what is done to the sums of a convolution while they are still in the cache.
+
+/// What is done to the sums before they are written, in this order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Finish<'a> {
+    /// `[K]`, added.
+    pub bias: Option<&'a [f32]>,
+    /// `[K, H', W']`, added.
+    pub add: Option<&'a [f32]>,
+    /// Applied last.
+    pub act: Option<Act>,
+}
+
+/// A function of one number that costs less than a pass over memory. All keep NaN, as PyTorch's do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Act {
+    /// `max(x, 0)`
+    Relu,
+    /// `x` above zero, `slope * x` below.
+    LeakyRelu(f32),
+    /// Limited to a range.
+    Clip(f32, f32),
+    /// `x * clip(x + 3, 0, 6) / 6`
+    HSwish,
+    /// `clip((x + bias) / divisor, min, max)`
+    HSigmoid {
+        /// Added first.
+        bias: f32,
+        /// Divides the sum.
+        divisor: f32,
+        /// Lower bound.
+        min: f32,
+        /// Upper bound.
+        max: f32,
+    },
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// `x * sigmoid(x)`
+    Silu,
+}
+
+impl Finish<'_> {
+    /// # Panics
+    /// If a slice has another length than its shape.
+    pub(crate) fn check(&self, channels_out: usize, plane: usize) {
+        let bias = self.bias.is_none_or(|bias| bias.len() == channels_out);
+        assert!(bias, "a bias is [K]");
+        let add = self.add.is_none_or(|add| add.len() == channels_out * plane);
+        assert!(add, "what is added is as y");
+    }
+
+    /// Finishes `row`, which is y from `at` on and has its bias.
+    #[inline(always)]
+    pub(crate) fn row(&self, row: &mut [f32], at: usize) {
+        if let Some(add) = self.add {
+            let add = &add[at..][..row.len()];
+            row.iter_mut().zip(add).for_each(|(v, add)| *v += add);
+        }
+        if let Some(act) = self.act {
+            act.row(row);
+        }
+    }
+}
+
+impl Act {
+    #[inline(always)]
+    fn row(self, row: &mut [f32]) {
+        // The choice is outside of the loops, so that each of them becomes vectors.
+        match self {
+            Self::Relu => each(row, |x| if x < 0.0 { 0.0 } else { x }),
+            Self::LeakyRelu(slope) => each(row, |x| if x < 0.0 { slope * x } else { x }),
+            Self::Clip(min, max) => each(row, |x| clip(x, min, max)),
+            Self::HSwish => each(row, |x| x * clip(x + 3.0, 0.0, 6.0) / 6.0),
+            Self::HSigmoid {
+                bias,
+                divisor,
+                min,
+                max,
+            } => each(row, |x| clip((x + bias) / divisor, min, max)),
+            Self::Sigmoid => each(row, sigmoid),
+            Self::Silu => each(row, |x| x * sigmoid(x)),
+        }
+    }
+}
+
+#[inline(always)]
+fn each(row: &mut [f32], f: impl Fn(f32) -> f32) {
+    row.iter_mut().for_each(|x| *x = f(*x));
+}
+
+/// As [`f32::clamp`], but for bounds that are the wrong way round: then the upper one, as PyTorch.
+#[inline(always)]
+fn clip(x: f32, min: f32, max: f32) -> f32 {
+    let x = if x < min { min } else { x };
+    if x > max { max } else { x }
+}
+
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `exp` without a branch, so that loops over it become vectors: the nearest power of two, and Cephes' polynomial for what is left
+/// (`expf.c`, Moshier). Within 2 units in the last place; arguments are limited to where f32 has normal results.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    // Adding it rounds to a whole number, which is then in the lowest bits.
+    const WHOLE: f32 = 12_582_912.0;
+    const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+    let x = clip(x, -87.0, 88.0);
+    let shifted = x * std::f32::consts::LOG2_E + WHOLE;
+    let n = shifted - WHOLE;
+    let r = x - n * LN2[0] - n * LN2[1];
+    let mut p = 1.987_569_1e-4;
+    for factor in [
+        1.398_2e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        0.5,
+    ] {
+        p = p * r + factor;
+    }
+    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    (p * r * r + r + 1.0) * power
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Instructions;
+
+    #[test]
+    fn exponentials_are_exact_enough() {
+        for i in -8700..8800 {
+            let x = i as f32 / 100.0;
+            let want = f64::from(x).exp();
+            let error = (f64::from(exp(x)) - want).abs() / want;
+            assert!(error < 3e-7, "{x}: {error}");
+        }
+        assert!(exp(f32::NAN).is_nan());
+        assert_eq!(sigmoid(-1000.0), 1.0 / (1.0 + exp(88.0)));
+        assert_eq!(sigmoid(1000.0), 1.0);
+    }
+
+    #[test]
+    fn functions_by_hand() {
+        let x = [-4.0, -1.0, 0.0, 1.0, 8.0, f32::NAN];
+        let hsigmoid = Act::HSigmoid {
+            bias: 3.0,
+            divisor: 6.0,
+            min: 0.0,
+            max: 1.0,
+        };
+        for instructions in Instructions::all() {
+            for (act, want) in [
+                (Act::Relu, [0.0, 0.0, 0.0, 1.0, 8.0]),
+                (Act::LeakyRelu(0.5), [-2.0, -0.5, 0.0, 1.0, 8.0]),
+                (Act::Clip(-2.0, 6.0), [-2.0, -1.0, 0.0, 1.0, 6.0]),
+                (Act::HSwish, [0.0, -1.0 / 3.0, 0.0, 2.0 / 3.0, 8.0]),
+                (hsigmoid, [0.0, 1.0 / 3.0, 0.5, 2.0 / 3.0, 1.0]),
+                (
+                    Act::Sigmoid,
+                    [0.017_986_21, 0.268_941_4, 0.5, 0.731_058_6, 0.999_664_6],
+                ),
+                (
+                    Act::Silu,
+                    [-0.071_944_84, -0.268_941_4, 0.0, 0.731_058_6, 7.997_317],
+                ),
+            ] {
+                let mut y = x;
+                instructions.0.dispatch(|| act.row(&mut y));
+                for (got, want) in y.iter().zip(want) {
+                    assert!((got - want).abs() < 1e-6, "{act:?}: {got} {want}");
+                }
+                assert!(y[5].is_nan(), "{act:?} keeps NaN");
+            }
+        }
+    }
+}
