@@ -6,6 +6,7 @@ works; single-stage detectors are split into backbone, neck, head and postproces
 
     peer.py --config retinanet/retinanet_r50_fpn_1x_coco.py --size 480x800 --threads 1 2
     peer.py --config digits.py --checkpoint epoch_24.pth --size 320x320
+    peer.py --config digits.py --size 320x320 --train 4     # a training step with 4 pictures
     peer.py --config-tree              # Config.fromfile on every config of the installed mmdet
     peer.py --config-tree DIR
 
@@ -19,6 +20,14 @@ and peak memory are its own. Times are milliseconds: the median of --repeat runs
     backbone, neck, head            forward passes, without gradients
     postprocess                     predict_by_feat: scores, top-k, decode, NMS, rescale
     total                           test_step: preprocess to detections (pipeline included)
+
+With --train N, in place of these, the steps of a training on one batch of N pictures of --size as they are (no pipeline), eight boxes in each; models with
+masks are left out:
+
+    losses                          forward pass in training mode, targets, losses and their sum
+    backward                        gradients of every parameter that is not frozen
+    optimizer                       SGD with momentum
+    training step                   the three together
 
 Without a checkpoint the weights are those a training would start from: hardly any score passes the threshold and postprocess has little to do (see
 `detections`). Run it on a quiet machine: two threads on busy cores wait for each other and mean nothing (the JSON has the load average).
@@ -46,9 +55,10 @@ def arguments():
     parser.add_argument('--threads', type=int, nargs='+', default=[1, 2], help='thread counts to time, one after another (default: 1 2)')
     parser.add_argument('--repeat', type=int, default=10, help='timed runs of each stage (default: %(default)s)')
     parser.add_argument('--warmup', type=int, default=2, help='untimed runs before them (default: %(default)s)')
+    parser.add_argument('--train', type=int, metavar='N', help='time a training step on a batch of N pictures in place of inference')
     parser.add_argument('--config-tree', nargs='?', const='', metavar='DIR', help="time mmengine's reading of every config below DIR (default: the installed mmdet's)")
     parser.add_argument('--json', metavar='FILE', help='write the JSON here too')
-    parser.add_argument('--child', choices=['model', 'tree'], help=argparse.SUPPRESS)
+    parser.add_argument('--child', choices=['model', 'train', 'tree'], help=argparse.SUPPRESS)
     parser.add_argument('--spawned', type=float, default=STARTED, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.config and options.config_tree is None:
@@ -140,23 +150,16 @@ def decoded_picture(options):
     return np.clip(smooth + noise, 0, 255).astype(np.uint8)
 
 
-def time_model(options):
-    """Every stage of one config at one thread count, in this process."""
-    threads = options.threads[0]
-    quiet()
-    report = dict(config=options.config, checkpoint=options.checkpoint, threads=threads, stages={})
-    once, stages = {}, report['stages']
-
+def load_model(options, once):
+    """The config and its model in evaluation mode, without gradients; what happens once is timed into `once`."""
     start = time.perf_counter()
     import torch
-    from mmcv.transforms import Compose
     from mmdet.registry import MODELS
     from mmdet.utils import register_all_modules
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
     from mmengine.runner import load_checkpoint
     register_all_modules()
-    torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     once['import'] = time.perf_counter() - start
 
@@ -174,21 +177,36 @@ def time_model(options):
         model.init_weights()  # a head's prior probability keeps random scores below the threshold, as at the start of a training
     once['build'] = time.perf_counter() - start
 
-    def load():
-        return load_checkpoint(model, options.checkpoint, map_location='cpu', logger='silent')
-
     if options.checkpoint:
         start = time.perf_counter()
-        load()
+        load_checkpoint(model, options.checkpoint, map_location='cpu', logger='silent')
         once['load'] = time.perf_counter() - start
+    return config, model
 
+
+def preprocessing(config, model, picture):
+    """The function that makes the model's input of a decoded picture: test pipeline, then data preprocessor."""
+    from mmcv.transforms import Compose
     pipeline = Compose(test_pipeline(config))
-    picture = decoded_picture(options)
 
     def preprocess():
         packed = pipeline(dict(img=picture, img_id=0))
         data = dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
         return model.data_preprocessor(data, False)
+
+    return preprocess
+
+
+def time_model(options):
+    """Every stage of one config at one thread count, in this process."""
+    threads = options.threads[0]
+    quiet()
+    report = dict(config=options.config, checkpoint=options.checkpoint, threads=threads, stages={})
+    once, stages = {}, report['stages']
+    config, model = load_model(options, once)
+    import torch
+    torch.set_num_threads(threads)
+    preprocess = preprocessing(config, model, decoded_picture(options))
 
     def detect():
         data = preprocess()
@@ -203,8 +221,9 @@ def time_model(options):
         stages[name] = summary([seconds])
     n, w = options.repeat, options.warmup
     if options.checkpoint:
+        from mmengine.runner import load_checkpoint
         _, stages['checkpoint torch.load'] = timed(lambda: torch.load(options.checkpoint, map_location='cpu', weights_only=False), n, w)
-        _, stages['checkpoint into model'] = timed(load, n, w)
+        _, stages['checkpoint into model'] = timed(lambda: load_checkpoint(model, options.checkpoint, map_location='cpu', logger='silent'), n, w)
     data, stages['preprocess'] = timed(preprocess, n, w)
     inputs, samples = data['inputs'], data['data_samples']
     report['input'] = list(inputs.shape)
@@ -222,6 +241,48 @@ def time_model(options):
     report['peak_mib'] = round(peak_mib(), 1)
     report['torch'] = torch.__version__
     return report
+
+
+def time_train(options):
+    """One training step, again and again on the same batch, in this process."""
+    quiet()
+    report = dict(config=options.config, checkpoint=options.checkpoint, threads=options.threads[0])
+    _, model = load_model(options, {})
+    import torch
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+    torch.set_num_threads(options.threads[0])
+    torch.set_grad_enabled(True)
+    model.train()
+    picture = torch.from_numpy(decoded_picture(options)).permute(2, 0, 1).contiguous()
+    height, width = picture.shape[1:]
+    samples = []
+    for _ in range(options.train):
+        corner = torch.rand(8, 2) * torch.tensor([width, height]) * 0.7
+        sides = torch.tensor([width, height]) * (0.05 + 0.25 * torch.rand(8, 2))
+        objects = InstanceData(bboxes=torch.cat([corner, corner + sides], 1), labels=torch.zeros(8, dtype=torch.long))
+        meta = dict(img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0))
+        samples.append(DetDataSample(gt_instances=objects, ignored_instances=InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0)), metainfo=meta))
+    data = model.data_preprocessor(dict(inputs=[picture] * options.train, data_samples=samples), True)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-4, momentum=0.9)
+
+    clocks = []
+    for _ in range(options.warmup + options.repeat):
+        clock = [time.perf_counter()]
+        total, _ = model.parse_losses(model.loss(data['inputs'], data['data_samples']))
+        clock.append(time.perf_counter())
+        optimizer.zero_grad()
+        total.backward()
+        clock.append(time.perf_counter())
+        optimizer.step()
+        clock.append(time.perf_counter())
+        clocks.append(clock)
+    if not torch.isfinite(total):
+        sys.exit(f'the loss is {total.item()} after {len(clocks)} steps: no work that a training does')
+    clocks = clocks[options.warmup:]
+    parts = {'losses': (0, 1), 'backward': (1, 2), 'optimizer': (2, 3), 'training step': (0, 3)}
+    report['stages'] = {name: summary([clock[b] - clock[a] for clock in clocks]) for name, (a, b) in parts.items()}
+    return dict(report, input=list(data['inputs'].shape), loss=total.item(), peak_mib=round(peak_mib(), 1), torch=torch.__version__)
 
 
 def time_tree(options):
@@ -256,6 +317,7 @@ def spawn(options, kind, threads):
         command += ['--config', options.config]
         command += ['--checkpoint', options.checkpoint] if options.checkpoint else []
         command += ['--picture', options.picture] if options.picture else []
+        command += ['--train', str(options.train)] if options.train else []
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), PYTHONWARNINGS='ignore')
     done = subprocess.run(command + ['--spawned', repr(time.time())], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode:
@@ -265,7 +327,8 @@ def spawn(options, kind, threads):
 
 def table(report):
     title = report.get('config') or f"config tree: {report['files']} files, {report['failed']} refused"
-    detail = f"{report['threads']} thread(s), input {'x'.join(map(str, report['input']))}, {report['detections']} detections, " if 'config' in report else ''
+    detail = f"{report['threads']} thread(s), input {'x'.join(map(str, report['input']))}, " if 'config' in report else ''
+    detail += f"{report['detections']} detections, " if 'detections' in report else ''
     print(f"\n{title}\n{detail}peak {report['peak_mib']:.0f} MiB")
     print(f"  {'stage':<24}{'median ms':>12}{'q1':>12}{'q3':>12}{'runs':>6}")
     for name, value in report['stages'].items():
@@ -275,9 +338,9 @@ def table(report):
 def main():
     options = arguments()
     if options.child:
-        print(json.dumps(time_model(options) if options.child == 'model' else time_tree(options)))
+        print(json.dumps({'model': time_model, 'train': time_train, 'tree': time_tree}[options.child](options)))
         return
-    reports = [spawn(options, 'model', threads) for threads in options.threads] if options.config else []
+    reports = [spawn(options, 'train' if options.train else 'model', threads) for threads in options.threads] if options.config else []
     if options.config_tree is not None:
         reports.append(spawn(options, 'tree', 1))
     for report in reports:
