@@ -55,6 +55,9 @@ impl Depthwise {
             row * line + right % across * each + right / across
         });
         let places: Vec<_> = places.collect();
+        let phases =
+            (0..across).map(|place| Phase::new(place, x.size[1], x.padding[1].0, across, each));
+        let phases: Vec<_> = phases.collect();
         let outputs = y.par_chunks_exact_mut(plane).enumerate();
         outputs.for_each_init(Buffer::default, |copy, (k, y)| {
             let c = k / self.shape.filters();
@@ -63,6 +66,7 @@ impl Depthwise {
                 reach: reach[0],
                 each,
                 places: &places,
+                phases: &phases,
                 taps: &self.weights[k * taps..][..taps],
                 x: &x.values[c * planes..][..planes],
                 picture: &x,
@@ -86,6 +90,8 @@ struct Channel<'a> {
     each: usize,
     /// Of each tap in the copy, from that of the first on.
     places: &'a [usize],
+    /// Of a line of the input.
+    phases: &'a [Phase],
     taps: &'a [f32],
     x: &'a [f32],
     picture: &'a Picture<'a>,
@@ -109,6 +115,7 @@ impl WithSimd for Channel<'_> {
         let line = each * across;
         let lines = (BAND - 1) * stride + self.reach + 1;
         let copy = self.copy.get(lines * line);
+        let furthest = self.places.iter().copied().max().unwrap_or_default();
         for (band, y) in self.y.chunks_mut(BAND * width).enumerate() {
             let count = y.len() / width;
             let first = band * BAND * stride;
@@ -122,7 +129,7 @@ impl WithSimd for Channel<'_> {
                 };
                 let wide = self.picture.size[1];
                 let from = &self.x[row * wide..][..wide];
-                apart(from, self.picture.padding[1].0, across, each, to);
+                apart(simd, from, self.phases, each, to);
             }
             for top in (0..count).step_by(LINES) {
                 let rows = LINES.min(count - top);
@@ -134,19 +141,23 @@ impl WithSimd for Channel<'_> {
                     for (i, start) in starts.iter_mut().enumerate() {
                         *start = (top + i.min(rows - 1)) * stride * line + left;
                     }
+                    let end = furthest + starts[LINES - 1] + S::F32_LANES;
+                    assert!(end <= copy.len(), "a vector lies within the copy");
                     for (place, weight) in self.places.iter().zip(self.taps) {
                         let weight = simd.splat_f32s(*weight);
                         for (sum, start) in sums.iter_mut().zip(&starts) {
-                            let pixels = &copy[place + start..][..S::F32_LANES];
-                            let pixels = S::as_simd_f32s(pixels).0[0];
+                            // SAFETY: `place` and `start` are at most those of `end`, up to which the copy was just seen to reach.
+                            let pixels = unsafe {
+                                let at = copy.as_ptr().add(place + start);
+                                at.cast::<S::f32s>().read_unaligned()
+                            };
                             *sum = simd.mul_add_e_f32s(weight, pixels, *sum);
                         }
                     }
                     let count = S::F32_LANES.min(width - left);
                     for (i, sum) in sums.iter().enumerate().take(rows) {
                         let to = &mut y[(top + i) * width + left..][..count];
-                        let held = [*sum];
-                        to.copy_from_slice(&pulp::bytemuck::cast_slice(&held)[..count]);
+                        simd.partial_store_f32s(to, *sum);
                     }
                     left += count;
                 }
@@ -156,22 +167,42 @@ impl WithSimd for Channel<'_> {
     }
 }
 
-/// A line with `before` zeros before it and zeros after: pixel `i` goes to `to[i % stride * each + i / stride]`.
+/// The pixels of a line that lie at one place within a stride.
+#[derive(Clone, Copy)]
+struct Phase {
+    /// Zeros before them in the copy.
+    skip: usize,
+    /// The first of them in the line.
+    first: usize,
+    count: usize,
+}
+
+impl Phase {
+    /// Those at `place` of a line of `width` pixels after `before` zeros, of which a copy holds `each`.
+    fn new(place: usize, width: usize, before: usize, stride: usize, each: usize) -> Self {
+        let skip = before.saturating_sub(place).div_ceil(stride).min(each);
+        let first = (place + skip * stride).saturating_sub(before);
+        let count = width.saturating_sub(first).div_ceil(stride);
+        Self {
+            skip,
+            first,
+            count: count.min(each - skip),
+        }
+    }
+}
+
+/// A line with its padding, apart by the pixels' place within a stride: `each` floats of `to` for each. `to` held such a line or zeros, so
+/// that what is beyond the line is 0 already.
 #[inline(always)]
-fn apart(from: &[f32], before: usize, stride: usize, each: usize, to: &mut [f32]) {
-    for (phase, to) in to.chunks_exact_mut(each).enumerate() {
-        let skip = before.saturating_sub(phase).div_ceil(stride).min(each);
-        let first = (phase + skip * stride).saturating_sub(before);
-        let count = from.len().saturating_sub(first).div_ceil(stride);
-        let count = count.min(each - skip);
-        to[..skip].fill(0.0);
-        to[skip + count..].fill(0.0);
-        let to = &mut to[skip..][..count];
-        let Some(from) = from.get(first..) else {
+fn apart<S: Simd>(simd: S, from: &[f32], phases: &[Phase], each: usize, to: &mut [f32]) {
+    let stride = phases.len();
+    for (phase, to) in phases.iter().zip(to.chunks_exact_mut(each)) {
+        let to = &mut to[phase.skip..][..phase.count];
+        let Some(from) = from.get(phase.first..) else {
             continue;
         };
         match stride {
-            1 => to.copy_from_slice(&from[..count]),
+            1 => copied(simd, &from[..phase.count], to),
             2 => every_second(from, to),
             _ => {
                 for (to, from) in to.iter_mut().zip(from.iter().step_by(stride)) {
@@ -179,5 +210,13 @@ fn apart(from: &[f32], before: usize, stride: usize, each: usize, to: &mut [f32]
                 }
             }
         }
+    }
+}
+
+/// A copy without a call, which takes longer than a short line's numbers do.
+#[inline(always)]
+fn copied<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
+    for (from, to) in from.chunks(S::F32_LANES).zip(to.chunks_mut(S::F32_LANES)) {
+        simd.partial_store_f32s(to, simd.partial_load_f32s(from));
     }
 }
