@@ -118,6 +118,47 @@ kernel!(
     GATHER, "augment/gather", [64, 4, 1], 3
 );
 
+kernel!(
+    /// Convolution as a product of matrices, 128 x 64 results a workgroup.
+    CONV_TILES128, "conv/tiles128", [128, 1, 1], 6
+);
+kernel!(
+    /// The same, 32 x 32 results a workgroup.
+    CONV_TILES32, "conv/tiles32", [64, 1, 1], 6
+);
+kernel!(
+    /// Adds the parts of such a product.
+    CONV_SUM, "conv/sum", [8, 8, 1], 5
+);
+kernel!(
+    /// A filter for each channel.
+    CONV_DEPTHWISE, "conv/depthwise", [8, 8, 1], 6
+);
+kernel!(
+    /// Groups of channels.
+    CONV_GROUPED, "conv/grouped", [8, 8, 1], 6
+);
+kernel!(
+    /// The gradient of a convolution's weights.
+    CONV_WEIGHT_GRADIENT, "conv/weight_gradient", [64, 1, 1], 4
+);
+kernel!(
+    /// The same where channels are in groups.
+    CONV_GROUPED_GRADIENT, "conv/grouped_gradient", [8, 8, 1], 4
+);
+kernel!(
+    /// Channels last.
+    CONV_PACK, "conv/pack", [16, 4, 1], 3
+);
+kernel!(
+    /// Tiles of a picture for F(4x4, 3x3).
+    WINOGRAD_INPUT, "conv/winograd_input", [8, 8, 1], 3
+);
+kernel!(
+    /// Pixels of the products of F(4x4, 3x3).
+    WINOGRAD_OUTPUT, "conv/winograd_output", [8, 8, 1], 5
+);
+
 /// Every kernel.
 pub const ALL: &[Kernel] = &[
     PREPROCESS,
@@ -140,4 +181,14 @@ pub const ALL: &[Kernel] = &[
     HSV,
     FLOATS,
     PHOTOMETRIC,
+    CONV_TILES128,
+    CONV_TILES32,
+    CONV_SUM,
+    CONV_DEPTHWISE,
+    CONV_GROUPED,
+    CONV_WEIGHT_GRADIENT,
+    CONV_GROUPED_GRADIENT,
+    CONV_PACK,
+    WINOGRAD_INPUT,
+    WINOGRAD_OUTPUT,
 ];

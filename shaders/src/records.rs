@@ -210,6 +210,84 @@ record!(
     }
 );
 
+record!(
+    /// What the convolutions of `conv/` are told. x `[N, H, W, C]`, y `[N, H', W', K]`; channels and filters are counted in vec4s, but for `grouped`.
+    ConvRecord {
+        /// Of x, in vec4s: 0, then from a picture, a row and a pixel to the next.
+        strides: [u32; 4],
+        /// The activation's numbers.
+        act_by: [f32; 4],
+        /// H and W.
+        size: [u32; 2],
+        /// H' and W'.
+        size_out: [u32; 2],
+        /// Taps down and across.
+        kernel: [u32; 2],
+        /// Steps between outputs, in pixels.
+        stride: [u32; 2],
+        /// Rows and columns of 0 before x.
+        padding: [u32; 2],
+        /// Steps between taps, in pixels.
+        dilation: [u32; 2],
+        /// Steps from a pixel of x to the next where there are zeros between them; 1 where there are none.
+        spread: [u32; 2],
+        /// N * H' * W'.
+        pixels: u32,
+        /// C; of a group for `grouped`.
+        channels: u32,
+        /// K.
+        filters: u32,
+        /// Terms of a sum, in vec4s: taps times channels. For `grouped`, filters that are not filled up.
+        depth: u32,
+        /// Terms that one z sums; for `grouped` the filters of a group, for `sum` the number of parts.
+        part: u32,
+        /// First term of a z, from that of the z before.
+        step: u32,
+        /// Vec4s of x from a z to the next.
+        x_batch: u32,
+        /// Of weights.
+        w_batch: u32,
+        /// Of y.
+        y_batch: u32,
+        /// A bias is added.
+        has_bias: u32,
+        /// Something of y's shape is added.
+        has_add: u32,
+        /// The activation, by its number in `shared/finish.wgsl`; 0 is none.
+        act: u32,
+    }
+);
+
+record!(
+    /// What Winograd's transforms are told.
+    WinogradRecord {
+        /// Of x, in vec4s: 0, then from a picture, a row and a pixel to the next.
+        strides: [u32; 4],
+        /// The activation's numbers.
+        act_by: [f32; 4],
+        /// H and W.
+        size: [u32; 2],
+        /// H' and W'.
+        size_out: [u32; 2],
+        /// Rows and columns of 0 before x.
+        padding: [u32; 2],
+        /// Tiles of a picture, down and across.
+        tiles: [u32; 2],
+        /// The block's first tile.
+        first: u32,
+        /// Tiles of the block.
+        count: u32,
+        /// Vec4s of channels, or of filters where they are written.
+        channels: u32,
+        /// A bias is added.
+        has_bias: u32,
+        /// Something of y's shape is added.
+        has_add: u32,
+        /// The activation, by its number in `shared/finish.wgsl`; 0 is none.
+        act: u32,
+    }
+);
+
 /// The records by the names that they have in WGSL, with their members and their bytes.
 pub const ALL: &[(&str, &[Member], usize)] = &[
     (
@@ -221,6 +299,12 @@ pub const ALL: &[(&str, &[Member], usize)] = &[
         "BatchRecord",
         BatchRecord::MEMBERS,
         size_of::<BatchRecord>(),
+    ),
+    ("ConvRecord", ConvRecord::MEMBERS, size_of::<ConvRecord>()),
+    (
+        "WinogradRecord",
+        WinogradRecord::MEMBERS,
+        size_of::<WinogradRecord>(),
     ),
     ("State", State::MEMBERS, size_of::<State>()),
     ("Row", Row::MEMBERS, size_of::<Row>()),

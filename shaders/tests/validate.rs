@@ -202,3 +202,20 @@ fn records_are_the_same_in_rust() {
     let all: BTreeSet<&str> = records::ALL.iter().map(|r| r.0).collect();
     assert_eq!(bound, all, "records that no kernel has");
 }
+
+#[test]
+fn shared_text_is_the_same_everywhere() {
+    for name in on_disk().iter().filter(|f| f.starts_with("shared/")) {
+        let path = format!("{}/wgsl/{name}.wgsl", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect("a file of the repository");
+        let head = text
+            .lines()
+            .find(|l| l.starts_with("fn "))
+            .expect("a function");
+        let users = ALL.iter().filter(|kernel| kernel.wgsl.contains(head));
+        let users: Vec<_> = users
+            .inspect(|k| assert!(k.wgsl.contains(&text), "{}", k.name))
+            .collect();
+        assert!(users.len() > 1, "{name} is shared by {users:?}");
+    }
+}

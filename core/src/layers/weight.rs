@@ -39,10 +39,12 @@ impl<const D: usize> Weight<D> {
         }
     }
 
-    /// What `make` makes of the tensor, once; `None` for one that can change.
+    /// What `make` makes of the tensor, once; `None` for one that can change or that gradients are recorded of.
     pub(crate) fn prepared(&self, make: impl FnOnce(&Tensor<D>) -> Prepared) -> Option<&Prepared> {
         match &self.0 {
-            Held::Fixed(tensor, made) => Some(made.get_or_init(|| make(tensor))),
+            Held::Fixed(tensor, made) if !tensor.is_autodiff() => {
+                Some(made.get_or_init(|| make(tensor)))
+            }
             _ => None,
         }
     }

@@ -11,6 +11,9 @@
 //! Only a device that compiles WGSL is a [`Gpu`]. For one that takes SPIR-V (burn's feature `vulkan`) the
 //! same sources would be dispatched with plain wgpu calls here, in [`Gpu::launch`].
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device, Int, Shape, Tensor};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
@@ -18,6 +21,8 @@ use burn_cubecl::{Cube, CubeDevice, tensor::CubeTensor};
 use cubecl::client::Client;
 use cubecl::prelude::{CubeCount, CubeDim, KernelId};
 use cubecl::server::{Handle, KernelArguments};
+use cubecl::zspace::Strides;
+use cubecl::zspace::metadata::Metadata;
 use smalti_shaders::Kernel;
 
 /// A read-back from a device failed, for example because the device was lost.
@@ -63,6 +68,11 @@ impl Buffer {
         Buffer(self.0.clone().offset_start(start).offset_end(size - end))
     }
 
+    /// Whether both are parts of the same memory.
+    pub fn shares(&self, other: &Buffer) -> bool {
+        self.0.memory.descriptor() == other.0.memory.descriptor()
+    }
+
     /// Length in words.
     pub fn words(&self) -> usize {
         (self.0.size_in_used() / 4) as usize
@@ -104,6 +114,23 @@ impl Gpu {
         let nothing = [0u32];
         let words = if words.is_empty() { &nothing } else { words };
         Buffer(self.client.create_from_slice(bytemuck::cast_slice(words)))
+    }
+
+    /// Words that no kernel writes: the same words give the same buffer. Each upload is a submission to the queue, which takes
+    /// longer than most launches, and a model asks for the same few hundred parameters at every picture.
+    pub fn constant(&self, words: &[u32]) -> Buffer {
+        /// Beyond this all are let go: sizes of pictures that come again and again fit well.
+        const MOST: usize = 4096;
+        type Kept = HashMap<(CubeDevice, Vec<u32>), Buffer>;
+        static KEPT: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MOST {
+            kept.clear();
+        }
+        let key = (self.device.clone(), words.to_vec());
+        kept.entry(key)
+            .or_insert_with(|| self.upload(words))
+            .clone()
     }
 
     /// Copies bytes to the device, four to a word, the first in the lowest bits; the rest of the last word is 0.
@@ -181,6 +208,34 @@ impl Gpu {
         Tensor::from_primitive::<Cube>(self.cube(buffer, shape, DType::I32))
     }
 
+    /// A buffer of f32 as a tensor whose elements lie as `strides` say, without a copy.
+    ///
+    /// # Panics
+    /// If an element is beyond the buffer.
+    pub fn strided_tensor<const D: usize>(
+        &self,
+        buffer: Buffer,
+        shape: [usize; D],
+        strides: [usize; D],
+    ) -> Tensor<D> {
+        let last = shape
+            .iter()
+            .zip(strides)
+            .map(|(n, stride)| n.saturating_sub(1) * stride);
+        assert!(
+            last.sum::<usize>() < buffer.words(),
+            "{shape:?} by {strides:?} is in {} words",
+            buffer.words()
+        );
+        Tensor::from_primitive::<Cube>(CubeTensor::new(
+            self.client.clone(),
+            buffer.0,
+            Metadata::new(Shape::new(shape), Strides::new(&strides)),
+            self.device.clone(),
+            DType::F32,
+        ))
+    }
+
     fn cube<const D: usize>(&self, buffer: Buffer, shape: [usize; D], dtype: DType) -> CubeTensor {
         assert_eq!(buffer.words(), shape.iter().product::<usize>().max(1));
         CubeTensor::new_contiguous(
@@ -192,19 +247,32 @@ impl Gpu {
         )
     }
 
-    /// The memory of a tensor of f32 on this device; other float types are converted.
+    /// The memory of a tensor of f32 on this device in the order of its dimensions; copied if it lies otherwise.
     ///
     /// # Errors
-    /// If the tensor is on another kind of device, or tracked by autodiff.
-    pub fn strided<const D: usize>(&self, tensor: Tensor<D>) -> Result<Strided<D>, ReadError> {
+    /// As [`Gpu::strided`].
+    pub fn contiguous<const D: usize>(&self, tensor: Tensor<D>) -> Result<Buffer, ReadError> {
+        let tensor = self.primitive(tensor)?;
+        Ok(Buffer(burn_cubecl::kernel::into_contiguous(tensor).handle))
+    }
+
+    fn primitive<const D: usize>(&self, tensor: Tensor<D>) -> Result<CubeTensor, ReadError> {
         let tensor = if tensor.dtype() == DType::F32 {
             tensor
         } else {
             tensor.cast(DType::F32)
         };
-        let mut tensor = tensor
+        tensor
             .try_into_primitive::<Cube>()
-            .map_err(|e| ReadError(format!("not a plain tensor of this device: {e:?}")))?;
+            .map_err(|e| ReadError(format!("not a plain tensor of this device: {e:?}")))
+    }
+
+    /// The memory of a tensor of f32 on this device; other float types are converted.
+    ///
+    /// # Errors
+    /// If the tensor is on another kind of device, or tracked by autodiff.
+    pub fn strided<const D: usize>(&self, tensor: Tensor<D>) -> Result<Strided<D>, ReadError> {
+        let mut tensor = self.primitive(tensor)?;
         if tensor.meta.shape().len() != D {
             tensor = burn_cubecl::kernel::into_contiguous(tensor); // tiled in memory
         }

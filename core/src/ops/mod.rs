@@ -6,6 +6,7 @@
 pub mod augment;
 pub mod conv;
 pub mod detections;
+pub mod differentiable;
 pub mod launch;
 pub mod preprocess;
 

@@ -1,6 +1,7 @@
 //! CPU twins of the kernels, over plain slices: the judge in tests, and the path without a GPU.
 
 pub mod augment;
+pub mod conv;
 pub mod decode;
 pub mod nms;
 pub mod pillow;

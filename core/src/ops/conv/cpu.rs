@@ -1,8 +1,8 @@
 //! Convolution on the CPU by `smalti-cpu`, which chooses the algorithm.
 
-use burn::backend::{Flex, tensor::FloatTensor};
-use burn::tensor::{DType, Tensor, TensorData};
-use smalti_cpu::{Act, Picture, Shape};
+use burn::backend::{DispatchDevice, Flex, TensorMetadata, tensor::FloatTensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use smalti_cpu::{Act, InputGradient, Picture, Shape};
 
 use super::{ConvShape, Finish, Prepared};
 use crate::layers::{Activation, Weight};
@@ -17,25 +17,17 @@ pub(super) fn conv2d(
     shape: &ConvShape,
     finish: &mut Finish,
 ) -> Option<Tensor<4>> {
-    let [channels_out, _, kernel @ ..] = weight.shape();
-    let [pictures, channels_in, height, width] = x.dims();
-    let padding = shape.padding;
-    let shape = Shape {
-        channels_out,
-        channels_in,
-        kernel,
-        stride: shape.stride,
-        dilation: shape.dilation,
-        groups: shape.groups,
-    };
-    let size = shape.size_out([height, width], padding)?;
+    let dims = weight.shape();
+    let (padding, shape) = (shape.padding, of(shape, dims));
     let values = on_cpu(x)?;
-    let values = values.as_slice::<f32>()?;
     let Prepared::Cpu(filters) = weight.prepared(|weight| {
         let values = weight.to_data().try_into_vec_as::<f32>();
         let values = values.expect("weights of f32 in host memory");
-        Prepared::Cpu(Filters::new(&values, shape))
-    })?;
+        Prepared::Cpu(Box::new(Filters::new(&values, shape)))
+    })?
+    else {
+        return None;
+    };
     // The same weights used with another stride or other groups, which no layer does.
     if *filters.shape() != shape {
         return None;
@@ -46,30 +38,129 @@ pub(super) fn conv2d(
         (Some(None), _) | (_, Some(None)) => return None,
         (bias, add) => (bias.flatten(), add.flatten()),
     };
-    (finish.bias, finish.add) = (None, None);
     let act = finish.act.and_then(fused);
+    let added = smalti_cpu::Finish {
+        bias: bias.as_ref().map(slice),
+        add: add.as_ref().map(slice),
+        act,
+    };
+    let (y, size) = run(filters, slice(&values), x.dims(), padding, added)?;
+    (finish.bias, finish.add) = (None, None);
     if act.is_some() {
         finish.act = None;
     }
-    let plane = channels_in * height * width;
-    let each = channels_out * size[0] * size[1];
+    Some(Tensor::from_data(TensorData::new(y, size), &x.device()))
+}
+
+/// Whether [`convolve`] and the gradients have an answer.
+pub(in crate::ops) fn applies(x: &Tensor<4>, weight: [usize; 4], shape: &ConvShape) -> bool {
+    let [_, _, height, width] = x.dims();
+    let device = x.device().without_autodiff();
+    let here = matches!(device.as_dispatch(), DispatchDevice::Flex(_)) && x.dtype() == DType::F32;
+    let full = !x.dims().contains(&0) && !weight.contains(&0);
+    here && full
+        && of(shape, weight)
+            .size_out([height, width], shape.padding)
+            .is_some()
+}
+
+/// The convolution alone, of weights that are used once.
+pub(in crate::ops) fn convolve(
+    x: FloatTensor<Flex>,
+    weight: FloatTensor<Flex>,
+    shape: &ConvShape,
+) -> FloatTensor<Flex> {
+    let (x, dims) = ordered(x);
+    let (weight, of_weight) = ordered(weight);
+    let filters = Filters::new(slice(&weight), of(shape, of_weight));
+    let finish = smalti_cpu::Finish::default();
+    let made = run(&filters, slice(&x), dims, shape.padding, finish);
+    let (y, size) = made.expect("asked before");
+    tensor(y, size)
+}
+
+/// The gradient of x of `size` (height and width) from that of y.
+pub(in crate::ops) fn input_gradient(
+    gradient: FloatTensor<Flex>,
+    weight: FloatTensor<Flex>,
+    shape: &ConvShape,
+    size: [usize; 2],
+) -> FloatTensor<Flex> {
+    let (gradient, [pictures, ..]) = ordered(gradient);
+    let (weight, dims) = ordered(weight);
+    let of = of(shape, dims);
+    let prepared = InputGradient::new(slice(&weight), of, shape.padding);
+    let each = of.channels_in * size[0] * size[1];
+    let mut made = vec![0.0; pictures * each];
+    let gradients = slice(&gradient).chunks_exact(slice(&gradient).len() / pictures);
+    for (gradient, made) in gradients.zip(made.chunks_exact_mut(each)) {
+        prepared.run(gradient, size, made);
+    }
+    tensor(made, [pictures, of.channels_in, size[0], size[1]])
+}
+
+/// The gradient of weights of `dims` from that of y.
+pub(in crate::ops) fn weight_gradient(
+    x: FloatTensor<Flex>,
+    gradient: FloatTensor<Flex>,
+    shape: &ConvShape,
+    dims: [usize; 4],
+) -> FloatTensor<Flex> {
+    let (x, [pictures, channels, height, width]) = ordered(x);
+    let (gradient, _) = ordered(gradient);
+    let of = of(shape, dims);
+    let mut made = vec![0.0; dims.iter().product()];
+    let gradients = slice(&gradient).chunks_exact(slice(&gradient).len() / pictures);
+    let values = slice(&x).chunks_exact(channels * height * width);
+    for (values, gradient) in values.zip(gradients) {
+        let picture = Picture {
+            values,
+            size: [height, width],
+            padding: shape.padding,
+        };
+        smalti_cpu::weight_gradient(&of, picture, gradient, &mut made);
+    }
+    tensor(made, dims)
+}
+
+/// As `smalti-cpu` says it.
+fn of(shape: &ConvShape, [channels_out, channels, kernel @ ..]: [usize; 4]) -> Shape {
+    Shape {
+        channels_out,
+        channels_in: channels * shape.groups,
+        kernel,
+        stride: shape.stride,
+        dilation: shape.dilation,
+        groups: shape.groups,
+    }
+}
+
+/// Picture by picture; with the shape of what comes out, if anything does. What is added is of all pictures.
+fn run(
+    filters: &Filters,
+    x: &[f32],
+    [pictures, channels, height, width]: [usize; 4],
+    padding: [(usize, usize); 2],
+    finish: smalti_cpu::Finish,
+) -> Option<(Vec<f32>, [usize; 4])> {
+    let shape = filters.shape();
+    let size = shape.size_out([height, width], padding)?;
+    let plane = channels * height * width;
+    let each = shape.channels_out * size[0] * size[1];
     let mut y = vec![0.0; pictures * each];
     for (i, y) in y.chunks_exact_mut(each.max(1)).enumerate() {
-        let add = add.as_ref().and_then(|add| add.as_slice::<f32>());
         let finish = smalti_cpu::Finish {
-            bias: bias.as_ref().and_then(|bias| bias.as_slice()),
-            add: add.map(|add| &add[i * each..][..each]),
-            act,
+            add: finish.add.map(|add| &add[i * each..][..each]),
+            ..finish
         };
         let picture = Picture {
-            values: &values[i * plane..][..plane],
+            values: &x[i * plane..][..plane],
             size: [height, width],
             padding,
         };
         filters.run(picture, finish, y);
     }
-    let data = TensorData::new(y, [pictures, channels_out, size[0], size[1]]);
-    Some(Tensor::from_data(data, &x.device()))
+    Some((y, [pictures, shape.channels_out, size[0], size[1]]))
 }
 
 /// The activation as one that is applied while sums are in the cache; `None` for those that cost more than a pass over memory.
@@ -103,11 +194,32 @@ fn on_cpu<const D: usize>(x: &Tensor<D>) -> Option<FloatTensor<Flex>> {
         return None;
     }
     let x = x.clone().try_into_primitive::<Flex>().ok()?;
-    Some(if x.is_contiguous() {
+    Some(in_order(x))
+}
+
+fn in_order(x: FloatTensor<Flex>) -> FloatTensor<Flex> {
+    if x.is_contiguous() {
         x
     } else {
         x.to_contiguous()
-    })
+    }
+}
+
+/// A tensor in order, and its shape.
+fn ordered(x: FloatTensor<Flex>) -> (FloatTensor<Flex>, [usize; 4]) {
+    let dims = x.shape().dims();
+    (in_order(x), dims)
+}
+
+/// The values of a tensor of f32 in order.
+fn slice(x: &FloatTensor<Flex>) -> &[f32] {
+    x.as_slice().expect("f32 in order")
+}
+
+fn tensor(values: Vec<f32>, shape: [usize; 4]) -> FloatTensor<Flex> {
+    let tensor = Tensor::<4>::from_data(TensorData::new(values, shape), &Device::flex());
+    let tensor = tensor.try_into_primitive::<Flex>();
+    tensor.expect("made there")
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! The one seam of every convolution: what is computed, apart from the layers that ask for it, and by which algorithm.
 //!
-//! On the CPU those with final weights are `smalti-cpu`'s; everything else is burn's.
+//! On the CPU it is `smalti-cpu`'s, on a GPU that runs WGSL it is by our kernels ([`gpu`]), everywhere else burn's. With final weights what
+//! follows is fused and the filters are prepared once; where gradients are recorded, see [`differentiable`].
 //!
 //! Shapes: x `[N, C, H, W]`, weight `[C_out, C / groups, KH, KW]`, result `[N, C_out, H', W']`.
 
-mod cpu;
+pub(super) mod cpu;
+pub(super) mod gpu;
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module};
 
+use super::differentiable;
 use super::launch::Gpu;
 use crate::layers::{Activation, Weight};
 
@@ -64,7 +67,12 @@ pub fn conv2d(
     shape: &ConvShape,
     mut finish: Finish,
 ) -> Tensor<4> {
-    if let Some(y) = cpu::conv2d(&x, weight, shape, &mut finish) {
+    let done = cpu::conv2d(&x, weight, shape, &mut finish)
+        .or_else(|| gpu::conv2d(&x, weight, shape, &mut finish));
+    if let Some(y) = done {
+        return finish.apply(y);
+    }
+    if let Some(y) = differentiable::convolve(&x, &weight.get(), shape) {
         return finish.apply(y);
     }
     let options =
@@ -80,5 +88,10 @@ pub fn conv2d(
 #[derive(Debug)]
 pub(crate) enum Prepared {
     /// For the CPU.
-    Cpu(cpu::Filters),
+    Cpu(Box<cpu::Filters>),
+    /// For a GPU that runs WGSL.
+    Gpu(Box<gpu::Filters>),
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
