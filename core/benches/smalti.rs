@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use smalti::Predictor;
 use smalti::batch::Pictures;
 use smalti::config::Config;
@@ -225,5 +225,78 @@ fn convolution(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, reading, convolution, models);
+/// Convolutions on a GPU, a software one too, bias and ReLU with them, beside burn's own: each kernel, and products a second.
+fn convolution_on_gpu(c: &mut Criterion) {
+    let Ok(chosen) = pollster::block_on(smalti::device::choose("gpu")) else {
+        return;
+    };
+    let device = chosen.device;
+    for (channels, filters, [h, w], kernel, stride, groups) in [
+        (256, 256, [100, 168], 3, 1, 1),
+        (256, 256, [25, 42], 3, 1, 1),
+        (256, 256, [7, 11], 3, 1, 1),
+        (64, 64, [200, 336], 3, 1, 1),
+        (64, 256, [200, 336], 1, 1, 1),
+        (1024, 2048, [50, 84], 1, 2, 1),
+        (512, 512, [25, 42], 1, 1, 1),
+        (3, 64, [800, 1344], 7, 2, 1),
+        (256, 256, [100, 168], 3, 2, 1),
+        (96, 96, [40, 40], 5, 1, 96),
+        (256, 256, [50, 84], 3, 1, 32),
+    ] {
+        let random = |shape: [usize; 4]| {
+            Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), &device)
+        };
+        let shape = ConvShape {
+            stride: [stride; 2],
+            padding: [(kernel / 2, kernel / 2); 2],
+            dilation: [1; 2],
+            groups,
+        };
+        // Channels last, as they come from a convolution.
+        let x = random([1, h, w, channels]).permute([0, 3, 1, 2]);
+        let weight = random([filters, channels / groups, kernel, kernel]);
+        let bias: Tensor<1> = Tensor::zeros([filters], &device);
+        let finish = Finish {
+            bias: Some(bias.clone()),
+            add: None,
+            act: Some(Activation::Relu),
+        };
+        // Many are queued before one is waited for.
+        let times = if h < 100 { 20 } else { 5 };
+        let products = filters * (channels / groups) * kernel * kernel * (h * w / stride / stride);
+        let mut group = c.benchmark_group("slow");
+        group.sample_size(10);
+        group.throughput(Throughput::Elements((products * times) as u64));
+        let mut bench = |whose: &str, run: &dyn Fn() -> Tensor<4>| {
+            let name = format!(
+                "gpu conv {kernel}x{kernel} {h}x{w} {channels} to {filters}, stride {stride}, groups {groups}, {times} times, {whose}"
+            );
+            group.bench_function(name, |b| {
+                b.iter(|| {
+                    (0..times).for_each(|_| drop(run()));
+                    device.sync().unwrap();
+                })
+            });
+        };
+        let held = Weight::from(weight.clone());
+        bench("ours", &|| conv2d(x.clone(), &held, &shape, finish.clone()));
+        // burn's fast depthwise kernel takes no bias.
+        let depthwise = groups == channels;
+        bench("burn's", &|| {
+            let options = ConvOptions::new([stride; 2], [kernel / 2; 2], [1; 2], groups);
+            let with = (!depthwise).then(|| bias.clone());
+            let y = module::conv2d(x.clone(), weight.clone(), with, options);
+            let y = if depthwise {
+                y + bias.clone().reshape([1, filters, 1, 1])
+            } else {
+                y
+            };
+            Activation::Relu.forward(y)
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, reading, convolution, convolution_on_gpu, models);
 criterion_main!(benches);
