@@ -2,8 +2,10 @@
 //!
 //! Every kernel is one file below `wgsl/`, valid WGSL as it lies on disk, and one [`Kernel`] row
 //! here. Its twin, over plain slices and with the same file stem, is in [`mod@reference`]: it judges the
-//! kernel in tests, and it is what runs where there is no GPU. This crate knows neither burn nor
+//! kernel in tests, and it is what runs where there is no GPU, but for convolutions, which have `smalti-cpu` there. This crate knows neither burn nor
 //! wgpu: `smalti::ops::launch` is the one place that runs a kernel.
+//!
+//! WGSL has no include: text that several kernels share lies in `wgsl/shared/` too, and `tests/validate.rs` sees that the copies are the same.
 //!
 //! To add a kernel: the `.wgsl` file, a `const` and a row in [`ALL`] here, the twin. Parameters by name are in [`records`].
 

@@ -1,4 +1,4 @@
-//! Convolution for the CPU, and its gradients. No burn: slices in, slices out.
+//! Convolution for the CPU, its gradients, and [`max_pool`]. No burn: slices in, slices out.
 //!
 //! [`Filters`] prepares weights once, for the algorithm that [`Algorithm::of`] chooses by their shape:
 //!
@@ -20,6 +20,7 @@ mod gather;
 mod gradients;
 mod implicit;
 mod instructions;
+mod pool;
 mod product;
 mod shape;
 mod tiles;
@@ -29,6 +30,7 @@ pub use filters::{Algorithm, Filters};
 pub use finish::{Act, Finish};
 pub use gradients::{InputGradient, bias_gradient, weight_gradient, weight_gradient_with};
 pub use instructions::Instructions;
+pub use pool::{max_pool, max_pool_with};
 pub use shape::{Picture, Shape};
 
 #[cfg(test)]

@@ -5,8 +5,6 @@
 //! Shapes: output i is `[N, channels_i, H / 2^(i + 1), W / 2^(i + 1)]`. H and W must be even, as the original's.
 
 use burn::tensor::Tensor;
-use burn::tensor::module::max_pool2d;
-use burn::tensor::ops::MaxPoolOptions;
 use serde::Deserialize;
 
 use super::{Backbone, Feature};
@@ -14,6 +12,7 @@ use crate::build::Build;
 use crate::config::{Diagnostics, Node, Short, error_at};
 use crate::layers::{ConvConfig, ConvNormAct, ConvStyle, CspLayer, CspLayerConfig, Params};
 use crate::limits::{Index, List, Pixels};
+use crate::ops::pool::max_pool2d;
 
 /// The keys of `type='CSPDarknet'`, in the original's spelling.
 #[derive(Debug, Deserialize)]
@@ -367,10 +366,7 @@ impl SppBottleneck {
         let x = self.conv1.forward(x);
         let mut maps = vec![x.clone()];
         for &kernel in &self.kernels {
-            let window = MaxPoolOptions::new([kernel; 2])
-                .with_stride([1, 1])
-                .with_padding([kernel / 2; 2]);
-            maps.push(max_pool2d(x.clone(), window));
+            maps.push(max_pool2d(x.clone(), kernel, 1, kernel / 2));
         }
         self.conv2.forward(Tensor::cat(maps, 1))
     }

@@ -5,8 +5,8 @@
 //! Shapes: stage i gives `[N, base_channels * 2^i * expansion, H / (4 * strides[..=i]), W / ...]`, expansion 1 for depths 18 and 34, else 4.
 
 use burn::tensor::Tensor;
-use burn::tensor::module::{avg_pool2d, max_pool2d};
-use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
+use burn::tensor::module::avg_pool2d;
+use burn::tensor::ops::AvgPoolOptions;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -15,6 +15,7 @@ use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, Short, error_at, unsupported};
 use crate::layers::{Activation, ConvConfig, ConvNormAct, ConvStyle, NormConfig, Params};
 use crate::limits::{Channels, Index, List, Pixels};
+use crate::ops::pool::max_pool2d;
 
 /// Channels of the first stage; the last has eight times as many.
 const MOST_BASE: usize = 8192;
@@ -352,10 +353,7 @@ impl ResNet {
 impl Backbone for ResNet {
     fn forward(&self, x: Tensor<4>) -> Vec<Tensor<4>> {
         let x = self.stem.iter().fold(x, |x, layer| layer.forward(x));
-        let pool = MaxPoolOptions::new([3, 3])
-            .with_stride([2, 2])
-            .with_padding([1, 1]);
-        let mut x = max_pool2d(x, pool);
+        let mut x = max_pool2d(x, 3, 2, 1);
         let mut outputs = Vec::new();
         for (i, stage) in self.stages.iter().enumerate() {
             x = stage.iter().fold(x, |x, block| block.forward(x));

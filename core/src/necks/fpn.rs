@@ -6,8 +6,6 @@
 use std::ops::Range;
 
 use burn::tensor::Tensor;
-use burn::tensor::module::max_pool2d;
-use burn::tensor::ops::MaxPoolOptions;
 use serde::Deserialize;
 
 use super::Neck;
@@ -17,6 +15,7 @@ use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{Activation, ConvConfig, ConvNormAct, ConvStyle, Init};
 use crate::limits::{Channels, Index, Levels, List};
+use crate::ops::pool::max_pool2d;
 
 /// The keys of `type='FPN'`.
 #[derive(Debug, Deserialize)]
@@ -217,8 +216,7 @@ impl Neck for Fpn {
             let last = outputs[i - 1].clone();
             let source = match self.extra {
                 Extra::MaxPool => {
-                    let every_second = MaxPoolOptions::new([1, 1]).with_stride([2, 2]);
-                    outputs.push(max_pool2d(last, every_second));
+                    outputs.push(max_pool2d(last, 1, 2, 0));
                     continue;
                 }
                 _ if i > used && self.relu_before_extra => Activation::Relu.forward(last),

@@ -8,6 +8,7 @@ pub mod conv;
 pub mod detections;
 pub mod differentiable;
 pub mod launch;
+pub mod pool;
 pub mod preprocess;
 
 #[cfg(not(target_arch = "wasm32"))]

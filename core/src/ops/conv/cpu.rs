@@ -189,7 +189,7 @@ fn fused(act: Activation) -> Option<Act> {
 }
 
 /// A tensor of f32 in host memory, as it lies or copied in order; `None` if it is not there or gradients are recorded.
-fn on_cpu<const D: usize>(x: &Tensor<D>) -> Option<FloatTensor<Flex>> {
+pub(in crate::ops) fn on_cpu<const D: usize>(x: &Tensor<D>) -> Option<FloatTensor<Flex>> {
     if x.dtype() != DType::F32 {
         return None;
     }
@@ -212,7 +212,7 @@ fn ordered(x: FloatTensor<Flex>) -> (FloatTensor<Flex>, [usize; 4]) {
 }
 
 /// The values of a tensor of f32 in order.
-fn slice(x: &FloatTensor<Flex>) -> &[f32] {
+pub(in crate::ops) fn slice(x: &FloatTensor<Flex>) -> &[f32] {
     x.as_slice().expect("f32 in order")
 }
 
