@@ -50,6 +50,8 @@ var<private> told: ConvRecord;
 // 16 of the sum's terms for every pixel and every filter of the tile.
 var<workgroup> rows: array<vec4<f32>, 512>;
 var<workgroup> columns: array<vec4<f32>, 256>;
+// The workgroup's terms, in a form that a compiler sees to be the same for all: barriers may be in no other loop.
+var<workgroup> range: vec2<u32>;
 
 // What follows a convolution's sums, by its number (`Act` in records.rs).
 fn activated(v: vec4<f32>, act: u32, by: vec4<f32>) -> vec4<f32> {
@@ -168,7 +170,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var s70 = vec4<f32>(0.0);
     var s71 = vec4<f32>(0.0);
 
-    for (var origin = begin; origin < end; origin += 4u) {
+    if lane == 0u {
+        range = vec2<u32>(begin, end);
+    }
+    let terms = workgroupUniformLoad(&range);
+    for (var origin = terms.x; origin < terms.y; origin += 4u) {
         // Loaded before the barrier, while others still multiply. To load them a turn earlier takes registers, and more than it gives (H100).
         let x0 = gather(c0, tap, x_first + channel, term < end);
         let x1 = gather(c1, tap, x_first + channel, term < end);

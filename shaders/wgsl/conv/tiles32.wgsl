@@ -50,6 +50,8 @@ var<private> told: ConvRecord;
 // 16 of the sum's terms for every pixel and every filter of the tile.
 var<workgroup> rows: array<vec4<f32>, 128>;
 var<workgroup> columns: array<vec4<f32>, 128>;
+// The workgroup's terms, in a form that a compiler sees to be the same for all: barriers may be in no other loop.
+var<workgroup> range: vec2<u32>;
 
 // What follows a convolution's sums, by its number (`Act` in records.rs).
 fn activated(v: vec4<f32>, act: u32, by: vec4<f32>) -> vec4<f32> {
@@ -154,7 +156,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var s2 = vec4<f32>(0.0);
     var s3 = vec4<f32>(0.0);
 
-    for (var origin = begin; origin < end; origin += 4u) {
+    if lane == 0u {
+        range = vec2<u32>(begin, end);
+    }
+    let terms = workgroupUniformLoad(&range);
+    for (var origin = terms.x; origin < terms.y; origin += 4u) {
         // Loaded before the barrier, while others still multiply.
         let x0 = gather(c0, tap, x_first + channel, term < end);
         let x1 = gather(c1, tap, x_first + channel, term < end);

@@ -45,6 +45,8 @@ var<private> told: ConvRecord;
 // 16 of the sum's terms for every row and every column of the tile.
 var<workgroup> rows: array<vec4<f32>, 256>;
 var<workgroup> columns: array<vec4<f32>, 256>;
+// The workgroup's pixels, in a form that a compiler sees to be the same for all: barriers may be in no other loop.
+var<workgroup> range: vec2<u32>;
 
 // Picture, row and column of a pixel of y.
 fn place(pixel: u32) -> vec3<u32> {
@@ -125,7 +127,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var s70 = vec4<f32>(0.0);
     var s71 = vec4<f32>(0.0);
 
-    for (; pixel - lane / 16u < end; pixel += 16u) {
+    if lane == 0u {
+        range = vec2<u32>(first, end);
+    }
+    let pixels = workgroupUniformLoad(&range);
+    for (var origin = pixels.x; origin < pixels.y; origin += 16u) {
         let x0 = gather(p0, tap, channel, inside && pixel < end);
         let x1 = gather(p1, tap, channel, inside && pixel + 4u < end);
         let x2 = gather(p2, tap, channel, inside && pixel + 8u < end);
@@ -138,6 +144,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         p1 = next(p1);
         p2 = next(p2);
         p3 = next(p3);
+        pixel += 16u;
         workgroupBarrier();
         rows[lane] = x0;
         rows[lane + 64u] = x1;
