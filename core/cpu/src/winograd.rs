@@ -144,10 +144,7 @@ impl Winograd {
         };
         let tiles = out[0].div_ceil(OUT) * out[1].div_ceil(OUT);
         let threads = rayon::current_num_threads();
-        let own = self.block(
-            std::env::var("BLOCK").map_or(BLOCK, |b| b.parse::<usize>().unwrap() << 18),
-            tiles,
-        );
+        let own = self.block(BLOCK, tiles);
         if threads == 1 || tiles >= 4 * threads * own {
             let blocks = (0..tiles.div_ceil(own)).into_par_iter();
             blocks.for_each(|i| {
