@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
-use smalti_shaders::{ALL, Kernel, records};
+use smalti_shaders::{ALL, CONV_TILES32, CONV_TILES128, Kernel, records};
 
 /// WebGPU's default limits.
 const STORAGE_BUFFERS: usize = 8;
@@ -218,4 +218,22 @@ fn shared_text_is_the_same_everywhere() {
             .collect();
         assert!(users.len() > 1, "{name} is shared by {users:?}");
     }
+}
+
+/// WGSL has no include: two sizes of tiles gather, weigh and write in the same words.
+#[test]
+fn both_tiles_are_of_one_text() {
+    let middle = |kernel: &Kernel| {
+        let text = kernel.wgsl;
+        let from = text.find("fn activated").expect("what follows the buffers");
+        let to = text.find("@compute").expect("an entry point");
+        text[from..to].to_owned()
+    };
+    let [a, b] = [CONV_TILES128, CONV_TILES32].map(|kernel| middle(&kernel));
+    assert_eq!(a, b);
+    assert!(
+        ["fn corner", "fn gather", "fn weight", "fn onto", "fn put"]
+            .iter()
+            .all(|f| a.contains(f))
+    );
 }

@@ -54,14 +54,10 @@ pub(super) fn conv2d(
 
 /// Whether [`convolve`] and the gradients have an answer.
 pub(in crate::ops) fn applies(x: &Tensor<4>, weight: [usize; 4], shape: &ConvShape) -> bool {
-    let [_, _, height, width] = x.dims();
     let device = x.device().without_autodiff();
     let here = matches!(device.as_dispatch(), DispatchDevice::Flex(_)) && x.dtype() == DType::F32;
     let full = !x.dims().contains(&0) && !weight.contains(&0);
-    here && full
-        && of(shape, weight)
-            .size_out([height, width], shape.padding)
-            .is_some()
+    here && full && shape.size_out(x.dims(), weight).is_some()
 }
 
 /// The convolution alone, of weights that are used once.
@@ -124,7 +120,7 @@ pub(in crate::ops) fn weight_gradient(
 }
 
 /// As `smalti-cpu` says it.
-fn of(shape: &ConvShape, [channels_out, channels, kernel @ ..]: [usize; 4]) -> Shape {
+pub(super) fn of(shape: &ConvShape, [channels_out, channels, kernel @ ..]: [usize; 4]) -> Shape {
     Shape {
         channels_out,
         channels_in: channels * shape.groups,

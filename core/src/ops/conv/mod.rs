@@ -12,7 +12,6 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module};
 
 use super::differentiable;
-use super::launch::Gpu;
 use crate::layers::{Activation, Weight};
 
 /// How filters move over the input.
@@ -26,6 +25,17 @@ pub struct ConvShape {
     pub dilation: [usize; 2],
     /// Groups of channels that do not see each other.
     pub groups: usize,
+}
+
+impl ConvShape {
+    /// Height and width of what comes out of x `[N, C, H, W]` by a weight of these dimensions; `None` if nothing does.
+    fn size_out(
+        &self,
+        [_, _, height, width]: [usize; 4],
+        weight: [usize; 4],
+    ) -> Option<[usize; 2]> {
+        cpu::of(self, weight).size_out([height, width], self.padding)
+    }
 }
 
 /// What is done to the sums before they are written, in this order.
@@ -77,10 +87,7 @@ pub fn conv2d(
     }
     let options =
         ConvOptions::new_with_padding(shape.stride, shape.padding, shape.dilation, shape.groups);
-    // burn's fast depthwise kernel on wgpu takes no bias (burn 0.22.1).
-    let depthwise = shape.groups > 1 && shape.groups == weight.shape()[0];
-    let apart = depthwise && Gpu::of(&x.device().without_autodiff()).is_some();
-    let bias = if apart { None } else { finish.bias.take() };
+    let bias = finish.bias.take();
     finish.apply(module::conv2d(x, weight.get(), bias, options))
 }
 

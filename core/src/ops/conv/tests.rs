@@ -46,6 +46,42 @@ impl Draw {
             groups: 1,
         }
     }
+
+    /// A convolution of one group.
+    fn dense(&mut self) -> Case {
+        let [h, w] = [0, 1].map(|_| self.of(&[1, 2, 3, 4, 5, 7, 9, 17]));
+        let [k, c] = [0, 1].map(|_| self.of(&[1, 3, 5, 16, 17, 32]));
+        let [down, across] = self.of(&[[1, 1], [1, 1], [3, 3], [3, 3], [1, 3], [5, 2], [7, 7]]);
+        Case {
+            x: [self.of(&[1, 2, 3]), c, h, w],
+            weight: [k, c, down, across],
+            shape: self.shape(),
+        }
+    }
+
+    /// One of several groups, depthwise among them.
+    fn grouped(&mut self) -> Case {
+        let [h, w] = [0, 1].map(|_| self.of(&[1, 3, 4, 9, 20]));
+        let (groups, [k, c]) = self.of(&[
+            (16, [1, 1]),
+            (5, [1, 1]),
+            (3, [1, 1]),
+            (7, [2, 1]),
+            (2, [3, 5]),
+            (4, [4, 4]),
+            (8, [8, 4]),
+            (3, [1, 17]),
+        ]);
+        let [down, across] = self.of(&[[1, 1], [3, 3], [5, 5], [3, 1]]);
+        Case {
+            x: [self.of(&[1, 2]), groups * c, h, w],
+            weight: [groups * k, c, down, across],
+            shape: ConvShape {
+                groups,
+                ..self.shape()
+            },
+        }
+    }
 }
 
 /// A convolution to try.
@@ -224,20 +260,8 @@ fn check(case: &Case, draw: &mut Draw, devices: &[Device]) {
 fn dense() {
     let (mut draw, devices) = (Draw::new(1), devices());
     for _ in 0..60 {
-        let [h, w] = [0, 1].map(|_| draw.of(&[1, 2, 3, 4, 5, 7, 9, 17]));
-        let [k, c] = [0, 1].map(|_| draw.of(&[1, 3, 5, 16, 17, 32]));
-        let [down, across] = draw.of(&[[1, 1], [1, 1], [3, 3], [3, 3], [1, 3], [5, 2], [7, 7]]);
-        let x = [draw.of(&[1, 2, 3]), c, h, w];
-        let shape = draw.shape();
-        check(
-            &Case {
-                x,
-                weight: [k, c, down, across],
-                shape,
-            },
-            &mut draw,
-            &devices,
-        );
+        let case = draw.dense();
+        check(&case, &mut draw, &devices);
     }
 }
 
@@ -272,32 +296,8 @@ fn many_channels_and_pixels() {
 fn in_groups() {
     let (mut draw, devices) = (Draw::new(3), devices());
     for _ in 0..40 {
-        let [h, w] = [0, 1].map(|_| draw.of(&[1, 3, 4, 9, 20]));
-        let (groups, [k, c]) = draw.of(&[
-            (16, [1, 1]),
-            (5, [1, 1]),
-            (3, [1, 1]),
-            (7, [2, 1]),
-            (2, [3, 5]),
-            (4, [4, 4]),
-            (8, [8, 4]),
-            (3, [1, 17]),
-        ]);
-        let [down, across] = draw.of(&[[1, 1], [3, 3], [5, 5], [3, 1]]);
-        let x = [draw.of(&[1, 2]), groups * c, h, w];
-        let shape = ConvShape {
-            groups,
-            ..draw.shape()
-        };
-        check(
-            &Case {
-                x,
-                weight: [groups * k, c, down, across],
-                shape,
-            },
-            &mut draw,
-            &devices,
-        );
+        let case = draw.grouped();
+        check(&case, &mut draw, &devices);
     }
 }
 
@@ -378,20 +378,8 @@ mod gradients {
     fn dense() {
         let (mut draw, devices) = (Draw::new(4), devices());
         for _ in 0..40 {
-            let [h, w] = [0, 1].map(|_| draw.of(&[1, 2, 3, 4, 5, 7, 9, 17]));
-            let [k, c] = [0, 1].map(|_| draw.of(&[1, 3, 5, 16, 17, 32]));
-            let [down, across] = draw.of(&[[1, 1], [1, 1], [3, 3], [3, 3], [1, 3], [5, 2], [7, 7]]);
-            let x = [draw.of(&[1, 2, 3]), c, h, w];
-            let shape = draw.shape();
-            check(
-                &Case {
-                    x,
-                    weight: [k, c, down, across],
-                    shape,
-                },
-                &mut draw,
-                &devices,
-            );
+            let case = draw.dense();
+            check(&case, &mut draw, &devices);
         }
     }
 
@@ -423,31 +411,8 @@ mod gradients {
     fn in_groups() {
         let (mut draw, devices) = (Draw::new(6), devices());
         for _ in 0..30 {
-            let [h, w] = [0, 1].map(|_| draw.of(&[1, 3, 4, 9, 20]));
-            let (groups, [k, c]) = draw.of(&[
-                (16, [1, 1]),
-                (5, [1, 1]),
-                (3, [1, 1]),
-                (7, [2, 1]),
-                (2, [3, 5]),
-                (4, [4, 4]),
-                (8, [8, 4]),
-            ]);
-            let [down, across] = draw.of(&[[1, 1], [3, 3], [5, 5], [3, 1]]);
-            let x = [draw.of(&[1, 2]), groups * c, h, w];
-            let shape = ConvShape {
-                groups,
-                ..draw.shape()
-            };
-            check(
-                &Case {
-                    x,
-                    weight: [groups * k, c, down, across],
-                    shape,
-                },
-                &mut draw,
-                &devices,
-            );
+            let case = draw.grouped();
+            check(&case, &mut draw, &devices);
         }
     }
 }

@@ -58,9 +58,9 @@ pub(super) fn conv2d(
         return None;
     };
     let walk = Walk::forward(shape, x.dims(), weight.shape())?;
-    let job = Job::new(&gpu, x.clone(), filters, walk)?;
-    let added = Added::take(&gpu, finish, job.size_of_result(), &job.x)?;
-    job.run(job.way(), &added)
+    let job = Job::new(&gpu, x.clone(), weight.shape(), walk)?;
+    let added = Added::take(&gpu, finish, weight.shape()[0], &job.x)?;
+    job.run(filters, &added)
 }
 
 /// Whether [`convolve`] and the gradients have an answer.
@@ -82,8 +82,8 @@ pub(in crate::ops) fn convolve(
     let gpu = Gpu::of(&x.device())?;
     let walk = Walk::forward(shape, x.dims(), weight.dims())?;
     let filters = Filters::new(weight.clone());
-    let job = Job::new(&gpu, x.clone(), &filters, walk)?;
-    job.run(job.way(), &Added::nothing(&gpu))
+    let job = Job::new(&gpu, x.clone(), weight.dims(), walk)?;
+    job.run(&filters, &Added::nothing(&gpu))
 }
 
 /// The gradient of x of `size` (height and width) from that of y: again a convolution, with each filter turned, channels and filters
@@ -100,10 +100,11 @@ pub(in crate::ops) fn input_gradient(
     let turned = weight.clone().flip([2, 3]);
     let turned = turned.reshape([groups, k / groups, c, kernel[0] * kernel[1]]);
     let turned = turned.swap_dims(1, 2);
-    let filters = Filters::new(turned.reshape([groups * c, k / groups, kernel[0], kernel[1]]));
+    let dims = [groups * c, k / groups, kernel[0], kernel[1]];
+    let filters = Filters::new(turned.reshape(dims));
     let walk = Walk::backward(shape, kernel, size);
-    let job = Job::new(&gpu, gradient.clone(), &filters, walk)?;
-    job.run(job.way(), &Added::nothing(&gpu))
+    let job = Job::new(&gpu, gradient.clone(), dims, walk)?;
+    job.run(&filters, &Added::nothing(&gpu))
 }
 
 /// The gradient of weights of `dims` from that of y.
@@ -115,9 +116,7 @@ pub(in crate::ops) fn weight_gradient(
 ) -> Option<Tensor<4>> {
     let gpu = &Gpu::of(&x.device())?;
     let walk = Walk::forward(shape, x.dims(), dims)?;
-    // Nothing is computed with the weights themselves.
-    let filters = Filters::new(Tensor::empty(dims, &x.device()));
-    let job = Job::new(gpu, x.clone(), &filters, walk)?;
+    let job = Job::new(gpu, x.clone(), dims, walk)?;
     let gradient = Channels::dense(gpu, gradient.clone(), Some(&job.x))?;
     Some(job.weight_gradient(&gradient))
 }
@@ -135,7 +134,6 @@ enum Way {
 /// A convolution on its way.
 struct Job<'a> {
     gpu: &'a Gpu,
-    filters: &'a Filters,
     walk: Walk,
     x: Channels,
     /// `[N, C, H, W]`.
@@ -146,16 +144,16 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(gpu: &'a Gpu, x: Tensor<4>, filters: &'a Filters, walk: Walk) -> Option<Self> {
+    /// Of x with weights of `dims`.
+    fn new(gpu: &'a Gpu, x: Tensor<4>, dims: [usize; 4], walk: Walk) -> Option<Self> {
         let size = x.dims();
-        let [k, c, kernel @ ..] = filters.weight.dims();
+        let [k, c, kernel @ ..] = dims;
         let pixels = size[0] * walk.size_out[0] * walk.size_out[1];
         if size.contains(&0) || k == 0 || pixels == 0 || pixels > MOST_PIXELS {
             return None;
         }
         Some(Self {
             gpu,
-            filters,
             walk,
             x: Channels::of(gpu, gpu.strided(x).ok()?),
             size,
@@ -164,13 +162,9 @@ impl<'a> Job<'a> {
         })
     }
 
-    fn size_of_result(&self) -> [usize; 4] {
-        [
-            self.size[0],
-            self.channels[0],
-            self.walk.size_out[0],
-            self.walk.size_out[1],
-        ]
+    /// Pixels of the result.
+    fn pixels(&self) -> usize {
+        self.size[0] * self.walk.size_out[0] * self.walk.size_out[1]
     }
 
     /// The table.
@@ -183,7 +177,7 @@ impl<'a> Job<'a> {
             return Way::Grouped;
         }
         let once = [1, 1];
-        let pixels = self.size[0] * self.walk.size_out[0] * self.walk.size_out[1];
+        let pixels = self.pixels();
         let plain = (
             self.kernel,
             self.walk.stride,
@@ -213,7 +207,7 @@ impl<'a> Job<'a> {
             padding: self.walk.padding.map(|n| n as i32 as u32),
             dilation: pair(self.walk.dilation),
             spread: pair(self.walk.spread),
-            pixels: (self.size[0] * self.walk.size_out[0] * self.walk.size_out[1]) as u32,
+            pixels: self.pixels() as u32,
             channels: four(channels),
             filters: four(filters),
             depth,
@@ -228,38 +222,37 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn run(&self, way: Way, added: &Added) -> Option<Tensor<4>> {
+    fn run(&self, filters: &Filters, added: &Added) -> Option<Tensor<4>> {
         let gpu = self.gpu;
         let mut record = self.record(added);
         let filled = self.channels[0].next_multiple_of(4);
         let y = gpu.empty(record.pixels as usize * filled);
-        let rest = |weights: &'a Buffer| [&self.x.buffer, weights, &added.bias, &added.add];
-        match way {
+        match self.way() {
             Way::Depthwise => {
-                let weights = self.filters.plain(gpu, false)?;
-                gpu.conv_rows(&CONV_DEPTHWISE, &record, &rest(weights), &y);
+                let operands = added.operands(&self.x, filters.plain(gpu, false)?);
+                gpu.conv_rows(&CONV_DEPTHWISE, &record, &operands, &y);
             }
             Way::Grouped => {
                 record.strides = record.strides.map(|n| n * 4);
                 record.channels = self.channels[1] as u32;
                 record.part = (self.channels[0] / self.walk.groups) as u32;
                 record.depth = self.channels[0] as u32;
-                let weights = self.filters.plain(gpu, false)?;
-                gpu.conv_rows(&CONV_GROUPED, &record, &rest(weights), &y);
+                let operands = added.operands(&self.x, filters.plain(gpu, false)?);
+                gpu.conv_rows(&CONV_GROUPED, &record, &operands, &y);
             }
-            Way::Winograd => self.winograd(added, &y)?,
+            Way::Winograd => self.winograd(filters.winograd(gpu)?, added, &y),
             Way::Product(kernel, parts) => {
-                let weights = self.filters.plain(gpu, true)?;
+                let operands = added.operands(&self.x, filters.plain(gpu, true)?);
                 if parts == 1 {
-                    gpu.conv_tiles(kernel, &record, 1, &rest(weights), &y);
+                    gpu.conv_tiles(kernel, &record, 1, &operands, &y);
                 } else {
-                    self.in_parts(kernel, parts, record, added, &rest(weights), &y);
+                    self.in_parts(kernel, parts, record, added, &operands, &y);
                 }
             }
         }
-        let size @ [_, channels, height, width] = self.size_of_result();
+        let [height, width] = self.walk.size_out;
+        let size = [self.size[0], self.channels[0], height, width];
         let strides = [height * width * filled, 1, width * filled, filled];
-        debug_assert!(channels <= filled);
         Some(gpu.strided_tensor(y, size, strides))
     }
 
@@ -356,9 +349,8 @@ impl<'a> Job<'a> {
     }
 
     /// F(4x4, 3x3) in blocks of tiles.
-    fn winograd(&self, added: &Added, y: &Buffer) -> Option<()> {
+    fn winograd(&self, weights: &Buffer, added: &Added, y: &Buffer) {
         let gpu = self.gpu;
-        let weights = self.filters.winograd(gpu)?;
         let filled = self.channels.map(|n| n.next_multiple_of(4));
         let across = self.walk.size_out.map(|n| n.div_ceil(4));
         let tiles = self.size[0] * across[0] * across[1];
@@ -428,7 +420,6 @@ impl<'a> Job<'a> {
             let buffers = [&told, &products, &added.bias, &added.add, y];
             gpu.launch(&WINOGRAD_OUTPUT, over(filled[0]), &buffers);
         }
-        Some(())
     }
 }
 

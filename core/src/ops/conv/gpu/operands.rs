@@ -13,7 +13,7 @@ use crate::ops::launch::{Buffer, Gpu, MOST_WORKGROUPS, Strided};
 /// Filters as the kernels want them, each kind made when it is first used.
 #[derive(Debug)]
 pub(crate) struct Filters {
-    pub(super) weight: Tensor<4>,
+    weight: Tensor<4>,
     /// `[KH, KW, C, K]`.
     plain: OnceLock<Buffer>,
     /// `[36, C, K]`.
@@ -130,6 +130,11 @@ impl Channels {
 }
 
 impl Added {
+    /// What most kernels bind before y.
+    pub(super) fn operands<'a>(&'a self, x: &'a Channels, weights: &'a Buffer) -> [&'a Buffer; 4] {
+        [&x.buffer, weights, &self.bias, &self.add]
+    }
+
     pub(super) fn nothing(gpu: &Gpu) -> Self {
         Self {
             bias: nothing(gpu, 1),
@@ -141,14 +146,13 @@ impl Added {
         }
     }
 
-    /// Takes from `finish` what the kernels do.
+    /// Takes from `finish` what the kernels do to so many channels, apart from `x`.
     pub(super) fn take(
         gpu: &Gpu,
         finish: &mut Finish,
-        size: [usize; 4],
+        channels: usize,
         x: &Channels,
     ) -> Option<Self> {
-        let channels = size[1];
         let filled = channels.next_multiple_of(4);
         let bias = match &finish.bias {
             Some(bias) if filled == channels => Some(bias.clone()),

@@ -17,19 +17,13 @@ pub(super) struct Walk {
 impl Walk {
     /// `None` if nothing comes out.
     pub(super) fn forward(shape: &ConvShape, x: [usize; 4], weight: [usize; 4]) -> Option<Self> {
-        let out = |i: usize| {
-            let (before, after) = shape.padding[i];
-            let room = x[2 + i] + before + after;
-            let last = room.checked_sub(shape.dilation[i] * (weight[2 + i] - 1) + 1)?;
-            Some(last / shape.stride[i] + 1)
-        };
         Some(Self {
             stride: shape.stride,
             padding: shape.padding.map(|(before, _)| before as isize),
             dilation: shape.dilation,
             spread: [1, 1],
             groups: shape.groups,
-            size_out: [out(0)?, out(1)?],
+            size_out: shape.size_out(x, weight)?,
         })
     }
 
