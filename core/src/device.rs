@@ -322,6 +322,20 @@ pub fn choose_blocking(spec: &str) -> Result<Chosen, DeviceError> {
     pollster::block_on(choose(spec))
 }
 
+/// A GPU for tests, a software one too. Without any they skip what needs it, except in CI, where one is promised.
+#[cfg(test)]
+pub(crate) fn gpu_for_tests() -> Option<Device> {
+    match choose_blocking("gpu") {
+        Ok(chosen) => Some(chosen.device),
+        Err(e) => {
+            let ci = std::env::var("CI").is_ok_and(|v| v == "true");
+            assert!(!ci, "CI promises an adapter: {e}");
+            eprintln!("skipped: {e}");
+            None
+        }
+    }
+}
+
 /// The adapter that `auto` tries first: the best that is hardware.
 pub fn auto_adapter(adapters: &[Adapter]) -> Option<&Adapter> {
     adapters.iter().find(|a| !a.is_software())

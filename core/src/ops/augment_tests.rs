@@ -7,19 +7,11 @@ use smalti_shaders::reference::resize::Interpolation;
 use super::*;
 use crate::data::pixels::{Border, Canvas, Colour, Direction, Part, Photometric, Pixels};
 use crate::data::transforms::Method;
-use crate::device::choose_blocking;
+use crate::device::gpu_for_tests;
 
-/// A GPU, a software one too. Without any the test is skipped, except in CI, where one is promised.
+/// Pixels on a GPU.
 fn gpu() -> Option<Arc<dyn Engine>> {
-    match choose_blocking("gpu") {
-        Ok(chosen) => engine(&chosen.device),
-        Err(e) => {
-            let ci = std::env::var("CI").is_ok_and(|v| v == "true");
-            assert!(!ci, "CI promises an adapter: {e}");
-            eprintln!("skipped: {e}");
-            None
-        }
-    }
+    engine(&gpu_for_tests()?)
 }
 
 const SIDES: [usize; 9] = [1, 2, 3, 7, 33, 63, 64, 65, 101];

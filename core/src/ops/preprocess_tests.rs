@@ -10,7 +10,7 @@ use crate::data::random::Counter;
 use crate::data::sample::Sample;
 use crate::data::transforms::{Context, Files};
 use crate::data::{Lookup, Picture};
-use crate::device::choose_blocking;
+use crate::device::gpu_for_tests as gpu;
 
 struct NoFiles;
 
@@ -204,19 +204,6 @@ fn sizes(row: usize) -> Vec<[usize; 2]> {
         1 => vec![[64, 48], [50, 75], [64, 64], [7, 200]],
         4 => vec![[64, 48], [33, 33]],
         _ => vec![[64, 48], [50, 75]],
-    }
-}
-
-/// A GPU, a software one too. Without any its part is skipped, except in CI, where one is promised.
-fn gpu() -> Option<Device> {
-    match choose_blocking("gpu") {
-        Ok(chosen) => Some(chosen.device),
-        Err(e) => {
-            let ci = std::env::var("CI").is_ok_and(|v| v == "true");
-            assert!(!ci, "CI promises an adapter: {e}");
-            eprintln!("skipped: {e}");
-            None
-        }
     }
 }
 

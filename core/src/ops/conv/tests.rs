@@ -4,19 +4,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use smalti_shaders::reference::random::Random;
 
 use super::*;
-use crate::device::choose_blocking;
+use crate::device::gpu_for_tests;
 
-/// The CPU and a GPU, a software one too. Without any the test is of the CPU alone, except in CI, where one is promised.
+/// The CPU, and a GPU if there is one.
 pub(super) fn devices() -> Vec<Device> {
     let mut devices = vec![Device::flex()];
-    match choose_blocking("gpu") {
-        Ok(chosen) => devices.push(chosen.device),
-        Err(e) => {
-            let ci = std::env::var("CI").is_ok_and(|v| v == "true");
-            assert!(!ci, "CI promises an adapter: {e}");
-            eprintln!("of the CPU alone: {e}");
-        }
-    }
+    devices.extend(gpu_for_tests());
     devices
 }
 

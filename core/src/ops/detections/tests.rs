@@ -6,23 +6,10 @@ use smalti_shaders::reference::random::Random;
 
 use super::*;
 use crate::data::Meta;
-use crate::device::choose_blocking;
+use crate::device::gpu_for_tests as gpu;
 
 mod kept;
 mod options;
-
-/// A GPU, a software one too. Without any the test is skipped, except in CI, where one is promised.
-fn gpu() -> Option<Device> {
-    match choose_blocking("gpu") {
-        Ok(chosen) => Some(chosen.device),
-        Err(e) => {
-            let ci = std::env::var("CI").is_ok_and(|v| v == "true");
-            assert!(!ci, "CI promises an adapter: {e}");
-            eprintln!("skipped: {e}");
-            None
-        }
-    }
-}
 
 /// A selection, and what levels of anchors need besides.
 #[derive(Clone)]
