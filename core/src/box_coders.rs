@@ -4,11 +4,13 @@
 //! arXiv 1311.2524, appendix C). The arithmetic is [`DeltaCoder`]'s, which the GPU kernel shares.
 //! `DistancePointBBoxCoder` gives distances from a point to the four sides (FCOS, Tian et al. 2019, arXiv 1904.01355, section 3.1).
 
+use burn::tensor::Tensor;
 use serde::Deserialize;
 pub use smalti_shaders::reference::decode::DeltaCoder;
 
 use crate::config::{Diagnostics, Node};
 use crate::registry::{Family, Row};
+use crate::structures::Xyxy;
 
 /// The keys of `type='DeltaXYWHBBoxCoder'`.
 #[derive(Debug, Deserialize)]
@@ -45,6 +47,50 @@ impl BoxCoder {
             BoxCoder::Delta(_) => "DeltaXYWHBBoxCoder",
             BoxCoder::Distance { .. } => "DistancePointBBoxCoder",
         }
+    }
+}
+
+/// The way back, and the way of rows on a device, which has gradients.
+pub trait DeltaRows {
+    /// The deltas that make `object` of `anchor`, both xyxy px.
+    fn encode(&self, anchor: Xyxy, object: Xyxy) -> [f32; 4];
+
+    /// The boxes that `deltas` make of `anchors`, `[R, 4]`, not clipped.
+    fn decode_rows(&self, anchors: Tensor<2>, deltas: Tensor<2>) -> Tensor<2>;
+}
+
+impl DeltaRows for DeltaCoder {
+    fn encode(&self, anchor: Xyxy, object: Xyxy) -> [f32; 4] {
+        let mut deltas = [0.0; 4];
+        for axis in 0..2 {
+            let middle = |b: Xyxy| (b[axis] + b[axis + 2]) * 0.5;
+            let size = |b: Xyxy| b[axis + 2] - b[axis];
+            deltas[axis] = (middle(object) - middle(anchor)) / size(anchor);
+            deltas[axis + 2] = (size(object) / size(anchor)).ln();
+        }
+        std::array::from_fn(|i| (deltas[i] - self.means[i]) / self.stds[i])
+    }
+
+    fn decode_rows(&self, anchors: Tensor<2>, deltas: Tensor<2>) -> Tensor<2> {
+        let column = |t: &Tensor<2>, i: usize| t.clone().narrow(1, i, 1);
+        let axis = |axis: usize| {
+            let number = |i: usize| column(&deltas, i) * self.stds[i] + self.means[i];
+            let (low, high) = (column(&anchors, axis), column(&anchors, axis + 2));
+            let size = high.clone() - low.clone();
+            let (mut shift, mut ratio) = (size.clone() * number(axis), number(axis + 2));
+            let most = self.max_ratio();
+            if self.add_ctr_clamp {
+                shift = shift.clamp(-self.ctr_clamp, self.ctr_clamp);
+                ratio = ratio.clamp_max(most);
+            } else {
+                ratio = ratio.clamp(-most, most);
+            }
+            let middle = (low + high) * 0.5 + shift;
+            let half = size * ratio.exp() * 0.5;
+            [middle.clone() - half.clone(), middle + half]
+        };
+        let ([x1, x2], [y1, y2]) = (axis(0), axis(1));
+        Tensor::cat(vec![x1, y1, x2, y2], 1)
     }
 }
 

@@ -21,15 +21,19 @@ pub use smalti_weights as weights;
 pub mod batch;
 pub mod build;
 pub mod probe;
+pub mod targets;
 
+pub mod assigners;
 pub mod backbones;
 pub mod box_coders;
 pub mod detectors;
 pub mod heads;
 pub mod layers;
+pub mod losses;
 pub mod model;
 pub mod necks;
 pub mod priors;
+pub mod samplers;
 
 pub mod device;
 pub mod ops;
@@ -50,6 +54,9 @@ pub fn registry() -> registry::Registry {
     all.extend(backbones::ROWS)
         .extend(necks::ROWS)
         .extend(heads::ROWS)
+        .extend(losses::ROWS)
+        .extend(assigners::ROWS)
+        .extend(samplers::ROWS)
         .extend(priors::ROWS)
         .extend(box_coders::ROWS)
         .extend(detectors::ROWS);

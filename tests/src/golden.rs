@@ -2,6 +2,7 @@
 //! checkpoint file. Rows of data transforms are [`crate::transforms`]' business.
 //! `../bin/golden.rs` is the command; `spine.rs` and `transform_rows.rs` run the rows in `data/`.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -13,19 +14,21 @@ use smalti::build::Build;
 use smalti::config::{Dict, Node, Value};
 use smalti::data::Meta;
 use smalti::data::pixels::Pixels;
-use smalti::detectors::Detectors;
+use smalti::detectors::{Detector, Detectors};
 use smalti::layers::{Mode, Params, Role, StateEntry, TensorSource};
 use smalti::probe::Probe;
 use smalti::registry::DEFAULT_SCOPE;
 use smalti::structures::Instances;
 
 use crate::formula::{tagged, uniform};
-use crate::transforms;
+use crate::{training, transforms};
 
 /// Expected values.
 pub enum Row {
     /// Of a model.
     Model(Box<Model>),
+    /// Of one step of training.
+    Training(Box<training::Row>),
     /// Of a pipeline of transforms.
     Pipeline(Box<transforms::Row>),
 }
@@ -35,20 +38,23 @@ impl Row {
     pub fn name(&self) -> String {
         match self {
             Row::Model(model) => model.file.clone(),
+            Row::Training(row) => row.name(),
             Row::Pipeline(row) => row.name(),
         }
     }
 
-    /// A row with a `pipeline` is one of transforms.
+    /// A row with a `pipeline` is one of transforms, one with `losses` one of training.
     fn read(line: &str) -> serde_json::Result<Self> {
         #[derive(Deserialize)]
         struct Kind {
             pipeline: Option<serde::de::IgnoredAny>,
+            losses: Option<serde::de::IgnoredAny>,
         }
         let kind: Kind = serde_json::from_str(line)?;
-        match kind.pipeline {
-            Some(_) => serde_json::from_str(line).map(Row::Pipeline),
-            None => serde_json::from_str(line).map(Row::Model),
+        match (kind.pipeline, kind.losses) {
+            (Some(_), _) => serde_json::from_str(line).map(Row::Pipeline),
+            (_, Some(_)) => serde_json::from_str(line).map(Row::Training),
+            _ => serde_json::from_str(line).map(Row::Model),
         }
     }
 }
@@ -63,14 +69,13 @@ pub struct Model {
     #[serde(default)]
     state: Vec<(String, Vec<usize>)>,
     #[serde(default)]
-    alias: std::collections::HashMap<String, String>,
+    alias: HashMap<String, String>,
     input: Option<[usize; 4]>,
     #[serde(default)]
     stages: serde_json::Map<String, Json>,
     predict: Option<Vec<Predicted>>,
     agree: Option<usize>,
     error: Option<String>,
-    losses: Option<Json>,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +135,7 @@ pub(crate) fn read_lines(path: &Path) -> Result<Vec<String>, String> {
 pub fn check(row: &Row, device: &Device) -> Outcome {
     let compared = match row {
         Row::Model(row) => compare(row, device),
+        Row::Training(row) => training::compare(row, device),
         Row::Pipeline(row) => transforms::check(row, &pixels(device)),
     };
     match compared {
@@ -145,9 +151,6 @@ fn pixels(device: &Device) -> Pixels {
 }
 
 fn compare(row: &Model, device: &Device) -> Result<String, String> {
-    if row.losses.is_some() {
-        return Err("this is a row of training, which this program cannot check yet".into());
-    }
     let (Some(model), Some([n, _, h, w])) = (&row.model, row.input) else {
         let why = row
             .error
@@ -155,24 +158,11 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
             .unwrap_or("it lacks `model` or `input`");
         return Err(format!("the row has nothing to compare: {why}"));
     };
-    let formula = Formula {
-        alias: row.alias.clone(),
-    };
     let mut node = tagged(model, "the row's model")?;
-    forget_weights(&mut node);
     if let Some(thr) = row.score_thr {
         set_score_thr(&mut node, thr);
     }
-    let registry = smalti::registry();
-    let params = Params::new(device, Mode::Fixed, Some(Box::new(formula)));
-    let build = Build::new(&registry, params.clone(), DEFAULT_SCOPE, None);
-    let found = build.root::<Detectors>(&node);
-    let detector = found.and_then(|(make, build)| make(&node, &build));
-    let detector = detector.map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(|p| p.to_string()).collect();
-        lines.join("\n")
-    })?;
-    check_state(&row.state, &params.state())?;
+    let (detector, _) = build(&node, &row.state, &row.alias, device, Mode::Fixed)?;
     let pixels = Tensor::<4>::from_data(TensorData::new(image(n, h, w), [n, 3, h, w]), device);
     let batch = Batch {
         pixels,
@@ -236,6 +226,32 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
         return Err(format!("{line}, but ours are {}", found.len()));
     }
     Ok(line)
+}
+
+/// Builds `model` with weights by formula, and checks its state dict. Tensors that share another's values have them by `alias`.
+pub(crate) fn build(
+    model: &Node,
+    state: &[(String, Vec<usize>)],
+    alias: &HashMap<String, String>,
+    device: &Device,
+    mode: Mode,
+) -> Result<(Box<dyn Detector>, Params), String> {
+    let formula = Formula {
+        alias: alias.clone(),
+    };
+    let mut node = model.clone();
+    forget_weights(&mut node);
+    let registry = smalti::registry();
+    let params = Params::new(device, mode, Some(Box::new(formula)));
+    let build = Build::new(&registry, params.clone(), DEFAULT_SCOPE, None);
+    let found = build.root::<Detectors>(&node);
+    let detector = found.and_then(|(make, build)| make(&node, &build));
+    let detector = detector.map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(|p| p.to_string()).collect();
+        lines.join("\n")
+    })?;
+    check_state(state, &params.state())?;
+    Ok((detector, params))
 }
 
 /// Names, shapes and their order.
@@ -312,7 +328,7 @@ fn same_boxes(expected: &Predicted, found: &Instances) -> usize {
 
 /// The state dict's values by formula.
 pub(crate) struct Formula {
-    pub alias: std::collections::HashMap<String, String>,
+    pub alias: HashMap<String, String>,
 }
 
 impl TensorSource for Formula {

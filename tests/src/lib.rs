@@ -12,6 +12,7 @@ pub mod corpus;
 pub mod formula;
 pub mod golden;
 pub mod scenes;
+pub mod training;
 pub mod transforms;
 
 #[cfg(test)]

@@ -14,10 +14,12 @@ use burn::tensor::Tensor;
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node};
+use crate::losses::Losses;
 use crate::ops::DetectError;
 use crate::probe::Probe;
 use crate::registry::{Family, Row};
 use crate::structures::Instances;
+use crate::targets::Targets;
 
 /// What comes back from the device.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, DetectError>> + 'a>>;
@@ -34,6 +36,23 @@ pub trait Detector: std::fmt::Debug + Send + Sync {
         pictures: &'a Pictures,
         probe: &mut Probe,
     ) -> Pending<'a, Vec<Instances>>;
+
+    /// Maps and objects to losses. All work is queued on the device when this returns; nothing is read back.
+    ///
+    /// # Panics
+    /// If the model was not built for training.
+    fn losses(
+        &self,
+        maps: Vec<Tensor<4>>,
+        pictures: &Pictures,
+        targets: &Targets,
+        probe: &mut Probe,
+    ) -> Losses;
+
+    /// Switches the loss `name` on or off; whether there is one that can be.
+    fn switch_loss(&self, _name: &str, _on: bool) -> bool {
+        false
+    }
 
     /// Height and width of a batch must be multiples of this, px.
     fn size_divisor(&self) -> usize;

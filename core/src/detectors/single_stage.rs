@@ -11,9 +11,11 @@ use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::heads::{DenseHead, Given, Heads};
 use crate::limits;
+use crate::losses::Losses;
 use crate::ops;
 use crate::probe::Probe;
 use crate::structures::Instances;
+use crate::targets::Targets;
 
 /// The keys that others read: parts, and what belongs to training or to the pipeline.
 const PARTS: &[&str] = &[
@@ -32,13 +34,11 @@ struct SingleStageConfig {}
 
 pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Detector>, Diagnostics> {
     let SingleStageConfig {} = node.read_knowing(&[PARTS, &["bbox_head"]].concat())?;
-    let test_cfg = test_cfg(node)?;
-    Ok(Box::new(SingleStage::read(
-        node,
-        "bbox_head",
-        test_cfg,
-        build,
-    )?))
+    let cfgs = Cfgs {
+        test: test_cfg(node)?,
+        train: node.get("train_cfg"),
+    };
+    Ok(Box::new(SingleStage::read(node, "bbox_head", cfgs, build)?))
 }
 
 /// `RPN` alone (Ren et al. 2015, arXiv 1506.01497): its boxes are proposals, objects of any class.
@@ -49,7 +49,15 @@ pub(super) fn build_rpn(node: &Node, build: &Build) -> Result<Box<dyn Detector>,
         let help = "for example test_cfg=dict(rpn=dict(nms_pre=1000, max_per_img=1000, nms=dict(type='nms', iou_threshold=0.7)))";
         return Err(error_at(test_cfg, "rpn", "`test_cfg` has no `rpn`", help));
     };
-    Ok(Box::new(SingleStage::read(node, "rpn_head", rpn, build)?))
+    let train_cfg = node.get("train_cfg").and_then(|n| n.get("rpn"));
+    let cfgs = Cfgs { test: rpn, train: train_cfg };
+    Ok(Box::new(SingleStage::read(node, "rpn_head", cfgs, build)?))
+}
+
+/// The head's parts of `test_cfg` and `train_cfg`.
+struct Cfgs<'a> {
+    test: &'a Node,
+    train: Option<&'a Node>,
 }
 
 fn test_cfg(node: &Node) -> Result<&Node, Diagnostics> {
@@ -69,12 +77,13 @@ pub struct SingleStage {
 
 impl SingleStage {
     /// `key` is where the head's config is; its tensors are below `bbox_head` in any case.
-    fn read(node: &Node, key: &str, test_cfg: &Node, build: &Build) -> Result<Self, Diagnostics> {
+    fn read(node: &Node, key: &str, cfgs: Cfgs, build: &Build) -> Result<Self, Diagnostics> {
         let head_node = part(node, key)?;
         let extractor = Extractor::read(node, build)?;
         let given = Given {
             features: extractor.features(),
-            test_cfg,
+            test_cfg: cfgs.test,
+            train_cfg: cfgs.train.filter(|n| !n.is_none()),
         };
         let (make, below) = build.part::<Heads>("bbox_head", head_node)?;
         // Checkpoints of RPNs of MMDetection 2, and of two-stage detectors, whose first stage this may be.
@@ -103,6 +112,23 @@ impl Detector for SingleStage {
         outputs.tell(probe, "head");
         let candidates = self.head.candidates(&outputs, pictures);
         Box::pin(async move { ops::detect(&candidates, pictures).await })
+    }
+
+    fn losses(
+        &self,
+        maps: Vec<Tensor<4>>,
+        pictures: &Pictures,
+        targets: &Targets,
+        probe: &mut Probe,
+    ) -> Losses {
+        let outputs = self.head.forward(&maps);
+        drop(maps);
+        outputs.tell(probe, "head");
+        self.head.losses(&outputs, pictures, targets)
+    }
+
+    fn switch_loss(&self, name: &str, on: bool) -> bool {
+        self.head.switch_loss(name, on)
     }
 
     fn size_divisor(&self) -> usize {

@@ -2,6 +2,9 @@
 
 use burn::tensor::Tensor;
 
+use smalti_shaders::reference::decode::anchor;
+
+use super::anchor_losses::Grid;
 use super::class_scores::ClassScores;
 use super::{Given, Outputs, present};
 use crate::box_coders::{BoxCoder, BoxCoders, DeltaCoder};
@@ -58,6 +61,35 @@ impl Anchored {
     /// Anchors in each cell.
     pub fn per_cell(&self) -> usize {
         self.priors.per_cell()
+    }
+
+    /// How deltas move anchors.
+    pub fn coder(&self) -> &DeltaCoder {
+        &self.coder
+    }
+
+    /// The anchors of maps of these heights and widths.
+    pub fn grid(&self, maps: &[[usize; 2]]) -> Grid {
+        let (mut boxes, mut levels) = (Vec::new(), Vec::new());
+        for (level, [height, width]) in self.priors.levels().iter().zip(maps) {
+            let start = boxes.len();
+            let stride = level.stride.map(|s| s as f32);
+            for y in 0..*height {
+                for x in 0..*width {
+                    let cell = level.base_anchors.iter().map(|base| anchor(*base, stride, y, x));
+                    boxes.extend(cell);
+                }
+            }
+            levels.push(start..boxes.len());
+        }
+        let strides = self.priors.levels().iter();
+        Grid {
+            boxes,
+            levels,
+            maps: maps.to_vec(),
+            strides: strides.map(|level| level.stride.map(|s| s as f32)).collect(),
+            per_cell: self.per_cell(),
+        }
     }
 
     /// All anchors of `outputs`: class logits and deltas.

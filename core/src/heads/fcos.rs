@@ -7,9 +7,11 @@ use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
 use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
+use super::fcos_losses::FcosLosses;
 use super::tower::{Tower, TowerConfig, last};
 use super::{
-    DenseHead, Given, OF_STYLE, OTHERS, Outputs, check_channels, present, relu_style, test_cfg,
+    DenseHead, FOR_TRAINING, Given, OF_STYLE, OTHERS, Outputs, check_channels, present, relu_style,
+    test_cfg, training,
 };
 use crate::batch::Pictures;
 use crate::box_coders::{BoxCoder, BoxCoders};
@@ -19,8 +21,10 @@ use crate::layers::{
     ConvBias, ConvNormAct, ConvStyle, NormConfig, NormedConv, NormedConvConfig, Scale,
 };
 use crate::limits::{Channels, Layers, List, Pixels};
+use crate::losses::Losses;
 use crate::ops::detections::{Candidates, Coder, Level, Select};
 use crate::priors::PointGenerator;
+use crate::targets::Targets;
 
 /// The keys of `type='FCOSHead'`.
 #[derive(Debug, Deserialize)]
@@ -31,7 +35,9 @@ struct FcosHeadConfig {
     stacked_convs: Option<Layers>,
     strides: Option<List<Pixels>>,
     conv_bias: Option<ConvBias>,
-
+    regress_ranges: Option<List<[f32; 2]>>,
+    center_sampling: Option<bool>,
+    center_sample_radius: Option<f32>,
     dcn_on_last_conv: Option<bool>,
     norm_on_bbox: Option<bool>,
     centerness_on_reg: Option<bool>,
@@ -39,13 +45,7 @@ struct FcosHeadConfig {
 }
 
 /// Keys that another reads, and those that belong to training.
-const OF_FCOS: &[&str] = &[
-    "bbox_coder",
-    "regress_ranges",
-    "center_sampling",
-    "center_sample_radius",
-    "loss_centerness",
-];
+const OF_FCOS: &[&str] = &["bbox_coder", "loss_centerness"];
 
 pub(super) fn build(
     node: &Node,
@@ -70,6 +70,7 @@ pub struct FcosHead {
     points: PointGenerator,
     clip_border: bool,
     select: Select,
+    losses: Option<FcosLosses>,
 }
 
 /// `conv_cls`.
@@ -111,6 +112,12 @@ impl FcosHead {
         let style = ConvStyle::read(node, style, &[width])?;
         let scores = ClassScores::read(node, classes)?;
         let select = test_cfg::read(given.test_cfg, classes)?;
+
+        let radius = config.center_sample_radius.unwrap_or(1.5);
+        let radius = (config.center_sampling == Some(true)).then_some(radius);
+        let losses = training(build, || {
+            FcosLosses::read(node, strides.len(), config.regress_ranges, radius, build)
+        })?;
 
         let params = &build.params;
         register_loss_buffers(node, "loss_cls", params);
@@ -155,6 +162,7 @@ impl FcosHead {
             points: PointGenerator::new(strides.iter().map(|s| [*s; 2]).collect(), 0.5),
             clip_border,
             select,
+            losses,
         })
     }
 }
@@ -210,6 +218,12 @@ impl DenseHead for FcosHead {
             levels: outputs.levels().enumerate().map(level).collect(),
             select: self.select.clone(),
         }
+    }
+
+    fn losses(&self, outputs: &Outputs, _: &Pictures, targets: &Targets) -> Losses {
+        let losses = self.losses.as_ref().expect(FOR_TRAINING);
+        let classes = self.classes();
+        losses.of(&self.points, outputs, targets, classes, self.norm_on_bbox)
     }
 
     fn classes(&self) -> usize {

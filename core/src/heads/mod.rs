@@ -2,15 +2,18 @@
 //!
 //! `forward` gives what the original's head returns, before any sigmoid, so that candidates and losses are two ways from the same outputs.
 
+mod anchor_losses;
 mod anchored;
 mod class_scores;
 mod fcos;
+mod fcos_losses;
 mod outputs;
 mod retina;
 mod rpn;
 mod test_cfg;
 mod tower;
 mod yolox;
+mod yolox_losses;
 
 pub use fcos::FcosHead;
 pub use outputs::Outputs;
@@ -23,10 +26,12 @@ use burn::tensor::Tensor;
 use crate::backbones::Features;
 use crate::batch::Pictures;
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, error_at};
-use crate::layers::{Activation, ConvStyle, Init, NormConfig};
+use crate::config::{Diagnostics, Kind, Node, error_at, unsupported};
+use crate::layers::{Activation, ConvStyle, Init, Mode, NormConfig};
+use crate::losses::Losses;
 use crate::ops::Candidates;
 use crate::registry::{Family, Row};
+use crate::targets::Targets;
 
 /// What a detector tells its head.
 #[derive(Clone, Copy)]
@@ -35,6 +40,23 @@ pub struct Given<'a> {
     pub features: Features<'a>,
     /// The part of the detector's `test_cfg` that is the head's.
     pub test_cfg: &'a Node,
+    /// The part of the detector's `train_cfg` that is the head's, if there is one.
+    pub train_cfg: Option<&'a Node>,
+}
+
+impl<'a> Given<'a> {
+    /// The `train_cfg` of the head `node`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn train_cfg(&self, node: &Node) -> Result<&'a Node, Diagnostics> {
+        self.train_cfg.ok_or_else(|| {
+            let message = "this detector has no `train_cfg` for its head, so it cannot be trained";
+            let help = "for example train_cfg=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4), allowed_border=-1, pos_weight=-1)";
+            // only for training: such a model can run
+            unsupported(node, "train_cfg", message, help)
+        })
+    }
 }
 
 /// Reads a pyramid and predicts classes and boxes for every place of every level.
@@ -45,6 +67,17 @@ pub trait DenseHead: std::fmt::Debug + Send + Sync {
 
     /// What post-processing has to choose from. No device is waited for.
     fn candidates(&self, outputs: &Outputs, pictures: &Pictures) -> Candidates;
+
+    /// What is to be learned from `outputs`. All is queued on the device when this returns, nothing is read back.
+    ///
+    /// # Panics
+    /// If the model was not built for training.
+    fn losses(&self, outputs: &Outputs, pictures: &Pictures, targets: &Targets) -> Losses;
+
+    /// Switches a loss on or off that a schedule may want in its last epochs (`use_l1` of YOLOX). Whether there is one of that name.
+    fn switch_loss(&self, _name: &str, _on: bool) -> bool {
+        false
+    }
 
     /// Classes, background not counted.
     fn classes(&self) -> usize;
@@ -86,6 +119,24 @@ fn relu_style(norm: Option<NormConfig>) -> ConvStyle {
         ..ConvStyle::default()
     }
 }
+
+/// What a head learns by, read by `read`. None where it is not for training and something of it is not built here yet: it can run.
+fn training<T>(
+    build: &Build,
+    read: impl FnOnce() -> Result<T, Diagnostics>,
+) -> Result<Option<T>, Diagnostics> {
+    if build.params.mode() == Mode::Train {
+        return read().map(Some);
+    }
+    match read() {
+        Ok(training) => Ok(Some(training)),
+        Err(problems) if problems.iter().all(|p| p.kind == Kind::Unsupported) => Ok(None),
+        Err(problems) => Err(problems),
+    }
+}
+
+/// Why [`training`] gave something.
+const FOR_TRAINING: &str = "the model was built for training";
 
 /// `key` of `node`, unless it is absent or None.
 fn present<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {

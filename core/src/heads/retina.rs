@@ -6,19 +6,23 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
+use super::anchor_losses::AnchorLosses;
 use super::anchored::Anchored;
 use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
 use super::tower::{Tower, TowerConfig, last};
 use super::{
-    DenseHead, Given, OF_ANCHORS, OF_STYLE, OTHERS, Outputs, check_channels, relu_style, test_cfg,
+    DenseHead, FOR_TRAINING, Given, OF_ANCHORS, OF_STYLE, OTHERS, Outputs, check_channels, relu_style,
+    test_cfg, training,
 };
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 use crate::layers::{ConvNormAct, ConvStyle};
 use crate::limits::{Channels, Layers};
+use crate::losses::Losses;
 use crate::ops::{Candidates, Select};
 use crate::priors::AnchorGenerator;
+use crate::targets::Targets;
 
 /// The keys of `type='RetinaHead'`.
 #[derive(Debug, Deserialize)]
@@ -47,6 +51,7 @@ pub struct RetinaHead {
     scores: ClassScores,
     anchors: Anchored,
     select: Select,
+    losses: Option<AnchorLosses>,
 }
 
 impl RetinaHead {
@@ -60,6 +65,8 @@ impl RetinaHead {
         let anchors = Anchored::read(node, &given, build, AnchorGenerator::retina)?;
         let scores = ClassScores::read(node, classes)?;
         let select = test_cfg::read(given.test_cfg, classes)?;
+
+        let losses = training(build, || AnchorLosses::read(node, &given, build))?;
 
         let params = &build.params;
         register_loss_buffers(node, "loss_cls", params);
@@ -90,6 +97,7 @@ impl RetinaHead {
             scores,
             anchors,
             select,
+            losses,
         })
     }
 }
@@ -107,6 +115,13 @@ impl DenseHead for RetinaHead {
 
     fn candidates(&self, outputs: &Outputs, _: &Pictures) -> Candidates {
         self.anchors.candidates(outputs, self.scores, &self.select)
+    }
+
+    fn losses(&self, outputs: &Outputs, pictures: &Pictures, targets: &Targets) -> Losses {
+        let losses = self.losses.as_ref().expect(FOR_TRAINING);
+        let names = ["loss_cls", "loss_bbox"];
+        let classes = self.classes();
+        losses.of(&self.anchors, outputs, pictures, targets, names, classes)
     }
 
     fn classes(&self) -> usize {

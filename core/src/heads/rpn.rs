@@ -6,17 +6,23 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
+use super::anchor_losses::AnchorLosses;
 use super::anchored::Anchored;
 use super::class_scores::{ClassScores, register_loss_buffers};
 use super::tower::{Tower, TowerConfig, last};
-use super::{DenseHead, Given, OF_ANCHORS, OTHERS, Outputs, check_channels, relu_style, test_cfg};
+use super::{
+    DenseHead, FOR_TRAINING, Given, OF_ANCHORS, OTHERS, Outputs, check_channels, relu_style, test_cfg,
+    training,
+};
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{Activation, ConvConfig, ConvNormAct, Init};
 use crate::limits::{Channels, Layers};
+use crate::losses::Losses;
 use crate::ops::detections::{Candidates, Group, Select};
 use crate::priors::AnchorGenerator;
+use crate::targets::Targets;
 
 /// The keys of `type='RPNHead'`.
 #[derive(Debug, Deserialize)]
@@ -44,6 +50,7 @@ pub struct RpnHead {
     scores: ClassScores,
     anchors: Anchored,
     select: Select,
+    losses: Option<AnchorLosses>,
 }
 
 /// `rpn_conv`: the original's state dict names one otherwise than several.
@@ -64,6 +71,8 @@ impl RpnHead {
         let anchors = Anchored::read(node, &given, build, AnchorGenerator::by_default)?;
         let scores = ClassScores::read(node, 1)?;
         let select = select(given.test_cfg)?;
+
+        let losses = training(build, || AnchorLosses::read(node, &given, build))?;
 
         let params = &build.params;
         register_loss_buffers(node, "loss_cls", params);
@@ -99,6 +108,7 @@ impl RpnHead {
             scores,
             anchors,
             select,
+            losses,
         })
     }
 }
@@ -132,6 +142,13 @@ impl DenseHead for RpnHead {
 
     fn candidates(&self, outputs: &Outputs, _: &Pictures) -> Candidates {
         self.anchors.candidates(outputs, self.scores, &self.select)
+    }
+
+    fn losses(&self, outputs: &Outputs, pictures: &Pictures, targets: &Targets) -> Losses {
+        let losses = self.losses.as_ref().expect(FOR_TRAINING);
+        let names = ["loss_rpn_cls", "loss_rpn_bbox"];
+        let classes = self.classes();
+        losses.of(&self.anchors, outputs, pictures, &targets.one_class(), names, classes)
     }
 
     fn classes(&self) -> usize {

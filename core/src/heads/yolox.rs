@@ -9,14 +9,19 @@ use serde::Deserialize;
 
 use super::class_scores::{prior_logit, register_loss_buffers};
 use super::tower::{Tower, TowerConfig, last};
-use super::{DenseHead, Given, OF_STYLE, OTHERS, Outputs, check_channels, test_cfg};
+use super::yolox_losses::YoloxLosses;
+use super::{
+    DenseHead, FOR_TRAINING, Given, OF_STYLE, OTHERS, Outputs, check_channels, test_cfg, training,
+};
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{ConvBias, ConvNormAct, ConvStyle};
 use crate::limits::{Channels, Layers, List, Pixels};
+use crate::losses::Losses;
 use crate::ops::detections::{Candidates, Coder, Labels, Level, Scoring, Select};
 use crate::priors::PointGenerator;
+use crate::targets::Targets;
 
 /// The keys of `type='YOLOXHead'`.
 #[derive(Debug, Deserialize)]
@@ -49,6 +54,7 @@ pub struct YoloxHead {
     conv_obj: Vec<ConvNormAct>,
     points: PointGenerator,
     select: Select,
+    losses: Option<YoloxLosses>,
 }
 
 impl YoloxHead {
@@ -68,6 +74,8 @@ impl YoloxHead {
         let width = config.feat_channels.map_or(256, Channels::get);
         let style = ConvStyle::read(node, ConvStyle::batch_swish(), &[width])?;
         let select = select(given.test_cfg, classes)?;
+
+        let losses = training(build, || YoloxLosses::read(node, &given, build))?;
 
         let params = &build.params;
         for loss in ["loss_cls", "loss_bbox", "loss_obj", "loss_l1"] {
@@ -97,6 +105,7 @@ impl YoloxHead {
             conv_obj: lasts("multi_level_conv_obj", 1, prior_logit()),
             points: PointGenerator::new(strides.iter().map(|s| [*s; 2]).collect(), 0.0),
             select,
+            losses,
         })
     }
 }
@@ -122,6 +131,24 @@ fn select(test_cfg: &Node, classes: usize) -> Result<Select, Diagnostics> {
     })
 }
 
+/// The boxes of a level, `[N, 4, H, W]`, xyxy in pixels of the batch.
+pub(super) fn decode(points: &PointGenerator, level: usize, boxes: &Tensor<4>) -> Tensor<4> {
+    let [n, _, h, w] = boxes.dims();
+    let stride = points.strides()[level][0] as f32;
+    let [x, y] = points.grid(level, [h, w], &boxes.device());
+    let number = |k: usize| boxes.clone().slice([0..n, k..k + 1, 0..h, 0..w]);
+    let (x, y) = (number(0) * stride + x, number(1) * stride + y);
+    let half = |k: usize| number(k).exp() * stride / 2.0;
+    let (half_w, half_h) = (half(2), half(3));
+    let corners = vec![
+        x.clone() - half_w.clone(),
+        y.clone() - half_h.clone(),
+        x + half_w,
+        y + half_h,
+    ];
+    Tensor::cat(corners, 1)
+}
+
 impl DenseHead for YoloxHead {
     /// Class logits, boxes, objectness logits.
     fn forward(&self, maps: &[Tensor<4>]) -> Outputs {
@@ -138,25 +165,12 @@ impl DenseHead for YoloxHead {
 
     fn candidates(&self, outputs: &Outputs, _: &Pictures) -> Candidates {
         let level = |(i, [logits, boxes, objectness]): (usize, [&Tensor<4>; 3])| {
-            let [n, _, h, w] = boxes.dims();
-            let stride = self.points.strides()[i][0] as f32;
-            let [x, y] = self.points.grid(i, [h, w], &boxes.device());
-            let number = |k: usize| boxes.clone().slice([0..n, k..k + 1, 0..h, 0..w]);
-            let (x, y) = (number(0) * stride + x, number(1) * stride + y);
-            let half = |k: usize| number(k).exp() * stride / 2.0;
-            let (half_w, half_h) = (half(2), half(3));
-            let corners = vec![
-                x.clone() - half_w.clone(),
-                y.clone() - half_h.clone(),
-                x + half_w,
-                y + half_h,
-            ];
             let object = activation::sigmoid(objectness.clone());
             Level {
                 scores: activation::sigmoid(logits.clone()) * object,
                 activation: Scoring::None,
                 factor: None,
-                boxes: Tensor::cat(corners, 1),
+                boxes: decode(&self.points, i, boxes),
                 coder: Coder::Xyxy { clip: false },
             }
         };
@@ -164,6 +178,16 @@ impl DenseHead for YoloxHead {
             levels: outputs.levels().enumerate().map(level).collect(),
             select: self.select.clone(),
         }
+    }
+
+    fn losses(&self, outputs: &Outputs, _: &Pictures, targets: &Targets) -> Losses {
+        let losses = self.losses.as_ref().expect(FOR_TRAINING);
+        losses.of(&self.points, outputs, targets)
+    }
+
+    fn switch_loss(&self, name: &str, on: bool) -> bool {
+        let losses = self.losses.as_ref().expect(FOR_TRAINING);
+        losses.switch(name, on)
     }
 
     fn classes(&self) -> usize {

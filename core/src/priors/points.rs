@@ -20,6 +20,14 @@ impl PointGenerator {
         &self.strides
     }
 
+    /// The points of a map of `level`, row after row: x and y in pixels of the batch.
+    pub fn points(&self, level: usize, [height, width]: [usize; 2]) -> Vec<[f32; 2]> {
+        let [across, down] = self.strides[level].map(|s| s as f32);
+        let at = |cell: usize, stride: f32| (cell as f32 + self.offset) * stride;
+        let row = |y| (0..width).map(move |x| [at(x, across), at(y, down)]);
+        (0..height).flat_map(row).collect()
+    }
+
     /// The points of a map of `level`: x and y in pixels of the batch.
     ///
     /// # Shapes
@@ -54,5 +62,6 @@ mod tests {
         assert_eq!((x.dims(), y.dims()), ([1, 1, 1, 3], [1, 1, 2, 1]));
         assert_eq!(values(x), [8.0, 24.0, 40.0]);
         assert_eq!(values(y), [16.0, 48.0]);
+        assert_eq!(points.points(1, [2, 3])[4], [24.0, 48.0]);
     }
 }

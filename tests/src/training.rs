@@ -1,0 +1,202 @@
+//! Compares one step of training with rows of the original: losses, gradients, what is frozen, running statistics.
+
+use std::collections::{BTreeMap, HashMap};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use smalti::batch::Pictures;
+use smalti::data::Meta;
+use smalti::layers::{Mode, Role};
+use smalti::probe::Probe;
+use smalti::targets::{Objects, Targets};
+
+use crate::formula::tagged;
+use crate::golden::{build, image};
+
+/// Expected values of one step.
+#[derive(Deserialize)]
+pub struct Row {
+    file: String,
+    model: Json,
+    state: Vec<(String, Vec<usize>)>,
+    #[serde(default)]
+    alias: HashMap<String, String>,
+    input: [usize; 4],
+    gt: Vec<Given>,
+    losses: BTreeMap<String, f64>,
+    total: f64,
+    frozen: Vec<String>,
+    grads: BTreeMap<String, Digest>,
+    running: BTreeMap<String, Digest>,
+}
+
+/// Objects of a picture.
+#[derive(Deserialize)]
+pub(crate) struct Given {
+    bboxes: Vec<[f32; 4]>,
+    labels: Vec<usize>,
+}
+
+/// What is kept of a tensor.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Digest {
+    pub norm: f64,
+}
+
+impl Digest {
+    pub fn of(tensor: Tensor<1>) -> Result<Self, String> {
+        let data = tensor.into_data().try_into_vec::<f32>();
+        let data = data.map_err(|e| format!("{e:?}"))?;
+        let square = |v: &f32| f64::from(*v) * f64::from(*v);
+        let norm = data.iter().map(square).sum::<f64>().sqrt();
+        Ok(Self { norm })
+    }
+}
+
+/// Largest difference of a loss, relative.
+const LOSS: f64 = 1e-4;
+/// Largest difference of a gradient's norm, relative.
+const GRADIENT: f64 = 1e-3;
+/// What a norm may be off in any case, as a share of the largest one: gradients that are nothing but rounding, as of a bias before a norm by
+/// the batch's statistics.
+const ROUNDING: f64 = 1e-6;
+/// Largest difference of running statistics, relative.
+const RUNNING: f64 = 1e-4;
+
+impl Row {
+    /// The config's name.
+    pub fn name(&self) -> String {
+        self.file.clone()
+    }
+}
+
+/// The objects that rows give.
+pub(crate) fn targets(gt: &[Given]) -> Targets {
+    let objects = |given: &Given| Objects {
+        boxes: given.bboxes.clone(),
+        labels: given.labels.clone(),
+        ..Objects::default()
+    };
+    Targets {
+        pictures: gt.iter().map(objects).collect(),
+    }
+}
+
+/// Pictures that fill their batch.
+pub(crate) fn pictures([count, _, height, width]: [usize; 4]) -> Pictures {
+    let meta = Meta {
+        ori_shape: [height, width],
+        img_shape: [height, width],
+        pad_shape: [height, width],
+        scale_factor: [1.0, 1.0],
+        ..Meta::default()
+    };
+    Pictures {
+        metas: vec![meta; count],
+        rescale: false,
+    }
+}
+
+/// Trains the row's model for one step on `device`.
+pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
+    let node = tagged(&row.model, "the row's model")?;
+    let (detector, params) = build(&node, &row.state, &row.alias, device, Mode::Train)?;
+    let store = params.store();
+    let frozen: Vec<_> = store
+        .parameters()
+        .into_iter()
+        .filter(|slot| slot.frozen())
+        .map(|slot| slot.key().to_string())
+        .collect();
+    if frozen != row.frozen {
+        return Err(format!("frozen: {frozen:?}, expected {:?}", row.frozen));
+    }
+
+    let [n, c, h, w] = row.input;
+    let base = Tensor::<4>::from_data(TensorData::new(image(1, h, w), [1, c, h, w]), device);
+    let mirrored = [base.clone(), base.clone().flip([3]), base.flip([2])];
+    let pixels = Tensor::cat(mirrored[..n].to_vec(), 0);
+    store.track(true);
+    store.learn("", true);
+    let probe = &mut Probe::off();
+    let maps = detector.extract(pixels, probe);
+    let losses = detector.losses(maps, &pictures(row.input), &targets(&row.gt), probe);
+    let mut worst = Worst::default();
+    let mut names = Vec::new();
+    for (name, loss) in losses.iter() {
+        let value = f64::from(loss.clone().into_scalar::<f32>());
+        let Some(expected) = row.losses.get(name) else {
+            return Err(format!("our model gives {name}, the row has no such loss"));
+        };
+        worst.add(name, value, *expected, LOSS * expected.abs());
+        names.push(name);
+    }
+    if names.len() != row.losses.len() {
+        let expected: Vec<_> = row.losses.keys().collect();
+        return Err(format!("losses {names:?}, expected {expected:?}"));
+    }
+    let total = losses.total().ok_or("there is no loss")?;
+    let value = f64::from(total.clone().into_scalar::<f32>());
+    worst.add("total", value, row.total, LOSS * row.total.abs());
+
+    let gradients = store.gradients(total);
+    let norms = row.grads.values().map(|g| g.norm);
+    let rounding = norms.fold(0.0, f64::max) * ROUNDING;
+    let mut seen = 0;
+    for (slot, gradient) in gradients.iter() {
+        let ours = Digest::of(gradient.clone())?;
+        let Some(expected) = row.grads.get(slot.key()) else {
+            return Err(format!("{} has a gradient, it should have none", slot.key()));
+        };
+        let bound = (GRADIENT * expected.norm).max(rounding);
+        worst.add(slot.key(), ours.norm, expected.norm, bound);
+        seen += 1;
+    }
+    if seen != row.grads.len() {
+        let missing = row.grads.keys().find(|key| gradients.get(key).is_none());
+        return Err(format!("no gradient of {missing:?}"));
+    }
+    for (key, expected) in &row.running {
+        let slot = store.slot(key).ok_or_else(|| format!("no {key}"))?;
+        assert_eq!(slot.role(), Role::Buffer, "{key}");
+        let ours = Digest::of(slot.value())?;
+        worst.add(key, ours.norm, expected.norm, RUNNING * expected.norm);
+    }
+    worst.verdict(format!(
+        "{} losses, {seen} gradients, {} statistics",
+        names.len(),
+        row.running.len()
+    ))
+}
+
+/// The comparison that came nearest to its bound, or went beyond it.
+#[derive(Default)]
+pub(crate) struct Worst {
+    of_bound: f64,
+    line: String,
+}
+
+impl Worst {
+    pub fn add(&mut self, name: &str, ours: f64, expected: f64, bound: f64) {
+        let off = (ours - expected).abs();
+        let of_bound = if off == 0.0 { 0.0 } else { off / bound };
+        // NaN is the worst
+        if of_bound > self.of_bound || of_bound.is_nan() {
+            self.of_bound = if of_bound.is_nan() {
+                f64::INFINITY
+            } else {
+                of_bound
+            };
+            let relative = off / expected.abs();
+            self.line = format!("{name}: {ours:.6}, expected {expected:.6} (off {relative:.1e})");
+        }
+    }
+
+    pub fn verdict(self, what: String) -> Result<String, String> {
+        if self.of_bound > 1.0 {
+            return Err(format!("{what}; {}", self.line));
+        }
+        Ok(format!("{what}; worst {:.2} of its bound: {}", self.of_bound, self.line))
+    }
+}
