@@ -58,6 +58,10 @@ impl Digest {
 const LOSS: f64 = 1e-4;
 /// Largest difference of a gradient's norm, relative.
 const GRADIENT: f64 = 1e-3;
+/// What a few gradients ([`FEW`] of all) may be off: where a model amplifies rounding, the original's own f32 is off its f64 by 2.5e-3, and by
+/// 1.7e-3 when every pixel is multiplied by 1 + 1e-6 (seen for three of nine rows).
+const AMPLIFIED: f64 = 5e-3;
+const FEW: f64 = 0.1;
 /// What a norm may be off in any case, as a share of the largest one: gradients that are nothing but rounding, as of a bias before a norm by
 /// the batch's statistics.
 const ROUNDING: f64 = 1e-6;
@@ -143,14 +147,16 @@ pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
     let gradients = store.gradients(total);
     let norms = row.grads.values().map(|g| g.norm);
     let rounding = norms.fold(0.0, f64::max) * ROUNDING;
-    let mut seen = 0;
+    let (mut seen, mut amplified) = (0, 0);
     for (slot, gradient) in gradients.iter() {
         let ours = Digest::of(gradient.clone())?;
         let Some(expected) = row.grads.get(slot.key()) else {
             return Err(format!("{} has a gradient, it should have none", slot.key()));
         };
-        let bound = (GRADIENT * expected.norm).max(rounding);
-        worst.add(slot.key(), ours.norm, expected.norm, bound);
+        let bound = |share: f64| (share * expected.norm).max(rounding);
+        let off = (ours.norm - expected.norm).abs();
+        amplified += usize::from(off > bound(GRADIENT));
+        worst.add(slot.key(), ours.norm, expected.norm, bound(AMPLIFIED));
         seen += 1;
     }
     if seen != row.grads.len() {
@@ -163,11 +169,15 @@ pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
         let ours = Digest::of(slot.value())?;
         worst.add(key, ours.norm, expected.norm, RUNNING * expected.norm);
     }
-    worst.verdict(format!(
-        "{} losses, {seen} gradients, {} statistics",
+    let what = format!(
+        "{} losses, {seen} gradients ({amplified} off by more than {GRADIENT:.0e}), {} statistics",
         names.len(),
         row.running.len()
-    ))
+    );
+    if amplified as f64 > FEW * seen as f64 {
+        return Err(what);
+    }
+    worst.verdict(what)
 }
 
 /// The comparison that came nearest to its bound, or went beyond it.
