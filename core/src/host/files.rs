@@ -41,9 +41,30 @@ impl AtomicFile {
     ///
     /// # Errors
     /// If the rest cannot be written, or the file cannot be renamed.
-    pub fn commit(mut self) -> io::Result<()> {
+    pub fn commit(self) -> io::Result<()> {
+        self.put(|_| Ok(()))
+    }
+
+    /// As [`Self::commit`], and waits until it is on the disk: when the machine stops, at any moment, the old file or the new one is there,
+    /// whole.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn commit_durably(self) -> io::Result<()> {
+        let path = self.path.clone();
+        self.put(File::sync_all)?;
+        // The name is the folder's. Not every system has folders that can be opened, and then it does without.
+        let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
+        match File::open(folder.unwrap_or(Path::new("."))) {
+            Ok(folder) if cfg!(unix) => folder.sync_all(),
+            _ => Ok(()),
+        }
+    }
+
+    fn put(mut self, ready: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
         if let Some(mut out) = self.out.take() {
             let done = out.flush().and_then(|()| {
+                ready(out.get_ref())?;
                 drop(out);
                 fs::rename(&self.temporary, &self.path)
             });

@@ -3,6 +3,8 @@
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cache;
 #[cfg(not(target_arch = "wasm32"))]
+pub mod checkpoint_files;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod config_files;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod disk;

@@ -65,6 +65,11 @@ pub enum CheckpointError {
         /// Why.
         why: String,
     },
+    /// No training can go on from this file.
+    NotTraining {
+        /// What it lacks.
+        lacks: &'static str,
+    },
     /// One file of a checkpoint in several.
     InFile {
         /// Its name.
@@ -104,6 +109,10 @@ impl fmt::Display for CheckpointError {
                     None => Ok(()),
                 }
             }
+            Self::NotTraining { lacks } => write!(
+                f,
+                "no training can go on from this file, it lacks {lacks}: give a checkpoint that training saved, or load the weights alone (`load_from`)"
+            ),
             Self::InFile { name, error } => write!(f, "in `{name}`: {error}"),
             Self::Unreadable { key, why } => {
                 write!(

@@ -1,4 +1,4 @@
-//! Checkpoints: `.pth` (zip and legacy), `.pkl` with numpy arrays, `.safetensors` and burnpack, by content.
+//! Checkpoints, read by content: `.pth` (zip and legacy), `.pkl` with numpy arrays, `.safetensors` and burnpack. And written.
 //!
 //! ```text
 //! bytes -> zip | legacy stream | pickle -> graph of nodes -> state dict -> TensorView -> f32
@@ -11,6 +11,9 @@
 //! touched. Memory and time are bounded, whatever a file says: a second or two and some hundred megabytes beyond its own
 //! length; see the limits at the top of each file, and [`pickle::Budget`]. A checkpoint in several files is read by its index
 //! ([`ShardIndex`]).
+//!
+//! What is written is `.pth` and `.safetensors` ([`save`]): weights alone, or a training run to be gone on from ([`TrainingState`]), which is read
+//! back in the same form, ours and MMEngine's.
 //!
 //! [`names`] resolves `torchvision://resnet50` and the like; downloading them is `host::cache`, on native
 //! targets only.
@@ -28,8 +31,10 @@ mod modules;
 pub mod names;
 mod numpy;
 mod pickle;
+mod plain;
 mod report;
 mod safetensors;
+mod save;
 mod shards;
 mod state;
 mod storage;
@@ -37,15 +42,21 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 mod torch;
+mod training;
 mod zip;
 
 pub use dtype::DType;
 pub use error::CheckpointError;
 pub use meta::Meta;
+pub use plain::{Dict, Plain};
 pub use report::{LoadReport, Wanted, WrongShape, report};
+pub use save::{Numbers, SaveError, Saved, write_safetensors, write_torch};
 pub use shards::ShardIndex;
 pub use state::StateDict;
 pub use tensor::TensorView;
+pub use training::{
+    Averaged, OptimizerState, ParameterState, StateValue, Stored, TrainingMeta, TrainingState,
+};
 
 use graph::{Graph, Outside};
 use pickle::Budget;
@@ -122,20 +133,14 @@ impl Checkpoint {
     ) -> Result<Self, CheckpointError> {
         let mut storages = Storages::new(bytes);
         let file = storages.file();
-        let (format, (state, meta)) = if file.starts_with(zip::MAGIC) {
-            (
-                Format::TorchZip,
-                read_zip(&file, section, budget, &mut storages)?,
-            )
+        let read = read_torch(&mut storages, budget, |graph, storages| {
+            read_graph(graph, section, storages)
+        })?;
+        let (format, (state, meta)) = if let Some(read) = read {
+            read
         } else if file.starts_with(burnpack::MAGIC) {
             no_section(section, Format::Burnpack)?;
             (Format::Burnpack, burnpack::read(&mut storages)?)
-        } else if torch::is_legacy(&file) {
-            let legacy = torch::read_legacy(&file, budget)?;
-            let outside = Outside::Legacy(legacy.storages);
-            let mut graph = Graph::new(&legacy.pickle, Some(0), outside, legacy.big_endian);
-            let read = read_graph(&mut graph, section, &mut storages)?;
-            (Format::TorchLegacy, read)
         } else if let Some(header) = safetensors::header(&file) {
             no_section(section, Format::Safetensors)?;
             let read = safetensors::read(header, &mut storages)?;
@@ -266,12 +271,32 @@ impl Checkpoint {
 
 type Parts = (StateDict, Meta);
 
-fn read_zip(
+/// Has the graph of a file of PyTorch's read; None for another format.
+fn read_torch<R>(
+    storages: &mut Storages,
+    budget: &Budget,
+    read: impl FnOnce(&mut Graph, &mut Storages) -> Result<R, CheckpointError>,
+) -> Result<Option<(Format, R)>, CheckpointError> {
+    let file = storages.file();
+    if file.starts_with(zip::MAGIC) {
+        let read = read_zip(&file, budget, storages, read)?;
+        return Ok(Some((Format::TorchZip, read)));
+    }
+    if file.starts_with(burnpack::MAGIC) || !torch::is_legacy(&file) {
+        return Ok(None);
+    }
+    let legacy = torch::read_legacy(&file, budget)?;
+    let outside = Outside::Legacy(legacy.storages);
+    let mut graph = Graph::new(&legacy.pickle, Some(0), outside, legacy.big_endian);
+    Ok(Some((Format::TorchLegacy, read(&mut graph, storages)?)))
+}
+
+fn read_zip<R>(
     file: &FileBytes,
-    section: Option<&str>,
     budget: &Budget,
     storages: &mut Storages,
-) -> Result<Parts, CheckpointError> {
+    read: impl FnOnce(&mut Graph, &mut Storages) -> Result<R, CheckpointError>,
+) -> Result<R, CheckpointError> {
     let archive = zip::Archive::read(file)?;
     let folder = torch::archive_folder(&archive)?;
     let missing = || CheckpointError::malformed("zip archive", 0, "data.pkl is not there");
@@ -308,24 +333,9 @@ fn read_zip(
         }
     };
     let pickle = pickle::parse(bytes, 0, budget)?;
-    let is_script = archive.get(&format!("{folder}constants.pkl")).is_some();
     let outside = Outside::Zip(archive, folder);
     let mut graph = Graph::new(&pickle, base, outside, big_endian);
-    match read_graph(&mut graph, section, storages) {
-        Err(CheckpointError::NoTensors { .. }) if is_script && section.is_none() => {
-            Err(CheckpointError::Unsupported {
-                what: "TorchScript whose module holds no tensors (as `torch.jit.freeze` leaves it)"
-                    .to_owned(),
-                help: "in Python, save the model that it was made from: torch.save(model.state_dict(), 'model.pth')",
-            })
-        }
-        Ok((state, mut meta)) if is_script => {
-            meta.facts
-                .push(("saved as".to_owned(), "TorchScript".to_owned()));
-            Ok((state, meta))
-        }
-        read => read,
-    }
+    read(&mut graph, storages)
 }
 
 fn read_graph(
@@ -333,8 +343,22 @@ fn read_graph(
     section: Option<&str>,
     storages: &mut Storages,
 ) -> Result<Parts, CheckpointError> {
-    let state = graph.state_dict(section, storages)?;
-    let meta = graph.meta(&state.section, storages);
+    let is_script = graph.is_scripts();
+    let state = match graph.state_dict(section, storages) {
+        Err(CheckpointError::NoTensors { .. }) if is_script && section.is_none() => {
+            return Err(CheckpointError::Unsupported {
+                what: "TorchScript whose module holds no tensors (as `torch.jit.freeze` leaves it)"
+                    .to_owned(),
+                help: "in Python, save the model that it was made from: torch.save(model.state_dict(), 'model.pth')",
+            });
+        }
+        state => state?,
+    };
+    let mut meta = graph.meta(&state.section, storages);
+    if is_script {
+        let fact = ("saved as".to_owned(), "TorchScript".to_owned());
+        meta.facts.push(fact);
+    }
     graph.pickle.budget.check()?;
     Ok((state, meta))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::graph::Graph;
+use super::graph::{Graph, Outside};
 use super::pickle::{Id, Node};
 use super::state::{JOINED, MAX_KEY};
 
@@ -64,6 +64,16 @@ impl Graph<'_, '_> {
         let values = self.text_keys(&pairs);
         let (modules, others) = values.into_iter().partition(|(_, id)| self.is_script(*id));
         (others, modules)
+    }
+
+    /// Is the whole file TorchScript's?
+    pub(super) fn is_scripts(&self) -> bool {
+        match &self.outside {
+            Outside::Zip(archive, folder) => {
+                archive.get(&format!("{folder}constants.pkl")).is_some()
+            }
+            _ => false,
+        }
     }
 
     /// Is this an object of a class that TorchScript compiled?

@@ -60,7 +60,7 @@ const MAX_KEYS: usize = 64 << 20;
 /// Items of a tuple or list that are looked through for a state dict.
 const MAX_ITEMS: usize = 16;
 /// What a value costs that is listed with its key, in steps of the pickle's budget ...
-const LISTED: usize = 512;
+pub(crate) const LISTED: usize = 512;
 /// ... and what a byte of a key costs that is made of several names: what can be paid for takes 120 MB.
 pub(crate) const JOINED: usize = 8;
 /// At most so many entries that are no tensors are described.

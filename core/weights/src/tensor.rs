@@ -122,6 +122,13 @@ impl<'a> TensorView<'a> {
         self.info.storage
     }
 
+    /// The number of the storage if this is all of it, as it lies.
+    pub(crate) fn whole_storage(&self) -> Option<usize> {
+        let range = self.contiguous_range()?;
+        let whole = range == (0..self.storages.len(self.info.storage)) && !range.is_empty();
+        whole.then_some(self.info.storage)
+    }
+
     /// The elements as f32, row-major: one copy, straight from the file's bytes.
     ///
     /// # Errors

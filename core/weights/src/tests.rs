@@ -5,6 +5,7 @@
 use super::*;
 
 mod hostile;
+mod training;
 
 const ZIP: &[u8] = include_bytes!("../../../tests/data/checkpoints/zip.pth");
 const LEGACY: &[u8] = include_bytes!("../../../tests/data/checkpoints/legacy.pth");
