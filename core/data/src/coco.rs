@@ -45,7 +45,7 @@ impl Id {
     }
 
     /// The number that a text spells, if it spells one.
-    pub(super) fn spelled(text: &str) -> Option<Self> {
+    pub(crate) fn spelled(text: &str) -> Option<Self> {
         let text = text.trim();
         let digits = text.strip_prefix('-').unwrap_or(text);
         if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -2,7 +2,7 @@
 //!
 //! In this order: [`structures`] (boxes, masks) and [`random`] -> [`pictures`] (a file's bytes to a [`Picture`]) -> [`pixels`] (what
 //! can be done to them, on the CPU or a device) -> [`samples`] (a picture with its objects) -> [`transforms`] (what becomes of it) ->
-//! [`datasets`] (annotation files to samples) -> [`loading`] (epochs and batches). [`pipeline`] runs transforms on a picture that is
+//! [`datasets`] (annotation files to samples) -> [`loading`] (epochs and batches) -> [`evaluate`] (detections to figures). [`pipeline`] runs transforms on a picture that is
 //! there already; [`preprocessor`] holds the options of `DetDataPreprocessor`, whose work one pass of the engine does.
 //!
 //! To add a transform: a file in [`transforms`] and a row in its table; from another crate, `Registry::add`.
@@ -10,6 +10,7 @@
 pub mod coco;
 pub mod context;
 pub mod datasets;
+pub mod evaluate;
 pub mod files;
 pub mod loading;
 pub mod lookup;
@@ -43,6 +44,7 @@ use smalti_config::registry::Registry;
 pub fn register(registry: &mut Registry) {
     registry
         .extend(transforms::ROWS.iter().copied())
-        .extend(datasets::ROWS.iter().copied());
+        .extend(datasets::ROWS.iter().copied())
+        .extend(evaluate::ROWS.iter().copied());
     samplers::register(registry);
 }

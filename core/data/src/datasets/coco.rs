@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::base::{Setup, Wanted};
 use super::class_names::COCO;
-use super::coco_file::{Annotation, Category, CocoFile, Form, Image, named};
+use super::coco_file::{Annotation, Category, CocoFile, Form, Image, Keep, named};
 use super::coco_masks::Flaw;
 use super::pictures::Pictures;
 use super::segments::Segments;
@@ -64,7 +64,11 @@ pub(super) fn build_with(source: &Source<'_>, rules: &Rules) -> Built {
     };
     let failed = |setup: &Setup, what: String| vec![setup.file_error(format!("`{path}`: {what}"))];
     let input = files.open(&path).map_err(|e| failed(&setup, e))?;
-    let file = CocoFile::read(input, rules.urls);
+    let keep = Keep {
+        urls: rules.urls,
+        ..Keep::default()
+    };
+    let file = CocoFile::read(input, keep);
     let mut file = file.map_err(|e| failed(&setup, e.to_string()))?;
     let mut tally = std::mem::take(&mut file.tally);
     let report = |tally: &Tally, setup: &Setup| {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 
-pub(super) use super::coco_masks::Form;
+pub(crate) use super::coco_masks::Form;
 use super::coco_masks::{Scratch, segmentation};
 use super::json::{Json, Next, Number, Result};
 use super::segments::{NONE, Segments};
@@ -15,7 +15,7 @@ use smalti_config::Origin;
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct CocoFile {
+pub(crate) struct CocoFile {
     pub images: Vec<Image>,
     pub annotations: Vec<Annotation>,
     pub categories: Vec<Category>,
@@ -26,11 +26,11 @@ pub(super) struct CocoFile {
     pub ids: Ids,
     pub segments: Segments,
     /// Values of another kind than they should be.
-    pub tally: Tally,
+    pub(super) tally: Tally,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Image {
+pub(crate) struct Image {
     pub id: Option<Id>,
     /// None of a wrong type.
     pub file_name: Option<Box<str>>,
@@ -38,10 +38,23 @@ pub(super) struct Image {
     pub coco_url: Option<Box<str>>,
     /// px; 0 if there is none, or none that is a number.
     pub size: [f64; 2],
+    /// LVIS: categories that are known not to be in the picture. Kept only if asked for.
+    pub negative: Vec<Id>,
+    /// LVIS: categories of which the picture may have more objects than are annotated. Kept only if asked for.
+    pub not_exhaustive: Vec<Id>,
+}
+
+/// What is read beside what every data set needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Keep {
+    /// `coco_url` of pictures.
+    pub urls: bool,
+    /// What LVIS says of pictures and categories for its evaluation.
+    pub federated: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Annotation {
+pub(crate) struct Annotation {
     pub id: Option<Id>,
     pub image: Option<Id>,
     pub category: Option<Id>,
@@ -55,14 +68,16 @@ pub(super) struct Annotation {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Category {
+pub(crate) struct Category {
     pub id: Id,
     pub name: String,
+    /// LVIS: `r`, `c` or `f`. Kept only if asked for.
+    pub frequency: Option<char>,
 }
 
 impl CocoFile {
-    /// Reads a whole file; `urls` says whether `coco_url` is kept.
-    pub fn read(input: impl Read, urls: bool) -> Result<Self> {
+    /// Reads a whole file.
+    pub fn read(input: impl Read, keep: Keep) -> Result<Self> {
         let mut json = Json::new(input)?;
         let mut file = Self::default();
         match json.next()? {
@@ -76,9 +91,9 @@ impl CocoFile {
         const KEYS: [&str; 3] = ["images", "annotations", "categories"];
         while let Some(key) = json.key(&KEYS)? {
             match (key, json.next()?) {
-                (0, Next::Array) => file.images(&mut json, urls)?,
+                (0, Next::Array) => file.images(&mut json, keep)?,
                 (1, Next::Array) => file.annotations(&mut json)?,
-                (2, Next::Array) => file.categories(&mut json)?,
+                (2, Next::Array) => file.categories(&mut json, keep)?,
                 (0..=2, other) => {
                     let example = ["\"file_name\": \"1.jpg\"", "...", "\"name\": \"cat\""][key];
                     let key = KEYS[key];
@@ -96,7 +111,16 @@ impl CocoFile {
         Ok(file)
     }
 
-    fn images<R: Read>(&mut self, json: &mut Json<R>, urls: bool) -> Result<()> {
+    fn images<R: Read>(&mut self, json: &mut Json<R>, keep: Keep) -> Result<()> {
+        const KEYS: [&str; 7] = [
+            "id",
+            "file_name",
+            "width",
+            "height",
+            "coco_url",
+            "neg_category_ids",
+            "not_exhaustive_category_ids",
+        ];
         json.enter_array()?;
         let mut text = String::new();
         while json.item()? {
@@ -108,18 +132,20 @@ impl CocoFile {
                 continue;
             }
             json.enter_object()?;
-            while let Some(key) = json.key(&["id", "file_name", "width", "height", "coco_url"])? {
+            while let Some(key) = json.key(&KEYS)? {
                 match key {
                     0 => image.id = self.id(json)?,
                     1 if json.text(&mut text)? => image.file_name = Some(text.as_str().into()),
                     2 | 3 => {
                         image.size[key - 2] = number(json, &mut text, &mut as_text)?.unwrap_or(0.0);
                     }
-                    4 if urls && json.text(&mut text)? => {
+                    4 if keep.urls && json.text(&mut text)? => {
                         image.coco_url = Some(text.as_str().into());
                     }
+                    5 if keep.federated => image.negative = self.list_of_ids(json)?,
+                    6 if keep.federated => image.not_exhaustive = self.list_of_ids(json)?,
                     1 => {}
-                    4 if urls => {}
+                    4 if keep.urls => {}
                     _ => json.skip()?,
                 }
             }
@@ -133,24 +159,28 @@ impl CocoFile {
         Ok(())
     }
 
-    fn categories<R: Read>(&mut self, json: &mut Json<R>) -> Result<()> {
+    fn categories<R: Read>(&mut self, json: &mut Json<R>, keep: Keep) -> Result<()> {
         json.enter_array()?;
         let mut place = 0;
         let mut first_of: HashMap<Id, usize> = HashMap::new();
         while json.item()? {
             let (mut id, mut name, mut as_text) = (None, None, true);
+            let (mut frequency, mut text) = (None, String::new());
             let mut found = [None; 2];
             if json.next()? == Next::Object {
                 json.enter_object()?;
-                while let Some(key) = json.key(&["id", "name"])? {
-                    match key {
-                        0 | 1 => found[key] = Some(json.next()?),
-                        _ => json.skip()?,
+                while let Some(key) = json.key(&["id", "name", "frequency"])? {
+                    if key < 2 {
+                        found[key] = Some(json.next()?);
                     }
                     match key {
                         0 => id = self.id(json)?,
                         1 => (name, as_text) = class_name(json)?,
-                        _ => {}
+                        2 if keep.federated => {
+                            json.text(&mut text)?;
+                            frequency = text.chars().next();
+                        }
+                        _ => json.skip()?,
                     }
                 }
             } else {
@@ -175,7 +205,11 @@ impl CocoFile {
                         });
                     }
                     if first != Some(&name) {
-                        self.categories.push(Category { id, name });
+                        self.categories.push(Category {
+                            id,
+                            name,
+                            frequency,
+                        });
                     }
                 }
                 (id, _) => self.tally.add(Found::BrokenCategory, || {
@@ -247,27 +281,22 @@ impl CocoFile {
         Ok(())
     }
 
-    /// An id. As in Python 1.0 and `true` are 1. What is no number and no text is none.
+    /// A list of ids; whatever else is empty.
+    fn list_of_ids<R: Read>(&mut self, json: &mut Json<R>) -> Result<Vec<Id>> {
+        let mut ids = Vec::new();
+        if json.next()? != Next::Array {
+            json.skip()?;
+            return Ok(ids);
+        }
+        json.enter_array()?;
+        while json.item()? {
+            ids.extend(self.id(json)?);
+        }
+        Ok(ids)
+    }
+
     fn id<R: Read>(&mut self, json: &mut Json<R>) -> Result<Option<Id>> {
-        let other = match json.next()? {
-            Next::Number => match json.number()? {
-                Some(Number::Int(i)) => return Ok(Some(self.ids.number(i))),
-                Some(Number::Big(_)) => Some(coco::Id::of_digits(json.digits())),
-                Some(Number::Float(x)) => coco::Id::of_float(x),
-                None => None,
-            },
-            Next::Text => {
-                let mut text = String::new();
-                json.text(&mut text)?;
-                Some(coco::Id::Name(text))
-            }
-            next => {
-                json.skip()?;
-                matches!(next, Next::True | Next::False)
-                    .then(|| coco::Id::Number(i64::from(next == Next::True)))
-            }
-        };
-        Ok(other.map(|id| self.ids.of(id)))
+        Ok(id(json)?.map(|id| self.ids.of(id)))
     }
 
     /// How many annotations have a category, by the value of its id.
@@ -288,7 +317,7 @@ type Listed = (Vec<coco::Image>, Vec<coco::Category>, Vec<String>);
 /// # Errors
 /// As for a data set: it is no JSON, or no annotation file.
 pub(crate) fn listed(path: &str, input: impl Read) -> std::result::Result<Listed, String> {
-    let file = CocoFile::read(input, false).map_err(|e| format!("`{path}`: {e}"))?;
+    let file = CocoFile::read(input, Keep::default()).map_err(|e| format!("`{path}`: {e}"))?;
     if !file.has_images {
         return Err(format!(
             "`{path}`: no COCO annotation file: it has no `images`"
@@ -337,8 +366,30 @@ pub(crate) fn listed(path: &str, input: impl Read) -> std::result::Result<Listed
     Ok((images, categories.collect(), warnings))
 }
 
+/// An id. As in Python 1.0 and `true` are 1. What is no number and no text is none.
+pub(crate) fn id<R: Read>(json: &mut Json<R>) -> Result<Option<coco::Id>> {
+    Ok(match json.next()? {
+        Next::Number => match json.number()? {
+            Some(Number::Int(i)) => Some(coco::Id::Number(i)),
+            Some(Number::Big(_)) => Some(coco::Id::of_digits(json.digits())),
+            Some(Number::Float(x)) => coco::Id::of_float(x),
+            None => None,
+        },
+        Next::Text => {
+            let mut text = String::new();
+            json.text(&mut text)?;
+            Some(coco::Id::Name(text))
+        }
+        next => {
+            json.skip()?;
+            matches!(next, Next::True | Next::False)
+                .then(|| coco::Id::Number(i64::from(next == Next::True)))
+        }
+    })
+}
+
 /// The id, or the place where there is none.
-pub(super) fn named(ids: &Ids, id: Option<Id>, place: usize) -> String {
+pub(crate) fn named(ids: &Ids, id: Option<Id>, place: usize) -> String {
     match id {
         Some(id) => ids.get(id).to_string(),
         None => format!("number {}", place + 1),
@@ -346,7 +397,7 @@ pub(super) fn named(ids: &Ids, id: Option<Id>, place: usize) -> String {
 }
 
 /// A number, perhaps written as text, which is noted.
-fn number<R: Read>(
+pub(crate) fn number<R: Read>(
     json: &mut Json<R>,
     text: &mut String,
     as_text: &mut bool,
@@ -366,7 +417,7 @@ fn spelled(text: &str) -> Option<f64> {
 }
 
 /// A `bbox`: four numbers, or four texts that spell numbers.
-fn corners<R: Read>(
+pub(crate) fn corners<R: Read>(
     json: &mut Json<R>,
     scratch: &mut Scratch,
     as_text: &mut bool,

@@ -14,7 +14,7 @@ const DEEPEST: usize = 3;
 
 /// How a segmentation is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// Polygons as they should be, or there is none.
     Good,
     /// Run lengths as they should be.
@@ -31,7 +31,7 @@ pub(super) enum Form {
 
 /// What is wrong with a segmentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flaw {
+pub(crate) enum Flaw {
     FewPoints,
     OddCount,
     NoNumber,
@@ -55,7 +55,7 @@ impl Flaw {
 
 /// Memory that is used again for every annotation.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     pub numbers: Vec<f64>,
     pub text: String,
     /// Where each polygon ends in [`Self::numbers`].
@@ -64,7 +64,7 @@ pub(super) struct Scratch {
 }
 
 /// Reads a `segmentation`: where it begins in `segments`, and how it was written.
-pub(super) fn segmentation<R: Read>(
+pub(crate) fn segmentation<R: Read>(
     json: &mut Json<R>,
     segments: &mut Segments,
     scratch: &mut Scratch,

@@ -21,7 +21,7 @@ const POWERS: [f64; 16] = [
 
 /// Why a text is no JSON, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct JsonError {
+pub(crate) struct JsonError {
     /// Bytes before it.
     pub at: u64,
     /// What was expected or what failed.
@@ -37,11 +37,11 @@ impl fmt::Display for JsonError {
     }
 }
 
-pub(super) type Result<T> = std::result::Result<T, JsonError>;
+pub(crate) type Result<T> = std::result::Result<T, JsonError>;
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     Object,
     Array,
     Text,
@@ -67,7 +67,7 @@ impl fmt::Display for Next {
 
 /// A number as Python would have it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Number {
+pub(crate) enum Number {
     Int(i64),
     /// An integer of more than 64 bits; [`Json::digits`] has all of them.
     Big(f64),
@@ -84,7 +84,7 @@ impl Number {
 }
 
 /// The reader. Containers are walked with `enter_*` and `key` or `item`, which say false where the container ends.
-pub(super) struct Json<R> {
+pub(crate) struct Json<R> {
     input: R,
     buffer: Box<[u8]>,
     at: usize,

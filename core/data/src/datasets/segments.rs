@@ -7,7 +7,7 @@ use crate::sample::Segmentation;
 use crate::structures::masks::RleCounts;
 
 /// Stands for no segmentation.
-pub(super) const NONE: u64 = u64::MAX;
+pub(crate) const NONE: u64 = u64::MAX;
 
 const POLYGONS: u8 = 0;
 const PLAIN: u8 = 1;
@@ -15,7 +15,7 @@ const TEXT: u8 = 2;
 
 /// Many segmentations, each known by where it begins.
 #[derive(Debug, Default)]
-pub(super) struct Segments {
+pub(crate) struct Segments {
     bytes: Vec<u8>,
 }
 

@@ -12,11 +12,11 @@ use crate::structures::Xyxy;
 
 /// An id of a picture, an annotation or a category: an i64, or a place in [`Ids`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Id(i64);
+pub(crate) struct Id(i64);
 
 /// Ids that are no i64: texts and longer numbers. They take the lowest numbers, which no file uses.
 #[derive(Debug, Default)]
-pub(super) struct Ids {
+pub(crate) struct Ids {
     /// Each with the number that it is or, as a text, spells; with itself where it is none.
     others: IndexMap<ImageId, Id>,
 }
@@ -81,7 +81,7 @@ impl Ids {
 
 /// Things by id. Where there is no `"5"`, it is taken for 5, and the other way round.
 #[derive(Debug)]
-pub(super) struct ById<T> {
+pub(crate) struct ById<T> {
     exact: HashMap<Id, T>,
     /// Filled only if there are texts. `None`: several.
     by_value: HashMap<Id, Option<Id>>,

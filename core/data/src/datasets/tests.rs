@@ -1015,7 +1015,7 @@ fn numbered(on_broken: Option<OnBroken>, test_mode: bool) -> BaseDetDataset {
         .map(|i| format!("{{\"id\": {i}, \"file_name\": \"{i}.jpg\"}}"))
         .collect();
     let text = format!("{{\"images\": [{}], \"categories\": []}}", images.join(","));
-    let file = coco_file::CocoFile::read(text.as_bytes(), false).unwrap();
+    let file = coco_file::CocoFile::read(text.as_bytes(), coco_file::Keep::default()).unwrap();
     let mut table = table::Table {
         ids: file.ids,
         folder: "i".into(),

@@ -32,25 +32,15 @@ pub fn polygon_to_bitmap(polygon: &Polygon, width: usize, height: usize) -> Bitm
 }
 
 /// Fills one ring into zeros.
-fn fill(ring: &[f64], [width, height]: [usize; 2], out: &mut [u8]) {
-    // C's cast truncates; beyond its range it is undefined, here it saturates
-    let corners: Vec<[i64; 2]> = ring
-        .chunks_exact(2)
-        .map(|p| [p[0], p[1]].map(|v| i64::from((SCALE * v + 0.5) as i32)))
-        .collect();
+fn fill(ring: &[f64], size: [usize; 2], out: &mut [u8]) {
+    let [width, height] = size;
     let mut first = height;
-    let mut toggle = |x: usize, step: i64| {
-        let y = ((step as f64 + 0.5) / SCALE - 0.5).clamp(0.0, height as f64);
-        let y = y.ceil() as usize;
+    toggles(ring, size, |x, y| {
         if y < height {
             out[y * width + x] ^= 1;
             first = first.min(y);
         }
-    };
-    for (i, from) in corners.iter().enumerate() {
-        let to = corners[(i + 1) % corners.len()];
-        edge(*from, to, width, &mut toggle);
-    }
+    });
     // a pixel is set if an odd number of toggles lies at or above it
     for y in first + 1..height {
         let (above, row) = out[(y - 1) * width..].split_at_mut(width);
@@ -58,6 +48,27 @@ fn fill(ring: &[f64], [width, height]: [usize; 2], out: &mut [u8]) {
             .iter_mut()
             .zip(above)
             .for_each(|(v, a)| *v ^= *a);
+    }
+}
+
+/// Tells of every column and height from which on a ring toggles pixels; the height may be the canvas', for none.
+pub(super) fn toggles(
+    ring: &[f64],
+    [width, height]: [usize; 2],
+    mut toggle: impl FnMut(usize, usize),
+) {
+    // C's cast truncates; beyond its range it is undefined, here it saturates
+    let corners: Vec<[i64; 2]> = ring
+        .chunks_exact(2)
+        .map(|p| [p[0], p[1]].map(|v| i64::from((SCALE * v + 0.5) as i32)))
+        .collect();
+    let mut at_step = |x: usize, step: i64| {
+        let y = ((step as f64 + 0.5) / SCALE - 0.5).clamp(0.0, height as f64);
+        toggle(x, y.ceil() as usize);
+    };
+    for (i, from) in corners.iter().enumerate() {
+        let to = corners[(i + 1) % corners.len()];
+        edge(*from, to, width, &mut at_step);
     }
 }
 

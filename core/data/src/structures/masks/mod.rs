@@ -1,13 +1,15 @@
 //! Instance masks: bitmaps (`BitmapMasks`) or polygons (`PolygonMasks`) of mmdet 3.3 (structures/mask/structures.py).
 //!
 //! [`Masks`] holds all objects of a picture; what happens to one of them is in `bitmap` and `polygon`, filling polygons as
-//! pycocotools does in `fill`, cutting them at a box in `cut`, COCO's run lengths in `rle`.
+//! pycocotools does in `fill`, cutting them at a box in `cut`, COCO's run lengths in `rle`, and what is computed
+//! with them alone in `runs`.
 
 mod bitmap;
 mod cut;
 mod fill;
 mod polygon;
 mod rle;
+mod runs;
 mod simple;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use super::Xyxy;
 pub use fill::polygon_to_bitmap;
 pub(crate) use rle::covered;
 pub use rle::{RleCounts, rle_to_bitmap};
+pub use runs::Runs;
 
 pub use super::Direction;
 

@@ -1,0 +1,83 @@
+//! [`Evaluator`]: `val_evaluator` or `test_evaluator`, one metric or a list of them (mmengine 0.10, evaluator/evaluator.py).
+
+use super::{EvaluateError, Given, Metric, Metrics, Report};
+use crate::lookup::Lookup;
+use crate::sample::DataInfo;
+use crate::structures::Instances;
+use smalti_config::{Diagnostics, Node, error_at};
+
+/// Metrics that look at the same pictures.
+#[derive(Debug)]
+pub struct Evaluator {
+    metrics: Vec<Box<dyn Metric>>,
+}
+
+impl Evaluator {
+    /// Of metrics that are built already.
+    pub fn new(metrics: Vec<Box<dyn Metric>>) -> Self {
+        Self { metrics }
+    }
+
+    /// Reads a metric's dict, a list of such, or `dict(type='Evaluator', metrics=...)`. `None` where only the config is checked.
+    ///
+    /// # Errors
+    /// Everything wrong in it, each with its place; an annotation file that cannot be read.
+    pub fn read(
+        node: &Node,
+        given: Given<'_>,
+        look: Lookup<'_>,
+    ) -> Result<Option<Self>, Diagnostics> {
+        let node = node.get("metrics").unwrap_or(node);
+        let items = node.as_items().unwrap_or(std::slice::from_ref(node));
+        if items.is_empty() {
+            let message = "the evaluator has no metric";
+            return Err(error_at(
+                node,
+                "",
+                message,
+                "for example dict(type='CocoMetric', ann_file='...')",
+            ));
+        }
+        let (mut metrics, mut problems, mut all) = (Vec::new(), Vec::new(), true);
+        for item in items {
+            match look
+                .find::<Metrics>(item)
+                .and_then(|row| (row.build)(item, given))
+            {
+                Ok(Some(metric)) => metrics.push(metric),
+                Ok(None) => all = false,
+                Err(found) => problems.extend(found),
+            }
+        }
+        match problems.is_empty() {
+            true => Ok(all.then_some(Self { metrics })),
+            false => Err(problems),
+        }
+    }
+
+    /// Adds a picture to each; see [`Metric::add`].
+    pub fn add(&mut self, info: &DataInfo, ori_shape: [usize; 2], found: &Instances) {
+        for metric in &mut self.metrics {
+            metric.add(info, ori_shape, found);
+        }
+    }
+
+    /// The figures of all, in order; what was added is forgotten.
+    ///
+    /// # Errors
+    /// As [`Metric::compute`]; two figures of one name.
+    pub fn compute(&mut self) -> Result<Report, EvaluateError> {
+        let mut all = Report::default();
+        for metric in &mut self.metrics {
+            let report = metric.compute()?;
+            if let Some((name, _)) = report.figures.iter().find(|(n, _)| all.figure(n).is_some()) {
+                return Err(EvaluateError::SameName(name.clone()));
+            }
+            all.figures.extend(report.figures);
+            all.texts.extend(report.texts);
+            all.notes.extend(report.notes);
+            all.files.extend(report.files);
+        }
+        Ok(all)
+    }
+}
