@@ -1,7 +1,9 @@
 //! Drawing on a picture: boxes, and captions that stay legible and inside.
 //!
-//! Here is what detections need; [`objects`] draws ground truth with its masks, [`sheet`] puts pictures under titles and side by side.
+//! Here is what detections need; [`objects`] draws ground truth with its masks, [`sheet`] puts pictures under titles and side by side, [`chart`] draws
+//! curves and matrices.
 
+pub mod chart;
 pub mod objects;
 pub mod sample;
 pub mod sheet;

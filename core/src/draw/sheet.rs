@@ -212,7 +212,7 @@ impl Canvas {
     }
 
     /// Puts a picture here, cut at the border.
-    fn paste(&mut self, other: &Canvas, x: usize, y: usize) {
+    pub(super) fn paste(&mut self, other: &Canvas, x: usize, y: usize) {
         if x >= self.width {
             return;
         }
