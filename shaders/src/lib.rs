@@ -161,6 +161,23 @@ kernel!(
     WINOGRAD_OUTPUT, "conv/winograd_output", [8, 8, 1], 5
 );
 
+kernel!(
+    /// A step of SGD.
+    SGD, "train/sgd", [256, 1, 1], 4
+);
+kernel!(
+    /// A step of Adam or AdamW.
+    ADAM, "train/adam", [256, 1, 1], 6
+);
+kernel!(
+    /// A step of RMSprop.
+    RMSPROP, "train/rmsprop", [256, 1, 1], 6
+);
+kernel!(
+    /// A running average.
+    AVERAGE, "train/average", [256, 1, 1], 3
+);
+
 /// Every kernel.
 pub const ALL: &[Kernel] = &[
     PREPROCESS,
@@ -193,4 +210,8 @@ pub const ALL: &[Kernel] = &[
     CONV_PACK,
     WINOGRAD_INPUT,
     WINOGRAD_OUTPUT,
+    SGD,
+    ADAM,
+    RMSPROP,
+    AVERAGE,
 ];

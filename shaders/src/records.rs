@@ -288,6 +288,74 @@ record!(
     }
 );
 
+record!(
+    /// What `sgd` is told; PyTorch's names are in quotes.
+    SgdRecord {
+        /// The learning rate.
+        lr: f32,
+        /// "momentum".
+        momentum: f32,
+        /// 1 - "dampening".
+        undamped: f32,
+        /// "weight_decay".
+        weight_decay: f32,
+        /// -1 to climb ("maximize"), else 1.
+        sign: f32,
+        /// The buffer has no content yet.
+        fresh: u32,
+        /// "nesterov".
+        nesterov: u32,
+    }
+);
+
+record!(
+    /// What `adam` is told.
+    AdamRecord {
+        /// What is left of the value by AdamW's decay, 1 - lr * weight decay; 1 for Adam.
+        keep: f32,
+        /// Adam's weight decay, which the slope has; 0 for AdamW.
+        weight_decay: f32,
+        /// -1 to climb ("maximize"), else 1.
+        sign: f32,
+        /// 1 - the first of "betas".
+        new_mean: f32,
+        /// The second of "betas".
+        old_square: f32,
+        /// 1 - the second of "betas".
+        new_square: f32,
+        /// lr / (1 - the first of "betas" to the power of the steps).
+        step_size: f32,
+        /// Square root of (1 - the second of "betas" to the power of the steps).
+        correction: f32,
+        /// "eps".
+        eps: f32,
+        /// "amsgrad".
+        amsgrad: u32,
+    }
+);
+
+record!(
+    /// What `rmsprop` is told.
+    RmspropRecord {
+        /// The learning rate.
+        lr: f32,
+        /// "alpha".
+        alpha: f32,
+        /// 1 - "alpha".
+        new_share: f32,
+        /// "eps".
+        eps: f32,
+        /// "weight_decay".
+        weight_decay: f32,
+        /// "momentum".
+        momentum: f32,
+        /// -1 to climb ("maximize"), else 1.
+        sign: f32,
+        /// "centered".
+        centered: u32,
+    }
+);
+
 /// The records by the names that they have in WGSL, with their members and their bytes.
 pub const ALL: &[(&str, &[Member], usize)] = &[
     (
@@ -305,6 +373,13 @@ pub const ALL: &[(&str, &[Member], usize)] = &[
         "WinogradRecord",
         WinogradRecord::MEMBERS,
         size_of::<WinogradRecord>(),
+    ),
+    ("SgdRecord", SgdRecord::MEMBERS, size_of::<SgdRecord>()),
+    ("AdamRecord", AdamRecord::MEMBERS, size_of::<AdamRecord>()),
+    (
+        "RmspropRecord",
+        RmspropRecord::MEMBERS,
+        size_of::<RmspropRecord>(),
     ),
     ("State", State::MEMBERS, size_of::<State>()),
     ("Row", Row::MEMBERS, size_of::<Row>()),

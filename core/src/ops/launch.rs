@@ -256,6 +256,19 @@ impl Gpu {
         Ok(Buffer(burn_cubecl::kernel::into_contiguous(tensor).handle))
     }
 
+    /// The memory of a tensor of f32 that nobody else holds, to be written: its own, or that of a copy.
+    ///
+    /// # Errors
+    /// As [`Gpu::strided`].
+    pub fn own(&self, tensor: Tensor<1>) -> Result<Buffer, ReadError> {
+        let tensor = self.primitive(tensor)?;
+        let mut tensor = burn_cubecl::kernel::into_contiguous(tensor);
+        if !tensor.can_mut() {
+            tensor = tensor.copy();
+        }
+        Ok(Buffer(tensor.handle))
+    }
+
     fn primitive<const D: usize>(&self, tensor: Tensor<D>) -> Result<CubeTensor, ReadError> {
         let tensor = if tensor.dtype() == DType::F32 {
             tensor

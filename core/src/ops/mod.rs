@@ -10,6 +10,8 @@ pub mod differentiable;
 pub mod launch;
 pub mod pool;
 pub mod preprocess;
+#[cfg(feature = "train")]
+pub(crate) mod train;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use detections::detect_blocking;

@@ -9,4 +9,5 @@ pub mod preprocess;
 pub mod random;
 pub mod resize;
 pub mod topk;
+pub mod train;
 mod wide;

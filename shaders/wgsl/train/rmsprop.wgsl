@@ -1,0 +1,65 @@
+// A step of RMSprop on one parameter.
+// Twin: src/reference/train.rs, to the last bits (a GPU's division and square root are near ones).
+//
+// binding 0  record    RmspropRecord
+// binding 1  value     f32 [n], read and written
+// binding 2  gradient  f32 [n]
+// binding 3  square    f32 [n], read and written: `square_avg`
+// binding 4  buffer    f32 [n], read and written, if there is momentum: `momentum_buffer`
+// binding 5  mean      f32 [n], read and written, if centred: `grad_avg`
+//
+// dispatch: ceil(n / 256) workgroups in rows; one invocation is one number.
+
+struct RmspropRecord {
+    lr: f32,
+    alpha: f32,
+    new_share: f32,
+    eps: f32,
+    weight_decay: f32,
+    momentum: f32,
+    sign: f32,
+    centered: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> record: RmspropRecord;
+@group(0) @binding(1) var<storage, read_write> value: array<f32>;
+@group(0) @binding(2) var<storage, read_write> gradient: array<f32>;
+@group(0) @binding(3) var<storage, read_write> square: array<f32>;
+@group(0) @binding(4) var<storage, read_write> buffer: array<f32>;
+@group(0) @binding(5) var<storage, read_write> mean: array<f32>;
+
+// Between two numbers, with the exact one at either end.
+fn between(a: f32, b: f32, weight: f32) -> f32 {
+    return select(b - (b - a) * (1.0 - weight), a + weight * (b - a), weight < 0.5);
+}
+
+@compute @workgroup_size(256, 1, 1)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.y * groups.x * 256u + id.x;
+    if i >= arrayLength(&value) || i >= arrayLength(&gradient) || i >= arrayLength(&square) {
+        return;
+    }
+    let told = record;
+    let old = value[i];
+    let slope = told.sign * gradient[i] + told.weight_decay * old;
+    let new_square = told.alpha * square[i] + told.new_share * slope * slope;
+    square[i] = new_square;
+    var spread = new_square;
+    if told.centered == 1u {
+        if i >= arrayLength(&mean) {
+            return;
+        }
+        let new_mean = between(mean[i], slope, told.new_share);
+        mean[i] = new_mean;
+        spread = new_square - new_mean * new_mean;
+    }
+    var step = slope / (sqrt(spread) + told.eps);
+    if told.momentum > 0.0 {
+        if i >= arrayLength(&buffer) {
+            return;
+        }
+        step = told.momentum * buffer[i] + step;
+        buffer[i] = step;
+    }
+    value[i] = old - told.lr * step;
+}
