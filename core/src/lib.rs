@@ -38,6 +38,9 @@ pub mod samplers;
 pub mod device;
 pub mod ops;
 
+#[cfg(feature = "train")]
+pub mod train;
+
 mod limits;
 mod load;
 mod predict;
@@ -61,5 +64,7 @@ pub fn registry() -> registry::Registry {
         .extend(box_coders::ROWS)
         .extend(detectors::ROWS);
     data::register(&mut all);
+    #[cfg(feature = "train")]
+    train::register(&mut all);
     all
 }

@@ -1,5 +1,6 @@
 //! [`Gradients`] of a [`Store`]'s parameters.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
@@ -38,6 +39,36 @@ impl Gradients {
     /// Parameters and their gradients.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<Slot>, &Tensor<1>)> {
         self.by_slot.iter().map(|(slot, gradient)| (slot, gradient))
+    }
+
+    /// Changes each gradient.
+    pub fn map(&mut self, mut change: impl FnMut(Tensor<1>) -> Tensor<1>) {
+        let all = std::mem::take(&mut self.by_slot).into_iter();
+        let changed = all.map(|(slot, gradient)| (slot, change(gradient)));
+        self.by_slot = changed.collect();
+    }
+
+    /// Leaves out those of which `keep` says no.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Slot) -> bool) {
+        self.by_slot.retain(|(slot, _)| keep(slot));
+    }
+
+    /// Sums of these and others; a parameter that has none in one of them has the other's.
+    pub fn plus(mut self, others: Gradients) -> Gradients {
+        let places = self.by_slot.iter().enumerate();
+        let places: HashMap<_, _> = places
+            .map(|(i, (slot, _))| (Arc::as_ptr(slot), i))
+            .collect();
+        for (slot, gradient) in others {
+            match places.get(&Arc::as_ptr(&slot)) {
+                Some(i) => {
+                    let sum = &mut self.by_slot[*i].1;
+                    *sum = sum.clone() + gradient;
+                }
+                None => self.by_slot.push((slot, gradient)),
+            }
+        }
+        self
     }
 
     /// Scales all gradients so that their common norm is at most `max_norm` (PyTorch's `clip_grad_norm_`), and gives the norm that they had,

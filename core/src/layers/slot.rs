@@ -129,6 +129,22 @@ impl Slot {
         self.version.fetch_add(1, Relaxed);
     }
 
+    /// Sets the values to what `change` makes of them. Nobody else holds them meanwhile, so that it can be done in place.
+    ///
+    /// # Panics
+    /// As [`Slot::value`] and [`Slot::set`].
+    pub fn update(&self, change: impl FnOnce(Tensor<1>) -> Tensor<1>) {
+        let mut held = self.value.write().expect(POISONED);
+        let value = held
+            .take()
+            .unwrap_or_else(|| panic!("{} has no values", self.key));
+        let dims = value.dims();
+        let value = change(value.without_autodiff());
+        assert_eq!(value.dims(), dims, "values of {}", self.key);
+        *held = Some(self.leaf_of(value));
+        self.version.fetch_add(1, Relaxed);
+    }
+
     /// The value of a counter.
     pub fn count(&self) -> u64 {
         self.count.load(Relaxed)
