@@ -36,6 +36,8 @@ enum Command {
     Demo(commands::demo::DemoArgs),
     /// Find objects in pictures with a config and a checkpoint
     Detect(commands::detect::DetectArgs),
+    /// Run a detector over a data set and compare what it finds with the annotations
+    Test(commands::test::TestArgs),
     /// See what a data set holds and what its pipeline makes of it, step by step
     Browse(commands::browse::BrowseArgs),
     /// Show, check and compare config files
@@ -69,6 +71,7 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Detect(args) => commands::detect::run(&args),
+        Command::Test(args) => commands::test::run(&args),
         Command::Browse(args) => commands::browse::run(&args),
         Command::Config(args) => return commands::config::run(args, commands::model::check),
         Command::Weights(args) => return commands::weights::run(&args, commands::model::state_of),

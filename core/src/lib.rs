@@ -36,6 +36,7 @@ pub mod priors;
 pub mod samplers;
 
 pub mod device;
+pub mod evaluate;
 pub mod ops;
 
 #[cfg(feature = "train")]

@@ -4,6 +4,7 @@ use burn::tensor::Device;
 
 use crate::batch::{Batch, Pictures};
 use crate::config::Diagnostic;
+use crate::data::packed::Packed;
 use crate::data::pipeline::Pipeline;
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::data::{Picture, PictureError};
@@ -63,31 +64,49 @@ impl Predictor {
             .enumerate()
             .map(|(i, picture)| self.pipeline.run(&format!("picture {i}"), picture.clone()))
             .collect::<Result<Vec<_>, _>>()?;
-        let size = |i: usize| prepared.iter().map(move |p| p.meta.img_shape[i]).max();
-        limits::check_picture([size(0).unwrap_or(0), size(1).unwrap_or(0)])
-            .map_err(PredictError::Batch)?;
-        let pixels = ops::preprocess::batch(&prepared, &self.preprocessor, &self.device)
-            .map_err(PredictError::Batch)?;
-        let (divisor, [_, c, h, w]) = (self.detector.size_divisor(), pixels.dims());
-        let wanted = self.detector.channels_in();
-        if c != wanted {
-            return Err(PredictError::Batch(format!(
-                "the pictures have {c} channels, this backbone takes {wanted}: its `in_channels` says so"
-            )));
-        }
-        if h % divisor != 0 || w % divisor != 0 {
-            return Err(PredictError::Batch(format!(
-                "the batch is {w} x {h} px, this detector takes multiples of {divisor}: write data_preprocessor=dict(..., pad_size_divisor={divisor})"
-            )));
-        }
-        Ok(Batch {
-            pixels,
-            pictures: Pictures {
-                metas: prepared.into_iter().map(|p| p.meta).collect(),
-                rescale: true,
-            },
-        })
+        batch(
+            prepared,
+            self.detector.as_ref(),
+            &self.preprocessor,
+            &self.device,
+        )
     }
+}
+
+/// Prepared pictures to the batch that `model` takes.
+///
+/// # Errors
+/// Pictures that do not go together, or are too large.
+pub(crate) fn batch(
+    prepared: Vec<Packed>,
+    model: &dyn Detector,
+    preprocessor: &DetDataPreprocessor,
+    device: &Device,
+) -> Result<Batch, PredictError> {
+    let size = |i: usize| prepared.iter().map(move |p| p.meta.img_shape[i]).max();
+    limits::check_picture([size(0).unwrap_or(0), size(1).unwrap_or(0)])
+        .map_err(PredictError::Batch)?;
+    let pixels =
+        ops::preprocess::batch(&prepared, preprocessor, device).map_err(PredictError::Batch)?;
+    let (divisor, [_, c, h, w]) = (model.size_divisor(), pixels.dims());
+    let wanted = model.channels_in();
+    if c != wanted {
+        return Err(PredictError::Batch(format!(
+            "the pictures have {c} channels, this backbone takes {wanted}: its `in_channels` says so"
+        )));
+    }
+    if h % divisor != 0 || w % divisor != 0 {
+        return Err(PredictError::Batch(format!(
+            "the batch is {w} x {h} px, this detector takes multiples of {divisor}: write data_preprocessor=dict(..., pad_size_divisor={divisor})"
+        )));
+    }
+    Ok(Batch {
+        pixels,
+        pictures: Pictures {
+            metas: prepared.into_iter().map(|p| p.meta).collect(),
+            rescale: true,
+        },
+    })
 }
 
 /// A batch to what is in its pictures, best first: what a trainer's validation does too.

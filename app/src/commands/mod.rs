@@ -11,6 +11,7 @@ pub mod detect;
 pub mod devices;
 pub mod list;
 pub mod model;
+pub mod test;
 pub mod weights;
 
 use crate::style;

@@ -10,7 +10,7 @@ mod fcos_losses;
 mod outputs;
 mod retina;
 mod rpn;
-mod test_cfg;
+pub(crate) mod test_cfg;
 mod tower;
 mod yolox;
 mod yolox_losses;

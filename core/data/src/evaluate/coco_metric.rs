@@ -16,6 +16,7 @@ use super::{
     BuiltMetric, Detection, EvaluateError, Given, Metric, Report, Seen, detections, recall,
     results_file,
 };
+use crate::coco::Id;
 use crate::sample::DataInfo;
 use crate::structures::{Instances, Xyxy};
 use smalti_config::{Diagnostic, Diagnostics, Kind, Node, error_at, nearest};
@@ -261,7 +262,7 @@ impl CocoMetric {
         let id = info.img_id.clone();
         self.seen.push(Seen {
             // MMDetection counts pictures that have no id
-            id: id.or(Some(crate::coco::Id::Number(self.seen.len() as i64))),
+            id: id.or(Some(Id::Number(self.seen.len() as i64))),
             size: [ori_shape[1], ori_shape[0]],
             objects,
         });
@@ -425,6 +426,17 @@ pub(super) fn recall_text(figures: &[(String, f64)]) -> String {
 impl Metric for CocoMetric {
     fn add(&mut self, info: &DataInfo, ori_shape: [usize; 2], found: &Instances) {
         self.keep(info, ori_shape, found);
+    }
+
+    fn forget(&mut self) {
+        self.seen.clear();
+        self.found.clear();
+    }
+
+    fn category(&self, label: usize) -> Option<Id> {
+        let truth = self.truth.as_ref()?;
+        let category = *truth.labelled(&self.classes).get(label)?;
+        Some(truth.categories()[category].id.clone())
     }
 
     fn compute(&mut self) -> Result<Report, EvaluateError> {

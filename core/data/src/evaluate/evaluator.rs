@@ -1,6 +1,7 @@
 //! [`Evaluator`]: `val_evaluator` or `test_evaluator`, one metric or a list of them (mmengine 0.10, evaluator/evaluator.py).
 
 use super::{EvaluateError, Given, Metric, Metrics, Report};
+use crate::coco::Id;
 use crate::lookup::Lookup;
 use crate::sample::DataInfo;
 use crate::structures::Instances;
@@ -60,6 +61,23 @@ impl Evaluator {
         for metric in &mut self.metrics {
             metric.add(info, ori_shape, found);
         }
+    }
+
+    /// Forgets what was added.
+    pub fn forget(&mut self) {
+        self.metrics.iter_mut().for_each(|metric| metric.forget());
+    }
+
+    /// The ids that results have for so many classes: those of the annotations where a metric has some, else labels.
+    pub fn categories(&self, classes: usize) -> Vec<Id> {
+        let of = |label: usize| {
+            let known = self
+                .metrics
+                .iter()
+                .find_map(|metric| metric.category(label));
+            known.unwrap_or(Id::Number(label as i64))
+        };
+        (0..classes).map(of).collect()
     }
 
     /// The figures of all, in order; what was added is forgotten.

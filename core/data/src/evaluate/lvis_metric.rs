@@ -7,6 +7,7 @@ use super::coco_eval::{AREA_NAMES, Evaluated, Judged, Of, Protocol, evaluate};
 use super::coco_metric::{Begun, CocoMetric, What, check_items, read, recall_text};
 use super::table::{ascii, thousandths, three_digits};
 use super::{BuiltMetric, Detection, EvaluateError, Given, Metric, Report};
+use crate::coco::Id;
 use crate::sample::DataInfo;
 use crate::structures::Instances;
 use smalti_config::{Node, error_at};
@@ -46,6 +47,15 @@ pub(super) fn build(node: &Node, given: Given<'_>) -> BuiltMetric {
 impl Metric for LVISMetric {
     fn add(&mut self, info: &DataInfo, ori_shape: [usize; 2], found: &Instances) {
         self.0.keep(info, ori_shape, found);
+    }
+
+    fn forget(&mut self) {
+        self.0.forget();
+    }
+
+    fn category(&self, label: usize) -> Option<Id> {
+        let categories = self.0.truth.as_ref()?.categories();
+        categories.get(label).map(|c| c.id.clone())
     }
 
     fn compute(&mut self) -> Result<Report, EvaluateError> {

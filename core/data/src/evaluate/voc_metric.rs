@@ -132,6 +132,10 @@ impl Metric for VOCMetric {
         });
     }
 
+    fn forget(&mut self) {
+        self.pictures.clear();
+    }
+
     fn compute(&mut self) -> Result<Report, EvaluateError> {
         let pictures = std::mem::take(&mut self.pictures);
         if pictures.is_empty() {
