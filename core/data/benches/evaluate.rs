@@ -93,7 +93,7 @@ fn main() {
         }
     }
     let start = Instant::now();
-    let truth = Truth::read("gt.json", gt.as_bytes(), false).expect("annotations");
+    let truth = Truth::read("gt.json", gt.as_bytes()).expect("annotations");
     let results = results_file::read("dt.json", dt.as_bytes(), &truth).expect("results");
     println!("read: {:.3} s", start.elapsed().as_secs_f64());
     let found: Vec<Judged> = results

@@ -49,8 +49,8 @@ pub(crate) struct Image {
 pub(crate) struct Keep {
     /// `coco_url` of pictures.
     pub urls: bool,
-    /// What LVIS says of pictures and categories for its evaluation.
-    pub federated: bool,
+    /// What evaluation alone asks of pictures and categories.
+    pub evaluation: bool,
 }
 
 #[derive(Debug)]
@@ -73,6 +73,8 @@ pub(crate) struct Category {
     pub name: String,
     /// LVIS: `r`, `c` or `f`. Kept only if asked for.
     pub frequency: Option<char>,
+    /// Kept only if asked for.
+    pub supercategory: Option<Box<str>>,
 }
 
 impl CocoFile {
@@ -142,8 +144,8 @@ impl CocoFile {
                     4 if keep.urls && json.text(&mut text)? => {
                         image.coco_url = Some(text.as_str().into());
                     }
-                    5 if keep.federated => image.negative = self.list_of_ids(json)?,
-                    6 if keep.federated => image.not_exhaustive = self.list_of_ids(json)?,
+                    5 if keep.evaluation => image.negative = self.list_of_ids(json)?,
+                    6 if keep.evaluation => image.not_exhaustive = self.list_of_ids(json)?,
                     1 => {}
                     4 if keep.urls => {}
                     _ => json.skip()?,
@@ -165,21 +167,25 @@ impl CocoFile {
         let mut first_of: HashMap<Id, usize> = HashMap::new();
         while json.item()? {
             let (mut id, mut name, mut as_text) = (None, None, true);
-            let (mut frequency, mut text) = (None, String::new());
+            let (mut frequency, mut supercategory, mut text) = (None, None, String::new());
             let mut found = [None; 2];
             if json.next()? == Next::Object {
                 json.enter_object()?;
-                while let Some(key) = json.key(&["id", "name", "frequency"])? {
+                while let Some(key) = json.key(&["id", "name", "frequency", "supercategory"])? {
                     if key < 2 {
                         found[key] = Some(json.next()?);
                     }
                     match key {
                         0 => id = self.id(json)?,
                         1 => (name, as_text) = class_name(json)?,
-                        2 if keep.federated => {
+                        2 if keep.evaluation => {
                             json.text(&mut text)?;
                             frequency = text.chars().next();
                         }
+                        3 if keep.evaluation && json.text(&mut text)? => {
+                            supercategory = Some(text.as_str().into());
+                        }
+                        3 if keep.evaluation => {}
                         _ => json.skip()?,
                     }
                 }
@@ -209,6 +215,7 @@ impl CocoFile {
                             id,
                             name,
                             frequency,
+                            supercategory,
                         });
                     }
                 }

@@ -7,8 +7,10 @@
 //! 101 recalls only, and recall rises at hits only, so a curve is its hits. What is kept of a category is a mean for each threshold, range of sizes and
 //! number of detections: little, however many categories a file has.
 
+use std::collections::BTreeSet;
+
 use super::matching::{AREAS, Dt, Fate, Gt, Rules};
-use super::truth::Truth;
+use super::truth::{Object, Truth};
 use super::{Detection, parallel};
 
 /// Names of the ranges of sizes.
@@ -56,8 +58,22 @@ pub struct Protocol {
     /// LVIS: of a picture only the categories count that are known to be there or not to be there; where not all are annotated, detections that
     /// find nothing do not count. Crowds are ordinary, `ignore` counts, and a detection's area is its box's.
     pub federated: bool,
-    /// Keep precision at every recall, for all sizes and the most detections.
+    /// Keep precision at every recall, for the most detections.
     pub curves: bool,
+    /// What a detection is worth that lies on an object of another category.
+    pub confusions: Confusions,
+}
+
+/// What a detection is worth that lies on an object of another category.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Confusions {
+    /// It is as false as any.
+    #[default]
+    Count,
+    /// It does not count if both categories have one `supercategory`.
+    ForgiveSimilar,
+    /// It does not count.
+    Forgive,
 }
 
 impl Protocol {
@@ -71,6 +87,7 @@ impl Protocol {
             masks: false,
             federated: false,
             curves: false,
+            confusions: Confusions::Count,
         }
     }
 }
@@ -93,8 +110,8 @@ pub struct Group {
     pub detections: usize,
     /// `[area * max_dets.len() + max_dets]`; `None` where no object counts.
     pub cells: Vec<Option<Cell>>,
-    /// `[thresholds]`, if they were wanted and there is an object.
-    pub curves: Vec<Curve>,
+    /// `[area][thresholds]`, if they were wanted; without an object none.
+    pub curves: Vec<Vec<Curve>>,
 }
 
 /// Of one category, range of sizes and number of detections; each list has one entry a threshold.
@@ -264,6 +281,7 @@ impl<'a> Pass<'a> {
                 dts.push((self.group(rank), rank, i));
             }
         }
+        self.confuse(objects, &dts, &mut gts);
         gts.sort_unstable();
         let better = |a: usize, b: usize| {
             let [a, b] = [a, b].map(|i| found[i].score);
@@ -295,6 +313,29 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    /// Objects of other categories that detections may lie on.
+    fn confuse(&self, objects: &[Object], dts: &[Entry], gts: &mut Vec<Entry>) {
+        let confusions = self.protocol.confusions;
+        if confusions == Confusions::Count {
+            return;
+        }
+        let groups: BTreeSet<u32> = dts.iter().map(|e| e.0).collect();
+        for group in groups {
+            let own = self.protocol.categories[group as usize];
+            for (i, object) in objects.iter().enumerate() {
+                let usable = self.protocol.masks || object.bbox.is_some();
+                if object.category == own || !usable {
+                    continue;
+                }
+                let above = |c: usize| self.truth.categories()[c].supercategory.as_deref();
+                let similar = above(own).is_some() && above(own) == above(object.category);
+                if similar || confusions == Confusions::Forgive {
+                    gts.push((group, group, i));
+                }
+            }
+        }
+    }
+
     fn judge(
         &self,
         image: usize,
@@ -318,15 +359,17 @@ impl<'a> Pass<'a> {
             } else {
                 None
             };
+            let own = protocol.categories.get(group as usize) == Some(&object.category);
+            let foreign = protocol.by_category && !own;
+            let ignore = match protocol.federated {
+                true => object.ignore,
+                false => object.crowd,
+            };
             Ok(Gt {
                 bbox: object.bbox.unwrap_or_default(),
                 area: object.area,
-                crowd: object.crowd && !protocol.federated,
-                ignore: if protocol.federated {
-                    object.ignore
-                } else {
-                    object.crowd
-                },
+                crowd: foreign || object.crowd && !protocol.federated,
+                ignore: foreign || ignore,
                 zero: object.zero,
                 runs,
             })
@@ -382,6 +425,7 @@ fn accumulate(counted: &[Counted], objects: [usize; AREAS], protocol: &Protocol)
     let mut group = Group {
         objects,
         detections: counted.len(),
+        curves: vec![Vec::new(); AREAS],
         ..Group::default()
     };
     let last = protocol.max_dets.len().saturating_sub(1);
@@ -391,12 +435,14 @@ fn accumulate(counted: &[Counted], objects: [usize; AREAS], protocol: &Protocol)
                 group.cells.push(None);
                 continue;
             }
-            let curves = protocol.curves && area == 0 && m == last;
+            let curves = protocol.curves && m == last;
             let sorted = order.iter().map(|i| &counted[*i as usize]);
             let sorted = sorted.filter(|c| (c.place as usize) < *most);
             let (cell, kept) = cell(sorted, area, objects, protocol.thresholds.len(), curves);
             group.cells.push(Some(cell));
-            group.curves.extend(kept);
+            if curves {
+                group.curves[area] = kept;
+            }
         }
     }
     group

@@ -216,7 +216,7 @@ pub(super) fn read(
     let mut truth = None;
     if let (Some(path), Some(files), true) = (&config.ann_file, given.files, problems.is_empty()) {
         let read = files.open(path).map_err(|e| format!("`{path}`: {e}"));
-        match read.and_then(|input| Truth::read(path, input, federated)) {
+        match read.and_then(|input| Truth::read(path, input)) {
             Ok(read) => truth = Some(read),
             Err(what) => {
                 let at = node.get("ann_file").unwrap_or(node);

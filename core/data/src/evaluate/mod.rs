@@ -3,10 +3,11 @@
 //! A [`Metric`] is what a `val_evaluator` or `test_evaluator` names: `CocoMetric`, `LVISMetric`, `VOCMetric` of mmdet 3.3 with all of their
 //! keys. It is told of one picture after the other ([`Metric::add`]) and then asked ([`Metric::compute`]). An [`Evaluator`] is one of them or a list.
 //! The counting itself is in [`coco_eval`] (COCO and LVIS), [`mean_ap`] (PASCAL VOC) and `recall`; [`Truth`] reads annotation files,
-//! [`results_file`] files of results.
+//! [`results_file`] files of results, and [`analysis`] looks for what went wrong.
 //!
 //! Figures are MMDetection's, rounded as it rounds them; [`Evaluated`](coco_eval::Evaluated) has them in full.
 
+pub mod analysis;
 pub mod coco_eval;
 mod coco_metric;
 mod evaluator;

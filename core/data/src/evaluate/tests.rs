@@ -7,7 +7,6 @@
 //! ragged arrays, in `eval_recalls`, it gave it an array of objects.
 
 use std::io::Read as _;
-use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -27,9 +26,12 @@ impl Files for Always {
 }
 
 fn cases() -> Vec<Json> {
-    let bytes = include_bytes!("../../../../tests/data/evaluate.jsonl.gz");
+    unpacked(include_bytes!("../../../../tests/data/evaluate.jsonl.gz"))
+}
+
+fn unpacked(bytes: &[u8]) -> Vec<Json> {
     let mut text = String::new();
-    let mut input = flate2::read::GzDecoder::new(&bytes[..]);
+    let mut input = flate2::read::GzDecoder::new(bytes);
     input.read_to_string(&mut text).unwrap();
     let mut cases: Vec<Json> = Vec::new();
     for line in text.lines() {
@@ -47,8 +49,8 @@ fn classes(case: &Json) -> Vec<String> {
     names.map(|n| n.as_str().unwrap().to_owned()).collect()
 }
 
-fn truth(case: &Json, federated: bool) -> Truth {
-    Truth::read("gt.json", case["gt"].to_string().as_bytes(), federated).unwrap()
+fn truth(case: &Json) -> Truth {
+    Truth::read("gt.json", case["gt"].to_string().as_bytes()).unwrap()
 }
 
 #[test]
@@ -56,7 +58,7 @@ fn twelve_stats() {
     let mut seen = 0;
     for case in cases() {
         let name = case["name"].as_str().unwrap();
-        let truth = truth(&case, false);
+        let truth = truth(&case);
         let results = results_file::read("dt.json", case["dt"].to_string().as_bytes(), &truth);
         let results = results.unwrap();
         let found: Vec<Judged> = results
@@ -205,4 +207,236 @@ fn figures_of_the_original() {
         seen += 1;
     }
     assert_eq!(seen, 15);
+}
+
+/// `tests/data/analysis.jsonl.gz`: mean precisions of mmdet 3.3.0's coco_error_analysis.py, and a matrix of its confusion_matrix.py.
+#[test]
+fn analyses_of_the_original() {
+    let [errors, confusion] =
+        &unpacked(include_bytes!("../../../../tests/data/analysis.jsonl.gz"))[..]
+    else {
+        panic!("two cases");
+    };
+    let analyze = |case: &Json, masks: bool| {
+        let truth = truth(case);
+        let results = results_file::read("dt.json", case["dt"].to_string().as_bytes(), &truth);
+        let options = analysis::AnalyzeOptions {
+            masks,
+            score_thr: 0.3,
+            iou_thr: 0.5,
+            worst: 1000,
+        };
+        analysis::analyze(&truth, &results.unwrap(), options).unwrap()
+    };
+    for (kind, expected) in errors["errors"].as_object().unwrap() {
+        let found = analyze(errors, kind == "segm");
+        let expected = expected.as_object().unwrap();
+        assert_eq!(found.errors.len(), expected.len());
+        for row in &found.errors {
+            let name = format!("{} {}", row.name, row.area);
+            for (k, value) in row.ap.iter().enumerate() {
+                let wanted = expected[&name][k].as_f64().unwrap();
+                let kind = analysis::KINDS[k];
+                assert!(
+                    (value - wanted).abs() < 1e-10,
+                    "{name} {kind}: {value}, {wanted}"
+                );
+            }
+        }
+    }
+    let found = analyze(confusion, false);
+    let counts = serde_json::to_value(&found.confusion.counts).unwrap();
+    assert_eq!(counts, confusion["confusion"]);
+    let objects = confusion["gt"]["annotations"].as_array().unwrap().len();
+    let rows = found.worst.iter();
+    assert_eq!(rows.map(|r| r.found + r.missed).sum::<usize>(), objects);
+    assert!(
+        found
+            .worst
+            .is_sorted_by_key(|r| std::cmp::Reverse(r.errors()))
+    );
+}
+
+#[test]
+fn results_that_do_not_fit_are_named() {
+    let gt = r#"{"images": [{"id": "7", "file_name": "a.jpg", "width": 9, "height": 9}], "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [{"id": 0, "image_id": 7, "category_id": 3, "bbox": [0, 0, 4, 4]}, {"image_id": 8, "category_id": 3}]}"#;
+    let truth = Truth::read("a.json", gt.as_bytes()).unwrap();
+    let notes = truth.notes().join(" ");
+    assert!(
+        notes.contains("1 annotations of no picture") && notes.contains("`id` 0"),
+        "{notes}"
+    );
+    let read = |text: &str| results_file::read("r.json", text.as_bytes(), &truth);
+    for (text, part) in [
+        ("{}", "no file of results: it is an object"),
+        ("[3]", "detection 1 has no `image_id`"),
+        (
+            "[{\"image_id\": 8}]",
+            "is of the picture 8, which the annotation file does not have",
+        ),
+        ("[{\"image_id\": 7, \"category_id\": 3}]", "no `score`"),
+        (
+            "[{\"image_id\": 7, \"category_id\": 3, \"score\": 1}]",
+            "no `bbox`",
+        ),
+        (
+            "[{\"image_id\": 7, \"score\": 1, \"segmentation\": {\"size\": [9, 9], \"counts\": \"1\"}}]",
+            "no `category_id`",
+        ),
+        ("[", "at byte 1"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(
+            error.starts_with("`r.json`: ") && error.contains(part),
+            "{text}: {error}"
+        );
+    }
+    let row = "{\"image_id\": 7, \"category_id\": CAT, \"score\": 1, \"bbox\": [0, 0, 4, 4]}";
+    let results = read(&format!(
+        "[{}, {}]",
+        row.replace("CAT", "3"),
+        row.replace("CAT", "4")
+    ));
+    let results = results.unwrap();
+    assert_eq!(
+        (results.pictures[0].len(), results.other_categories),
+        (1, 1)
+    );
+    assert!(Truth::read("a.json", &b"{\"images\": []}"[..]).is_err());
+}
+
+#[test]
+fn options_that_are_wrong_are_named() {
+    let files = Always(Vec::new());
+    let meta = MetaInfo::default();
+    let mistakes = |text: &str, files: Option<&dyn Files>| {
+        let node = parse_value(text).unwrap();
+        let given = Given { files, meta: &meta };
+        match Evaluator::read(&node, given, Lookup::own()) {
+            Ok(_) => String::new(),
+            Err(all) => all
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n"),
+        }
+    };
+    for (text, part) in [
+        ("dict(type='CocoMetric', metric='boxes')", "metric"),
+        (
+            "dict(type='CocoMetric', metric=['bbox', 'segment'])",
+            "metric",
+        ),
+        (
+            "dict(type='CocoMetric', iou_thrs=[])",
+            "`iou_thrs` must be 1 to 32 numbers",
+        ),
+        ("dict(type='CocoMetric', iou_thrs=[1.5])", "from 0 to 1"),
+        (
+            "dict(type='CocoMetric', proposal_nums=(100,))",
+            "three numbers",
+        ),
+        (
+            "dict(type='CocoMetric', metric_items=['mAP_5'])",
+            "did you mean 'mAP",
+        ),
+        (
+            "dict(type='CocoMetric', format_only=True)",
+            "`outfile_prefix`",
+        ),
+        (
+            "dict(type='CocoMetric', file_client_args=dict())",
+            "`file_client_args`",
+        ),
+        ("dict(type='CocoMetric', clswise=True)", "classwise"),
+        ("dict(type='CocoMetrics')", "mmdet.CocoMetric"),
+        ("dict(type='LVISMetric')", "needs an `ann_file`"),
+        (
+            "dict(type='LVISMetric', ann_file='a', sort_categories=True)",
+            "no key `sort_categories`",
+        ),
+        ("dict(type='VOCMetric', eval_mode='12points')", "eval_mode"),
+        ("dict(type='VOCMetric', metric=['mAP', 'recall'])", "one of"),
+        (
+            "dict(type='VOCMetric', scale_ranges=[(0, 32)])",
+            "`scale_ranges`",
+        ),
+        ("dict(type='OpenImagesMetric')", "not supported yet"),
+        ("[]", "has no metric"),
+    ] {
+        let found = mistakes(text, None);
+        assert!(found.contains(part), "{text}:\n{found}");
+    }
+    let good = "[dict(type='CocoMetric', metric='proposal_fast', proposal_nums=[5], backend_args=None, file_client_args=None), \
+        dict(type='VOCMetric', iou_thrs=0.5, scale_ranges=None, collect_device='gpu')]";
+    assert_eq!(mistakes(good, None), "");
+    let found = mistakes("dict(type='CocoMetric', ann_file='a.json')", Some(&files));
+    assert!(found.contains("`a.json`"), "{found}");
+}
+
+#[test]
+fn what_cannot_be_counted_is_said() {
+    let meta = MetaInfo {
+        classes: vec!["cat".into()],
+        ..MetaInfo::default()
+    };
+    let gt = r#"{"images": [{"id": 1, "width": 9, "height": 9}], "annotations": [], "categories": [{"id": 3, "name": "CATS"}]}"#;
+    let files = Always(gt.replace("CATS", "cat").into());
+    let others = Always(gt.replace("CATS", "dog").into());
+    let evaluator = |text: &str, files: &dyn Files| {
+        let given = Given {
+            files: Some(files),
+            meta: &meta,
+        };
+        let node = parse_value(text).unwrap();
+        Evaluator::read(&node, given, Lookup::own())
+            .unwrap()
+            .unwrap()
+    };
+    let coco = "dict(type='CocoMetric', ann_file='a')";
+    let mut empty = evaluator(coco, &files);
+    assert_eq!(empty.compute(), Err(EvaluateError::Nothing));
+    let info = |id: i64| DataInfo {
+        img_id: Some(Id::Number(id)),
+        ..DataInfo::default()
+    };
+    let mut found = Instances::default();
+    found.push([0.0, 0.0, 4.0, 4.0], 0.5, 0);
+    let run = |text: &str, files: &dyn Files, id: i64, found: &Instances| {
+        let mut evaluator = evaluator(text, files);
+        evaluator.add(&info(id), [9, 9], found);
+        evaluator.compute()
+    };
+    let error = run(coco, &files, 2, &found).unwrap_err().to_string();
+    assert!(error.contains("the picture with the id 2"), "{error}");
+    let error = run(coco, &others, 1, &found).unwrap_err().to_string();
+    assert!(
+        error.contains("(cat, ...)") && error.contains("(dog, ...)"),
+        "{error}"
+    );
+    let segm = "dict(type='CocoMetric', ann_file='a', metric='segm')";
+    assert_eq!(run(segm, &files, 1, &found), Err(EvaluateError::NoMasks));
+    let twice = format!("[{coco}, {coco}]");
+    let error = run(&twice, &files, 1, &found).unwrap_err().to_string();
+    assert!(
+        error.contains("`coco/bbox_mAP`") && error.contains("`prefix`"),
+        "{error}"
+    );
+    let nothing = run(coco, &files, 1, &Instances::default()).unwrap();
+    assert!(nothing.figures.is_empty() && nothing.notes[0].contains("nothing was found"));
+    found.labels[0] = 5;
+    let error = run(coco, &files, 1, &found).unwrap_err().to_string();
+    assert!(error.contains("the label 5, but only 1 classes"), "{error}");
+    found.labels[0] = 0;
+    let own = "dict(type='CocoMetric', outfile_prefix='w/r', format_only=True)";
+    let report = run(own, &files, 7, &found).unwrap();
+    let names: Vec<&str> = report.files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["w/r.gt.json", "w/r.bbox.json"]);
+    assert!(report.figures.is_empty());
+    assert_eq!(
+        String::from_utf8(report.files[1].1.clone()).unwrap(),
+        r#"[{"image_id": 7, "bbox": [0.0, 0.0, 4.0, 4.0], "score": 0.5, "category_id": 0}]"#
+    );
+    assert!(Truth::read("gt", &report.files[0].1[..]).is_ok());
 }

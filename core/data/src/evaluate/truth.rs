@@ -1,7 +1,7 @@
 //! [`Truth`]: what evaluation has to know of an annotation file, as pycocotools' `COCO` and lvis-api's `LVIS` hold it; or of a data set's
 //! own samples, as MMDetection's `gt_to_coco_json` writes them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use super::Seen;
@@ -52,6 +52,8 @@ pub struct Category {
     pub name: String,
     /// LVIS' `frequency`: `r`are, `c`ommon or `f`requent.
     pub frequency: Option<char>,
+    /// Its `supercategory`.
+    pub supercategory: Option<Box<str>>,
 }
 
 /// An object.
@@ -74,14 +76,14 @@ pub struct Object {
 }
 
 impl Truth {
-    /// Reads a COCO or (`federated`) LVIS annotation file; `name` is for messages.
+    /// Reads a COCO or LVIS annotation file; `name` is for messages.
     ///
     /// # Errors
     /// It is none, or has no pictures or categories.
-    pub fn read(name: &str, input: impl Read, federated: bool) -> Result<Self, String> {
+    pub fn read(name: &str, input: impl Read) -> Result<Self, String> {
         let keep = Keep {
             urls: false,
-            federated,
+            evaluation: true,
         };
         let file = CocoFile::read(input, keep).map_err(|e| format!("`{name}`: {e}"))?;
         for (there, key) in [
@@ -122,6 +124,7 @@ impl Truth {
                 id: ids.get(c.id),
                 name: c.name.clone(),
                 frequency: c.frequency,
+                supercategory: c.supercategory.clone(),
             })
             .collect();
         let mut rows = HashMap::new();
@@ -346,6 +349,15 @@ impl Truth {
         }
     }
 
+    /// Categories of which no earlier one has the id.
+    pub fn distinct(&self) -> Vec<usize> {
+        let mut ids = HashSet::new();
+        let all = self.categories.iter().enumerate();
+        all.filter(|(_, c)| ids.insert(&c.id))
+            .map(|(i, _)| i)
+            .collect()
+    }
+
     /// The categories that a model's labels count: those whose names are among `classes`, in the file's order (`getCatIds`). Categories that
     /// share an id are the first of them.
     pub fn labelled(&self, classes: &[String]) -> Vec<usize> {
@@ -372,5 +384,6 @@ fn of_class((label, name): (usize, &String)) -> Category {
         id: Id::Number(label as i64),
         name: name.clone(),
         frequency: None,
+        supercategory: None,
     }
 }
