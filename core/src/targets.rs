@@ -55,7 +55,12 @@ impl Targets {
                     classes.saturating_sub(1)
                 )),
             };
-            let GroundTruth { boxes, labels, masks, .. } = sample.gt.clone();
+            let GroundTruth {
+                boxes,
+                labels,
+                masks,
+                ..
+            } = sample.gt.clone();
             Ok(Objects {
                 boxes,
                 labels: labels.iter().map(label).collect::<Result<_, _>>()?,

@@ -151,7 +151,10 @@ pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
     for (slot, gradient) in gradients.iter() {
         let ours = Digest::of(gradient.clone())?;
         let Some(expected) = row.grads.get(slot.key()) else {
-            return Err(format!("{} has a gradient, it should have none", slot.key()));
+            return Err(format!(
+                "{} has a gradient, it should have none",
+                slot.key()
+            ));
         };
         let bound = |share: f64| (share * expected.norm).max(rounding);
         let off = (ours.norm - expected.norm).abs();
@@ -207,6 +210,9 @@ impl Worst {
         if self.of_bound > 1.0 {
             return Err(format!("{what}; {}", self.line));
         }
-        Ok(format!("{what}; worst {:.2} of its bound: {}", self.of_bound, self.line))
+        Ok(format!(
+            "{what}; worst {:.2} of its bound: {}",
+            self.of_bound, self.line
+        ))
     }
 }

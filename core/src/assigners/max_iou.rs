@@ -52,7 +52,12 @@ pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
     check_iou_calculator(node)?;
     if node.get("perm_repeat_gt_cfg").is_some_and(|n| !n.is_none()) {
         let message = "objects moved at random where two are the same are not supported yet";
-        return Err(unsupported(node, "perm_repeat_gt_cfg", message, "leave it out"));
+        return Err(unsupported(
+            node,
+            "perm_repeat_gt_cfg",
+            message,
+            "leave it out",
+        ));
     }
     Ok(AnyAssigner::Boxes(Box::new(MaxIouAssigner {
         pos_iou_thr: config.pos_iou_thr,
@@ -213,7 +218,11 @@ mod tests {
         };
         assert_eq!(assign(&ignoring, &priors, &objects)[3], -1);
         objects.boxes.clear();
-        assert_eq!(assign(&ignoring, &priors, &objects), [0; 5], "as the original");
+        assert_eq!(
+            assign(&ignoring, &priors, &objects),
+            [0; 5],
+            "as the original"
+        );
     }
 
     #[test]

@@ -108,7 +108,8 @@ pub fn by_boxes(train_cfg: &Node, build: &Build) -> Result<Box<dyn Assigner>, Di
     match named(train_cfg, build)? {
         AnyAssigner::Boxes(assigner) => Ok(assigner),
         AnyAssigner::Predictions(_) => {
-            let message = "this head assigns by its priors, and this assigner asks what is predicted";
+            let message =
+                "this head assigns by its priors, and this assigner asks what is predicted";
             let help = "for example assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)";
             Err(error_at(train_cfg, "assigner", message, help))
         }
@@ -126,7 +127,8 @@ pub fn by_predictions(
     match named(train_cfg, build)? {
         AnyAssigner::Predictions(assigner) => Ok(assigner),
         AnyAssigner::Boxes(_) => {
-            let message = "this head assigns by what it predicts, and this assigner asks for boxes only";
+            let message =
+                "this head assigns by what it predicts, and this assigner asks for boxes only";
             let help = "for example assigner=dict(type='SimOTAAssigner', center_radius=2.5)";
             Err(error_at(train_cfg, "assigner", message, help))
         }

@@ -94,7 +94,9 @@ impl SimOtaAssigner {
                 None => chosen,
             });
         }
-        taken.expect("at least one round: `candidate_topk` is positive, and so is the number of places")
+        taken.expect(
+            "at least one round: `candidate_topk` is positive, and so is the number of places",
+        )
     }
 }
 
@@ -120,7 +122,12 @@ fn best_sum(values: Tensor<3>, count: usize) -> Tensor<3> {
 /// A place that several objects take stays with the object that it costs least, be it one of them or not.
 fn settle(matched: Tensor<3, Bool>, cost: Tensor<3>) -> Tensor<3, Bool> {
     let shape = matched.dims();
-    let several = matched.clone().int().sum_dim(2).greater_elem(1).expand(shape);
+    let several = matched
+        .clone()
+        .int()
+        .sum_dim(2)
+        .greater_elem(1)
+        .expand(shape);
     let (_, cheapest) = cost.min_dim_with_indices(2);
     let cheapest = (numbers(&matched) - 1).equal(cheapest.expand(shape));
     several
@@ -221,9 +228,8 @@ impl Pairs {
             let low = wide(&a[axis]).max_pair(wide(&b[axis]));
             (high - low).clamp_min(0.0)
         };
-        let area = |s: &[Tensor<3>; 4]| {
-            (s[2].clone() - s[0].clone()) * (s[3].clone() - s[1].clone())
-        };
+        let area =
+            |s: &[Tensor<3>; 4]| (s[2].clone() - s[0].clone()) * (s[3].clone() - s[1].clone());
         let both = along(0) * along(1);
         let union = area(a) + area(b) - both.clone();
         both / union.clamp_min(1e-6)

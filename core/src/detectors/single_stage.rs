@@ -50,7 +50,10 @@ pub(super) fn build_rpn(node: &Node, build: &Build) -> Result<Box<dyn Detector>,
         return Err(error_at(test_cfg, "rpn", "`test_cfg` has no `rpn`", help));
     };
     let train_cfg = node.get("train_cfg").and_then(|n| n.get("rpn"));
-    let cfgs = Cfgs { test: rpn, train: train_cfg };
+    let cfgs = Cfgs {
+        test: rpn,
+        train: train_cfg,
+    };
     Ok(Box::new(SingleStage::read(node, "rpn_head", cfgs, build)?))
 }
 

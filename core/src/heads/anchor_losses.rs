@@ -136,7 +136,8 @@ impl AnchorLosses {
     ) -> Learned {
         let used = grid.used(meta, self.allowed_border);
         let boxes: Vec<Xyxy> = used.iter().map(|i| grid.boxes[*i]).collect();
-        let count = |range: &std::ops::Range<usize>| used.iter().filter(|i| range.contains(i)).count();
+        let count =
+            |range: &std::ops::Range<usize>| used.iter().filter(|i| range.contains(i)).count();
         let priors = assigners::Priors {
             boxes: &boxes,
             levels: &grid.levels.iter().map(count).collect::<Vec<_>>(),

@@ -76,7 +76,10 @@ impl Anchored {
             let stride = level.stride.map(|s| s as f32);
             for y in 0..*height {
                 for x in 0..*width {
-                    let cell = level.base_anchors.iter().map(|base| anchor(*base, stride, y, x));
+                    let cell = level
+                        .base_anchors
+                        .iter()
+                        .map(|base| anchor(*base, stride, y, x));
                     boxes.extend(cell);
                 }
             }
@@ -87,7 +90,9 @@ impl Anchored {
             boxes,
             levels,
             maps: maps.to_vec(),
-            strides: strides.map(|level| level.stride.map(|s| s as f32)).collect(),
+            strides: strides
+                .map(|level| level.stride.map(|s| s as f32))
+                .collect(),
             per_cell: self.per_cell(),
         }
     }

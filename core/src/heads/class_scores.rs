@@ -1,7 +1,6 @@
 //! What a head's `loss_cls` says of its class logits: how they become scores, and how many there are.
 
 use crate::config::{Diagnostics, Node, error_at};
-use crate::layers::{Init, Params};
 use crate::ops::detections::Scoring;
 
 /// How class logits are to be read.
@@ -40,26 +39,6 @@ impl ClassScores {
             activation,
             channels: classes + background,
         }
-    }
-}
-
-/// The gradient-harmonising losses (Li et al. 2019, arXiv 1811.05181) keep histograms in the state dict; inference does not read them.
-pub(super) fn register_loss_buffers(node: &Node, key: &str, params: &Params) {
-    let Some(loss) = super::present(node, key) else {
-        return;
-    };
-    let at = params.at(key);
-    let name = loss.get("type").and_then(Node::as_type);
-    let name = name.unwrap_or_default();
-    if !matches!(name.rsplit('.').next(), Some("GHMC" | "GHMR")) {
-        return;
-    }
-    let bins = loss.get("bins").and_then(Node::as_int).unwrap_or(10);
-    let bins = bins.clamp(0, 1 << 16) as usize;
-    at.buffer("edges", [bins + 1], Init::Constant(0.0));
-    let momentum = loss.get("momentum").and_then(Node::as_float);
-    if momentum.unwrap_or(0.0) > 0.0 {
-        at.buffer("acc_sum", [bins], Init::Constant(0.0));
     }
 }
 

@@ -6,7 +6,7 @@
 use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
-use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
+use super::class_scores::{ClassScores, prior_logit};
 use super::fcos_losses::FcosLosses;
 use super::tower::{Tower, TowerConfig, last};
 use super::{
@@ -21,7 +21,7 @@ use crate::layers::{
     ConvBias, ConvNormAct, ConvStyle, NormConfig, NormedConv, NormedConvConfig, Scale,
 };
 use crate::limits::{Channels, Layers, List, Pixels};
-use crate::losses::Losses;
+use crate::losses::{Losses, register_buffers};
 use crate::ops::detections::{Candidates, Coder, Level, Select};
 use crate::priors::PointGenerator;
 use crate::targets::Targets;
@@ -120,7 +120,7 @@ impl FcosHead {
         })?;
 
         let params = &build.params;
-        register_loss_buffers(node, "loss_cls", params);
+        register_buffers(node, "loss_cls", build);
         let tower = TowerConfig {
             layers: config.stacked_convs.map_or(4, Layers::get),
             channels_in,

@@ -5,8 +5,8 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::anchor_losses::{nothing, rows_of, size_of};
 use super::Outputs;
+use super::anchor_losses::{nothing, rows_of, size_of};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::limits::List;
@@ -93,7 +93,15 @@ impl FcosLosses {
             let scale = if normed { stride } else { 1.0 };
             let of_level = points.points(level, size_of(of_class));
             for objects in &targets.pictures {
-                self.learn(&mut learned, &of_level, level, stride, scale, objects, classes);
+                self.learn(
+                    &mut learned,
+                    &of_level,
+                    level,
+                    stride,
+                    scale,
+                    objects,
+                    classes,
+                );
             }
             logits.push(rows_of(of_class, of_class.dims()[1]));
             distances.push(rows_of(of_box, 4) / scale);

@@ -8,18 +8,18 @@ use serde::Deserialize;
 
 use super::anchor_losses::AnchorLosses;
 use super::anchored::Anchored;
-use super::class_scores::{ClassScores, prior_logit, register_loss_buffers};
+use super::class_scores::{ClassScores, prior_logit};
 use super::tower::{Tower, TowerConfig, last};
 use super::{
-    DenseHead, FOR_TRAINING, Given, OF_ANCHORS, OF_STYLE, OTHERS, Outputs, check_channels, relu_style,
-    test_cfg, training,
+    DenseHead, FOR_TRAINING, Given, OF_ANCHORS, OF_STYLE, OTHERS, Outputs, check_channels,
+    relu_style, test_cfg, training,
 };
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 use crate::layers::{ConvNormAct, ConvStyle};
 use crate::limits::{Channels, Layers};
-use crate::losses::Losses;
+use crate::losses::{Losses, register_buffers};
 use crate::ops::{Candidates, Select};
 use crate::priors::AnchorGenerator;
 use crate::targets::Targets;
@@ -69,8 +69,8 @@ impl RetinaHead {
         let losses = training(build, || AnchorLosses::read(node, &given, build))?;
 
         let params = &build.params;
-        register_loss_buffers(node, "loss_cls", params);
-        register_loss_buffers(node, "loss_bbox", params);
+        register_buffers(node, "loss_cls", build);
+        register_buffers(node, "loss_bbox", build);
         let tower = TowerConfig {
             layers: config.stacked_convs.map_or(4, Layers::get),
             channels_in,

@@ -8,18 +8,18 @@ use serde::Deserialize;
 
 use super::anchor_losses::AnchorLosses;
 use super::anchored::Anchored;
-use super::class_scores::{ClassScores, register_loss_buffers};
+use super::class_scores::ClassScores;
 use super::tower::{Tower, TowerConfig, last};
 use super::{
-    DenseHead, FOR_TRAINING, Given, OF_ANCHORS, OTHERS, Outputs, check_channels, relu_style, test_cfg,
-    training,
+    DenseHead, FOR_TRAINING, Given, OF_ANCHORS, OTHERS, Outputs, check_channels, relu_style,
+    test_cfg, training,
 };
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{Activation, ConvConfig, ConvNormAct, Init};
 use crate::limits::{Channels, Layers};
-use crate::losses::Losses;
+use crate::losses::{Losses, register_buffers};
 use crate::ops::detections::{Candidates, Group, Select};
 use crate::priors::AnchorGenerator;
 use crate::targets::Targets;
@@ -75,8 +75,8 @@ impl RpnHead {
         let losses = training(build, || AnchorLosses::read(node, &given, build))?;
 
         let params = &build.params;
-        register_loss_buffers(node, "loss_cls", params);
-        register_loss_buffers(node, "loss_bbox", params);
+        register_buffers(node, "loss_cls", build);
+        register_buffers(node, "loss_bbox", build);
         let (from, width) = (
             config.in_channels.get(),
             config.feat_channels.map_or(256, Channels::get),
@@ -148,7 +148,14 @@ impl DenseHead for RpnHead {
         let losses = self.losses.as_ref().expect(FOR_TRAINING);
         let names = ["loss_rpn_cls", "loss_rpn_bbox"];
         let classes = self.classes();
-        losses.of(&self.anchors, outputs, pictures, &targets.one_class(), names, classes)
+        losses.of(
+            &self.anchors,
+            outputs,
+            pictures,
+            &targets.one_class(),
+            names,
+            classes,
+        )
     }
 
     fn classes(&self) -> usize {

@@ -7,7 +7,7 @@
 use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
-use super::class_scores::{prior_logit, register_loss_buffers};
+use super::class_scores::prior_logit;
 use super::tower::{Tower, TowerConfig, last};
 use super::yolox_losses::YoloxLosses;
 use super::{
@@ -18,7 +18,7 @@ use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{ConvBias, ConvNormAct, ConvStyle};
 use crate::limits::{Channels, Layers, List, Pixels};
-use crate::losses::Losses;
+use crate::losses::{Losses, register_buffers};
 use crate::ops::detections::{Candidates, Coder, Labels, Level, Scoring, Select};
 use crate::priors::PointGenerator;
 use crate::targets::Targets;
@@ -79,7 +79,7 @@ impl YoloxHead {
 
         let params = &build.params;
         for loss in ["loss_cls", "loss_bbox", "loss_obj", "loss_l1"] {
-            register_loss_buffers(node, loss, params);
+            register_buffers(node, loss, build);
         }
         let tower = TowerConfig {
             layers: config.stacked_convs.map_or(2, Layers::get),

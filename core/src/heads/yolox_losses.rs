@@ -127,8 +127,8 @@ impl YoloxLosses {
         let index: Tensor<3, Int> = object.unsqueeze_dim(2);
         let index = index.expand([batch, places, 4]);
         let wanted = objects.boxes.clone().gather(1, index).reshape([rows, 4]);
-        let quality = losses::one_hot(labels.reshape([rows]), classes)
-            * assigned.overlap.reshape([rows, 1]);
+        let quality =
+            losses::one_hot(labels.reshape([rows]), classes) * assigned.overlap.reshape([rows, 1]);
 
         let weights: Tensor<2> = weight.clone().unsqueeze_dim(1);
         let weights = weights.expand([rows, 4]);

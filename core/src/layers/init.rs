@@ -17,11 +17,16 @@ pub enum Init {
     /// Uniform with bound `1 / sqrt(fan_in)`: PyTorch's own for a convolution, mmengine's `Kaiming` with `a=sqrt(5)`,
     /// `distribution='uniform'` and `mode='fan_in'`.
     UniformFanIn,
+    /// The edges of equal bins from 0 to 1, the last moved.
+    Edges {
+        /// Where the last bin ends.
+        last: f32,
+    },
 }
 
 impl Init {
     /// Values for a tensor of `shape`; the random ones depend on `key` alone, so that a run can be repeated.
-    pub(super) fn values(self, key: &str, shape: &[usize]) -> Vec<f32> {
+    pub(crate) fn values(self, key: &str, shape: &[usize]) -> Vec<f32> {
         let n: usize = shape.iter().product();
         let receptive: usize = shape.iter().skip(2).product();
         let fan_out = (shape.first().copied().unwrap_or(1) * receptive).max(1) as f32;
@@ -29,6 +34,17 @@ impl Init {
         let mut random = Random::new(key);
         match self {
             Init::Constant(v) => vec![v; n],
+            Init::Edges { last } => {
+                let bins = n.saturating_sub(1);
+                let edge = |i: usize| {
+                    if i == bins {
+                        last
+                    } else {
+                        i as f32 / bins as f32
+                    }
+                };
+                (0..n).map(edge).collect()
+            }
             Init::Normal { std } => (0..n).map(|_| std * random.normal()).collect(),
             Init::KaimingNormal => {
                 let std = (2.0 / fan_out).sqrt();

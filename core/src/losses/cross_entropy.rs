@@ -4,10 +4,12 @@ use burn::tensor::{Bool, Int, Tensor, TensorData, activation};
 use serde::Deserialize;
 
 use super::{
-    AvgFactor, ClassLoss, ClassTarget, Loss, Reduce, Reduction, binary_cross_entropy, one_hot,
+    AvgFactor, ClassLoss, ClassTarget, Loss, Losses, MaskCrossEntropyLoss, Reduce, Reduction,
+    binary_cross_entropy, one_hot,
 };
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, Short, error_at, unsupported};
+use crate::config::{Diagnostics, Node, Short, error_at};
+use crate::limits::Channels;
 
 /// The keys of `type='CrossEntropyLoss'`.
 #[derive(Debug, Deserialize)]
@@ -17,6 +19,7 @@ struct CrossEntropyConfig {
     class_weight: Option<Short<f32, 65_536>>,
     ignore_index: Option<i64>,
     avg_non_ignore: Option<bool>,
+    num_classes: Option<Channels>,
 }
 
 /// What PyTorch leaves out where nothing is said.
@@ -33,6 +36,8 @@ pub struct CrossEntropyLoss {
     pub ignore_index: i64,
     /// Whether means are over what is not left out.
     pub avg_non_ignore: bool,
+    /// Classes of `CrossEntropyCustomLoss`, which has its own say on logits (V3Det).
+    pub custom: Option<usize>,
     /// How elements become one number.
     pub reduce: Reduce,
 }
@@ -42,9 +47,18 @@ impl CrossEntropyLoss {
     pub fn of_sigmoids(reduce: Reduce) -> Self {
         Self {
             use_sigmoid: true,
+            ..Self::of_softmax(reduce)
+        }
+    }
+
+    /// Of softmax over classes and background.
+    pub fn of_softmax(reduce: Reduce) -> Self {
+        Self {
+            use_sigmoid: false,
             class_weight: None,
             ignore_index: IGNORED,
             avg_non_ignore: false,
+            custom: None,
             reduce,
         }
     }
@@ -52,24 +66,43 @@ impl CrossEntropyLoss {
 
 pub(super) fn build(node: &Node, _: &Build) -> Result<Loss, Diagnostics> {
     let config: CrossEntropyConfig = node.read_knowing(Reduce::KEYS)?;
+    if config.num_classes.is_some() {
+        let message = "`CrossEntropyLoss` has no `num_classes`";
+        let help = "leave it out, or write type='CrossEntropyCustomLoss'";
+        return Err(error_at(node, "num_classes", message, help));
+    }
+    of(node, config)
+}
+
+pub(super) fn build_custom(node: &Node, _: &Build) -> Result<Loss, Diagnostics> {
+    let config: CrossEntropyConfig = node.read_knowing(Reduce::KEYS)?;
+    if config.num_classes.is_none() {
+        let message = "`CrossEntropyCustomLoss` asks for `num_classes`";
+        return Err(error_at(node, "num_classes", message, ""));
+    }
+    of(node, config)
+}
+
+fn of(node: &Node, config: CrossEntropyConfig) -> Result<Loss, Diagnostics> {
     let use_sigmoid = config.use_sigmoid.unwrap_or(false);
     if config.use_mask == Some(true) {
         if use_sigmoid {
             let message = "`use_sigmoid` and `use_mask` exclude each other";
             return Err(error_at(node, "use_mask", message, "leave one out"));
         }
-        return Err(unsupported(
-            node,
-            "use_mask",
-            "a loss of masks is not supported yet",
-            "",
-        ));
+        if config.class_weight.is_some() {
+            let message = "weights of classes and `use_mask` exclude each other";
+            return Err(error_at(node, "class_weight", message, "leave one out"));
+        }
+        let reduce = Reduce::read(node)?;
+        return Ok(Loss::Mask(MaskCrossEntropyLoss { reduce }));
     }
     Ok(Loss::Class(Box::new(CrossEntropyLoss {
         use_sigmoid,
         class_weight: config.class_weight.map(|list| list.into_vec()),
         ignore_index: config.ignore_index.unwrap_or(IGNORED),
         avg_non_ignore: config.avg_non_ignore.unwrap_or(false),
+        custom: config.num_classes.map(Channels::get),
         reduce: Reduce::read(node)?,
     })))
 }
@@ -87,7 +120,7 @@ impl CrossEntropyLoss {
         labels.clone().not_equal_elem(self.ignore_index).float()
     }
 
-    fn of_softmax(
+    fn softmax(
         &self,
         logits: Tensor<2>,
         labels: Tensor<1, Int>,
@@ -108,7 +141,7 @@ impl CrossEntropyLoss {
         self.reduce.of(loss, weight, avg_factor)
     }
 
-    fn of_sigmoid(
+    fn sigmoid(
         &self,
         logits: Tensor<2>,
         target: ClassTarget,
@@ -133,8 +166,7 @@ impl CrossEntropyLoss {
         let loss = match self.weights_of_classes(&logits) {
             // torch's `pos_weight`: of what is to be found alone
             Some(weights) => {
-                let yes =
-                    activation::log_sigmoid(logits.clone()) * shares.clone() * weights;
+                let yes = activation::log_sigmoid(logits.clone()) * shares.clone() * weights;
                 let no = activation::log_sigmoid(-logits) * (-shares + 1.0);
                 -(yes + no)
             }
@@ -162,15 +194,37 @@ impl ClassLoss for CrossEntropyLoss {
         avg_factor: Option<AvgFactor>,
     ) -> Tensor<1> {
         if self.use_sigmoid {
-            return self.of_sigmoid(logits, target, weight, avg_factor);
+            return self.sigmoid(logits, target, weight, avg_factor);
         }
         let ClassTarget::Labels(labels) = target else {
             panic!("heads of softmax learn labels");
         };
-        self.of_softmax(logits, labels, weight, avg_factor)
+        self.softmax(logits, labels, weight, avg_factor)
     }
 
     fn reduction(&self) -> Reduction {
         self.reduce.reduction
+    }
+
+    fn channels(&self) -> Option<usize> {
+        let background = usize::from(!self.use_sigmoid);
+        Some(self.custom? + background)
+    }
+
+    fn scores(&self, logits: Tensor<2>) -> Option<Tensor<2>> {
+        let classes = self.custom?;
+        let of_classes = logits.clone().narrow(1, 0, classes);
+        if !self.use_sigmoid {
+            let of_background = logits.clone().narrow(1, logits.dims()[1] - 1, 1);
+            let all = Tensor::cat(vec![of_classes, of_background], 1);
+            return Some(activation::softmax(all, 1));
+        }
+        let shares = activation::sigmoid(of_classes);
+        let rest = (-shares.clone().sum_dim(1) + 1.0).clamp(0.0, 1.0);
+        Some(Tensor::cat(vec![shares, rest], 1))
+    }
+
+    fn accuracy(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Losses {
+        super::class_accuracy(self.custom, logits, labels)
     }
 }

@@ -1,12 +1,16 @@
 //! `FocalLoss` (Lin et al. 2017, arXiv 1708.02002, section 3) as MMDetection 3.3.0 computes it: binary cross entropy of each class, times
 //! `alpha` or `1 - alpha` and a power of how wrong the logit is.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Int, Tensor, activation};
 use serde::Deserialize;
 
-use super::{AvgFactor, ClassLoss, ClassTarget, Loss, Reduce, Reduction, binary_cross_entropy};
+use super::{
+    AvgFactor, ClassLoss, ClassTarget, Loss, Losses, Reduce, Reduction, entropy, only_sigmoid,
+    power,
+};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
+use crate::limits::Channels;
 
 /// The keys of `type='FocalLoss'`.
 #[derive(Debug, Deserialize)]
@@ -15,6 +19,7 @@ struct FocalConfig {
     gamma: Option<f64>,
     alpha: Option<f64>,
     activated: Option<bool>,
+    num_classes: Option<Channels>,
 }
 
 /// The focal loss.
@@ -26,6 +31,8 @@ pub struct FocalLoss {
     pub alpha: f64,
     /// Whether probabilities come in, not logits.
     pub activated: bool,
+    /// Classes of `FocalCustomLoss`, which has its own say on logits (V3Det).
+    pub custom: Option<usize>,
     /// How elements become one number.
     pub reduce: Reduce,
 }
@@ -36,6 +43,7 @@ impl Default for FocalLoss {
             gamma: 2.0,
             alpha: 0.25,
             activated: false,
+            custom: None,
             reduce: Reduce::default(),
         }
     }
@@ -43,20 +51,32 @@ impl Default for FocalLoss {
 
 pub(super) fn build(node: &Node, _: &Build) -> Result<Loss, Diagnostics> {
     let config: FocalConfig = node.read_knowing(Reduce::KEYS)?;
-    if config.use_sigmoid == Some(false) {
-        let message = "`FocalLoss` is of sigmoids only";
-        return Err(error_at(
-            node,
-            "use_sigmoid",
-            message,
-            "write use_sigmoid=True",
-        ));
+    if config.num_classes.is_some() {
+        let message = "`FocalLoss` has no `num_classes`";
+        let help = "leave it out, or write type='FocalCustomLoss'";
+        return Err(error_at(node, "num_classes", message, help));
     }
+    of(node, config)
+}
+
+pub(super) fn build_custom(node: &Node, _: &Build) -> Result<Loss, Diagnostics> {
+    let mut config: FocalConfig = node.read_knowing(Reduce::KEYS)?;
+    if config.num_classes.is_none() {
+        let message = "`FocalCustomLoss` asks for `num_classes`";
+        return Err(error_at(node, "num_classes", message, ""));
+    }
+    config.activated = None; // which the original reads, and leaves aside
+    of(node, config)
+}
+
+fn of(node: &Node, config: FocalConfig) -> Result<Loss, Diagnostics> {
+    only_sigmoid(node, config.use_sigmoid)?;
     let default = FocalLoss::default();
     Ok(Loss::Class(Box::new(FocalLoss {
         gamma: config.gamma.unwrap_or(default.gamma),
         alpha: config.alpha.unwrap_or(default.alpha),
-        activated: config.activated.unwrap_or(false),
+        activated: config.activated.unwrap_or(default.activated),
+        custom: config.num_classes.map(Channels::get),
         reduce: Reduce::read(node)?,
     })))
 }
@@ -71,7 +91,7 @@ impl FocalLoss {
             let sign = shares * 2.0 - 1.0;
             let right = pred * sign;
             let wrong = activation::sigmoid(-right.clone());
-            return -(factor * self.power(wrong) * activation::log_sigmoid(right));
+            return -(factor * power(wrong, self.gamma) * activation::log_sigmoid(right));
         }
         let share = if self.activated {
             pred.clone()
@@ -79,21 +99,7 @@ impl FocalLoss {
             activation::sigmoid(pred.clone())
         };
         let wrong = (-share.clone() + 1.0) * shares.clone() + share * (-shares.clone() + 1.0);
-        let entropy = if self.activated {
-            let log = |share: Tensor<2>| share.log().clamp_min(-100.0); // torch's bound
-            -(log(pred.clone()) * shares.clone() + log(-pred + 1.0) * (-shares + 1.0))
-        } else {
-            binary_cross_entropy(pred, shares)
-        };
-        entropy * factor * self.power(wrong)
-    }
-
-    fn power(&self, wrong: Tensor<2>) -> Tensor<2> {
-        if self.gamma == 2.0 {
-            wrong.clone() * wrong
-        } else {
-            wrong.powf_scalar(self.gamma)
-        }
+        entropy(pred, shares, self.activated) * factor * power(wrong, self.gamma)
     }
 }
 
@@ -113,5 +119,18 @@ impl ClassLoss for FocalLoss {
 
     fn reduction(&self) -> Reduction {
         self.reduce.reduction
+    }
+
+    fn channels(&self) -> Option<usize> {
+        self.custom
+    }
+
+    fn scores(&self, logits: Tensor<2>) -> Option<Tensor<2>> {
+        let of_classes = logits.narrow(1, 0, self.custom?);
+        Some(activation::sigmoid(of_classes))
+    }
+
+    fn accuracy(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Losses {
+        super::class_accuracy(self.custom, logits, labels)
     }
 }

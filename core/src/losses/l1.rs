@@ -77,14 +77,18 @@ impl BoxLoss for SmoothL1Loss {
         weight: Option<Tensor<2>>,
         avg_factor: Option<AvgFactor>,
     ) -> Tensor<1> {
-        let off = (pred - target).abs();
-        let near = off.clone().lower_elem(self.beta);
-        let parabola = off.clone() * off.clone() * (0.5 / self.beta);
-        let loss = (off - 0.5 * self.beta).mask_where(near, parabola);
+        let loss = smooth((pred - target).abs(), self.beta);
         self.reduce.of(loss, weight, avg_factor)
     }
 
     fn reduction(&self) -> Reduction {
         self.reduce.reduction
     }
+}
+
+/// `off`, which is above 0, less half of `beta`; below `beta` a parabola.
+pub(super) fn smooth(off: Tensor<2>, beta: f64) -> Tensor<2> {
+    let near = off.clone().lower_elem(beta);
+    let parabola = off.clone() * off.clone() * (0.5 / beta);
+    (off - 0.5 * beta).mask_where(near, parabola)
 }

@@ -3,17 +3,48 @@
 //! Names, keys and defaults are MMDetection 3.3.0's, and so is how elements become one number ([`Reduce`]). Everything stays on the device:
 //! what a sum is divided by may be a tensor too ([`AvgFactor`]).
 
+mod accuracy;
+mod balanced_l1;
+mod bounded_iou;
 mod cross_entropy;
+mod dice;
+mod distillation;
+mod distribution_focal;
+mod eqlv2;
 mod focal;
+mod gaussian_focal;
+mod ghm;
 mod iou;
 mod l1;
+mod mask_cross_entropy;
+mod mse;
+mod overlap;
+mod pairs;
+mod quality_focal;
 mod reduce;
+mod seesaw;
+mod varifocal;
 
+pub use accuracy::{Accuracy, accuracy};
+pub use balanced_l1::BalancedL1Loss;
+pub use bounded_iou::BoundedIouLoss;
 pub use cross_entropy::CrossEntropyLoss;
+pub use dice::DiceLoss;
+pub use distillation::DistillationLoss;
+pub use distribution_focal::DistributionFocalLoss;
+pub use eqlv2::Eqlv2Loss;
 pub use focal::FocalLoss;
+pub use gaussian_focal::GaussianFocalLoss;
+pub use ghm::{GhmcLoss, GhmrLoss};
 pub use iou::{IouLoss, IouMode};
 pub use l1::{L1Loss, SmoothL1Loss};
+pub use mask_cross_entropy::MaskCrossEntropyLoss;
+pub use mse::MseLoss;
+pub use overlap::{Formula, OverlapLoss};
+pub use quality_focal::QualityFocalLoss;
 pub use reduce::{AvgFactor, Reduce, Reduction};
+pub use seesaw::SeesawLoss;
+pub use varifocal::VarifocalLoss;
 
 use std::fmt::Debug;
 
@@ -35,8 +66,40 @@ pub trait ClassLoss: Debug + Send + Sync {
         avg_factor: Option<AvgFactor>,
     ) -> Tensor<1>;
 
+    /// The same by name: `name`, unless the loss has names of its own.
+    fn named(
+        &self,
+        name: &str,
+        logits: Tensor<2>,
+        target: ClassTarget,
+        weight: Option<Tensor<1>>,
+        avg_factor: Option<AvgFactor>,
+    ) -> Losses {
+        let mut losses = Losses::default();
+        losses.add(name, self.forward(logits, target, weight, avg_factor));
+        losses
+    }
+
     /// How its elements become one number.
     fn reduction(&self) -> Reduction;
+
+    /// Logits of a box, where the loss has its own say (`custom_cls_channels`).
+    fn channels(&self) -> Option<usize> {
+        None
+    }
+
+    /// What scores logits `[R, channels]` are, background last where there is one, where the loss has its own say (`custom_activation`).
+    fn scores(&self, _: Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// What heads of second stages report of how many rows are right, percent.
+    ///
+    /// # Shapes
+    /// - `logits`: `[R, channels]`; `labels`: `[R]`
+    fn accuracy(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Losses {
+        class_accuracy(None, logits, labels)
+    }
 }
 
 /// What class logits should say.
@@ -71,7 +134,7 @@ impl ClassTarget {
 /// A loss of boxes, as numbers or as xyxy px: which, is the head's choice.
 pub trait BoxLoss: Debug + Send + Sync {
     /// # Shapes
-    /// - `pred`, `target`, `weight`: `[R, 4]`
+    /// - `pred`, `target`, `weight`: `[R, 4]`; losses of numbers (L1, MSE, GHMR) take any `[R, C]`
     fn forward(
         &self,
         pred: Tensor<2>,
@@ -91,6 +154,30 @@ pub enum Loss {
     Class(Box<dyn ClassLoss>),
     /// Of boxes.
     Boxes(Box<dyn BoxLoss>),
+    /// Of distributions of distances.
+    Distribution(DistributionFocalLoss),
+    /// Of what another model says.
+    Distillation(DistillationLoss),
+    /// Of heat maps.
+    HeatMap(GaussianFocalLoss),
+    /// Of masks.
+    Dice(DiceLoss),
+    /// Of masks by class.
+    Mask(MaskCrossEntropyLoss),
+}
+
+impl Loss {
+    /// What it is a loss of.
+    fn of(&self) -> &'static str {
+        match self {
+            Loss::Class(_) => "classes",
+            Loss::Boxes(_) => "boxes",
+            Loss::Distribution(_) => "distributions",
+            Loss::Distillation(_) => "another model's logits",
+            Loss::HeatMap(_) => "heat maps",
+            Loss::Dice(_) | Loss::Mask(_) => "masks",
+        }
+    }
 }
 
 /// The kind `loss` of the registry.
@@ -103,13 +190,52 @@ impl Family for LossFamily {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<LossFamily>; 5] = [
+pub const ROWS: [Row<LossFamily>; 25] = [
+    Row::<LossFamily>::new("mmdet", "BalancedL1Loss", balanced_l1::build),
+    Row::<LossFamily>::new("mmdet", "BoundedIoULoss", bounded_iou::build),
+    Row::<LossFamily>::new("mmdet", "CIoULoss", overlap::build_ciou),
+    Row::<LossFamily>::new(
+        "mmdet",
+        "CrossEntropyCustomLoss",
+        cross_entropy::build_custom,
+    ),
     Row::<LossFamily>::new("mmdet", "CrossEntropyLoss", cross_entropy::build),
+    Row::<LossFamily>::new("mmdet", "DIoULoss", overlap::build_diou),
+    Row::<LossFamily>::new("mmdet", "DiceLoss", dice::build),
+    Row::<LossFamily>::new("mmdet", "DistributionFocalLoss", distribution_focal::build),
+    Row::<LossFamily>::new("mmdet", "EIoULoss", overlap::build_eiou),
+    Row::<LossFamily>::new("mmdet", "EQLV2Loss", eqlv2::build),
+    Row::<LossFamily>::new("mmdet", "FocalCustomLoss", focal::build_custom),
     Row::<LossFamily>::new("mmdet", "FocalLoss", focal::build),
+    Row::<LossFamily>::new("mmdet", "GHMC", ghm::build_ghmc),
+    Row::<LossFamily>::new("mmdet", "GHMR", ghm::build_ghmr),
+    Row::<LossFamily>::new("mmdet", "GIoULoss", overlap::build_giou),
+    Row::<LossFamily>::new("mmdet", "GaussianFocalLoss", gaussian_focal::build),
     Row::<LossFamily>::new("mmdet", "IoULoss", iou::build),
+    Row::<LossFamily>::new(
+        "mmdet",
+        "KnowledgeDistillationKLDivLoss",
+        distillation::build,
+    ),
     Row::<LossFamily>::new("mmdet", "L1Loss", l1::build_l1),
+    Row::<LossFamily>::new("mmdet", "MSELoss", mse::build),
+    Row::<LossFamily>::new("mmdet", "QualityFocalLoss", quality_focal::build),
+    Row::<LossFamily>::new("mmdet", "SIoULoss", overlap::build_siou),
+    Row::<LossFamily>::new("mmdet", "SeesawLoss", seesaw::build),
     Row::<LossFamily>::new("mmdet", "SmoothL1Loss", l1::build_smooth_l1),
+    Row::<LossFamily>::new("mmdet", "VarifocalLoss", varifocal::build),
 ];
+
+/// Registers what the loss that `key` of the head `node` names keeps in the state dict, where the head is not built for training: inference
+/// does not read it. Losses that cannot be built are left to [`class_loss`] and its kin.
+pub(crate) fn register_buffers(node: &Node, key: &str, build: &Build) {
+    let name = node.get(key).and_then(|loss| loss.get("type")?.as_type());
+    let name = name.unwrap_or_default();
+    let keeps = ["GHMC", "GHMR", "SeesawLoss", "EQLV2Loss"];
+    if keeps.contains(&name.rsplit('.').next().unwrap_or_default()) {
+        let _ = named(node, key, build);
+    }
+}
 
 /// The loss of classes that `key` of the head `node` names, else `default`.
 ///
@@ -124,8 +250,8 @@ pub fn class_loss<L: ClassLoss + 'static>(
     match named(node, key, build)? {
         None => Ok(Box::new(default)),
         Some(Loss::Class(loss)) => Ok(loss),
-        Some(Loss::Boxes(_)) => {
-            let message = format!("`{key}` is a loss of boxes, classes are wanted");
+        Some(other) => {
+            let message = format!("`{key}` is a loss of {}, classes are wanted", other.of());
             let help = "for example dict(type='FocalLoss', use_sigmoid=True)";
             Err(error_at(node, key, message, help))
         }
@@ -145,15 +271,19 @@ pub fn box_loss<L: BoxLoss + 'static>(
     match named(node, key, build)? {
         None => Ok(Box::new(default)),
         Some(Loss::Boxes(loss)) => Ok(loss),
-        Some(Loss::Class(_)) => {
-            let message = format!("`{key}` is a loss of classes, boxes are wanted");
+        Some(other) => {
+            let message = format!("`{key}` is a loss of {}, boxes are wanted", other.of());
             let help = "for example dict(type='L1Loss', loss_weight=1.0)";
             Err(error_at(node, key, message, help))
         }
     }
 }
 
-fn named(node: &Node, key: &str, build: &Build) -> Result<Option<Loss>, Diagnostics> {
+/// The loss that `key` of the head `node` names, if it names one.
+///
+/// # Errors
+/// It is wrong.
+pub fn named(node: &Node, key: &str, build: &Build) -> Result<Option<Loss>, Diagnostics> {
     let Some(loss) = node.get(key).filter(|n| !n.is_none()) else {
         return Ok(None);
     };
@@ -210,4 +340,57 @@ pub(crate) fn binary_cross_entropy<const D: usize>(
     let yes = activation::log_sigmoid(logits.clone()) * shares.clone();
     let no = activation::log_sigmoid(-logits) * (-shares + 1.0);
     -(yes + no)
+}
+
+/// The same, or of probabilities, whose logarithms are no less than PyTorch's bound.
+fn entropy(pred: Tensor<2>, shares: Tensor<2>, activated: bool) -> Tensor<2> {
+    if !activated {
+        return binary_cross_entropy(pred, shares);
+    }
+    let log = |share: Tensor<2>| share.log().clamp_min(-100.0);
+    -(log(pred.clone()) * shares.clone() + log(-pred + 1.0) * (-shares + 1.0))
+}
+
+/// `base`, which is not below 0, to the power of `exponent`.
+fn power<const D: usize>(base: Tensor<D>, exponent: f64) -> Tensor<D> {
+    if exponent == 2.0 {
+        base.clone() * base
+    } else if exponent == 1.0 {
+        base
+    } else {
+        base.powf_scalar(exponent)
+    }
+}
+
+/// What softmax would ask for is not there.
+fn only_sigmoid(node: &Node, use_sigmoid: Option<bool>) -> Result<(), Diagnostics> {
+    if use_sigmoid != Some(false) {
+        return Ok(());
+    }
+    let name = node.get("type").and_then(Node::as_type);
+    let message = format!("`{}` is of sigmoids only", name.unwrap_or_default());
+    Err(error_at(
+        node,
+        "use_sigmoid",
+        message,
+        "write use_sigmoid=True",
+    ))
+}
+
+/// `acc`; or `acc_classes`, where a loss has its own say on `custom` classes.
+fn class_accuracy(custom: Option<usize>, logits: Tensor<2>, labels: Tensor<1, Int>) -> Losses {
+    let mut found = Losses::default();
+    match custom {
+        None => found.add("acc", accuracy(logits, labels, Accuracy::default())),
+        Some(classes) => {
+            let labels_below = Some(classes);
+            let of_objects = Accuracy {
+                labels_below,
+                ..Accuracy::default()
+            };
+            let logits = logits.narrow(1, 0, classes);
+            found.add("acc_classes", accuracy(logits, labels, of_objects));
+        }
+    }
+    found
 }

@@ -66,9 +66,9 @@ impl Reduce {
         };
         let loss_weight = match node.get("loss_weight") {
             None => 1.0,
-            Some(n) => n.as_float().ok_or_else(|| {
-                error_at(node, "loss_weight", "`loss_weight` is a number", "")
-            })?,
+            Some(n) => n
+                .as_float()
+                .ok_or_else(|| error_at(node, "loss_weight", "`loss_weight` is a number", ""))?,
         };
         Ok(Self {
             reduction,
