@@ -7,7 +7,7 @@ use crate::config::Diagnostic;
 use crate::data::packed::Packed;
 use crate::data::pipeline::Pipeline;
 use crate::data::preprocessor::DetDataPreprocessor;
-use crate::data::{Picture, PictureError};
+use crate::data::{Meta, Picture, PictureError};
 use crate::detectors::Detector;
 use crate::limits;
 use crate::ops::{self, DetectError};
@@ -100,13 +100,15 @@ pub(crate) fn batch(
             "the batch is {w} x {h} px, this detector takes multiples of {divisor}: write data_preprocessor=dict(..., pad_size_divisor={divisor})"
         )));
     }
-    Ok(Batch {
-        pixels,
-        pictures: Pictures {
-            metas: prepared.into_iter().map(|p| p.meta).collect(),
-            rescale: true,
-        },
-    })
+    let metas = prepared.into_iter().map(|p| Meta {
+        pad_shape: preprocessor.pad_shape(p.meta.img_shape),
+        ..p.meta
+    });
+    let pictures = Pictures {
+        metas: metas.collect(),
+        rescale: true,
+    };
+    Ok(Batch { pixels, pictures })
 }
 
 /// A batch to what is in its pictures, best first: what a trainer's validation does too.

@@ -21,7 +21,7 @@ use smalti::registry::DEFAULT_SCOPE;
 use smalti::structures::Instances;
 
 use crate::formula::{tagged, uniform};
-use crate::{training, transforms};
+use crate::{training, trajectory, transforms};
 
 /// Expected values.
 pub enum Row {
@@ -29,6 +29,8 @@ pub enum Row {
     Model(Box<Model>),
     /// Of one step of training.
     Training(Box<training::Row>),
+    /// Of a short run of training.
+    Trajectory(Box<trajectory::Row>),
     /// Of a pipeline of transforms.
     Pipeline(Box<transforms::Row>),
 }
@@ -39,21 +41,24 @@ impl Row {
         match self {
             Row::Model(model) => model.file.clone(),
             Row::Training(row) => row.name(),
+            Row::Trajectory(row) => row.name(),
             Row::Pipeline(row) => row.name(),
         }
     }
 
-    /// A row with a `pipeline` is one of transforms, one with `losses` one of training.
+    /// A row with a `pipeline` is one of transforms, one with `losses` one of training, one with `steps` a whole run.
     fn read(line: &str) -> serde_json::Result<Self> {
         #[derive(Deserialize)]
         struct Kind {
             pipeline: Option<serde::de::IgnoredAny>,
             losses: Option<serde::de::IgnoredAny>,
+            steps: Option<serde::de::IgnoredAny>,
         }
         let kind: Kind = serde_json::from_str(line)?;
-        match (kind.pipeline, kind.losses) {
-            (Some(_), _) => serde_json::from_str(line).map(Row::Pipeline),
-            (_, Some(_)) => serde_json::from_str(line).map(Row::Training),
+        match (kind.pipeline, kind.losses, kind.steps) {
+            (Some(_), _, _) => serde_json::from_str(line).map(Row::Pipeline),
+            (_, Some(_), _) => serde_json::from_str(line).map(Row::Training),
+            (_, _, Some(_)) => serde_json::from_str(line).map(Row::Trajectory),
             _ => serde_json::from_str(line).map(Row::Model),
         }
     }
@@ -136,6 +141,7 @@ pub fn check(row: &Row, device: &Device) -> Outcome {
     let compared = match row {
         Row::Model(row) => compare(row, device),
         Row::Training(row) => training::compare(row, device),
+        Row::Trajectory(row) => trajectory::compare(row, device),
         Row::Pipeline(row) => transforms::check(row, &pixels(device)),
     };
     match compared {

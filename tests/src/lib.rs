@@ -13,6 +13,7 @@ pub mod formula;
 pub mod golden;
 pub mod scenes;
 pub mod training;
+pub mod trajectory;
 pub mod transforms;
 
 #[cfg(test)]

@@ -34,8 +34,8 @@ pub struct Row {
 /// Objects of a picture.
 #[derive(Deserialize)]
 pub(crate) struct Given {
-    bboxes: Vec<[f32; 4]>,
-    labels: Vec<usize>,
+    pub bboxes: Vec<[f32; 4]>,
+    pub labels: Vec<usize>,
 }
 
 /// What is kept of a tensor.

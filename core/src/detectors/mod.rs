@@ -54,6 +54,14 @@ pub trait Detector: std::fmt::Debug + Send + Sync {
         false
     }
 
+    /// Told which epoch of a training begins, from 0.
+    fn set_epoch(&self, _epoch: u64) {}
+
+    /// Whether its classes are no data set's: objects of any kind.
+    fn is_class_agnostic(&self) -> bool {
+        false
+    }
+
     /// Height and width of a batch must be multiples of this, px.
     fn size_divisor(&self) -> usize;
 

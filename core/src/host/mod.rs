@@ -5,8 +5,14 @@ pub mod cache;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod checkpoint_files;
 #[cfg(not(target_arch = "wasm32"))]
+pub mod clock;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod config_files;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod disk;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod files;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod lock;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod memory;

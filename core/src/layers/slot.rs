@@ -150,6 +150,16 @@ impl Slot {
         self.count.load(Relaxed)
     }
 
+    /// Sets the value of a counter, and gives the one before.
+    pub fn replace_count(&self, count: u64) -> u64 {
+        self.count.swap(count, Relaxed)
+    }
+
+    /// Its row in the state dict, under its first name.
+    pub fn as_entry(&self) -> StateEntry {
+        self.entry(&self.key)
+    }
+
     /// Counts one more, and gives the sum.
     pub(super) fn increment(&self) -> u64 {
         self.count.fetch_add(1, Relaxed) + 1

@@ -166,6 +166,13 @@ impl Store {
         learning.map(|b| b.at.clone()).collect()
     }
 
+    /// The norms and dropouts, and whether each learns now.
+    pub fn behaviours(&self) -> Vec<(String, bool)> {
+        let contents = self.contents.read().expect(POISONED);
+        let all = contents.behaviours.iter();
+        all.map(|b| (b.at.clone(), b.learns())).collect()
+    }
+
     /// Whether what is computed from the weights is recorded for gradients; not before this says so.
     pub fn track(&self, tracked: bool) {
         self.tracked.store(tracked, Relaxed);

@@ -310,6 +310,16 @@ impl Losses {
         self.0.extend(named);
     }
 
+    /// The same, without what they were computed from.
+    pub fn without_autodiff(self) -> Self {
+        let values = self.0.into_iter();
+        Self(
+            values
+                .map(|(name, loss)| (name, loss.without_autodiff()))
+                .collect(),
+        )
+    }
+
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor<1>)> {
         self.0.iter().map(|(name, loss)| (name.as_str(), loss))

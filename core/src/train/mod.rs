@@ -5,27 +5,47 @@
 //! [`Optimization`] holds that together. All keys are those of MMEngine's configs and checkpoints.
 
 mod accumulation;
+pub mod checkpoint;
 mod clip;
+pub mod feed;
+pub mod hooks;
+mod learner;
 mod optim_wrapper;
 mod optimization;
+pub mod run;
+mod scalars;
 mod settings;
+mod stop;
+mod train_loop;
+mod trainer;
+mod validate;
 
+pub mod average;
 pub mod groups;
 pub mod optimizers;
 pub mod schedules;
 
 pub use accumulation::Accumulation;
 pub use clip::Clip;
+pub use learner::{Learner, Stepped};
 pub use optim_wrapper::{OptimWrapper, Precision, Wrappers, auto_scale};
 pub use optimization::{
     GroupState, Optimization, OptimizerState, ParameterState, RestoreError, UpdateError,
 };
+pub use run::Run;
+pub use scalars::Scalars;
 pub use settings::{Setting, Settings};
+pub use stop::{Event, Stop, TrainError};
+pub use train_loop::TrainLoop;
+pub use trainer::{Ended, Trainer, TrainerBuilder, Validated, Validation, work_dir};
 
 /// Adds what training builds.
 pub(crate) fn register(all: &mut crate::registry::Registry) {
     all.extend(optimizers::ROWS)
         .extend(optim_wrapper::ROWS)
         .extend(groups::ROWS)
-        .extend(schedules::ROWS);
+        .extend(average::ROWS)
+        .extend(schedules::ROWS)
+        .extend(train_loop::ROWS)
+        .extend(hooks::ROWS);
 }

@@ -1,0 +1,66 @@
+//! `IterTimerHook` of MMEngine 0.10: how long iterations take, and how much of that is waiting for samples.
+
+use std::time::Instant;
+
+use serde::Deserialize;
+
+use super::{Given, Hook, OWN, Step};
+use crate::config::{Diagnostics, Node};
+use crate::train::learner::Stepped;
+use crate::train::run::Run;
+
+/// Takes the time.
+#[derive(Default)]
+pub(super) struct IterTimerHook {
+    /// The end of the iteration before.
+    last: Option<Instant>,
+    /// The first iteration of this process, and its beginning.
+    begun: Option<(u64, Instant)>,
+}
+
+#[derive(Deserialize)]
+struct NoKeys {}
+
+pub(super) fn build(node: &Node, _: Given) -> Result<Box<dyn Hook>, Diagnostics> {
+    let NoKeys {} = node.read_knowing(OWN)?;
+    Ok(Box::<IterTimerHook>::default())
+}
+
+impl Hook for IterTimerHook {
+    fn name(&self) -> &'static str {
+        "IterTimerHook"
+    }
+
+    fn before_train_epoch(&mut self, _: &mut Run) -> Step {
+        self.last = Some(Instant::now());
+        Ok(())
+    }
+
+    fn before_train_iter(&mut self, run: &mut Run) -> Step {
+        let now = Instant::now();
+        self.begun.get_or_insert((run.position.iter, now));
+        let last = self.last.unwrap_or(now);
+        let seconds = now.duration_since(last).as_secs_f64();
+        run.scalars.add("train/data_time", seconds);
+        Ok(())
+    }
+
+    fn after_train_iter(&mut self, run: &mut Run, _: &Stepped) -> Step {
+        let now = Instant::now();
+        let last = self.last.replace(now).unwrap_or(now);
+        let seconds = now.duration_since(last).as_secs_f64();
+        run.scalars.add("train/time", seconds);
+        if let Some((first, begun)) = self.begun {
+            let done = run.position.iter + 1 - first;
+            let each = now.duration_since(begun).as_secs_f64() / done as f64;
+            run.seconds_left = Some(each * (run.length.max_iters - run.position.iter - 1) as f64);
+        }
+        Ok(())
+    }
+
+    fn after_val(&mut self, _: &mut Run) -> Step {
+        // what validation took is no iteration's
+        self.last = Some(Instant::now());
+        Ok(())
+    }
+}

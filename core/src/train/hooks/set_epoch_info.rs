@@ -1,0 +1,29 @@
+//! `SetEpochInfoHook` of MMDetection 3.3: tells the model which epoch it is.
+
+use serde::Deserialize;
+
+use super::{Given, Hook, OWN, Step};
+use crate::config::{Diagnostics, Node};
+use crate::train::run::Run;
+
+/// Tells the epoch.
+struct SetEpochInfoHook;
+
+#[derive(Deserialize)]
+struct NoKeys {}
+
+pub(super) fn build(node: &Node, _: Given) -> Result<Box<dyn Hook>, Diagnostics> {
+    let NoKeys {} = node.read_knowing(OWN)?;
+    Ok(Box::new(SetEpochInfoHook))
+}
+
+impl Hook for SetEpochInfoHook {
+    fn name(&self) -> &'static str {
+        "SetEpochInfoHook"
+    }
+
+    fn before_train_epoch(&mut self, run: &mut Run) -> Step {
+        run.learner.detector.set_epoch(run.position.epoch);
+        Ok(())
+    }
+}

@@ -1,0 +1,355 @@
+//! Compares short training runs with rows of MMEngine's Runner: learning rates, losses, gradient norms, weights, averages.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use serde::Deserialize;
+use serde_json::Value as Json;
+use smalti::config::{Config, MapLoader, value_to_py};
+use smalti::data::Meta;
+use smalti::data::datasets::MetaInfo;
+use smalti::data::image::{Image, Samples};
+use smalti::data::packed::Packed;
+use smalti::layers::{Role, Store};
+use smalti::structures::GroundTruth;
+use smalti::train::feed::{Feed, Take};
+use smalti::train::hooks::{Hook, Step as HookStep};
+use smalti::train::{Run, Stepped, Stop, Trainer};
+
+use crate::formula::tagged;
+use crate::golden::{Formula, forget_weights, image};
+use crate::training::{Digest, Given, Worst};
+
+/// Expected values of one run.
+#[derive(Deserialize)]
+pub struct Row {
+    name: String,
+    config: Json,
+    #[serde(default)]
+    alias: HashMap<String, String>,
+    pictures: [usize; 4],
+    gt: Vec<Given>,
+    batch: usize,
+    steps: Vec<Step>,
+    after: BTreeMap<String, BTreeMap<String, Digest>>,
+    ema: Option<BTreeMap<String, Digest>>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    losses: BTreeMap<String, f64>,
+    total: f64,
+    /// Learning rate, weight decay, parameters.
+    lr: Vec<(f64, f64, usize)>,
+    grad_norm: Option<f64>,
+    spread: f64,
+}
+
+/// Largest difference of learning rates and weight decays, relative.
+const RATE: f64 = 1e-7;
+/// Of losses and gradient norms, unless rounding does more.
+const LOSS: f64 = 1e-3;
+/// So many times what rounding does in the original.
+const SPREAD: f64 = 20.0;
+/// Of tensors after some steps.
+const TENSOR: f64 = 1e-3;
+
+impl Row {
+    /// What tells it from others.
+    pub fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    /// The config of the run, as text.
+    fn config(&self) -> Result<Config, String> {
+        let mut node = tagged(&self.config, "the row's config")?;
+        forget_weights(&mut node);
+        let dict = node.as_dict().ok_or("the row's config is no dict")?;
+        let mut text = String::new();
+        let mut hooks = Vec::new();
+        for (key, entry) in dict.iter() {
+            let value = &entry.node;
+            let key = key.as_str().ok_or("a key is no text")?;
+            match key {
+                "max_epochs" | "max_iters" => {
+                    text += &format!(
+                        "train_cfg = dict(by_epoch={}, {key}={})\n",
+                        if key == "max_epochs" { "True" } else { "False" },
+                        value_to_py(value)
+                    );
+                }
+                "custom_hooks" => {
+                    let items = value.as_items().unwrap_or_default();
+                    hooks.extend(items.iter().map(value_to_py));
+                }
+                "unfreeze_epoch" => hooks.push(format!(
+                    "dict(type='UnfreezeBackboneEpochBasedHook', unfreeze_epoch={})",
+                    value_to_py(value)
+                )),
+                _ => text += &format!("{key} = {}\n", value_to_py(value)),
+            }
+        }
+        text += &format!("custom_hooks = [{}]\n", hooks.join(", "));
+        text +=
+            "default_hooks = dict(timer=None, logger=None, checkpoint=None, sampler_seed=None)\n";
+        Config::parse(&text, "row.py", &MapLoader::default()).map_err(|e| e.to_string())
+    }
+}
+
+/// The pictures and objects of a row, in order.
+struct Pictures {
+    samples: Vec<Packed>,
+    batch: usize,
+}
+
+impl Feed for Pictures {
+    fn batches(&self) -> u64 {
+        self.samples.len().div_ceil(self.batch) as u64
+    }
+
+    fn batch_size(&self) -> u64 {
+        self.batch as u64
+    }
+
+    fn meta(&self) -> MetaInfo {
+        MetaInfo::default()
+    }
+
+    fn epoch(&mut self, _: u64, batch: u64, take: &mut Take) -> Result<(), Stop> {
+        for samples in self.samples.chunks(self.batch).skip(batch as usize) {
+            if !take(samples.to_vec())? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn samples(row: &Row) -> Vec<Packed> {
+    let [n, c, h, w] = row.pictures;
+    let values = image(n, h, w);
+    let sample = |(i, planes): (usize, &[f32])| {
+        let pixel = |p: usize| (0..c).map(move |k| planes[k * h * w + p]);
+        let meta = Meta {
+            img_path: format!("picture {i}"),
+            ori_shape: [h, w],
+            img_shape: [h, w],
+            pad_shape: [h, w],
+            scale_factor: [1.0, 1.0],
+            ..Meta::default()
+        };
+        let gt = &row.gt[i];
+        let count = gt.labels.len();
+        Packed {
+            image: Image::new(
+                [w, h],
+                c,
+                Samples::F32((0..h * w).flat_map(pixel).collect()),
+            ),
+            gt: GroundTruth {
+                boxes: gt.bboxes.clone(),
+                labels: gt.labels.iter().map(|l| *l as i64).collect(),
+                ignore: vec![false; count],
+                origins: vec![Default::default(); count],
+                ..GroundTruth::default()
+            },
+            ignored: GroundTruth::default(),
+            meta,
+            asked: Default::default(),
+        }
+    };
+    values.chunks(c * h * w).enumerate().map(sample).collect()
+}
+
+/// What our run did.
+#[derive(Default)]
+struct Seen {
+    steps: Vec<Ours>,
+    after: BTreeMap<String, BTreeMap<String, Digest>>,
+    ema: BTreeMap<String, Digest>,
+}
+
+struct Ours {
+    losses: Vec<(String, f64)>,
+    total: f64,
+    lr: Vec<(f64, f64, usize)>,
+    grad_norm: Option<f64>,
+}
+
+/// Notes what happens.
+struct Record {
+    seen: Rc<RefCell<Seen>>,
+    marks: Vec<String>,
+    lr: Vec<(f64, f64, usize)>,
+}
+
+impl Hook for Record {
+    fn name(&self) -> &'static str {
+        "Record"
+    }
+
+    fn priority(&self) -> u8 {
+        100
+    }
+
+    fn before_train_iter(&mut self, run: &mut Run) -> HookStep {
+        let mut rows: Vec<(f64, f64, usize)> = Vec::new();
+        for group in run.learner.optimization.groups().iter() {
+            let number = |name| group.settings.number(name).unwrap_or(f64::NAN);
+            let (lr, decay) = (number("lr"), number("weight_decay"));
+            let count = group.members.iter().filter(|m| !m.asleep).count();
+            match rows.iter_mut().find(|(a, b, _)| (*a, *b) == (lr, decay)) {
+                Some((_, _, known)) => *known += count,
+                None => rows.push((lr, decay, count)),
+            }
+        }
+        rows.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
+        self.lr = rows;
+        Ok(())
+    }
+
+    fn after_train_iter(&mut self, run: &mut Run, stepped: &Stepped) -> HookStep {
+        let number = |t: &burn::tensor::Tensor<1>| f64::from(t.clone().into_scalar::<f32>());
+        let mut seen = self.seen.borrow_mut();
+        seen.steps.push(Ours {
+            losses: stepped
+                .losses
+                .iter()
+                .map(|(name, loss)| (name.to_string(), number(loss)))
+                .collect(),
+            total: stepped.losses.total().as_ref().map_or(f64::NAN, number),
+            lr: self.lr.clone(),
+            grad_norm: stepped.grad_norm.as_ref().map(number),
+        });
+        let done = seen.steps.len().to_string();
+        if self.marks.contains(&done) {
+            let digests = digests(&run.learner.store).map_err(Stop::fault)?;
+            seen.after.insert(done, digests);
+        }
+        Ok(())
+    }
+
+    fn after_train(&mut self, run: &mut Run) -> HookStep {
+        if let Some(average) = &mut run.learner.average {
+            average.swap();
+            let digests = digests(&run.learner.store).map_err(Stop::fault)?;
+            self.seen.borrow_mut().ema = digests;
+        }
+        Ok(())
+    }
+}
+
+fn digests(store: &Store) -> Result<BTreeMap<String, Digest>, String> {
+    let entries = store.entries().into_iter();
+    let floats = entries.filter(|(_, slot)| slot.role() != Role::Counter);
+    floats
+        .map(|(name, slot)| Ok((name, Digest::of(slot.value())?)))
+        .collect()
+}
+
+/// Trains as the row says on `device`.
+pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
+    let config = row.config()?;
+    let folder = std::env::temp_dir().join(format!("smalti-trajectory-{}", std::process::id()));
+    let feed = Pictures {
+        samples: samples(row),
+        batch: row.batch,
+    };
+    let formula = Formula {
+        alias: row.alias.clone(),
+    };
+    let seen: Rc<RefCell<Seen>> = Rc::default();
+    let trainer = Trainer::builder(&config, Arc::new(smalti::host::disk::Disk::new()))
+        .device(device)
+        .work_dir(&folder)
+        .feed(Box::new(feed))
+        .values(Box::new(formula))
+        .build();
+    let mut trainer = trainer.map_err(|e| e.to_string())?;
+    trainer.add_hook(Box::new(Record {
+        seen: seen.clone(),
+        marks: row.after.keys().cloned().collect(),
+        lr: Vec::new(),
+    }));
+    let ended = trainer.train();
+    let _ = std::fs::remove_dir_all(&folder);
+    ended.map_err(|e| e.to_string())?;
+    let seen = seen.borrow();
+    if seen.steps.len() != row.steps.len() {
+        let (ours, theirs) = (seen.steps.len(), row.steps.len());
+        return Err(format!("{ours} steps, expected {theirs}"));
+    }
+    let mut worst = Worst::default();
+    for (i, (ours, step)) in seen.steps.iter().zip(&row.steps).enumerate() {
+        compare_step(&mut worst, i, ours, step)?;
+    }
+    for (at, tensors) in &row.after {
+        let ours = seen
+            .after
+            .get(at)
+            .ok_or_else(|| format!("nothing after {at} steps"))?;
+        compare_tensors(&mut worst, &format!("after {at} steps"), ours, tensors)?;
+    }
+    if let Some(tensors) = &row.ema {
+        compare_tensors(&mut worst, "average", &seen.ema, tensors)?;
+    }
+    worst.verdict(format!("{} steps", row.steps.len()))
+}
+
+fn compare_step(worst: &mut Worst, i: usize, ours: &Ours, step: &Step) -> Result<(), String> {
+    let what = |name: &str| format!("step {}, {name}", i + 1);
+    if ours.lr.len() != step.lr.len() {
+        return Err(format!(
+            "{}: {:?}, expected {:?}",
+            what("groups"),
+            ours.lr,
+            step.lr
+        ));
+    }
+    for (a, b) in ours.lr.iter().zip(&step.lr) {
+        if a.2 != b.2 {
+            return Err(format!("{}: {a:?}, expected {b:?}", what("group")));
+        }
+        worst.add(&what("lr"), a.0, b.0, RATE * b.0.abs());
+        worst.add(&what("weight decay"), a.1, b.1, RATE * b.1.abs());
+    }
+    let share = LOSS.max(SPREAD * step.spread);
+    worst.add(
+        &what("total"),
+        ours.total,
+        step.total,
+        share * step.total.abs(),
+    );
+    for (name, expected) in &step.losses {
+        let found = ours.losses.iter().find(|(n, _)| n == name);
+        let (_, value) = found.ok_or_else(|| what(&format!("no {name}")))?;
+        worst.add(&what(name), *value, *expected, share * expected.abs());
+    }
+    match (ours.grad_norm, step.grad_norm) {
+        (Some(a), Some(b)) => worst.add(&what("gradient norm"), a, b, share * b),
+        (None, None) => {}
+        (a, b) => return Err(format!("{}: {a:?}, expected {b:?}", what("gradient norm"))),
+    }
+    Ok(())
+}
+
+fn compare_tensors(
+    worst: &mut Worst,
+    when: &str,
+    ours: &BTreeMap<String, Digest>,
+    expected: &BTreeMap<String, Digest>,
+) -> Result<(), String> {
+    for (name, digest) in expected {
+        let found = ours.get(name).ok_or_else(|| format!("{when}: no {name}"))?;
+        worst.add(
+            &format!("{when}, {name}"),
+            found.norm,
+            digest.norm,
+            TENSOR * digest.norm,
+        );
+    }
+    Ok(())
+}
