@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::registry::{Family, Registry};
-use crate::config::{Diagnostics, Node, error_at};
+use crate::config::{Diagnostics, Node, error_at, nearest};
+use crate::initializers;
 use crate::layers::{Mode, Params};
 use crate::weights::Checkpoint;
 
@@ -22,6 +23,8 @@ pub struct Build<'a> {
     scope: String,
     open: Option<&'a OpenCheckpoint<'a>>,
     opened: Rc<RefCell<HashMap<String, Arc<Checkpoint>>>>,
+    /// Parts that an `override` of an `init_cfg` means: where the whole is, the part's name, and the config that says so.
+    overridden: Rc<RefCell<Vec<(Params, String, Node)>>>,
 }
 
 impl<'a> Build<'a> {
@@ -39,6 +42,7 @@ impl<'a> Build<'a> {
             scope: scope.to_string(),
             open,
             opened: Rc::default(),
+            overridden: Rc::default(),
         }
     }
 
@@ -125,20 +129,42 @@ impl<'a> Build<'a> {
         if let Some(scope) = node.get("_scope_").and_then(|s| s.as_str()) {
             self.scope = scope.to_string();
         }
-        if !self.wants_weights() {
-            return Ok(());
+        for (name, node) in initializers::apply(node, self)? {
+            let overridden = (self.params.clone(), name, node);
+            self.overridden.borrow_mut().push(overridden);
         }
-        let pretrained = |init: &&Node| {
-            init.get("type").and_then(|t| t.as_type()).as_deref() == Some("Pretrained")
-        };
-        let Some(init) = node.get("init_cfg").filter(pretrained) else {
-            return Ok(());
-        };
-        let Some(name) = init.get("checkpoint").and_then(|c| c.as_str()) else {
-            let message = "`Pretrained` needs a `checkpoint`";
-            return Err(error_at(init, "checkpoint", message, ""));
-        };
-        let prefix = init.get("prefix").and_then(|p| p.as_str());
-        self.pretrained(node, name, prefix, &self.params.clone())
+        Ok(())
+    }
+
+    /// Gives the part here its own initial values, by [`Params::initialise`], where its config has no `init_cfg`.
+    pub fn initial(&self, node: &Node, by_default: impl FnOnce(&Params)) {
+        if node.get("init_cfg").is_none() {
+            by_default(&self.params);
+        }
+    }
+
+    /// Whether every `override` of an `init_cfg` meant something that there is. To be asked when all is built.
+    ///
+    /// # Errors
+    /// One for each that did not.
+    pub(crate) fn check_overrides(&self) -> Result<(), Diagnostics> {
+        let mut problems = Vec::new();
+        for (whole, name, node) in self.overridden.borrow().iter() {
+            let parts = whole.parts();
+            let first = name.split('.').next().unwrap_or_default();
+            if parts.iter().any(|part| part == first) {
+                continue;
+            }
+            let message = format!("there is no `{name}` here to initialise");
+            let help = match nearest(name, parts.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean name='{near}'?"),
+                None => format!("its parts are {}", parts.join(", ")),
+            };
+            problems.extend(error_at(node, "name", message, &help));
+        }
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(problems),
+        }
     }
 }

@@ -28,6 +28,7 @@ pub mod backbones;
 pub mod box_coders;
 pub mod detectors;
 pub mod heads;
+pub mod initializers;
 pub mod layers;
 pub mod losses;
 pub mod model;
@@ -63,7 +64,8 @@ pub fn registry() -> registry::Registry {
         .extend(samplers::ROWS)
         .extend(priors::ROWS)
         .extend(box_coders::ROWS)
-        .extend(detectors::ROWS);
+        .extend(detectors::ROWS)
+        .extend(initializers::ROWS);
     data::register(&mut all);
     #[cfg(feature = "train")]
     train::register(&mut all);

@@ -60,7 +60,9 @@ pub(crate) fn walk(
     let scope = config.root.get("default_scope").and_then(|s| s.as_str());
     let root = Build::new(registry, params, scope.unwrap_or(DEFAULT_SCOPE), open);
     let (make, build) = root.root::<Detectors>(model)?;
-    make(model, &build)
+    let detector = make(model, &build)?;
+    build.check_overrides()?;
+    Ok(detector)
 }
 
 /// What is wrong with a config's model. A component of a kind that is not built here yet is a note: the config may be right.

@@ -10,7 +10,9 @@ use serde::Deserialize;
 use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, Short, error_at};
-use crate::layers::{ConvConfig, ConvNormAct, ConvStyle, CspLayer, CspLayerConfig, Params};
+use crate::layers::{
+    ConvConfig, ConvNormAct, ConvStyle, CspLayer, CspLayerConfig, Init, InitRule, Params,
+};
 use crate::limits::{Index, List, Pixels};
 use crate::ops::pool::max_pool2d;
 
@@ -233,6 +235,9 @@ impl CspDarknet {
     fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
         let config: CspDarknetConfig =
             node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
+        build.initial(node, |at| {
+            at.initialise(InitRule::of(&["Conv2d"], Init::TORCH))
+        });
         Ok(Self::new(config.plan(node)?, &build.params))
     }
 

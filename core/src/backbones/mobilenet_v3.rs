@@ -8,8 +8,8 @@ use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{
-    Activation, ConvConfig, ConvNormAct, ConvStyle, NormConfig, Params, SqueezeExcite,
-    make_divisible,
+    Activation, ConvConfig, ConvNormAct, ConvStyle, Init, InitRule, NormConfig, Params,
+    SqueezeExcite, make_divisible,
 };
 use crate::limits::{Index, List};
 
@@ -144,6 +144,7 @@ impl MobileNetV3 {
                 ..NormConfig::batch(1e-3)
             }),
             act: Some(Activation::HSwish),
+            initialises: true,
             ..ConvStyle::default()
         };
         let style = ConvStyle::read(node, defaults, &channels)?;
@@ -252,10 +253,15 @@ impl InvertedResidual {
             let squeezed = make_divisible((mid / 4) as f64, 8);
             let at = at.at("se");
             let (reduce, expand) = (at.at("conv1").at("conv"), at.at("conv2").at("conv"));
+            // `ConvModule`s, too.
+            for conv in [&reduce, &expand] {
+                conv.initialise(InitRule::all(Init::KAIMING, 0.0));
+            }
             SqueezeExcite::new(
                 mid,
                 squeezed,
                 [Activation::Relu, HARD_SIGMOID],
+                Init::KAIMING,
                 &reduce,
                 &expand,
             )

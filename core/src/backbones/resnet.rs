@@ -13,7 +13,9 @@ use serde::de::IgnoredAny;
 use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, Short, error_at, unsupported};
-use crate::layers::{Activation, ConvConfig, ConvNormAct, ConvStyle, NormConfig, Params};
+use crate::layers::{
+    Activation, ConvConfig, ConvNormAct, ConvStyle, Init, InitRule, NormConfig, Params,
+};
 use crate::limits::{Channels, Index, List, Pixels};
 use crate::ops::pool::max_pool2d;
 
@@ -42,6 +44,9 @@ struct ResNetConfig {
     base_width: Option<f64>,
     frozen_stages: Option<i64>,
     norm_eval: Option<bool>,
+    zero_init_residual: Option<bool>,
+    /// Of older configs: the checkpoint that `init_cfg` would name.
+    pretrained: Option<String>,
     /// Not supported in the stages that `stage_with_dcn` names.
     dcn: Option<IgnoredAny>,
     stage_with_dcn: Option<Vec<bool>>,
@@ -50,14 +55,7 @@ struct ResNetConfig {
 }
 
 /// Keys that [`ConvStyle`] or others read, or that are of memory and of initial values only.
-const OTHERS: &[&str] = &[
-    "conv_cfg",
-    "norm_cfg",
-    "with_cp",
-    "zero_init_residual",
-    "pretrained",
-    "init_cfg",
-];
+const OTHERS: &[&str] = &["conv_cfg", "norm_cfg", "with_cp", "init_cfg"];
 
 /// Which of the three registered classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +71,8 @@ struct Style {
     groups: usize,
     caffe: bool,
     avg_down: bool,
+    /// The last norm of a block begins with 0.
+    zero_residual: bool,
 }
 
 pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
@@ -123,6 +123,25 @@ struct StagePlan {
 }
 
 impl ResNetConfig {
+    /// Whether the initial values are the original's own: it takes `init_cfg=None`, too, for none given.
+    fn by_default(&self, node: &Node) -> bool {
+        node.get("init_cfg").is_none_or(Node::is_none) && self.pretrained.is_none()
+    }
+
+    /// With `zero_init_residual` each block begins as the identity, too (Goyal et al. 2017, arXiv 1706.02677, section 5.1).
+    fn initial(&self, node: &Node, build: &Build) -> Result<(), Diagnostics> {
+        let params = &build.params;
+        if let Some(name) = self.pretrained.as_deref().filter(|_| build.wants_weights()) {
+            return build.pretrained(node, name, None, params);
+        }
+        if self.by_default(node) {
+            params.initialise(InitRule::of(&["Conv2d"], Init::KAIMING));
+            let norms = ["_BatchNorm", "GroupNorm"];
+            params.initialise(InitRule::of(&norms, Init::Constant(1.0)));
+        }
+        Ok(())
+    }
+
     fn plan(self, node: &Node, variant: Variant) -> Result<Plan, Diagnostics> {
         self.refuse(node, variant)?;
         let fail = |key, message: String| Err(error_at(node, key, message, ""));
@@ -290,6 +309,7 @@ impl ResNetConfig {
             groups: self.groups.map_or(1, Channels::get),
             caffe,
             avg_down: variant == Variant::ResNetV1d || self.avg_down.unwrap_or(false),
+            zero_residual: self.by_default(node) && self.zero_init_residual.unwrap_or(true),
         })
     }
 }
@@ -297,6 +317,7 @@ impl ResNetConfig {
 impl ResNet {
     fn read(node: &Node, build: &Build, variant: Variant) -> Result<Self, Diagnostics> {
         let config: ResNetConfig = node.read_knowing(OTHERS)?;
+        config.initial(node, build)?;
         Ok(Self::new(config.plan(node, variant)?, &build.params))
     }
 
@@ -474,6 +495,10 @@ impl Block {
                 .dilation(dilation);
             vec![first, ConvConfig::new(planes, planes, 3).pad(1)]
         };
+        if style.zero_residual {
+            let last = at.at(format!("{}{}", style.norm_name(), convs.len()));
+            last.initialise(InitRule::all(Init::Constant(0.0), 0.0));
+        }
         let layer = |(i, conv)| style.layer(conv, at, i + 1);
         let convs = convs.into_iter().enumerate().map(layer).collect();
         let shortcut = stride != 1 || channels_in != out;

@@ -11,8 +11,8 @@ use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
-    Activation, ConvConfig, ConvNormAct, DropPath, NormConfig, Padding, Params, SqueezeExcite,
-    make_divisible,
+    Activation, ConvConfig, ConvNormAct, DropPath, Init, NormConfig, Padding, Params,
+    SqueezeExcite, make_divisible,
 };
 use crate::limits::{Channels, List, Pixels};
 
@@ -258,7 +258,10 @@ impl Make {
         name: &str,
         norm: &str,
     ) -> ConvNormAct {
+        // TensorFlow's (`efficientnet_init_weights`).
+        let std = (2.0 / conv.fan_out_of_group() as f64).sqrt();
         conv.bias(false)
+            .initial(Init::normal(std), 0.0)
             .act(act.then_some(self.act))
             .init(&at.at(name), Some((&self.norm, &at.at(norm))))
     }
@@ -584,6 +587,7 @@ impl Block {
                 mid,
                 squeezed,
                 acts,
+                Init::KAIMING,
                 &at.at("conv_reduce"),
                 &at.at("conv_expand"),
             )

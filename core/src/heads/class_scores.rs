@@ -41,9 +41,3 @@ impl ClassScores {
         }
     }
 }
-
-/// The logit of a small share of objects: what an untrained head's classes begin with (Lin et al. 2017, arXiv 1708.02002, section 4.1).
-pub(super) fn prior_logit() -> f32 {
-    const FOREGROUND: f32 = 0.01;
-    (FOREGROUND / (1.0 - FOREGROUND)).ln()
-}

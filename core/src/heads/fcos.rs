@@ -6,7 +6,7 @@
 use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
-use super::class_scores::{ClassScores, prior_logit};
+use super::class_scores::ClassScores;
 use super::fcos_losses::FcosLosses;
 use super::tower::{Tower, TowerConfig, last};
 use super::{
@@ -119,6 +119,7 @@ impl FcosHead {
             FcosLosses::read(node, strides.len(), config.regress_ranges, radius, build)
         })?;
 
+        super::initial(node, build, Some("conv_cls"));
         let params = &build.params;
         register_buffers(node, "loss_cls", build);
         let tower = TowerConfig {
@@ -139,8 +140,7 @@ impl FcosHead {
         };
         let conv_cls = match &config.cls_predictor_cfg {
             None => {
-                let bias = prior_logit();
-                let conv = last(width, scores.channels, 3, bias, &at("conv_cls"));
+                let conv = last(width, scores.channels, 3, &at("conv_cls"));
                 Classifier::Plain(Box::new(conv))
             }
             Some(normed) => {
@@ -153,8 +153,8 @@ impl FcosHead {
             cls_convs,
             reg_convs,
             conv_cls,
-            conv_reg: last(width, 4, 3, 0.0, &at("conv_reg")),
-            conv_centerness: last(width, 1, 3, 0.0, &at("conv_centerness")),
+            conv_reg: last(width, 4, 3, &at("conv_reg")),
+            conv_centerness: last(width, 1, 3, &at("conv_centerness")),
             scales: (0..strides.len()).map(scale).collect(),
             norm_on_bbox: config.norm_on_bbox.unwrap_or(false),
             centerness_on_reg: config.centerness_on_reg.unwrap_or(false),

@@ -27,7 +27,8 @@ use crate::backbones::Features;
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Kind, Node, error_at, unsupported};
-use crate::layers::{Activation, ConvStyle, Init, Mode, NormConfig};
+use crate::initializers::bias_with_prob;
+use crate::layers::{Activation, ConvStyle, Init, InitRule, Mode, NormConfig};
 use crate::losses::Losses;
 use crate::ops::Candidates;
 use crate::registry::{Family, Row};
@@ -110,14 +111,27 @@ const OF_ANCHORS: &[&str] = &["anchor_generator", "bbox_coder", "reg_decoded_bbo
 /// Those that [`ConvStyle`] reads.
 const OF_STYLE: &[&str] = &["conv_cfg", "norm_cfg"];
 
+/// The share of foreground that classifiers begin with.
+const FOREGROUND: f64 = 0.01;
+
 /// Convolutions followed by `norm` and a ReLU, unless a head's config says otherwise.
 fn relu_style(norm: Option<NormConfig>) -> ConvStyle {
     ConvStyle {
         norm,
         act: Some(Activation::Relu),
-        init: Some(Init::Normal { std: 0.01 }),
         ..ConvStyle::default()
     }
+}
+
+/// The original's initial values of a head: its convolutions' all alike, but for the bias of the classifier.
+fn initial(node: &Node, build: &Build, classifier: Option<&str>) {
+    build.initial(node, |at| {
+        at.initialise(InitRule::of(&["Conv2d"], Init::normal(0.01)));
+        if let Some(name) = classifier {
+            let prior = InitRule::all(Init::normal(0.01), bias_with_prob(FOREGROUND));
+            at.at(name).initialise(prior);
+        }
+    });
 }
 
 /// What a head learns by, read by `read`. None where it is not for training and something of it is not built here yet: it can run.

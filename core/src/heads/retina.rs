@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::anchor_losses::AnchorLosses;
 use super::anchored::Anchored;
-use super::class_scores::{ClassScores, prior_logit};
+use super::class_scores::ClassScores;
 use super::tower::{Tower, TowerConfig, last};
 use super::{
     DenseHead, FOR_TRAINING, Given, OF_ANCHORS, OF_STYLE, OTHERS, Outputs, check_channels,
@@ -68,6 +68,7 @@ impl RetinaHead {
 
         let losses = training(build, || AnchorLosses::read(node, &given, build))?;
 
+        super::initial(node, build, Some("retina_cls"));
         let params = &build.params;
         register_buffers(node, "loss_cls", build);
         register_buffers(node, "loss_bbox", build);
@@ -86,14 +87,8 @@ impl RetinaHead {
         Ok(Self {
             cls_convs,
             reg_convs,
-            retina_cls: last(
-                from,
-                a * scores.channels,
-                3,
-                prior_logit(),
-                &at("retina_cls"),
-            ),
-            retina_reg: last(from, a * 4, 3, 0.0, &at("retina_reg")),
+            retina_cls: last(from, a * scores.channels, 3, &at("retina_cls")),
+            retina_reg: last(from, a * 4, 3, &at("retina_reg")),
             scores,
             anchors,
             select,

@@ -17,7 +17,7 @@ use super::{
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
-use crate::layers::{Activation, ConvConfig, ConvNormAct, Init};
+use crate::layers::{Activation, ConvConfig, ConvNormAct};
 use crate::limits::{Channels, Layers};
 use crate::losses::{Losses, register_buffers};
 use crate::ops::detections::{Candidates, Group, Select};
@@ -74,6 +74,7 @@ impl RpnHead {
 
         let losses = training(build, || AnchorLosses::read(node, &given, build))?;
 
+        super::initial(node, build, None);
         let params = &build.params;
         register_buffers(node, "loss_cls", build);
         register_buffers(node, "loss_bbox", build);
@@ -85,7 +86,6 @@ impl RpnHead {
         let convs = match config.num_convs.map_or(1, Layers::get) {
             0 | 1 => {
                 let conv = ConvConfig::new(from, width, 3).pad(1);
-                let conv = conv.initial(Init::Normal { std: 0.01 }, 0.0);
                 Convs::One(Box::new(conv.act(Some(Activation::Relu)).init(&at, None)))
             }
             layers => {
@@ -103,8 +103,8 @@ impl RpnHead {
         let (a, at) = (anchors.per_cell(), |name| params.at(name));
         Ok(Self {
             convs,
-            rpn_cls: last(width, a * scores.channels, 1, 0.0, &at("rpn_cls")),
-            rpn_reg: last(width, a * 4, 1, 0.0, &at("rpn_reg")),
+            rpn_cls: last(width, a * scores.channels, 1, &at("rpn_cls")),
+            rpn_reg: last(width, a * 4, 1, &at("rpn_reg")),
             scores,
             anchors,
             select,

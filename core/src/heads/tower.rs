@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::layers::{ConvConfig, ConvNormAct, ConvStyle, Init, Params};
+use crate::layers::{ConvConfig, ConvNormAct, ConvStyle, Params};
 
 /// Convolution, norm and activation, several times.
 #[derive(Debug)]
@@ -54,15 +54,8 @@ impl Tower {
 }
 
 /// A head's last convolution of `kernel` x `kernel`, its tensors at `at`.
-pub(super) fn last(
-    channels_in: usize,
-    channels: usize,
-    kernel: usize,
-    bias: f32,
-    at: &Params,
-) -> ConvNormAct {
+pub(super) fn last(channels_in: usize, channels: usize, kernel: usize, at: &Params) -> ConvNormAct {
     ConvConfig::new(channels_in, channels, kernel)
         .pad(kernel / 2)
-        .initial(Init::Normal { std: 0.01 }, bias)
         .init(at, None)
 }

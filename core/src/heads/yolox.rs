@@ -7,7 +7,6 @@
 use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
-use super::class_scores::prior_logit;
 use super::tower::{Tower, TowerConfig, last};
 use super::yolox_losses::YoloxLosses;
 use super::{
@@ -16,7 +15,8 @@ use super::{
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
-use crate::layers::{ConvBias, ConvNormAct, ConvStyle};
+use crate::initializers::bias_with_prob;
+use crate::layers::{ConvBias, ConvNormAct, ConvStyle, Init, InitRule};
 use crate::limits::{Channels, Layers, List, Pixels};
 use crate::losses::{Losses, register_buffers};
 use crate::ops::detections::{Candidates, Coder, Labels, Level, Scoring, Select};
@@ -77,7 +77,15 @@ impl YoloxHead {
 
         let losses = training(build, || YoloxLosses::read(node, &given, build))?;
 
+        build.initial(node, |at| {
+            at.initialise(InitRule::of(&["Conv2d"], Init::TORCH))
+        });
         let params = &build.params;
+        // Whatever `init_cfg` says.
+        for name in ["multi_level_conv_cls", "multi_level_conv_obj"] {
+            let prior = bias_with_prob(super::FOREGROUND);
+            params.at(name).initialise(InitRule::bias(prior));
+        }
         for loss in ["loss_cls", "loss_bbox", "loss_obj", "loss_l1"] {
             register_buffers(node, loss, build);
         }
@@ -91,18 +99,16 @@ impl YoloxHead {
         };
         let list = |name: &'static str| (0..strides.len()).map(move |i| params.at(name).at(i));
         let towers = |name| -> Vec<_> { list(name).map(|at| tower.init(&at)).collect() };
-        let lasts = |name: &'static str, channels: usize, bias: f32| -> Vec<_> {
-            list(name)
-                .map(|at| last(width, channels, 1, bias, &at))
-                .collect()
+        let lasts = |name: &'static str, channels: usize| -> Vec<_> {
+            list(name).map(|at| last(width, channels, 1, &at)).collect()
         };
         // In the order of the original's state dict, which goes list by list.
         Ok(Self {
             cls_convs: towers("multi_level_cls_convs"),
             reg_convs: towers("multi_level_reg_convs"),
-            conv_cls: lasts("multi_level_conv_cls", classes, prior_logit()),
-            conv_reg: lasts("multi_level_conv_reg", 4, 0.0),
-            conv_obj: lasts("multi_level_conv_obj", 1, prior_logit()),
+            conv_cls: lasts("multi_level_conv_cls", classes),
+            conv_reg: lasts("multi_level_conv_reg", 4),
+            conv_obj: lasts("multi_level_conv_obj", 1),
             points: PointGenerator::new(strides.iter().map(|s| [*s; 2]).collect(), 0.0),
             select,
             losses,

@@ -58,6 +58,17 @@ pub enum ConvKind {
     SamePadding,
 }
 
+impl ConvKind {
+    /// The class of mmcv's or PyTorch's, and what it is derived from.
+    fn classes(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain => &["Conv2d", "_ConvNd"],
+            Self::Standardised => &["ConvWS2d", "Conv2d"],
+            Self::SamePadding => &["Conv2dAdaptivePadding", "Conv2d"],
+        }
+    }
+}
+
 impl ConvLayerConfig {
     /// What the name means; an error names those that are known.
     pub fn conv_kind(&self) -> Result<ConvKind, String> {
@@ -109,7 +120,7 @@ pub struct ConvConfig {
     kind: ConvKind,
     act: Option<Activation>,
     init: Init,
-    bias_init: f32,
+    bias_init: Option<f32>,
 }
 
 impl ConvConfig {
@@ -126,8 +137,8 @@ impl ConvConfig {
             bias: None,
             kind: ConvKind::Plain,
             act: None,
-            init: Init::KaimingNormal,
-            bias_init: 0.0,
+            init: Init::TORCH,
+            bias_init: None,
         }
     }
 
@@ -181,11 +192,16 @@ impl ConvConfig {
         self
     }
 
-    /// Values where no checkpoint gives any.
+    /// Values where no checkpoint and no [`InitRule`](super::InitRule) gives any; if never said, PyTorch's own.
     pub fn initial(mut self, weight: Init, bias: f32) -> Self {
         self.init = weight;
-        self.bias_init = bias;
+        self.bias_init = Some(bias);
         self
+    }
+
+    /// What one input channel of a group goes to: filters of the group, times their taps.
+    pub fn fan_out_of_group(&self) -> usize {
+        self.kernel * self.kernel * self.channels_out / self.groups
     }
 
     /// Builds the layer: the convolution's tensors below `conv`, the norm's below the other place.
@@ -200,14 +216,17 @@ impl ConvConfig {
             self.kernel,
         ];
         // What `paramwise_cfg` takes for depthwise (mmengine's DefaultOptimWrapperConstructor), one input channel among it.
-        let conv = &conv.layer(if self.channels_in == self.groups {
+        let layer = conv.layer(if self.channels_in == self.groups {
             LayerKind::DepthwiseConv
         } else {
             LayerKind::Conv
         });
+        let conv = &layer.class(self.kind.classes());
         let channels = self.channels_out;
         let with_bias = self.bias.unwrap_or(norm.is_none());
-        let bias_init = Init::Constant(self.bias_init);
+        let bias_init = self
+            .bias_init
+            .map_or_else(|| Init::torch_bias(&shape), Init::Constant);
         let layer = |weight, bias, norm, standardise| ConvNormAct {
             weight,
             bias,

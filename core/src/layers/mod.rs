@@ -9,6 +9,7 @@ mod drop_path;
 #[cfg(feature = "train")]
 mod gradients;
 mod init;
+mod init_rule;
 mod norm;
 mod normed_conv;
 mod params;
@@ -27,7 +28,8 @@ pub use csp_layer::{CspLayer, CspLayerConfig};
 pub use drop_path::DropPath;
 #[cfg(feature = "train")]
 pub use gradients::Gradients;
-pub use init::Init;
+pub use init::{Distribution, Fan, Init};
+pub use init_rule::InitRule;
 pub use norm::{Norm, NormConfig, NormKind};
 pub use normed_conv::{NormedConv, NormedConvConfig};
 pub use params::{Mode, Params};

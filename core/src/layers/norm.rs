@@ -139,7 +139,7 @@ impl NormConfig {
     /// # Panics
     /// If the config is not valid; [`NormConfig::check`] tells beforehand.
     pub fn init(&self, channels: usize, params: &Params) -> Norm {
-        let params = &params.layer(LayerKind::Norm);
+        let params = &params.layer(LayerKind::Norm).class(self.classes());
         let tensor =
             |name: &str, role, value| params.tensor(name, [channels], role, Init::Constant(value));
         let parts = self.walk(params, tensor);
@@ -161,7 +161,7 @@ impl NormConfig {
 
     /// What a norm with fixed statistics does to each channel: a factor, then a summand.
     pub(super) fn values(&self, channels: usize, params: &Params) -> (Vec<f64>, Vec<f64>) {
-        let params = &params.layer(LayerKind::Norm);
+        let params = &params.layer(LayerKind::Norm).class(self.classes());
         let tensor = |name: &str, role, value| {
             params.numbers(name, &[channels], role, Init::Constant(value))
         };
@@ -178,6 +178,17 @@ impl NormConfig {
         };
         let shifts = mean.iter().enumerate().map(shift).collect();
         (scales, shifts)
+    }
+
+    /// PyTorch's class, and what it is derived from.
+    fn classes(&self) -> &'static [&'static str] {
+        match self.kind.rsplit('.').next().unwrap_or_default() {
+            "SyncBN" | "SyncBatchNorm" => &["SyncBatchNorm", "_BatchNorm"],
+            "MMSyncBN" => &["SyncBatchNorm"],
+            "GN" | "GroupNorm" => &["GroupNorm"],
+            "IN" | "IN2d" | "InstanceNorm2d" => &["InstanceNorm2d", "_InstanceNorm"],
+            _ => &["BatchNorm2d", "_BatchNorm"],
+        }
     }
 
     /// Asks for all that such a norm has in the state dict, in its order.

@@ -4,7 +4,7 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::{Init, Params, Weight};
+use super::{Init, LayerKind, Params, Weight};
 use crate::ops::conv::{ConvShape, Finish, conv2d};
 
 /// The keys of `type='NormedConv2d'`.
@@ -36,10 +36,11 @@ impl NormedConvConfig {
     /// A 1x1 convolution, its tensors at `at`. Over 1x1 filters `norm_over_kernel` makes no difference.
     pub fn init(&self, channels_in: usize, channels_out: usize, at: &Params) -> NormedConv {
         let shape = [channels_out, channels_in, 1, 1];
+        let at = &at.layer(LayerKind::Conv).class(&["NormedConv2d", "Conv2d"]);
         NormedConv {
-            weight: at.weight("weight", shape, Init::Normal { std: 0.01 }),
+            weight: at.weight("weight", shape, Init::TORCH),
             bias: (self.bias != Some(false))
-                .then(|| at.weight("bias", [channels_out], Init::Constant(0.0))),
+                .then(|| at.weight("bias", [channels_out], Init::torch_bias(&shape))),
             temperature: self.tempearture.unwrap_or(20.0),
             // burn takes whole powers for 64-bit integers; a larger one makes 0 or infinity as well.
             power: self.power.unwrap_or(1.0).clamp(-1e18, 1e18),

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{
-    Counter, Dice, Init, LayerKind, Phase, Role, Slot, StateEntry, Store, TensorSource, Weight,
+    Counter, Dice, Init, InitRule, LayerKind, Phase, Role, Slot, StateEntry, Store, TensorSource,
+    Weight,
 };
 
 /// What is built.
@@ -32,6 +33,8 @@ struct Walk {
     mode: Mode,
     source: Option<Box<dyn TensorSource>>,
     overlays: Vec<(String, Box<dyn TensorSource>)>,
+    /// Places, and what layers there and below get where no checkpoint has them.
+    rules: Vec<(String, InitRule)>,
     /// Places, and the earlier places that they are the same as.
     ties: Vec<(String, String)>,
     /// Places, and what older checkpoints call them.
@@ -45,6 +48,8 @@ struct Walk {
 pub struct Params {
     prefix: String,
     kind: LayerKind,
+    /// Names that `init_cfg` has for the layer here: PyTorch's class, and what it is derived from.
+    classes: &'static [&'static str],
     walk: Rc<RefCell<Walk>>,
     store: Store,
 }
@@ -57,6 +62,7 @@ impl Params {
             mode,
             source,
             overlays: Vec::new(),
+            rules: Vec::new(),
             ties: Vec::new(),
             once: Vec::new(),
             initialised: Vec::new(),
@@ -65,6 +71,7 @@ impl Params {
         Self {
             prefix: String::new(),
             kind: LayerKind::Other,
+            classes: &[],
             walk: Rc::new(RefCell::new(walk)),
             store: Store::default(),
         }
@@ -84,6 +91,21 @@ impl Params {
             kind,
             ..self.clone()
         }
+    }
+
+    /// The same place, said to belong to a layer that `init_cfg` knows by these names: PyTorch's class, and what that is derived from.
+    pub fn class(&self, classes: &'static [&'static str]) -> Self {
+        Self {
+            classes,
+            ..self.clone()
+        }
+    }
+
+    /// Gives layers at this place and below it other initial values than they have by themselves. To be said before they are built. Of rules
+    /// that mean the same tensor the last one counts: MMEngine, too, goes from the whole to its parts.
+    pub fn initialise(&self, rule: InitRule) {
+        let mut walk = self.walk.borrow_mut();
+        walk.rules.push((self.prefix.clone(), rule));
     }
 
     /// Says that the tensors of `later` are those of this place: two names, one tensor. To be said before either is built.
@@ -119,6 +141,23 @@ impl Params {
     pub fn overlay(&self, source: Box<dyn TensorSource>) {
         let prefix = self.key("");
         self.walk.borrow_mut().overlays.push((prefix, source));
+    }
+
+    /// Names of the parts and tensors that were built here, without those that are inside of them.
+    pub(crate) fn parts(&self) -> Vec<String> {
+        let mut parts = Vec::new();
+        for entry in self.store.state() {
+            let Some(rest) = entry.key.strip_prefix(&self.prefix) else {
+                continue;
+            };
+            let rest = rest.strip_prefix('.').filter(|_| !self.prefix.is_empty());
+            let rest = rest.unwrap_or(entry.key.as_str());
+            let part = rest.split('.').next().unwrap_or_default().to_string();
+            if parts.last() != Some(&part) && !parts.contains(&part) {
+                parts.push(part);
+            }
+        }
+        parts
     }
 
     /// The device that tensors are made on.
@@ -198,7 +237,8 @@ impl Params {
         if mode == Mode::Plan {
             return Vec::new();
         }
-        self.walk.borrow_mut().read(&keys, &slot, init)
+        let init = self.initial(name, shape, role, init);
+        self.read(&keys, &slot, init)
     }
 
     pub(super) fn tensor<const D: usize>(
@@ -225,7 +265,8 @@ impl Params {
         }
         let (slot, keys) = self.register(name, listed, role);
         if slot.version() == 0 {
-            let values = self.walk.borrow_mut().read(&keys, &slot, init);
+            let init = self.initial(name, listed, role, init);
+            let values = self.read(&keys, &slot, init);
             slot.set(self.persistent(values, [shape.iter().product::<usize>()]));
         }
         Weight::live(slot, shape)
@@ -270,6 +311,27 @@ impl Params {
     /// Whether the parameters that were built here get gradients; see [`Store::require_grad`].
     pub fn require_grad(&self, required: bool) {
         self.store.require_grad(self.prefix.as_str(), required);
+    }
+
+    /// What the tensor `name` gets where no checkpoint has it: by the rules, else its layer's `own`.
+    fn initial(&self, name: &str, shape: &[usize], role: Role, own: Init) -> Init {
+        let walk = self.walk.borrow();
+        let here = |place: &str| {
+            let rest = self.prefix.strip_prefix(place);
+            rest.is_some_and(|rest| place.is_empty() || rest.is_empty() || rest.starts_with('.'))
+        };
+        let mut rules = walk.rules.iter().rev().filter(|(place, _)| here(place));
+        let said = rules.find_map(|(_, rule)| rule.says(self.classes, name, shape, role));
+        said.unwrap_or(own)
+    }
+
+    /// Values from a source, else initial ones, by the seed of [`Store::set_step`].
+    fn read(&self, keys: &[String], slot: &Slot, init: Init) -> Vec<f32> {
+        let given = self.walk.borrow_mut().given(keys, slot);
+        given.unwrap_or_else(|| {
+            self.walk.borrow_mut().note_initialised(slot);
+            init.values(self.store.seed(), &keys[0], slot.shape())
+        })
     }
 
     /// Adds a row to the state dict; gives, too, all names of the tensor, the first one first.
@@ -317,15 +379,10 @@ impl Walk {
         [vec![first], others].concat()
     }
 
-    /// The values of a tensor of these names.
-    fn read(&mut self, keys: &[String], slot: &Slot, init: Init) -> Vec<f32> {
-        if let Some(values) = self.given(keys, slot) {
-            return values;
-        }
+    fn note_initialised(&mut self, slot: &Slot) {
         if !self.initialised.iter().any(|key| key == slot.key()) {
             self.initialised.push(slot.key().to_string());
         }
-        init.values(&keys[0], slot.shape())
     }
 
     /// The values that a source has: the main one, or an overlay that serves the place.
@@ -397,6 +454,43 @@ mod tests {
             params.at("neck").values("w", &[1], Init::Constant(0.0)),
             [0.0]
         );
+    }
+
+    #[test]
+    fn the_last_rule_that_means_a_tensor_counts_in_every_mode() {
+        let [of_conv, of_all] = [
+            InitRule::of(&["Conv2d"], Init::Constant(2.0)),
+            InitRule::all(Init::Constant(3.0), 4.0),
+        ];
+        let random = InitRule::of(&["Conv2d"], Init::normal(1.0));
+        let mut drawn = Vec::new();
+        for mode in [Mode::Fixed, Mode::Train] {
+            let params = Params::new(&Device::flex(), mode, None);
+            params.initialise(of_conv.clone());
+            params.at("head.last").initialise(of_all.clone());
+            params.at("drawn").initialise(random.clone());
+            let value = |place: &str, name: &str| {
+                let at = params.at(place).class(&["ConvWS2d", "Conv2d"]);
+                let weight = at.weight(name, [2, 1], Init::Constant(9.0));
+                weight.get().into_data().try_into_vec::<f32>().unwrap()
+            };
+            assert_eq!(value("head.first", "weight"), [2.0; 2]);
+            assert_eq!(value("head.first", "bias"), [0.0; 2]);
+            assert_eq!(value("head.first", "scale"), [9.0; 2]);
+            assert_eq!(value("head.last.conv", "weight"), [3.0; 2]);
+            assert_eq!(value("head.last.conv", "bias"), [4.0; 2]);
+            assert_eq!(value("head.lasting", "weight"), [2.0; 2]);
+            drawn.push(value("drawn", "weight"));
+            let other = params
+                .at("other")
+                .weight("weight", [2], Init::Constant(9.0));
+            assert_eq!(
+                other.get().into_data().try_into_vec::<f32>().unwrap(),
+                [9.0; 2]
+            );
+        }
+        assert_eq!(drawn[0], drawn[1]);
+        assert_ne!(drawn[0][0], drawn[0][1]);
     }
 
     #[test]
@@ -487,7 +581,7 @@ mod tests {
     fn a_plan_has_names_and_marks_but_no_values() {
         let params = Params::new(&Device::flex(), Mode::Plan, None);
         let at = params.at("a");
-        let weight = at.weight("w", [1 << 20, 1 << 20], Init::KaimingNormal);
+        let weight = at.weight("w", [1 << 20, 1 << 20], Init::KAIMING);
         at.freeze();
         assert_eq!(weight.shape(), [1 << 20; 2]);
         assert!(params.store().slot("a.w").unwrap().frozen());

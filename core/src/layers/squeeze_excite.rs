@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Activation, ConvConfig, ConvNormAct, Params};
+use super::{Activation, ConvConfig, ConvNormAct, Init, Params};
 
 /// Two 1x1 convolutions on the channel means, and the gate they give.
 #[derive(Debug)]
@@ -12,11 +12,13 @@ pub struct SqueezeExcite {
 }
 
 impl SqueezeExcite {
-    /// `reduce` and `expand` are where the two convolutions' tensors lie; their names differ between libraries.
+    /// `reduce` and `expand` are where the two convolutions' tensors lie; their names differ between libraries. `initial` is what their weights
+    /// have by themselves.
     pub fn new(
         channels: usize,
         squeezed: usize,
         acts: [Activation; 2],
+        initial: Init,
         reduce: &Params,
         expand: &Params,
     ) -> Self {
@@ -24,6 +26,7 @@ impl SqueezeExcite {
             ConvConfig::new(i, o, 1)
                 .bias(true)
                 .act(Some(act))
+                .initial(initial, 0.0)
                 .init(at, None)
         };
         Self {

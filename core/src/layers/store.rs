@@ -178,7 +178,8 @@ impl Store {
         self.tracked.store(tracked, Relaxed);
     }
 
-    /// Where random numbers are: [`super::Dice`] give the same again for the same seed and step.
+    /// Where random numbers are: [`super::Dice`] give the same again for the same seed and step. Initial values depend on the seed alone, which
+    /// has to be set before a model is built.
     pub fn set_step(&self, seed: u64, step: u64) {
         self.clock.seed.store(seed, Relaxed);
         self.clock.step.store(step, Relaxed);
@@ -270,6 +271,11 @@ impl Store {
         let mut contents = self.contents.write().expect(POISONED);
         contents.behaviours.push(behaviour.clone());
         Phase(behaviour)
+    }
+
+    /// What random numbers come from, initial values among them: see [`Store::set_step`].
+    pub(super) fn seed(&self) -> u64 {
+        self.clock.seed.load(Relaxed)
     }
 
     pub(super) fn clock(&self) -> Arc<Clock> {

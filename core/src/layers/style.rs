@@ -1,7 +1,7 @@
 //! [`ConvStyle`]: what `conv_cfg`, `norm_cfg` and `act_cfg` say for all convolutions of a component.
 
 use super::{ActConfig, Activation, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct};
-use super::{Init, NormConfig, Params};
+use super::{Distribution, Fan, Init, InitRule, NormConfig, Params};
 use crate::config::{Diagnostics, Node, error_at};
 
 /// What the convolutions of a component have in common.
@@ -13,8 +13,9 @@ pub struct ConvStyle {
     pub norm: Option<NormConfig>,
     /// `act_cfg`.
     pub act: Option<Activation>,
-    /// Weights where no checkpoint gives any; `None` leaves that to each convolution.
-    pub init: Option<Init>,
+    /// Whether mmcv's `ConvModule` gives its convolution and norm their initial values itself, whatever an `init_cfg` around it says. MMEngine
+    /// has it do so where all modules around it are its own, but not in an `nn.ModuleList` or `nn.Sequential`.
+    pub initialises: bool,
 }
 
 impl ConvStyle {
@@ -24,7 +25,7 @@ impl ConvStyle {
             kind: ConvKind::Plain,
             norm: Some(NormConfig::batch(1e-3).momentum(0.03)),
             act: Some(Activation::Silu),
-            init: Some(Init::UniformFanIn),
+            initialises: false,
         }
     }
 
@@ -90,7 +91,24 @@ impl ConvStyle {
     /// A convolution in this style, with the names of mmcv's `ConvModule`: `conv` and, if there is a norm, `bn` (`gn`, `in`).
     pub fn module(&self, conv: ConvConfig, at: &Params) -> ConvNormAct {
         let name = self.norm.as_ref().map_or("", NormConfig::abbreviation);
+        if self.initialises {
+            at.at("conv").initialise(InitRule::all(self.kaiming(), 0.0));
+            at.at(name)
+                .initialise(InitRule::all(Init::Constant(1.0), 0.0));
+        }
         self.named(conv, at, "conv", name)
+    }
+
+    /// What `ConvModule` gives its convolution, by the activation that follows.
+    fn kaiming(&self) -> Init {
+        match self.act {
+            Some(Activation::LeakyRelu(slope)) => Init::Kaiming {
+                gain: (2.0 / (1.0 + slope * slope)).sqrt(),
+                fan: Fan::Out,
+                distribution: Distribution::Normal,
+            },
+            _ => Init::KAIMING,
+        }
     }
 
     /// A convolution in this style, its tensors below `conv_name`, its norm's below `norm_name`.
@@ -103,10 +121,6 @@ impl ConvStyle {
     ) -> ConvNormAct {
         let norm_at = at.at(norm_name);
         let norm = self.norm.as_ref().map(|norm| (norm, &norm_at));
-        let conv = match self.init {
-            Some(init) => conv.initial(init, 0.0),
-            None => conv,
-        };
         conv.kind(self.kind)
             .act(self.act)
             .init(&at.at(conv_name), norm)

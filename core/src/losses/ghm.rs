@@ -148,7 +148,7 @@ impl Bins {
         params.buffer("edges", [bins + 1], Init::Edges { last });
         let running = || params.buffer("acc_sum", [bins], Init::Constant(0.0));
         Self {
-            edges: Init::Edges { last }.values("edges", &[bins + 1]),
+            edges: Init::Edges { last }.values(0, "edges", &[bins + 1]),
             momentum,
             running: (momentum > 0.0).then(running),
         }

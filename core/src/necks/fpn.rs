@@ -13,7 +13,7 @@ use super::upsample::{Upsample, UpsampleConfig};
 use crate::backbones::{Feature, Features};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
-use crate::layers::{Activation, ConvConfig, ConvNormAct, ConvStyle, Init};
+use crate::layers::{Activation, ConvConfig, ConvNormAct, ConvStyle, Init, InitRule};
 use crate::limits::{Channels, Index, Levels, List};
 use crate::ops::pool::max_pool2d;
 
@@ -135,6 +135,9 @@ impl Fpn {
         let style = ConvStyle::read(node, ConvStyle::default(), &[config.out_channels.get()])?;
         let upsample = Upsample::read(node, config.upsample_cfg.as_ref())?;
 
+        build.initial(node, |at| {
+            at.initialise(InitRule::of(&["Conv2d"], Init::XAVIER_UNIFORM));
+        });
         let used = levels.len();
         let mut strides: Vec<_> = inputs.list[levels.clone()]
             .iter()
@@ -143,7 +146,6 @@ impl Fpn {
         upsample.check(node, &strides)?;
         let (out, outs) = (config.out_channels.get(), config.num_outs.get());
         let make = |style: &ConvStyle, conv: ConvConfig, list: &str, i: usize| {
-            let conv = conv.initial(Init::XavierUniform, 0.0);
             style.module(conv, &build.params.at(list).at(i))
         };
         let lateral_style = if config.no_norm_on_lateral.unwrap_or(false) {

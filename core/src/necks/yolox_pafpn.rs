@@ -11,7 +11,7 @@ use super::upsample::{Upsample, UpsampleConfig};
 use crate::backbones::{Feature, Features};
 use crate::build::Build;
 use crate::config::{Diagnostic, Diagnostics, Node, error_at};
-use crate::layers::{ConvConfig, ConvNormAct, ConvStyle, CspLayer, CspLayerConfig};
+use crate::layers::{ConvConfig, ConvNormAct, ConvStyle, CspLayer, CspLayerConfig, Init, InitRule};
 use crate::limits::{Channels, Layers, List};
 
 /// The keys of `type='YOLOXPAFPN'`.
@@ -82,6 +82,9 @@ impl YoloxPafpn {
         let all: Vec<_> = inner.chain([out]).collect();
         let style = ConvStyle::read(node, ConvStyle::batch_swish(), &all)?;
 
+        build.initial(node, |at| {
+            at.initialise(InitRule::of(&["Conv2d"], Init::TORCH))
+        });
         let params = &build.params;
         let use_depthwise = config.use_depthwise.unwrap_or(false);
         let conv1x1 = |list: &str, i: usize, from: usize, to: usize| {

@@ -163,6 +163,7 @@ impl<'a> TrainerBuilder<'a> {
             (None, None) => first_weights(config, registry, self.open)?,
         };
         let params = Params::new(&device, Mode::Train, source);
+        params.store().set_step(seed, 0);
         let open = self.open.filter(|_| state.is_none());
         let detector = model::walk(config, registry, params.clone(), open).map_err(errors)?;
         let feed: Box<dyn Feed> = match self.feed {
