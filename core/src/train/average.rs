@@ -172,7 +172,7 @@ struct Entry {
 }
 
 enum Held {
-    Numbers(Tensor<1>),
+    Numbers(Box<Tensor<1>>),
     Count(u64),
 }
 
@@ -282,9 +282,9 @@ impl Average {
                         names => 1.0 - (1.0 - share).powi(names),
                     };
                     let device = average.device();
-                    let old = std::mem::replace(average, Tensor::empty([0], &device));
+                    let old = std::mem::replace(&mut **average, Tensor::empty([0], &device));
                     let value = entry.slot.value();
-                    *average = apply(&Share(share as f32), old, value, &mut []);
+                    **average = apply(&Share(share as f32), old, value, &mut []);
                 }
                 Some(_) => (),
             }
@@ -300,7 +300,7 @@ impl Average {
                 None => (),
                 Some(Held::Count(count)) => *count = slot.replace_count(*count),
                 Some(Held::Numbers(average)) => {
-                    slot.update(|value| std::mem::replace(average, value))
+                    slot.update(|value| std::mem::replace(&mut **average, value))
                 }
             }
         }
@@ -323,7 +323,8 @@ impl Average {
                     _ => {
                         let shape = [values.len()];
                         let data = TensorData::new(values, shape);
-                        Held::Numbers(Tensor::from_data(data, &slot.value().device()))
+                        let device = slot.value().device();
+                        Held::Numbers(Box::new(Tensor::from_data(data, &device)))
                     }
                 });
             if value.is_none() {
@@ -338,7 +339,7 @@ impl Average {
 fn held(slot: &Slot) -> Held {
     match slot.role() {
         Role::Counter => Held::Count(slot.count()),
-        _ => Held::Numbers(slot.value()),
+        _ => Held::Numbers(Box::new(slot.value())),
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! One step, in the order of the modules: an iteration's gradients are summed with those of others ([`Accumulation`]) and bounded ([`Clip`]); each
 //! parameter moves by the settings of its group ([`groups`]) as its optimizer says ([`optimizers`]); [`schedules`] change the settings.
-//! [`Optimization`] holds that together. All keys are those of MMEngine's configs and checkpoints.
+//! [`Optimization`] holds that together. [`Average`] follows the weights. All keys are those of MMEngine's configs and checkpoints.
 
 mod accumulation;
+mod average;
 pub mod checkpoint;
 mod clip;
 pub mod feed;
@@ -20,12 +21,12 @@ mod train_loop;
 mod trainer;
 mod validate;
 
-pub mod average;
 pub mod groups;
 pub mod optimizers;
 pub mod schedules;
 
 pub use accumulation::Accumulation;
+pub use average::{Average, Averages, Rate};
 pub use clip::Clip;
 pub use learner::{Learner, Stepped};
 pub use optim_wrapper::{OptimWrapper, Precision, Wrappers, auto_scale};
