@@ -110,3 +110,66 @@ fn norm(gradients: &Gradients, kind: f64) -> Option<Tensor<1>> {
     let sum = powers.reduce(|a, b| a + b)?;
     Some(sum.powf_scalar(1.0 / kind))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Init, Mode, Params, Store};
+    use burn::tensor::Device;
+
+    /// Gradients 3, -4 and 12.
+    fn gradients() -> (Store, Gradients) {
+        let device = Device::flex();
+        let params = Params::new(&device, Mode::Train, None);
+        let weight = |name: &str| params.weight(name, [2], Init::Constant(1.0)).get();
+        params.store().track(true);
+        let slopes = |numbers: [f32; 2]| Tensor::<1>::from_floats(numbers, &device);
+        let loss = weight("a") * slopes([3.0, -4.0]) + weight("b") * slopes([12.0, 0.0]);
+        let gradients = params.store().gradients(loss.sum());
+        (params.store(), gradients)
+    }
+
+    fn clipped(clip: Clip) -> (Option<f32>, Vec<f32>) {
+        let (_, mut gradients) = gradients();
+        let norm = clip.apply(&mut gradients);
+        let numbers = |tensor: &Tensor<1>| tensor.to_data().try_into_vec::<f32>().unwrap();
+        let all = gradients.iter().flat_map(|(_, gradient)| numbers(gradient));
+        (norm.map(|norm| numbers(&norm)[0]), all.collect())
+    }
+
+    #[test]
+    fn norms_by_hand() {
+        let cube = 1819f32.powf(1.0 / 3.0); // 27 + 64 + 1728
+        for (kind, norm) in [(1.0, 19.0), (2.0, 13.0), (f64::INFINITY, 12.0), (3.0, cube)] {
+            let clip = |most| Clip::Norm {
+                most,
+                kind,
+                finite: false,
+            };
+            let (found, numbers) = clipped(clip(20.0));
+            assert!((found.unwrap() - norm).abs() < 1e-5, "{kind}: {found:?}");
+            assert_eq!(numbers, [3.0, -4.0, 12.0, 0.0]);
+            let (found, numbers) = clipped(clip(6.0));
+            assert!((found.unwrap() - norm).abs() < 1e-5, "the norm before");
+            let expected = [3.0, -4.0, 12.0, 0.0].map(|g: f32| g * 6.0 / norm);
+            for (found, expected) in numbers.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-5, "{kind}: {numbers:?}");
+            }
+        }
+        let (norm, numbers) = clipped(Clip::Value(3.5));
+        assert_eq!((norm, numbers), (None, vec![3.0, -3.5, 3.5, 0.0]));
+    }
+
+    #[test]
+    fn configs() {
+        let read = |text: &str| Clip::read(&crate::config::parse_value(text).unwrap()).unwrap();
+        let norm = |most, kind, finite| Clip::Norm { most, kind, finite };
+        assert_eq!(
+            read("dict(max_norm=35, norm_type=2)"),
+            norm(35.0, 2.0, false)
+        );
+        let infinite = "dict(type='norm', max_norm=0.1, norm_type='inf', error_if_nonfinite=True)";
+        assert_eq!(read(infinite), norm(0.1, f64::INFINITY, true));
+        assert_eq!(read("dict(type='value', clip_value=0.2)"), Clip::Value(0.2));
+    }
+}

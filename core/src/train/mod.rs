@@ -13,6 +13,7 @@ pub mod hooks;
 mod learner;
 mod optim_wrapper;
 mod optimization;
+mod plan;
 pub mod run;
 mod scalars;
 mod settings;
@@ -33,12 +34,17 @@ pub use optim_wrapper::{OptimWrapper, Precision, Wrappers, auto_scale};
 pub use optimization::{
     GroupState, Optimization, OptimizerState, ParameterState, RestoreError, UpdateError,
 };
+pub use plan::{Plan, Planned, PlannedGroup};
 pub use run::Run;
 pub use scalars::Scalars;
 pub use settings::{Setting, Settings};
 pub use stop::{Event, Stop, TrainError};
 pub use train_loop::TrainLoop;
 pub use trainer::{Ended, Trainer, TrainerBuilder, Validated, Validation, work_dir};
+
+#[cfg(test)]
+#[path = "rates_tests.rs"]
+mod rates_tests;
 
 /// Adds what training builds.
 pub(crate) fn register(all: &mut crate::registry::Registry) {

@@ -10,9 +10,8 @@ use super::groups::{Group, Groups};
 use super::optim_wrapper::{OptimWrapper, auto_scale};
 use super::optimizers::{Kept, Optimizer};
 use super::{Settings, groups};
-use crate::config::{Config, Diagnostics, error_at};
+use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{Gradients, Store};
-use crate::model;
 use crate::ops::launch::ReadError;
 use crate::registry::{DEFAULT_SCOPE, Registry};
 
@@ -53,17 +52,16 @@ impl fmt::Display for UpdateError {
 impl std::error::Error for UpdateError {}
 
 impl Optimization {
-    /// What `config` says of optimizer, groups and gradients, for the parameters of `store` in batches of `batch_size`.
+    /// What `root`, a whole config, says of optimizer, groups and gradients, for the parameters of `store` in batches of `batch_size`.
     ///
     /// # Errors
     /// Something in the config is wrong.
     pub fn build(
-        config: &Config,
+        root: &Node,
         registry: &Registry,
         store: &Store,
         batch_size: u64,
     ) -> Result<Self, Diagnostics> {
-        let root = &config.root;
         let scope = root.get("default_scope").and_then(|s| s.as_str());
         let scope = scope.unwrap_or(DEFAULT_SCOPE);
         let wrapper = root.get("optim_wrapper").filter(|node| !node.is_none());
@@ -78,7 +76,8 @@ impl Optimization {
             accumulative_counts,
             notes,
         } = OptimWrapper::read(wrapper, registry, scope)?;
-        let model = model::node(config)?;
+        let none = || error_at(root, "", "this config has no `model`", "");
+        let model = root.get("model").ok_or_else(none)?;
         let parameters = store.parameters();
         let mut groups = groups::build(wrapper, model, &parameters, &*optimizer, registry, scope)?;
         if let Some(ratio) = auto_scale(root.get("auto_scale_lr"), batch_size)? {
@@ -126,7 +125,7 @@ impl Optimization {
         let groups = &self.groups;
         gradients.retain(|slot| {
             groups
-                .of(slot.key())
+                .group(slot.key())
                 .is_some_and(|(_, member)| !member.asleep)
         });
         let norm = self.clip.and_then(|clip| clip.apply(&mut gradients));
@@ -139,7 +138,7 @@ impl Optimization {
             }
         }
         for (slot, gradient) in gradients {
-            let Some((group, _)) = self.groups.of(slot.key()) else {
+            let Some((group, _)) = self.groups.group(slot.key()) else {
                 continue;
             };
             if !self.kept.contains_key(slot.key()) {
@@ -218,7 +217,7 @@ impl Optimization {
         let mut kept = HashMap::new();
         for parameter in state.parameters {
             let slot = store.slot(&parameter.key);
-            let Some(slot) = slot.filter(|_| self.groups.of(&parameter.key).is_some()) else {
+            let Some(slot) = slot.filter(|_| self.groups.group(&parameter.key).is_some()) else {
                 return Err(RestoreError::Unknown(parameter.key));
             };
             let count = slot.shape().iter().product::<usize>();
@@ -366,3 +365,7 @@ impl fmt::Display for RestoreError {
 }
 
 impl std::error::Error for RestoreError {}
+
+#[cfg(test)]
+#[path = "optimization_tests.rs"]
+mod tests;

@@ -106,7 +106,10 @@ impl Settings {
 
     /// Sets a value.
     pub fn set(&mut self, name: &str, value: impl Into<Setting>) {
-        self.values.insert(name.to_string(), value.into());
+        match self.values.get_mut(name) {
+            Some(known) => *known = value.into(),
+            None => drop(self.values.insert(name.to_string(), value.into())),
+        }
     }
 
     /// Sets a value unless there is one.

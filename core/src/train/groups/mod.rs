@@ -64,17 +64,22 @@ pub struct Groups {
 impl Groups {
     /// Of these groups.
     pub fn new(groups: Vec<Group>, defaults: &Settings) -> Self {
+        let several = groups.iter().filter(|group| group.awake()).count() > 1;
+        Self::of(groups, several.then(|| defaults.clone()))
+    }
+
+    /// Of these groups, beside the base.
+    pub(super) fn of(groups: Vec<Group>, base: Option<Settings>) -> Self {
         let mut places = HashMap::new();
         for (i, group) in groups.iter().enumerate() {
             for (j, member) in group.members.iter().enumerate() {
                 places.insert(member.key.clone(), (i, j));
             }
         }
-        let several = groups.iter().filter(|group| group.awake()).count() > 1;
         Self {
             groups,
             places,
-            base: several.then(|| defaults.clone()),
+            base,
         }
     }
 
@@ -96,7 +101,7 @@ impl Groups {
     }
 
     /// The group of a parameter, and what it is there.
-    pub fn of(&self, key: &str) -> Option<(&Group, &Member)> {
+    pub fn group(&self, key: &str) -> Option<(&Group, &Member)> {
         let (group, member) = *self.places.get(key)?;
         let group = &self.groups[group];
         Some((group, &group.members[member]))

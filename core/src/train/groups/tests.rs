@@ -184,7 +184,7 @@ fn frozen_parameters_sleep_where_there_are_factors() {
     let mut groups = built("ResNet", &with, &store(model, true)).unwrap();
     let all = built("ResNet", &with, &store(model, false)).unwrap();
     assert_eq!(groups.order().len(), all.order().len() - 15);
-    let (group, member) = groups.of("backbone.layer1.0.conv2.weight").unwrap();
+    let (group, member) = groups.group("backbone.layer1.0.conv2.weight").unwrap();
     assert_eq!(
         (member.asleep, group.awake(), member.lr_mult),
         (true, false, 2.0)

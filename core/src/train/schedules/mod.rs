@@ -287,6 +287,13 @@ impl Schedules {
         all.try_for_each(|schedule| schedule.step_by(groups, metrics))
     }
 
+    /// Goes on with these of the groups alone, by their places in [`Groups::settings`].
+    pub(super) fn keep(&mut self, places: &[usize]) {
+        self.all
+            .iter_mut()
+            .for_each(|schedule| schedule.keep(places));
+    }
+
     /// In the config's order.
     pub fn iter(&self) -> impl Iterator<Item = &Schedule> {
         self.all.iter()

@@ -240,6 +240,12 @@ impl Schedule {
         Ok(())
     }
 
+    pub(super) fn keep(&mut self, places: &[usize]) {
+        let of = |values: &[f64]| places.iter().map(|place| values[*place]).collect();
+        self.base_values = of(&self.base_values);
+        self.last_value = of(&self.last_value);
+    }
+
     fn done(&mut self, groups: &mut Groups) {
         self.last_value.clear();
         for settings in groups.settings_mut() {
