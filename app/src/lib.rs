@@ -38,6 +38,8 @@ enum Command {
     Detect(commands::detect::DetectArgs),
     /// Run a detector over a data set and compare what it finds with the annotations
     Test(commands::test::TestArgs),
+    /// Train the detector of a config
+    Train(commands::train::TrainArgs),
     /// See what a data set holds and what its pipeline makes of it, step by step
     Browse(commands::browse::BrowseArgs),
     /// Show, check and compare config files
@@ -72,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Detect(args) => commands::detect::run(&args),
         Command::Test(args) => commands::test::run(&args),
+        Command::Train(args) => commands::train::run(&args),
         Command::Browse(args) => commands::browse::run(&args),
         Command::Config(args) => return commands::config::run(args, commands::model::check),
         Command::Weights(args) => return commands::weights::run(&args, commands::model::state_of),

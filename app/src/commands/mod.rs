@@ -12,6 +12,7 @@ pub mod devices;
 pub mod list;
 pub mod model;
 pub mod test;
+pub mod train;
 pub mod weights;
 
 use crate::style;

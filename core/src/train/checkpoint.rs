@@ -88,6 +88,7 @@ impl Run {
     /// # Errors
     /// The device was lost, or the file cannot be written; what was there before is whole.
     pub fn save(&mut self, path: &Path, position: Position, saving: Saving) -> Result<(), Stop> {
+        self.read_scalars()?;
         let state = self.state(position, saving)?;
         let fail = |e: CheckpointFileError| Stop::fault(e.to_string());
         checkpoint_files::save(path, |file| state.write(file)).map_err(fail)?;

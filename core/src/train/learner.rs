@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::average::Average;
+use super::Average;
 use super::schedules::{Length, ScheduleError, Schedules};
 use super::{Accumulation, Optimization, UpdateError};
 use crate::batch::Batch;
@@ -55,7 +55,7 @@ impl Learner {
         seed: u64,
     ) -> Result<Self, Diagnostics> {
         let store = params.store();
-        let mut optimization = Optimization::build(config, registry, &store, batch_size)?;
+        let mut optimization = Optimization::build(&config.root, registry, &store, batch_size)?;
         let scope = config.root.get("default_scope").and_then(|s| s.as_str());
         let schedules = Schedules::build(
             config.root.get("param_scheduler"),

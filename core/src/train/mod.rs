@@ -8,6 +8,7 @@ mod accumulation;
 mod average;
 pub mod checkpoint;
 mod clip;
+pub mod curves;
 pub mod feed;
 pub mod hooks;
 mod learner;

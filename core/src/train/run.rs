@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
@@ -72,8 +73,9 @@ pub struct Run {
     /// Why it is to end after this iteration, if so.
     pub(super) ending: Option<String>,
     pub(super) tell: Box<dyn FnMut(&Event)>,
-    /// Checkpoints that hooks want written, in order.
     pub(super) last_checkpoint: Option<PathBuf>,
+    /// When figures were read for whoever watches.
+    pub(super) looked: Option<Instant>,
 }
 
 impl Run {
@@ -148,7 +150,7 @@ impl Run {
     /// What to say of a loss that is no number.
     pub(super) fn not_finite(&self, loss: f64) -> String {
         format!(
-            "the loss is {loss} at iteration {}, with {}: a smaller learning rate, a warm-up or `clip_grad` help where that is too high; else look at \
+            "the loss is {loss} at iteration {} or shortly before, with {}: a smaller learning rate, a warm-up or `clip_grad` help where that is too high; else look at \
              these pictures with `smalti browse`",
             self.position.iter + 1,
             self.pictures.join(", ")
@@ -158,9 +160,31 @@ impl Run {
     /// Reads the figures that are on the device.
     ///
     /// # Errors
-    /// The device was lost.
+    /// The device was lost, or a loss is no number: from then on all weights would be none either.
     pub fn read_scalars(&mut self) -> Result<(), Stop> {
-        pollster::block_on(self.scalars.read()).map_err(|e| Stop::fault(e.to_string()))
+        let read = pollster::block_on(self.scalars.read());
+        read.map_err(|e| Stop::fault(e.to_string()))?;
+        match self.scalars.last("train/loss") {
+            Some(loss) if !loss.is_finite() => Err(Stop::fault(self.not_finite(loss))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells where the run is, with figures that are not older than a moment: on a device that works ahead, reading is waiting.
+    pub(super) fn look(&mut self) -> Result<(), Stop> {
+        const MOMENT: Duration = Duration::from_millis(500);
+        if self.looked.is_none_or(|last| last.elapsed() > MOMENT) {
+            self.read_scalars()?;
+            self.looked = Some(Instant::now());
+        }
+        let loss = self.scalars.last("train/loss");
+        let event = Event::Step {
+            position: self.position,
+            figures: loss.zip(self.scalars.last("train/lr")),
+            seconds_left: self.seconds_left,
+        };
+        self.tell(&event);
+        Ok(())
     }
 
     /// What is trained and what is frozen, by place in the model.
@@ -168,7 +192,6 @@ impl Run {
         Parameters::of(&self.learner)
     }
 
-    /// The text of a note for a checkpoint that was written.
     pub(super) fn saved(&mut self, path: &Path) {
         self.last_checkpoint = Some(path.to_path_buf());
         self.tell(&Event::Saved(path.to_path_buf()));

@@ -56,8 +56,15 @@ impl From<Stop> for TrainError {
 pub enum Event {
     /// An epoch begins.
     Epoch(u64),
-    /// A step was made; where the run is now.
-    Step(Position),
+    /// A step was made.
+    Step {
+        /// Where the run is now.
+        position: Position,
+        /// The last loss that was read, and the learning rate.
+        figures: Option<(f64, f64)>,
+        /// How long the run will go on, s.
+        seconds_left: Option<f64>,
+    },
     /// A line of the log.
     Line(String),
     /// A validation is under way.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::checkpoint::{self, Saving};
+use super::curves::CurvesHook;
 use super::feed::{Feed, Loaded};
 use super::hooks::{Given, HookList};
 use super::learner::Learner;
@@ -144,7 +145,10 @@ impl<'a> TrainerBuilder<'a> {
         let device = self.device.cloned().unwrap_or_else(Device::flex);
         let train_loop = TrainLoop::read(config, registry).map_err(errors)?;
         let given = Given { config, registry };
-        let hooks = HookList::read(given).map_err(errors)?;
+        let mut hooks = HookList::read(given).map_err(errors)?;
+        if hooks.names().contains(&"LoggerHook") {
+            hooks.add(Box::new(CurvesHook), None);
+        }
         let seed = config.root.at("randomness.seed").and_then(Node::as_int);
         let seed = seed.and_then(|seed| u64::try_from(seed).ok()).unwrap_or(0);
         let state = match &self.resume {
@@ -210,6 +214,7 @@ impl<'a> TrainerBuilder<'a> {
                 ending: None,
                 tell: self.tell.unwrap_or_else(|| Box::new(|_| ())),
                 last_checkpoint: None,
+                looked: None,
             },
             hooks,
             validation: self.validation,
@@ -455,7 +460,7 @@ impl Trainer {
         hooks.call(|hook| hook.after_train_iter(run, &stepped))?;
         run.position.iter += 1;
         run.position.batch += 1;
-        run.tell(&Event::Step(run.position));
+        run.look()?;
         if !run.train_loop.by_epoch && run.train_loop.validates(run.position.iter) {
             self.validate()?;
         }

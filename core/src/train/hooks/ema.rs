@@ -3,8 +3,8 @@
 use super::{Figures, Given, Hook, Step};
 use crate::config::{Diagnostics, Node};
 use crate::registry::{DEFAULT_SCOPE, Registry};
+use crate::train::Average;
 use crate::train::Stop;
-use crate::train::average::Average;
 use crate::train::learner::Stepped;
 use crate::train::run::Run;
 
