@@ -6,6 +6,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod commands;
+mod interrupt;
 mod style;
 mod timing;
 

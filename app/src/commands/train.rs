@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueHint};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,7 +19,7 @@ use smalti::train::{Ended, Event, Plan, Trainer, Validation, curves, work_dir};
 use super::DeviceArg;
 use super::config::{ReadOptions, tell};
 use super::weights::load_with_bar;
-use crate::style;
+use crate::{interrupt, style};
 
 /// Arguments of `smalti train`.
 #[derive(Args)]
@@ -95,7 +94,6 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, String> {
     let chosen = args.device.choose()?;
     let ui = Rc::new(RefCell::new(Ui::new()));
     let told = ui.clone();
-    let interrupted = Arc::new(AtomicBool::new(false));
     let open = |name: &str| {
         load_with_bar(name, None)
             .map(Arc::new)
@@ -108,7 +106,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, String> {
         .work_dir(&folder)
         .resume(resume.clone())
         .validation(validation)
-        .interrupted(interrupted.clone())
+        .interrupted(interrupt::pressed)
         .tell(move |event| told.borrow_mut().hear(event))
         .build();
     let mut trainer = built.map_err(|e| e.to_string())?;
@@ -145,7 +143,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, String> {
         style::say(format_args!("drawn to {}", path.display()));
         return Ok(ExitCode::SUCCESS);
     }
-    on_interrupt(interrupted);
+    interrupt::listen();
     {
         let mut ui = ui.borrow_mut();
         ui.total(run.length.max_iters, run.length.epoch_length);
@@ -241,21 +239,6 @@ fn head(trainer: &Trainer, device: &str, folder: &Path, resume: Option<&Path>, v
             "goes on from {} after {epoch} epochs, {iter} iterations",
             path.display()
         ));
-    }
-}
-
-/// Sets the flag at the first Ctrl-C; a second one ends the program at once.
-fn on_interrupt(flag: Arc<AtomicBool>) {
-    let handled = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        style::remark(
-            "\nending after this iteration, with a checkpoint; Ctrl-C once more ends at once",
-        );
-    });
-    if handled.is_err() {
-        style::note("Ctrl-C will end at once, without a checkpoint");
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::checkpoint::{self, Saving};
 use super::curves::CurvesHook;
@@ -60,7 +59,7 @@ pub struct TrainerBuilder<'a> {
     work_dir: Option<PathBuf>,
     resume: Option<PathBuf>,
     tell: Option<Box<dyn FnMut(&Event)>>,
-    interrupted: Arc<AtomicBool>,
+    interrupted: fn() -> bool,
     feed: Option<Box<dyn Feed>>,
     source: Option<Box<dyn crate::layers::TensorSource>>,
     validation: Option<Box<dyn Validation>>,
@@ -103,9 +102,9 @@ impl<'a> TrainerBuilder<'a> {
         self
     }
 
-    /// The run writes a checkpoint and ends when this becomes true.
-    pub fn interrupted(mut self, flag: Arc<AtomicBool>) -> Self {
-        self.interrupted = flag;
+    /// The run writes a checkpoint and ends when this says so; it is asked after every iteration.
+    pub fn interrupted(mut self, asked: fn() -> bool) -> Self {
+        self.interrupted = asked;
         self
     }
 
@@ -283,7 +282,7 @@ pub struct Trainer {
     run: Run,
     hooks: HookList,
     validation: Option<Box<dyn Validation>>,
-    interrupted: Arc<AtomicBool>,
+    interrupted: fn() -> bool,
     /// What the run goes on from.
     state: Option<TrainingState<crate::weights::Stored>>,
     loaded: Option<LoadReport>,
@@ -301,7 +300,7 @@ impl Trainer {
             work_dir: None,
             resume: None,
             tell: None,
-            interrupted: Arc::default(),
+            interrupted: || false,
             feed: None,
             source: None,
             validation: None,
@@ -434,7 +433,7 @@ impl Trainer {
         let mut met = Met::End;
         let gone = feed.epoch(epoch, batch, &mut |samples| {
             self.iteration(samples)?;
-            if self.interrupted.load(Relaxed) {
+            if (self.interrupted)() {
                 met = Met::Interrupt;
                 return Ok(false);
             }
@@ -491,7 +490,7 @@ impl Trainer {
         } = run;
         let validated = validation.figures(&*learner.detector, device, &mut |done, total| {
             tell(&Event::Validating { done, total });
-            if interrupted.load(Relaxed) {
+            if interrupted() {
                 return Err(Stop::Finished(
                     "interrupted in a validation: the checkpoint before it is the last".into(),
                 ));
