@@ -15,8 +15,8 @@ use super::launch::{Buffer, Gpu, MOST_WORKGROUPS};
 const CHUNK: usize = 1 << 15;
 
 /// What is done to each number of a tensor, given another one of its size and some that are kept.
-pub(crate) trait Formula: Sync {
-    /// The kernel; it binds [`Formula::told`], the tensor, the other one, and those that are kept.
+pub(crate) trait Elementwise: Sync {
+    /// The kernel; it binds [`Elementwise::told`], the tensor, the other one, and those that are kept.
     const KERNEL: Kernel;
 
     /// What the kernel is told.
@@ -29,7 +29,7 @@ pub(crate) trait Formula: Sync {
     fn run(&self, value: &mut [f32], other: &[f32], kept: [&mut [f32]; 3]);
 }
 
-impl Formula for SgdRecord {
+impl Elementwise for SgdRecord {
     const KERNEL: Kernel = SGD;
 
     fn told(&self) -> Vec<u32> {
@@ -45,7 +45,7 @@ impl Formula for SgdRecord {
     }
 }
 
-impl Formula for AdamRecord {
+impl Elementwise for AdamRecord {
     const KERNEL: Kernel = ADAM;
 
     fn told(&self) -> Vec<u32> {
@@ -65,7 +65,7 @@ impl Formula for AdamRecord {
     }
 }
 
-impl Formula for RmspropRecord {
+impl Elementwise for RmspropRecord {
     const KERNEL: Kernel = RMSPROP;
 
     fn told(&self) -> Vec<u32> {
@@ -89,7 +89,7 @@ impl Formula for RmspropRecord {
 /// The share of the new value in a running average; 1 copies it.
 pub(crate) struct Share(pub f32);
 
-impl Formula for Share {
+impl Elementwise for Share {
     const KERNEL: Kernel = AVERAGE;
 
     fn told(&self) -> Vec<u32> {
@@ -110,7 +110,7 @@ impl Formula for Share {
 /// # Panics
 /// If the tensors differ in size or device, or others are kept than the formula says.
 pub(crate) fn apply(
-    formula: &impl Formula,
+    formula: &impl Elementwise,
     value: Tensor<1>,
     other: Tensor<1>,
     kept: &mut [Tensor<1>],
@@ -127,7 +127,7 @@ pub(crate) fn apply(
     }
 }
 
-fn on_gpu<F: Formula>(
+fn on_gpu<F: Elementwise>(
     gpu: &Gpu,
     formula: &F,
     value: Tensor<1>,
@@ -163,7 +163,7 @@ fn on_gpu<F: Formula>(
 }
 
 fn by_twin(
-    formula: &impl Formula,
+    formula: &impl Elementwise,
     value: Tensor<1>,
     other: Tensor<1>,
     kept: &mut [Tensor<1>],
@@ -198,7 +198,7 @@ fn in_memory(tensor: Tensor<1>) -> TensorData {
 }
 
 fn in_chunks(
-    formula: &impl Formula,
+    formula: &impl Elementwise,
     value: &mut TensorData,
     other: &[f32],
     kept: &mut [TensorData],
@@ -251,7 +251,7 @@ mod tests {
     }
 
     /// What a formula makes of a tensor and those that are kept.
-    fn made(formula: &impl Formula, count: usize, device: &Device) -> Vec<Vec<f32>> {
+    fn made(formula: &impl Elementwise, count: usize, device: &Device) -> Vec<Vec<f32>> {
         let mut kept: Vec<_> = (0..formula.keeps().len())
             .map(|i| tensor(start(i, count), device))
             .collect();

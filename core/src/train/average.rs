@@ -2,7 +2,7 @@
 //! average, a function and a row in [`ROWS`].
 //!
 //! As MMEngine has it. Until it begins, the average is the model. Its first update copies; every `interval`th after it moves each parameter
-//! towards its value by a share that may depend on the updates before ([`Share`](Rate)). With `update_buffers` running statistics are averaged too, and
+//! towards its value by a share that may depend on the updates before ([`Rate`]). With `update_buffers` running statistics are averaged too, and
 //! `num_batches_tracked` stays what the first copy had; without it they are the model's. With it a tensor of two names is moved twice, as the
 //! original goes by names there.
 

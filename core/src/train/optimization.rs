@@ -141,10 +141,7 @@ impl Optimization {
             let Some((group, _)) = self.groups.group(slot.key()) else {
                 continue;
             };
-            if !self.kept.contains_key(slot.key()) {
-                self.kept.insert(slot.key().to_string(), Kept::default());
-            }
-            let kept = self.kept.get_mut(slot.key()).expect("put there just now");
+            let kept = self.kept.entry(slot.key().to_string()).or_default();
             kept.steps += 1;
             slot.update(|value| self.optimizer.step(&group.settings, value, gradient, kept));
         }
@@ -157,14 +154,20 @@ impl Optimization {
     /// The device was lost.
     pub async fn state(&self) -> Result<OptimizerState, ReadError> {
         let order = self.groups.order();
+        let counts = self.optimizer.counts_steps();
         let known = |key: &str| self.kept.get(key).map(|kept| (key.to_string(), kept));
-        let kept: Vec<_> = order.iter().filter_map(|key| known(key)).collect();
-        let tensors = kept.iter().flat_map(|(_, kept)| kept.iter());
-        let reads = tensors.fold(Transaction::default(), |reads, (_, tensor)| {
-            reads.register(tensor.clone())
-        });
-        let read = reads.execute_async().await;
-        let read = read.map_err(|e| ReadError(format!("{e:?}")))?;
+        let kept = order.iter().filter_map(|key| known(key));
+        let kept = kept.filter(|(_, kept)| counts || kept.iter().next().is_some());
+        let kept: Vec<_> = kept.collect();
+        let mut tensors = kept.iter().flat_map(|(_, kept)| kept.iter()).peekable();
+        let mut read = Vec::new();
+        if tensors.peek().is_some() {
+            let reads = tensors.fold(Transaction::default(), |reads, (_, tensor)| {
+                reads.register(tensor.clone())
+            });
+            let all = reads.execute_async().await;
+            read = all.map_err(|e| ReadError(format!("{e:?}")))?;
+        }
         let mut read = read.into_iter();
         let mut parameters = Vec::new();
         for (key, kept) in kept {
@@ -175,7 +178,7 @@ impl Optimization {
                 let values = values.map_err(|e| ReadError(format!("{e:?}")))?;
                 tensors.push((name.to_string(), values));
             }
-            let step = self.optimizer.counts_steps().then_some(kept.steps);
+            let step = counts.then_some(kept.steps);
             parameters.push(ParameterState { key, step, tensors });
         }
         let group = |group: &Group, asleep: bool| {

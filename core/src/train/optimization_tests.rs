@@ -89,6 +89,25 @@ fn those_with_gradients_move() {
 }
 
 #[test]
+fn without_momentum_nothing_is_kept() {
+    let store = model(&Device::flex());
+    let text = "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))";
+    let mut optimization = built(text, &store).unwrap();
+    assert!(
+        step(&mut optimization, &store, 1.0).is_none(),
+        "no norm without a bound"
+    );
+    let state = pollster::block_on(optimization.state()).unwrap();
+    assert!(state.parameters.is_empty() && state.base.is_none());
+    assert_eq!(
+        state.groups[0].keys.len(),
+        4,
+        "the frozen one too, without factors"
+    );
+    optimization.restore(state, &store).unwrap();
+}
+
+#[test]
 fn those_that_sleep_are_left_out() {
     let store = model(&Device::flex());
     let text = "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(custom_keys=dict(stem=dict(lr_mult=0.5))), clip_grad=dict(max_norm=100))";
@@ -337,7 +356,7 @@ fn a_plan_says_all_before() {
         assert!((planned.lr[1] - lr * 0.1).abs() < 1e-15);
     }
     let expected = "\
-AdamW: 3 parameters, 9 numbers; 1 are frozen, 3 numbers
+AdamW: 3 parameters, 9 numbers; frozen: 1, 3 numbers
 parameters      numbers           lr weight_decay  such as
          2            6          0.1         0.01  norm.weight
          1            3         0.01         0.01  head.weight

@@ -1,8 +1,9 @@
 //! [`Plan`]: what a run is going to do with which parameters, and the learning rate of each iteration, before any of it is done.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use super::groups::{Group, Groups};
+use super::groups::{Group, Groups, Member};
 use super::schedules::{Length, Schedules};
 use super::{Clip, Optimization, Setting};
 use crate::layers::Store;
@@ -47,6 +48,26 @@ pub struct PlannedGroup {
     pub weight_decay: f64,
 }
 
+impl PlannedGroup {
+    /// Of a group and its first member, before they are counted.
+    fn of(group: &Group, member: &Member) -> Self {
+        let number = |name: &str| {
+            let initial = group.settings.number(&format!("initial_{name}"));
+            let number = initial.or_else(|| group.settings.number(name));
+            number.unwrap_or(0.0)
+        };
+        Self {
+            parameters: 0,
+            numbers: 0,
+            example: member.key.clone(),
+            lr_mult: member.lr_mult,
+            decay_mult: member.decay_mult,
+            lr: number("lr"),
+            weight_decay: number("weight_decay"),
+        }
+    }
+}
+
 /// An iteration of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
@@ -71,56 +92,37 @@ impl Plan {
         length: Length,
     ) -> Self {
         let groups = optimization.groups();
-        let mut planned: Vec<PlannedGroup> = Vec::new();
-        let mut merged: Vec<Group> = Vec::new();
-        let mut frozen = (0, 0);
-        let all: Vec<usize> = (0..groups.all().len()).collect();
-        let mut kept = Vec::new();
-        for index in all {
-            let group = &groups.all()[index];
-            for member in &group.members {
-                let slot = store.slot(&member.key);
-                let numbers = slot.as_ref().map_or(0, |slot| {
-                    slot.shape().iter().map(|n| *n as u64).product::<u64>()
-                });
-                if member.asleep || slot.is_some_and(|slot| slot.frozen()) {
-                    frozen = (frozen.0 + 1, frozen.1 + numbers);
-                    continue;
-                }
-                let same = merged.iter().position(|known| same(known, group));
-                let at = same.unwrap_or_else(|| {
-                    let number = |name: &str| {
-                        let initial = group.settings.number(&format!("initial_{name}"));
-                        initial.or_else(|| group.settings.number(name))
-                    };
-                    planned.push(PlannedGroup {
-                        parameters: 0,
-                        numbers: 0,
-                        example: member.key.clone(),
-                        lr_mult: member.lr_mult,
-                        decay_mult: member.decay_mult,
-                        lr: number("lr").unwrap_or(0.0),
-                        weight_decay: number("weight_decay").unwrap_or(0.0),
-                    });
-                    merged.push(Group {
-                        members: vec![super::groups::Member {
-                            asleep: false,
-                            ..member.clone()
-                        }],
-                        settings: group.settings.clone(),
-                    });
-                    kept.push(index);
-                    planned.len() - 1
-                });
-                planned[at].parameters += 1;
-                planned[at].numbers += numbers;
+        let (mut planned, mut merged): (Vec<PlannedGroup>, Vec<Group>) = Default::default();
+        let (mut places, mut frozen) = (Vec::new(), (0, 0));
+        let members = groups.all().iter().enumerate();
+        let members =
+            members.flat_map(|(place, group)| group.members.iter().map(move |m| (place, group, m)));
+        for (place, group, member) in members {
+            let slot = store.slot(&member.key);
+            let sizes = slot.iter().flat_map(|slot| slot.shape());
+            let numbers = sizes.map(|n| *n as u64).product::<u64>();
+            if member.asleep || slot.as_ref().is_some_and(|slot| slot.frozen()) {
+                frozen = (frozen.0 + 1, frozen.1 + numbers);
+                continue;
             }
+            let same = merged.iter().position(|known| same(known, group));
+            let at = same.unwrap_or_else(|| {
+                planned.push(PlannedGroup::of(group, member));
+                merged.push(Group {
+                    members: vec![member.clone()],
+                    settings: group.settings.clone(),
+                });
+                places.push(place);
+                planned.len() - 1
+            });
+            planned[at].parameters += 1;
+            planned[at].numbers += numbers;
         }
         if groups.base().is_some() {
-            kept.push(groups.all().len());
+            places.push(groups.all().len());
         }
         let mut running = schedules.clone();
-        running.keep(&kept);
+        running.keep(&places);
         Self {
             optimizer: optimization.optimizer().name().to_string(),
             groups: planned,
@@ -159,31 +161,50 @@ impl Plan {
         })
     }
 
-    /// Iterations that tell how the learning rate goes: evenly distant ones, and those at which it bends.
+    /// Iterations that tell how the learning rate goes: evenly distant ones, the first and last of each schedule, and those at which it bends.
     fn telling(&self) -> Vec<Planned> {
         /// Evenly distant ones.
         const EVEN: u64 = 8;
         /// Bends beyond which no more are told.
         const BENDS: usize = 24;
         let last = self.length.max_iters.saturating_sub(1);
-        let even = |iter: u64| (0..=EVEN).any(|i| iter == last * i / EVEN);
-        let (mut told, mut bends) = (Vec::new(), 0);
-        let mut window: Vec<Planned> = Vec::new();
-        for planned in self.iterations() {
-            window.push(planned);
-            if let [a, b, c] = window.as_slice() {
-                let bend = (a.base_lr - 2.0 * b.base_lr + c.base_lr).abs();
-                let bent = bend > 0.01 * a.base_lr.max(c.base_lr) && bends < BENDS;
-                bends += usize::from(bent);
-                if bent || even(b.iter) {
-                    told.push(b.clone());
-                }
-                window.remove(0);
-            } else if even(window[0].iter) && window.len() == 1 {
-                told.push(window[0].clone());
+        let mut wanted: BTreeSet<u64> = (0..=EVEN)
+            .map(|i| last / EVEN * i + last % EVEN * i / EVEN)
+            .collect();
+        for schedule in self.running.iter() {
+            let span = schedule.span();
+            let step = if span.by_epoch {
+                self.length.epoch_length
+            } else {
+                1
+            };
+            for edge in [span.begin, span.end] {
+                wanted.insert((edge.max(0.0) as u64).saturating_mul(step));
             }
         }
-        told.extend(window.pop().filter(|end| end.iter > 0));
+        let (mut told, mut bends) = (Vec::new(), 0);
+        let mut before: [Option<Planned>; 2] = [None, None];
+        let mut tell = |a: &Option<Planned>, b: Planned, c: Option<&Planned>| {
+            let bend = a.as_ref().zip(c).map(|(a, c)| {
+                let bend = (a.base_lr - 2.0 * b.base_lr + c.base_lr).abs();
+                bend > 0.01 * a.base_lr.max(c.base_lr)
+            });
+            let bent = bend == Some(true) && bends < BENDS;
+            bends += usize::from(bent);
+            if bent || wanted.contains(&b.iter) {
+                told.push(b);
+            }
+        };
+        for planned in self.iterations() {
+            let [a, b] = before;
+            if let Some(b) = b.clone() {
+                tell(&a, b, Some(&planned));
+            }
+            before = [b, Some(planned)];
+        }
+        if let [a, Some(b)] = before {
+            tell(&a, b, None);
+        }
         told
     }
 }
@@ -219,11 +240,7 @@ impl fmt::Display for Plan {
             self.optimizer
         )?;
         if self.frozen.0 > 0 {
-            write!(
-                f,
-                "; {} are frozen, {} numbers",
-                self.frozen.0, self.frozen.1
-            )?;
+            write!(f, "; frozen: {}, {} numbers", self.frozen.0, self.frozen.1)?;
         }
         if let Some(clip) = self.clip {
             match clip {
