@@ -192,6 +192,34 @@ fn by_twin(
     Tensor::from_data(numbers, &device)
 }
 
+/// The Euclidean norm of all numbers of all tensors, if they are in the host's memory: one pass over it, and no tensor between.
+pub(crate) fn norm_in_memory<'a>(tensors: impl Iterator<Item = &'a Tensor<1>>) -> Option<f32> {
+    let mut sum = 0.0;
+    for tensor in tensors {
+        let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?;
+        let parts = tensor
+            .as_slice::<f32>()?
+            .par_chunks(CHUNK)
+            .map(twins::squares);
+        // Added up in order, so that a run can be repeated.
+        sum += parts.collect::<Vec<_>>().iter().sum::<f64>();
+    }
+    Some(sum.sqrt() as f32)
+}
+
+/// Multiplies all by a factor, in the host's memory.
+pub(crate) fn scale_in_memory(tensor: Tensor<1>, factor: f32) -> Tensor<1> {
+    let device = tensor.device();
+    let mut numbers = in_memory(tensor);
+    let values = numbers.as_mut_slice::<f32>().expect(FLOATS);
+    values
+        .par_chunks_mut(CHUNK)
+        .for_each(|values| twins::scale(factor, values));
+    Tensor::from_data(numbers, &device)
+}
+
+const FLOATS: &str = "made of f32";
+
 /// Its numbers, without a copy where nobody else holds them.
 fn in_memory(tensor: Tensor<1>) -> TensorData {
     tensor.into_data().convert::<f32>()
@@ -203,7 +231,6 @@ fn in_chunks(
     other: &[f32],
     kept: &mut [TensorData],
 ) {
-    const FLOATS: &str = "made of f32";
     let value = value.as_mut_slice::<f32>().expect(FLOATS);
     let mut rest: [&mut [f32]; 3] = Default::default();
     for (place, kept) in formula.keeps().iter().zip(kept) {

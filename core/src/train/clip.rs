@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::config::{Diagnostics, Dict, Node, error_at};
 use crate::layers::Gradients;
+use crate::ops::train::{norm_in_memory, scale_in_memory};
 
 /// How gradients are bounded.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,7 +83,10 @@ impl Clip {
         match *self {
             Self::Norm {
                 most, kind: 2.0, ..
-            } => gradients.clip(most),
+            } => match norm_in_memory(gradients.iter().map(|(_, gradient)| gradient)) {
+                Some(norm) => in_memory(gradients, norm, most),
+                None => gradients.clip(most),
+            },
             Self::Norm { most, kind, .. } => {
                 let norm = norm(gradients, kind)?;
                 let factor = ((norm.clone() + 1e-6).recip() * most).clamp_max(1.0);
@@ -95,6 +99,17 @@ impl Clip {
             }
         }
     }
+}
+
+/// Bounds gradients of this norm that are in the host's memory, where nothing needs to be done to those that are small enough.
+fn in_memory(gradients: &mut Gradients, norm: f32, most: f64) -> Option<Tensor<1>> {
+    let device = gradients.iter().next()?.1.device();
+    let factor = most as f32 / (norm + 1e-6);
+    // A norm that is no number makes all of them none, as in PyTorch.
+    if factor.is_nan() || factor < 1.0 {
+        gradients.map(|gradient| scale_in_memory(gradient, factor));
+    }
+    Some(Tensor::from_floats([norm], &device))
 }
 
 /// The `kind`-norm of all gradients together.
@@ -118,19 +133,18 @@ mod tests {
     use burn::tensor::Device;
 
     /// Gradients 3, -4 and 12.
-    fn gradients() -> (Store, Gradients) {
-        let device = Device::flex();
-        let params = Params::new(&device, Mode::Train, None);
+    fn gradients(device: &Device) -> (Store, Gradients) {
+        let params = Params::new(device, Mode::Train, None);
         let weight = |name: &str| params.weight(name, [2], Init::Constant(1.0)).get();
         params.store().track(true);
-        let slopes = |numbers: [f32; 2]| Tensor::<1>::from_floats(numbers, &device);
+        let slopes = |numbers: [f32; 2]| Tensor::<1>::from_floats(numbers, device);
         let loss = weight("a") * slopes([3.0, -4.0]) + weight("b") * slopes([12.0, 0.0]);
         let gradients = params.store().gradients(loss.sum());
         (params.store(), gradients)
     }
 
-    fn clipped(clip: Clip) -> (Option<f32>, Vec<f32>) {
-        let (_, mut gradients) = gradients();
+    fn clipped(clip: Clip, device: &Device) -> (Option<f32>, Vec<f32>) {
+        let (_, mut gradients) = gradients(device);
         let norm = clip.apply(&mut gradients);
         let numbers = |tensor: &Tensor<1>| tensor.to_data().try_into_vec::<f32>().unwrap();
         let all = gradients.iter().flat_map(|(_, gradient)| numbers(gradient));
@@ -139,6 +153,13 @@ mod tests {
 
     #[test]
     fn norms_by_hand() {
+        by_hand(&Device::flex());
+        if let Some(device) = crate::device::gpu_for_tests() {
+            by_hand(&device);
+        }
+    }
+
+    fn by_hand(device: &Device) {
         let cube = 1819f32.powf(1.0 / 3.0); // 27 + 64 + 1728
         for (kind, norm) in [(1.0, 19.0), (2.0, 13.0), (f64::INFINITY, 12.0), (3.0, cube)] {
             let clip = |most| Clip::Norm {
@@ -146,18 +167,35 @@ mod tests {
                 kind,
                 finite: false,
             };
-            let (found, numbers) = clipped(clip(20.0));
+            let (found, numbers) = clipped(clip(20.0), device);
             assert!((found.unwrap() - norm).abs() < 1e-5, "{kind}: {found:?}");
             assert_eq!(numbers, [3.0, -4.0, 12.0, 0.0]);
-            let (found, numbers) = clipped(clip(6.0));
+            let (found, numbers) = clipped(clip(6.0), device);
             assert!((found.unwrap() - norm).abs() < 1e-5, "the norm before");
             let expected = [3.0, -4.0, 12.0, 0.0].map(|g: f32| g * 6.0 / norm);
             for (found, expected) in numbers.iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-5, "{kind}: {numbers:?}");
             }
         }
-        let (norm, numbers) = clipped(Clip::Value(3.5));
+        let (norm, numbers) = clipped(Clip::Value(3.5), device);
         assert_eq!((norm, numbers), (None, vec![3.0, -3.5, 3.5, 0.0]));
+    }
+
+    #[test]
+    fn no_number_spoils_all() {
+        let (_, mut gradients) = gradients(&Device::flex());
+        gradients.map(|gradient| gradient * f32::NAN);
+        let clip = Clip::Norm {
+            most: 1.0,
+            kind: 2.0,
+            finite: false,
+        };
+        let norm = clip.apply(&mut gradients).unwrap().to_data();
+        assert!(norm.try_into_vec::<f32>().unwrap()[0].is_nan());
+        for (_, gradient) in gradients {
+            let numbers = gradient.to_data().try_into_vec::<f32>().unwrap();
+            assert!(numbers.iter().all(|number| number.is_nan()));
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Steps of optimizers and averages on one tensor: what runs without a GPU, and judges `train/sgd.wgsl`, `adam.wgsl`, `rmsprop.wgsl` and
-//! `average.wgsl`. The order of operations is PyTorch 2.4's; numbers are read and written in one pass.
+//! `average.wgsl`; and what bounding gradients takes there. The order of operations is PyTorch 2.4's; numbers are read and written in one pass.
 
 use crate::records::{AdamRecord, RmspropRecord, SgdRecord};
 
@@ -111,6 +111,27 @@ pub fn average(weight: f32, average: &mut [f32], value: &[f32]) {
     }
 }
 
+/// The sum of the squares.
+pub fn squares(values: &[f32]) -> f64 {
+    // As many sums as fill vectors, so that the compiler may make them.
+    const LANES: usize = 16;
+    let mut sums = [0.0; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder().iter();
+    for chunk in chunks {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(*value) * f64::from(*value);
+        }
+    }
+    let rest = rest.map(|value| f64::from(*value) * f64::from(*value));
+    sums.iter().sum::<f64>() + rest.sum::<f64>()
+}
+
+/// Multiplies all by a factor.
+pub fn scale(factor: f32, values: &mut [f32]) {
+    values.iter_mut().for_each(|value| *value *= factor);
+}
+
 /// Between two numbers, with the exact one at either end.
 #[inline]
 fn between(a: f32, b: f32, weight: f32) -> f32 {
@@ -206,6 +227,17 @@ mod tests {
         rmsprop(&told, &mut value, &[6.0], planes); // square 27, mean 3, spread 18
         assert_eq!((square, mean), ([27.0], [3.0]));
         assert_eq!(value, [-0.25 - 0.5 * (6.0 / (18f32.sqrt() + 1.0))]);
+    }
+
+    #[test]
+    fn squares_of_all() {
+        let values: Vec<f32> = (0..37).map(|i| i as f32).collect();
+        assert_eq!(squares(&values), 16206.0); // 36 * 37 * 73 / 6
+        assert_eq!(squares(&values[..3]), 5.0);
+        assert_eq!(squares(&[]), 0.0);
+        let mut values = [1.0, -2.0];
+        scale(0.5, &mut values);
+        assert_eq!(values, [0.5, -1.0]);
     }
 
     #[test]
