@@ -50,7 +50,7 @@ pub(super) fn build(node: &Node, _: &Build) -> Result<Loss, Diagnostics> {
 }
 
 impl BoxLoss for BalancedL1Loss {
-    fn forward(
+    fn of_rows(
         &self,
         pred: Tensor<2>,
         target: Tensor<2>,

@@ -43,25 +43,24 @@ pub(super) fn build(node: &Node, _: &Build) -> Result<Loss, Diagnostics> {
 }
 
 impl BoxLoss for BoundedIouLoss {
-    fn forward(
+    fn of_rows(
         &self,
         pred: Tensor<2>,
         target: Tensor<2>,
         weight: Option<Tensor<2>>,
         avg_factor: Option<AvgFactor>,
     ) -> Tensor<1> {
-        let nothing = weight.as_ref().map(|w| w.clone().equal_elem(0.0));
+        let Some(weight) = weight else {
+            let loss = smooth(self.far(&Pairs::new(pred, target)), self.beta);
+            return self.reduce.of(loss, None, avg_factor);
+        };
         // as in `over_rows`
-        let pred = match &nothing {
-            Some(nothing) => pred.mask_where(nothing.clone(), target.clone()),
-            None => pred,
-        };
+        let nothing = weight.clone().abs().sum_dim(1).equal_elem(0.0);
+        let nothing = nothing.expand(pred.dims());
+        let pred = pred.mask_where(nothing.clone(), target.clone());
         let loss = smooth(self.far(&Pairs::new(pred, target)), self.beta);
-        let loss = match nothing {
-            Some(nothing) => loss.mask_fill(nothing, 0.0),
-            None => loss,
-        };
-        self.reduce.of(loss, weight, avg_factor)
+        let loss = loss.mask_fill(nothing, 0.0);
+        self.reduce.of(loss, Some(weight), avg_factor)
     }
 
     fn reduction(&self) -> Reduction {

@@ -186,7 +186,7 @@ impl CrossEntropyLoss {
 impl ClassLoss for CrossEntropyLoss {
     /// # Panics
     /// If softmax is to learn shares.
-    fn forward(
+    fn of_rows(
         &self,
         logits: Tensor<2>,
         target: ClassTarget,

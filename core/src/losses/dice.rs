@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
-use super::{AvgFactor, Loss, Reduce};
+use super::{AvgFactor, Loss, Reduce, zero};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 
@@ -67,6 +67,9 @@ impl DiceLoss {
         weight: Option<Tensor<1>>,
         avg_factor: Option<AvgFactor>,
     ) -> Tensor<1> {
+        if pred.dims()[0] == 0 {
+            return zero(&pred.device());
+        }
         let pred = if self.activate {
             activation::sigmoid(pred)
         } else {

@@ -4,7 +4,7 @@
 use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
-use super::{AvgFactor, Loss, Reduce};
+use super::{AvgFactor, Loss, Reduce, zero};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 
@@ -48,6 +48,9 @@ impl DistillationLoss {
         weight: Option<Tensor<1>>,
         avg_factor: Option<AvgFactor>,
     ) -> Tensor<1> {
+        if logits.dims()[0] == 0 {
+            return zero(&logits.device());
+        }
         let flat = |logits: Tensor<2>| activation::log_softmax(logits / self.temperature, 1);
         let wanted = flat(soft_label.detach());
         let loss = wanted.clone().exp() * (wanted - flat(logits));

@@ -4,7 +4,7 @@
 use burn::tensor::{Int, Tensor, activation};
 use serde::Deserialize;
 
-use super::{AvgFactor, Loss, Reduce};
+use super::{AvgFactor, Loss, Reduce, zero};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 
@@ -36,6 +36,9 @@ impl DistributionFocalLoss {
         weight: Option<Tensor<1>>,
         avg_factor: Option<AvgFactor>,
     ) -> Tensor<1> {
+        if logits.dims()[0] == 0 {
+            return zero(&logits.device());
+        }
         let [rows, distances] = logits.dims();
         let each = Tensor::<1, Int>::arange(0..distances as i64, &logits.device());
         let each = each.float().unsqueeze::<2>().expand([rows, distances]);

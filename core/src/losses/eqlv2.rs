@@ -62,7 +62,7 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Loss, Diagnostics> {
 }
 
 impl ClassLoss for Eqlv2Loss {
-    fn forward(
+    fn of_rows(
         &self,
         logits: Tensor<2>,
         target: ClassTarget,

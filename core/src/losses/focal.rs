@@ -104,7 +104,7 @@ impl FocalLoss {
 }
 
 impl ClassLoss for FocalLoss {
-    fn forward(
+    fn of_rows(
         &self,
         logits: Tensor<2>,
         target: ClassTarget,

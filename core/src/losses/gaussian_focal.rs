@@ -4,7 +4,7 @@
 use burn::tensor::{Int, Tensor};
 use serde::Deserialize;
 
-use super::{AvgFactor, Loss, Reduce, power};
+use super::{AvgFactor, Loss, Reduce, power, zero};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 
@@ -68,6 +68,9 @@ impl GaussianFocalLoss {
         weight: Option<Tensor<D>>,
         avg_factor: Option<AvgFactor>,
     ) -> Tensor<1> {
+        if pred.dims()[0] == 0 {
+            return zero(&pred.device());
+        }
         let peaks = target.clone().equal_elem(1.0).float();
         let of_peaks = self.found(pred.clone()) * peaks * self.pos_weight;
         let loss = of_peaks + self.rest(pred, target) * self.neg_weight;

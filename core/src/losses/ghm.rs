@@ -76,7 +76,7 @@ const LAST_OF_CLASSES: f32 = 1.0 + 1e-6;
 const LAST_OF_BOXES: f32 = 1e3;
 
 impl ClassLoss for GhmcLoss {
-    fn forward(
+    fn of_rows(
         &self,
         logits: Tensor<2>,
         target: ClassTarget,
@@ -106,7 +106,7 @@ impl ClassLoss for GhmcLoss {
 }
 
 impl BoxLoss for GhmrLoss {
-    fn forward(
+    fn of_rows(
         &self,
         pred: Tensor<2>,
         target: Tensor<2>,

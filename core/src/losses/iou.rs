@@ -66,7 +66,7 @@ pub(super) fn build(node: &Node, _: &Build) -> Result<Loss, Diagnostics> {
 }
 
 impl BoxLoss for IouLoss {
-    fn forward(
+    fn of_rows(
         &self,
         pred: Tensor<2>,
         target: Tensor<2>,

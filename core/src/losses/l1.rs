@@ -54,7 +54,7 @@ pub(super) fn build_smooth_l1(node: &Node, _: &Build) -> Result<Loss, Diagnostic
 }
 
 impl BoxLoss for L1Loss {
-    fn forward(
+    fn of_rows(
         &self,
         pred: Tensor<2>,
         target: Tensor<2>,
@@ -70,7 +70,7 @@ impl BoxLoss for L1Loss {
 }
 
 impl BoxLoss for SmoothL1Loss {
-    fn forward(
+    fn of_rows(
         &self,
         pred: Tensor<2>,
         target: Tensor<2>,

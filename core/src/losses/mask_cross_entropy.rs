@@ -3,7 +3,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::{Reduce, binary_cross_entropy};
+use super::{Reduce, binary_cross_entropy, zero};
 
 /// A loss of masks by class.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,9 @@ impl MaskCrossEntropyLoss {
         labels: Tensor<1, Int>,
     ) -> Tensor<1> {
         let [rows, classes, height, width] = logits.dims();
+        if logits.dims()[0] == 0 {
+            return zero(&logits.device());
+        }
         let first = Tensor::<1, Int>::arange(0..rows as i64, &logits.device()) * classes as i64;
         let masks = logits.reshape([rows * classes, height * width]);
         let logits = masks.select(0, first + labels);

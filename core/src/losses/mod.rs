@@ -23,6 +23,8 @@ mod pairs;
 mod quality_focal;
 mod reduce;
 mod seesaw;
+#[cfg(test)]
+pub(crate) mod tests;
 mod varifocal;
 
 pub use accuracy::{Accuracy, accuracy};
@@ -48,7 +50,7 @@ pub use varifocal::VarifocalLoss;
 
 use std::fmt::Debug;
 
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{Device, Int, Tensor, activation};
 
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
@@ -56,9 +58,25 @@ use crate::registry::{Family, Row};
 
 /// A loss of class logits.
 pub trait ClassLoss: Debug + Send + Sync {
+    /// The loss, `[1]`; 0 of no rows.
+    ///
     /// # Shapes
     /// - `logits`: `[R, K]`; `weight`: `[R]`
     fn forward(
+        &self,
+        logits: Tensor<2>,
+        target: ClassTarget,
+        weight: Option<Tensor<1>>,
+        avg_factor: Option<AvgFactor>,
+    ) -> Tensor<1> {
+        if logits.dims()[0] == 0 {
+            return zero(&logits.device());
+        }
+        self.of_rows(logits, target, weight, avg_factor)
+    }
+
+    /// What [`ClassLoss::forward`] is to be of at least one row.
+    fn of_rows(
         &self,
         logits: Tensor<2>,
         target: ClassTarget,
@@ -133,9 +151,25 @@ impl ClassTarget {
 
 /// A loss of boxes, as numbers or as xyxy px: which, is the head's choice.
 pub trait BoxLoss: Debug + Send + Sync {
+    /// The loss, `[1]`; 0 of no rows.
+    ///
     /// # Shapes
     /// - `pred`, `target`, `weight`: `[R, 4]`; losses of numbers (L1, MSE, GHMR) take any `[R, C]`
     fn forward(
+        &self,
+        pred: Tensor<2>,
+        target: Tensor<2>,
+        weight: Option<Tensor<2>>,
+        avg_factor: Option<AvgFactor>,
+    ) -> Tensor<1> {
+        if pred.dims()[0] == 0 {
+            return zero(&pred.device());
+        }
+        self.of_rows(pred, target, weight, avg_factor)
+    }
+
+    /// What [`BoxLoss::forward`] is to be of at least one row.
+    fn of_rows(
         &self,
         pred: Tensor<2>,
         target: Tensor<2>,
@@ -350,6 +384,11 @@ pub(crate) fn binary_cross_entropy<const D: usize>(
     let yes = activation::log_sigmoid(logits.clone()) * shares.clone();
     let no = activation::log_sigmoid(-logits) * (-shares + 1.0);
     -(yes + no)
+}
+
+/// The loss of no rows.
+fn zero(device: &Device) -> Tensor<1> {
+    Tensor::zeros([1], device)
 }
 
 /// The same, or of probabilities, whose logarithms are no less than PyTorch's bound.

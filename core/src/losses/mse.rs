@@ -25,7 +25,7 @@ pub(super) fn build(node: &Node, _: &Build) -> Result<Loss, Diagnostics> {
 }
 
 impl BoxLoss for MseLoss {
-    fn forward(
+    fn of_rows(
         &self,
         pred: Tensor<2>,
         target: Tensor<2>,

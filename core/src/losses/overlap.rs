@@ -104,7 +104,7 @@ pub(super) fn build_siou(node: &Node, _: &Build) -> Result<Loss, Diagnostics> {
 }
 
 impl BoxLoss for OverlapLoss {
-    fn forward(
+    fn of_rows(
         &self,
         pred: Tensor<2>,
         target: Tensor<2>,

@@ -51,7 +51,7 @@ pub(super) fn build(node: &Node, _: &Build) -> Result<Loss, Diagnostics> {
 }
 
 impl ClassLoss for QualityFocalLoss {
-    fn forward(
+    fn of_rows(
         &self,
         logits: Tensor<2>,
         target: ClassTarget,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     Accuracy, AvgFactor, ClassLoss, ClassTarget, CrossEntropyLoss, Loss, Losses, Reduce, Reduction,
-    accuracy, one_hot,
+    accuracy, one_hot, zero,
 };
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
@@ -146,7 +146,7 @@ impl SeesawLoss {
 }
 
 impl ClassLoss for SeesawLoss {
-    fn forward(
+    fn of_rows(
         &self,
         logits: Tensor<2>,
         target: ClassTarget,
@@ -166,6 +166,10 @@ impl ClassLoss for SeesawLoss {
         avg_factor: Option<AvgFactor>,
     ) -> Losses {
         let mut losses = Losses::default();
+        if logits.dims()[0] == 0 {
+            losses.add(name, zero(&logits.device()));
+            return losses;
+        }
         let [of_objects, of_classes] = self.both(logits, target, weight, avg_factor);
         if self.return_dict {
             losses.add("loss_cls_objectness", of_objects);

@@ -62,7 +62,7 @@ pub(super) fn build(node: &Node, _: &Build) -> Result<Loss, Diagnostics> {
 }
 
 impl ClassLoss for VarifocalLoss {
-    fn forward(
+    fn of_rows(
         &self,
         logits: Tensor<2>,
         target: ClassTarget,
