@@ -103,7 +103,7 @@ fn sigmoid(x: f32) -> f32 {
 /// `exp` without a branch, so that loops over it become vectors: the nearest power of two, and Cephes' polynomial for what is left
 /// (`expf.c`, Moshier). Within 2 units in the last place; arguments are limited to where f32 has normal results.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // Adding it rounds to a whole number, which is then in the lowest bits.
     const WHOLE: f32 = 12_582_912.0;
     const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];

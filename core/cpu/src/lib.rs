@@ -1,4 +1,4 @@
-//! Convolution for the CPU, its gradients, and [`max_pool`]. No burn: slices in, slices out.
+//! Convolution for the CPU, its gradients, [`max_pool`], and the loss [`Focal`]. No burn: slices in, slices out.
 //!
 //! [`Filters`] prepares weights once, for the algorithm that [`Algorithm::of`] chooses by their shape:
 //!
@@ -16,6 +16,7 @@
 mod depthwise;
 mod filters;
 mod finish;
+mod focal;
 mod gather;
 mod gradients;
 mod implicit;
@@ -28,6 +29,7 @@ mod winograd;
 
 pub use filters::{Algorithm, Filters};
 pub use finish::{Act, Finish};
+pub use focal::Focal;
 pub use gradients::{InputGradient, bias_gradient, weight_gradient, weight_gradient_with};
 pub use instructions::Instructions;
 pub use pool::{max_pool, max_pool_with};
