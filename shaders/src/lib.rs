@@ -178,6 +178,11 @@ kernel!(
     AVERAGE, "train/average", [256, 1, 1], 3
 );
 
+kernel!(
+    /// The focal loss's sum, and its gradient.
+    FOCAL, "loss/focal", [256, 1, 1], 6
+);
+
 /// Every kernel.
 pub const ALL: &[Kernel] = &[
     PREPROCESS,
@@ -214,4 +219,5 @@ pub const ALL: &[Kernel] = &[
     ADAM,
     RMSPROP,
     AVERAGE,
+    FOCAL,
 ];

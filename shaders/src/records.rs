@@ -356,6 +356,28 @@ record!(
     }
 );
 
+record!(
+    /// What `focal` is told: N pictures, A places of a cell, K classes, P cells.
+    FocalRecord {
+        /// N * A * K * P.
+        logits: u32,
+        /// A.
+        per_cell: u32,
+        /// K.
+        classes: u32,
+        /// P.
+        cells: u32,
+        /// Slopes are wanted, not sums.
+        slopes: u32,
+        /// The power of how wrong a logit is.
+        gamma: f32,
+        /// The factor of what is to be found; `1 - alpha` is that of the rest.
+        alpha: f32,
+        /// 0.
+        unused: u32,
+    }
+);
+
 /// The records by the names that they have in WGSL, with their members and their bytes.
 pub const ALL: &[(&str, &[Member], usize)] = &[
     (
@@ -380,6 +402,11 @@ pub const ALL: &[(&str, &[Member], usize)] = &[
         "RmspropRecord",
         RmspropRecord::MEMBERS,
         size_of::<RmspropRecord>(),
+    ),
+    (
+        "FocalRecord",
+        FocalRecord::MEMBERS,
+        size_of::<FocalRecord>(),
     ),
     ("State", State::MEMBERS, size_of::<State>()),
     ("Row", Row::MEMBERS, size_of::<Row>()),

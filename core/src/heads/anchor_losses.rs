@@ -18,8 +18,7 @@ use crate::config::{Diagnostics, Node, error_at};
 use crate::data::Meta;
 use crate::layers::Dice;
 use crate::losses::{
-    self, AvgFactor, BoxLoss, ClassLoss, ClassTarget, CrossEntropyLoss, Losses, Reduce,
-    SmoothL1Loss,
+    self, AvgFactor, BoxLoss, ClassLoss, CrossEntropyLoss, Losses, Reduce, SmoothL1Loss, rows_of,
 };
 use crate::samplers::{self, Sampler};
 use crate::structures::Xyxy;
@@ -93,9 +92,10 @@ impl AnchorLosses {
         for (level, [logits, deltas]) in levels.into_iter().enumerate() {
             let rows = Rows::new(&learned, anchors.level(level), &logits.device());
             let by = |factor| Some(AvgFactor::Number(factor));
-            let of_classes = self.loss_cls.forward(
-                rows_of(logits, logits.dims()[1] / anchored.per_cell()),
-                ClassTarget::Labels(rows.labels),
+            let of_classes = self.loss_cls.of_maps(
+                &[logits],
+                logits.dims()[1] / anchored.per_cell(),
+                rows.labels,
                 Some(rows.weights),
                 by(avg_factor),
             );
@@ -267,12 +267,6 @@ impl Rows {
 pub(super) fn size_of(map: &Tensor<4>) -> [usize; 2] {
     let [_, _, height, width] = map.dims();
     [height, width]
-}
-
-/// `[N, A * count, H, W]` as rows of `count`, `[N * H * W * A, count]`.
-pub(super) fn rows_of(map: &Tensor<4>, count: usize) -> Tensor<2> {
-    let rows = map.dims().iter().product::<usize>() / count;
-    map.clone().permute([0, 2, 3, 1]).reshape([rows, count])
 }
 
 /// 0, with a gradient of zeros: an optimizer treats a tensor that was used in vain otherwise than one that was not used.

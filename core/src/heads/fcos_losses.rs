@@ -6,13 +6,13 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::Outputs;
-use super::anchor_losses::{nothing, rows_of, size_of};
+use super::anchor_losses::{nothing, size_of};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::limits::List;
 use crate::losses::{
     self, AvgFactor, BoxLoss, ClassLoss, ClassTarget, CrossEntropyLoss, FocalLoss, IouLoss, Losses,
-    Reduce,
+    Reduce, rows_of,
 };
 use crate::priors::PointGenerator;
 use crate::structures::boxes::area;
@@ -87,7 +87,7 @@ impl FcosLosses {
         let levels: Vec<[&Tensor<4>; 3]> = outputs.levels().collect();
         let device = levels[0][0].device();
         let mut learned = Learned::default();
-        let (mut logits, mut distances, mut centreness) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut distances, mut centreness) = (Vec::new(), Vec::new());
         for (level, [of_class, of_box, of_middle]) in levels.iter().enumerate() {
             let stride = points.strides()[level][0] as f32;
             let scale = if normed { stride } else { 1.0 };
@@ -103,19 +103,19 @@ impl FcosLosses {
                     classes,
                 );
             }
-            logits.push(rows_of(of_class, of_class.dims()[1]));
             distances.push(rows_of(of_box, 4) / scale);
             centreness.push(rows_of(of_middle, 1));
         }
-        let logits = Tensor::cat(logits, 0);
         let rows = learned.labels.len();
         let labels = Tensor::from_data(TensorData::new(learned.labels, [rows]), &device);
         let found = learned.points.len();
         let per_object = || Some(AvgFactor::Number(found.max(1) as f64));
         let mut losses = Losses::default();
-        let of_classes =
-            self.loss_cls
-                .forward(logits, ClassTarget::Labels(labels), None, per_object());
+        let maps: Vec<&Tensor<4>> = levels.iter().map(|[of_class, ..]| *of_class).collect();
+        let channels = maps[0].dims()[1];
+        let of_classes = self
+            .loss_cls
+            .of_maps(&maps, channels, labels, None, per_object());
         losses.add("loss_cls", of_classes);
         if found == 0 {
             let [_, of_box, of_middle] = levels[0];

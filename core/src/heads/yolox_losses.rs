@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use super::anchor_losses::{rows_of, size_of};
+use super::anchor_losses::size_of;
 use super::yolox::decode;
 use super::{Given, Outputs};
 use crate::assigners::{self, AssignedOnDevice, Predicted, PredictionAssigner};
@@ -15,7 +15,7 @@ use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 use crate::losses::{
     self, AvgFactor, BoxLoss, ClassLoss, ClassTarget, CrossEntropyLoss, IouLoss, IouMode, L1Loss,
-    Losses, Reduce, Reduction,
+    Losses, Reduce, Reduction, rows_of,
 };
 use crate::priors::PointGenerator;
 use crate::targets::{Padded, Targets};

@@ -6,11 +6,12 @@ use serde::Deserialize;
 
 use super::{
     AvgFactor, ClassLoss, ClassTarget, Loss, Losses, Reduce, Reduction, entropy, only_sigmoid,
-    power,
+    power, rows_of, zero,
 };
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::limits::Channels;
+use crate::ops::focal::{Focal, focal};
 
 /// The keys of `type='FocalLoss'`.
 #[derive(Debug, Deserialize)]
@@ -83,16 +84,8 @@ fn of(node: &Node, config: FocalConfig) -> Result<Loss, Diagnostics> {
 
 impl FocalLoss {
     fn elements(&self, pred: Tensor<2>, target: ClassTarget) -> Tensor<2> {
-        let hard = matches!(target, ClassTarget::Labels(_));
         let shares = target.shares(pred.dims()[1]);
         let factor = shares.clone() * (2.0 * self.alpha - 1.0) + (1.0 - self.alpha);
-        if hard && !self.activated {
-            // of 0 and 1: one sign for what is to be, and one against it
-            let sign = shares * 2.0 - 1.0;
-            let right = pred * sign;
-            let wrong = activation::sigmoid(-right.clone());
-            return -(factor * power(wrong, self.gamma) * activation::log_sigmoid(right));
-        }
         let share = if self.activated {
             pred.clone()
         } else {
@@ -100,6 +93,28 @@ impl FocalLoss {
         };
         let wrong = (-share.clone() + 1.0) * shares.clone() + share * (-shares.clone() + 1.0);
         entropy(pred, shares, self.activated) * factor * power(wrong, self.gamma)
+    }
+
+    /// The sum over logits of this shape, as one operation; `None` where that is not to be had.
+    fn sum<const D: usize>(
+        &self,
+        logits: &Tensor<D>,
+        [pictures, per_cell, classes, cells]: [usize; 4],
+        labels: &Tensor<1, Int>,
+        weight: Option<&Tensor<1>>,
+    ) -> Option<Tensor<1>> {
+        let of = Focal {
+            pictures,
+            per_cell,
+            classes,
+            cells,
+            gamma: self.gamma as f32,
+            alpha: self.alpha as f32,
+        };
+        if self.activated {
+            return None;
+        }
+        focal(logits, labels, weight, of)
     }
 }
 
@@ -111,10 +126,58 @@ impl ClassLoss for FocalLoss {
         weight: Option<Tensor<1>>,
         avg_factor: Option<AvgFactor>,
     ) -> Tensor<1> {
-        let dims = logits.dims();
+        let dims @ [rows, classes] = logits.dims();
+        if let ClassTarget::Labels(labels) = &target {
+            let shape = [rows, 1, classes, 1];
+            if let Some(sum) = self.sum(&logits, shape, labels, weight.as_ref()) {
+                return self.reduce.of_sum(sum, rows * classes, avg_factor);
+            }
+        }
         let weight = weight.map(|w| w.unsqueeze_dim::<2>(1).expand(dims));
         self.reduce
             .of(self.elements(logits, target), weight, avg_factor)
+    }
+
+    fn of_maps(
+        &self,
+        maps: &[&Tensor<4>],
+        channels: usize,
+        labels: Tensor<1, Int>,
+        weight: Option<Tensor<1>>,
+        avg_factor: Option<AvgFactor>,
+    ) -> Tensor<1> {
+        let (mut first, mut elements) = (0, 0);
+        let mut sums: Option<Tensor<1>> = None;
+        for map in maps {
+            let [n, all, height, width] = map.dims();
+            let (per_cell, cells) = (all / channels, height * width);
+            let rows = n * per_cell * cells;
+            if rows == 0 {
+                continue;
+            }
+            let of_level = labels.clone().narrow(0, first, rows);
+            let weight = weight.clone().map(|w| w.narrow(0, first, rows));
+            let shape = [n, per_cell, channels, cells];
+            let sum = match self.sum(*map, shape, &of_level, weight.as_ref()) {
+                Some(sum) => sum,
+                None => {
+                    let logits = rows_of(map, channels);
+                    let loss = self.elements(logits, ClassTarget::Labels(of_level));
+                    match weight {
+                        Some(weight) => (loss * weight.unsqueeze_dim::<2>(1)).sum(),
+                        None => loss.sum(),
+                    }
+                }
+            };
+            first += rows;
+            elements += rows * channels;
+            sums = Some(match sums {
+                Some(sums) => sums + sum,
+                None => sum,
+            });
+        }
+        let sum = sums.unwrap_or_else(|| zero(&labels.device()));
+        self.reduce.of_sum(sum, elements.max(1), avg_factor)
     }
 
     fn reduction(&self) -> Reduction {

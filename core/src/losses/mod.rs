@@ -84,6 +84,24 @@ pub trait ClassLoss: Debug + Send + Sync {
         avg_factor: Option<AvgFactor>,
     ) -> Tensor<1>;
 
+    /// The same of maps, one for each level, in which `channels` logits of a place of a cell lie together, from place to place. Labels and
+    /// weights are of all rows, level after level. Losses that need not have logits in rows take them as they lie.
+    ///
+    /// # Shapes
+    /// - `maps`: each `[N, A * channels, H, W]`; `labels`, `weight`: `[R]`, a level's in the order `[N, H, W, A]`
+    fn of_maps(
+        &self,
+        maps: &[&Tensor<4>],
+        channels: usize,
+        labels: Tensor<1, Int>,
+        weight: Option<Tensor<1>>,
+        avg_factor: Option<AvgFactor>,
+    ) -> Tensor<1> {
+        let rows: Vec<Tensor<2>> = maps.iter().map(|map| rows_of(map, channels)).collect();
+        let logits = Tensor::cat(rows, 0);
+        self.forward(logits, ClassTarget::Labels(labels), weight, avg_factor)
+    }
+
     /// The same by name: `name`, unless the loss has names of its own.
     fn named(
         &self,
@@ -364,6 +382,12 @@ impl Losses {
         let losses = self.0.iter().filter(|(name, _)| name.contains("loss"));
         losses.map(|(_, loss)| loss.clone()).reduce(|a, b| a + b)
     }
+}
+
+/// `[N, A * count, H, W]` as rows of `count`, `[N * H * W * A, count]`.
+pub(crate) fn rows_of(map: &Tensor<4>, count: usize) -> Tensor<2> {
+    let rows = map.dims().iter().product::<usize>() / count;
+    map.clone().permute([0, 2, 3, 1]).reshape([rows, count])
 }
 
 /// `[R, classes]` of 0 and 1; labels from `classes` on give rows of zeros.

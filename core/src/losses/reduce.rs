@@ -98,7 +98,16 @@ impl Reduce {
             Some(weight) => loss * weight,
             None => loss,
         };
-        let sum = loss.sum();
+        self.of_sum(loss.sum(), elements, avg_factor)
+    }
+
+    /// The number of so many elements that come to `sum`, weights and all.
+    pub fn of_sum(
+        self,
+        sum: Tensor<1>,
+        elements: usize,
+        avg_factor: Option<AvgFactor>,
+    ) -> Tensor<1> {
         let mean = |sum: Tensor<1>| sum * (self.loss_weight / elements as f64);
         match (self.reduction, avg_factor) {
             (Reduction::Sum, _) => sum * self.loss_weight,

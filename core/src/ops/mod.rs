@@ -7,6 +7,7 @@ pub mod augment;
 pub mod conv;
 pub mod detections;
 pub mod differentiable;
+pub mod focal;
 pub mod launch;
 pub mod pool;
 pub mod preprocess;

@@ -3,6 +3,7 @@
 pub mod augment;
 pub mod conv;
 pub mod decode;
+pub mod loss;
 pub mod nms;
 pub mod pillow;
 pub mod preprocess;

@@ -193,7 +193,7 @@ pub(in crate::ops) fn on_cpu<const D: usize>(x: &Tensor<D>) -> Option<FloatTenso
     Some(in_order(x))
 }
 
-fn in_order(x: FloatTensor<Flex>) -> FloatTensor<Flex> {
+pub(in crate::ops) fn in_order(x: FloatTensor<Flex>) -> FloatTensor<Flex> {
     if x.is_contiguous() {
         x
     } else {

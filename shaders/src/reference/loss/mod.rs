@@ -1,0 +1,3 @@
+//! Losses: the twins of `loss/`.
+
+pub mod focal;
