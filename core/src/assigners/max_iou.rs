@@ -1,11 +1,14 @@
 //! `MaxIoUAssigner` of MMDetection 3.3.0: each prior goes to the object that it overlaps most, if it does so enough; then each object takes
-//! the priors that overlap it most, however little that is.
+//! the priors that overlap it most, however little that is. `ApproxMaxIoUAssigner` is the same where a prior stands for several
+//! ([`super::More::approxs`]), of which the one that overlaps most counts.
 
+use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::{AnyAssigner, Assigned, Assigner, BACKGROUND, LEFT_OUT, Priors, check_iou_calculator};
+use super::{AnyAssigner, Assigned, Assigner, BACKGROUND, LEFT_OUT, Overlaps, Priors};
 use crate::config::{Diagnostics, Node, unsupported};
-use crate::structures::boxes::{Overlap, overlap};
+use crate::structures::Xyxy;
+use crate::structures::boxes::Overlap;
 use crate::targets::Objects;
 
 /// The keys of `type='MaxIoUAssigner'`.
@@ -20,10 +23,13 @@ struct MaxIouConfig {
     match_low_quality: Option<bool>,
 }
 
+/// Overlaps of the background.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged)]
-enum Negative {
+pub enum Negative {
+    /// From 0 on.
     Below(f32),
+    /// From one to another.
     Between([f32; 2]),
 }
 
@@ -44,12 +50,15 @@ pub struct MaxIouAssigner {
     pub ignore_wrt_candidates: bool,
     /// Whether objects take priors.
     pub match_low_quality: bool,
+    /// How overlaps are measured.
+    pub overlaps: Overlaps,
+    /// Whether each prior stands for several.
+    pub approximate: bool,
 }
 
 pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
-    let config: MaxIouConfig =
-        node.read_knowing(&["gpu_assign_thr", "iou_calculator", "perm_repeat_gt_cfg"])?;
-    check_iou_calculator(node)?;
+    let known = ["gpu_assign_thr", "iou_calculator", "perm_repeat_gt_cfg"];
+    let assigner = read(node, &known)?;
     if node.get("perm_repeat_gt_cfg").is_some_and(|n| !n.is_none()) {
         let message = "objects moved at random where two are the same are not supported yet";
         return Err(unsupported(
@@ -59,7 +68,19 @@ pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
             "leave it out",
         ));
     }
+    Ok(AnyAssigner::Boxes(Box::new(assigner)))
+}
+
+pub(super) fn build_approximate(node: &Node) -> Result<AnyAssigner, Diagnostics> {
     Ok(AnyAssigner::Boxes(Box::new(MaxIouAssigner {
+        approximate: true,
+        ..read(node, &["gpu_assign_thr", "iou_calculator"])?
+    })))
+}
+
+fn read(node: &Node, known: &[&str]) -> Result<MaxIouAssigner, Diagnostics> {
+    let config: MaxIouConfig = node.read_knowing(known)?;
+    Ok(MaxIouAssigner {
         pos_iou_thr: config.pos_iou_thr,
         neg_iou_thr: match config.neg_iou_thr {
             Negative::Below(below) => [0.0, below],
@@ -70,88 +91,201 @@ pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
         ignore_iof_thr: config.ignore_iof_thr.unwrap_or(-1.0),
         ignore_wrt_candidates: config.ignore_wrt_candidates.unwrap_or(true),
         match_low_quality: config.match_low_quality.unwrap_or(true),
-    })))
+        overlaps: Overlaps::read(node)?,
+        approximate: false,
+    })
 }
 
 /// The overlap of a prior that lies in an ignored box.
 const IGNORED: f32 = -1.0;
 
 impl Assigner for MaxIouAssigner {
+    /// # Panics
+    /// If each prior stands for several, and it is not said for which.
     fn assign(&self, priors: &Priors, objects: &Objects) -> Assigned {
-        let priors = priors.boxes;
+        let count = priors.boxes.len();
         if objects.boxes.is_empty() {
-            return Assigned {
-                object: vec![BACKGROUND; priors.len()],
-                overlap: vec![0.0; priors.len()],
-            };
+            return Assigned::all(BACKGROUND, count);
         }
-        let ignored = self.ignored(priors, objects);
-        let iou = |p: usize, g: usize| {
+        let ignored = in_ignored(
+            priors.boxes,
+            &objects.ignored,
+            self.ignore_iof_thr,
+            self.ignore_wrt_candidates,
+            self.overlaps,
+        );
+        let (overlaps, gts) = (self.overlaps, &objects.boxes);
+        if !self.approximate {
+            let iou = |g: usize, p: usize| {
+                if ignored[p] {
+                    return IGNORED;
+                }
+                overlaps.of(&gts[g], &priors.boxes[p], Overlap::Iou)
+            };
+            return self.by(&iou, count, gts.len());
+        }
+        let approxs = priors.more.approxs;
+        let each = approxs.len() / count.max(1);
+        assert!(
+            approxs.len() == each * count && (each > 0 || count == 0),
+            "the head says what priors stand for"
+        );
+        let iou = |g: usize, p: usize| {
             if ignored[p] {
                 return IGNORED;
             }
-            overlap(&objects.boxes[g], &priors[p], Overlap::Iou)
+            let of = |approx| overlaps.of(approx, &gts[g], Overlap::Iou);
+            let of_prior = approxs[p * each..][..each].iter().map(of);
+            of_prior.fold(f32::NEG_INFINITY, f32::max)
         };
-        let mut object = vec![LEFT_OUT; priors.len()];
-        let mut most = vec![f32::NEG_INFINITY; priors.len()];
-        // of each object: the largest overlap, and the first prior that has it
-        let mut best = vec![(f32::NEG_INFINITY, 0); objects.boxes.len()];
-        for p in 0..priors.len() {
-            let mut nearest = 0;
-            for (g, best) in best.iter_mut().enumerate() {
-                let iou = iou(p, g);
-                if iou > most[p] {
-                    (most[p], nearest) = (iou, g);
-                }
-                if iou > best.0 {
-                    *best = (iou, p);
-                }
-            }
-            let [low, high] = self.neg_iou_thr;
-            if most[p] >= low && most[p] < high {
-                object[p] = BACKGROUND;
-            }
-            if most[p] >= self.pos_iou_thr {
-                object[p] = nearest as i32 + 1;
-            }
-        }
-        if self.match_low_quality {
-            for (g, (value, first)) in best.into_iter().enumerate() {
-                if value < self.min_pos_iou {
-                    continue;
-                }
-                if !self.gt_max_assign_all {
-                    object[first] = g as i32 + 1;
-                    continue;
-                }
-                for (p, object) in object.iter_mut().enumerate().skip(first) {
-                    if iou(p, g) == value {
-                        *object = g as i32 + 1;
-                    }
-                }
-            }
-        }
-        Assigned {
-            object,
-            overlap: most,
-        }
+        self.by(&iou, count, gts.len())
     }
 }
 
 impl MaxIouAssigner {
-    fn ignored(&self, priors: &[crate::structures::Xyxy], objects: &Objects) -> Vec<bool> {
-        let inside = |prior| {
-            let share = |ignored| {
-                if self.ignore_wrt_candidates {
-                    overlap(prior, ignored, Overlap::Iof)
-                } else {
-                    overlap(ignored, prior, Overlap::Iof)
-                }
-            };
-            let mut shares = objects.ignored.iter().map(share);
-            self.ignore_iof_thr > 0.0 && shares.any(|share| share > self.ignore_iof_thr)
+    /// Of `iou(object, prior)`.
+    fn by<F: Fn(usize, usize) -> f32 + Sync>(
+        &self,
+        iou: &F,
+        priors: usize,
+        objects: usize,
+    ) -> Assigned {
+        let table = Table::new(priors, objects, iou);
+        let mut object = vec![LEFT_OUT; priors];
+        for (p, object) in object.iter_mut().enumerate() {
+            let [low, high] = self.neg_iou_thr;
+            let most = table.most[p];
+            if most >= low && most < high {
+                *object = BACKGROUND;
+            }
+            if most >= self.pos_iou_thr {
+                *object = table.nearest[p] as i32 + 1;
+            }
+        }
+        let takes = |value: f32| self.match_low_quality && value >= self.min_pos_iou;
+        for (g, best) in table.best.iter().enumerate() {
+            if takes(best.value) {
+                table.take(g, self.gt_max_assign_all, iou, |p| object[p] = g as i32 + 1);
+            }
+        }
+        Assigned {
+            object,
+            overlap: table.most,
+            ..Assigned::default()
+        }
+    }
+}
+
+/// Whether priors lie in ignored boxes by more than `least`; none do, unless that is above 0.
+pub(super) fn in_ignored(
+    priors: &[Xyxy],
+    ignored: &[Xyxy],
+    least: f32,
+    of_priors: bool,
+    overlaps: Overlaps,
+) -> Vec<bool> {
+    let inside = |prior: &Xyxy| {
+        let share = |ignored: &Xyxy| {
+            if of_priors {
+                overlaps.of(prior, ignored, Overlap::Iof)
+            } else {
+                overlaps.of(ignored, prior, Overlap::Iof)
+            }
         };
-        priors.iter().map(inside).collect()
+        least > 0.0 && ignored.iter().any(|ignored| share(ignored) > least)
+    };
+    priors.iter().map(inside).collect()
+}
+
+/// Priors that a thread works out at a time.
+const CHUNK: usize = 4096;
+
+/// What is to be known of all overlaps, of which there are too many to keep.
+pub(super) struct Table {
+    /// The largest overlap of each prior, and the first object that has it.
+    pub most: Vec<f32>,
+    pub nearest: Vec<usize>,
+    /// Of each object.
+    pub best: Vec<Best>,
+    /// The largest overlap of each object with the priors of each chunk, `[chunks, objects]`.
+    chunks: Vec<Vec<Best>>,
+}
+
+/// The largest overlap of an object, and the first prior that has it.
+#[derive(Clone, Copy)]
+pub(super) struct Best {
+    pub value: f32,
+    prior: usize,
+}
+
+const NOTHING: Best = Best {
+    value: f32::NEG_INFINITY,
+    prior: 0,
+};
+
+impl Table {
+    /// Of `iou(object, prior)`.
+    pub fn new<F: Fn(usize, usize) -> f32 + Sync>(priors: usize, objects: usize, iou: &F) -> Self {
+        let mut most = vec![f32::NEG_INFINITY; priors];
+        let mut nearest = vec![0; priors];
+        let parts = most
+            .par_chunks_mut(CHUNK)
+            .zip(nearest.par_chunks_mut(CHUNK));
+        let chunks = parts.enumerate().map(|(i, (most, nearest))| {
+            let mut best = vec![NOTHING; objects];
+            let mut row = vec![0.0; most.len()];
+            for (g, best) in best.iter_mut().enumerate() {
+                for (at, iou_of) in row.iter_mut().enumerate() {
+                    *iou_of = iou(g, i * CHUNK + at);
+                }
+                for (at, iou) in row.iter().enumerate() {
+                    if *iou > most[at] {
+                        (most[at], nearest[at]) = (*iou, g);
+                    }
+                    if *iou > best.value {
+                        *best = Best {
+                            value: *iou,
+                            prior: i * CHUNK + at,
+                        };
+                    }
+                }
+            }
+            best
+        });
+        let chunks: Vec<Vec<Best>> = chunks.collect();
+        let best = (0..objects).map(|g| {
+            let of_chunks = chunks.iter().map(|best| best[g]);
+            of_chunks.fold(NOTHING, |a, b| if b.value > a.value { b } else { a })
+        });
+        Self {
+            most,
+            nearest,
+            best: best.collect(),
+            chunks,
+        }
+    }
+
+    /// Gives `to` the priors that overlap object `g` most: all, or the first.
+    pub fn take(
+        &self,
+        g: usize,
+        all: bool,
+        iou: &impl Fn(usize, usize) -> f32,
+        mut to: impl FnMut(usize),
+    ) {
+        let Best { value, prior } = self.best[g];
+        if self.most.is_empty() {
+            return;
+        }
+        if !all {
+            return to(prior);
+        }
+        for (i, best) in self.chunks.iter().enumerate() {
+            if best[g].value == value {
+                let of_chunk = i * CHUNK..((i + 1) * CHUNK).min(self.most.len());
+                of_chunk.filter(|p| iou(g, *p) == value).for_each(&mut to);
+            }
+        }
     }
 }
 
@@ -167,14 +301,13 @@ mod tests {
         ignore_iof_thr: -1.0,
         ignore_wrt_candidates: true,
         match_low_quality: true,
+        overlaps: Overlaps::Plain,
+        approximate: false,
     };
 
     fn assign(assigner: &MaxIouAssigner, boxes: &[[f32; 4]], objects: &Objects) -> Vec<i32> {
-        let priors = Priors {
-            boxes,
-            levels: &[boxes.len()],
-            strides: &[[8.0; 2]],
-        };
+        let levels = [boxes.len()];
+        let priors = Priors::new(boxes, &levels, &[[8.0; 2]]);
         assigner.assign(&priors, objects).object
     }
 

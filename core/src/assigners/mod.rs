@@ -3,15 +3,34 @@
 //! Most ask for boxes only, so they run on the host, with no word from the device ([`Assigner`]). Those that ask what the head predicts
 //! run on the device ([`PredictionAssigner`]): nothing is read back between a forward and a backward pass.
 
+mod atss;
+mod center_region;
+mod dynamic_soft_label;
+mod grid;
 mod max_iou;
+mod overlaps;
+mod pairs;
+mod point;
+mod region;
 mod sim_ota;
+mod task_aligned;
+mod uniform;
 
-pub use max_iou::MaxIouAssigner;
+pub use atss::AtssAssigner;
+pub use center_region::CenterRegionAssigner;
+pub use dynamic_soft_label::DynamicSoftLabelAssigner;
+pub use grid::GridAssigner;
+pub use max_iou::{MaxIouAssigner, Negative};
+pub use overlaps::Overlaps;
+pub use point::PointAssigner;
+pub use region::RegionAssigner;
 pub use sim_ota::SimOtaAssigner;
+pub use task_aligned::TaskAlignedAssigner;
+pub use uniform::UniformAssigner;
 
 use std::fmt::Debug;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
@@ -39,21 +58,74 @@ pub struct Priors<'a> {
     pub levels: &'a [usize],
     /// Pixels between the cells of each level, across and down.
     pub strides: &'a [[f32; 2]],
+    /// What few assigners ask for.
+    pub more: More<'a>,
+}
+
+/// What heads whose assigners ask for it say of their priors besides.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct More<'a> {
+    /// The boxes that each prior stands for, as many for each, one prior's after the other's ([`MaxIouAssigner::approximate`]).
+    pub approxs: &'a [Xyxy],
+    /// Whether the middle of an object lies in a prior's cell ([`GridAssigner`]).
+    pub responsible: &'a [bool],
+    /// Height and width of each level's map ([`RegionAssigner`]).
+    pub maps: &'a [[usize; 2]],
+    /// The size of anchors in strides ([`RegionAssigner`]).
+    pub anchor_scale: f32,
+}
+
+impl<'a> Priors<'a> {
+    /// Of which nothing more is said.
+    pub fn new(boxes: &'a [Xyxy], levels: &'a [usize], strides: &'a [[f32; 2]]) -> Self {
+        Self {
+            boxes,
+            levels,
+            strides,
+            more: More::default(),
+        }
+    }
+
+    /// Where each level's are.
+    pub fn ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> + 'a {
+        let mut first = 0;
+        self.levels.iter().map(move |count| {
+            let range = first..first + count;
+            first += count;
+            range
+        })
+    }
 }
 
 /// What became of the priors of one picture.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Assigned {
     /// [`LEFT_OUT`], [`BACKGROUND`], or object g as `g + 1`.
     pub object: Vec<i32>,
-    /// The largest overlap with any object.
+    /// The largest overlap with any object; 0 where the assigner does not ask.
     pub overlap: Vec<f32>,
+    /// Priors and the classes that they do not learn ([`CenterRegionAssigner`]).
+    pub shadowed: Vec<(usize, usize)>,
+}
+
+impl Assigned {
+    /// All the same.
+    fn all(object: i32, count: usize) -> Self {
+        Self {
+            object: vec![object; count],
+            overlap: vec![0.0; count],
+            shadowed: Vec::new(),
+        }
+    }
 }
 
 /// Assigns by what is predicted.
 pub trait PredictionAssigner: Debug + Send + Sync {
     /// On the device; nothing of it is recorded for gradients.
     fn assign(&self, predicted: &Predicted, objects: &Padded) -> AssignedOnDevice;
+
+    /// Takes `alpha` and `beta` of the `train_cfg` around it ([`TaskAlignedAssigner`]).
+    fn set_powers(&mut self, _alpha: f64, _beta: f64) {}
 }
 
 /// What a head predicts at its P places, apart from any recording.
@@ -65,15 +137,32 @@ pub struct Predicted {
     pub boxes: Tensor<3>,
     /// `[N, P, K]`, as the assigner wants them: probabilities, mostly.
     pub scores: Tensor<3>,
+    /// `[P, 4]`, xyxy px, of heads of anchors whose assigner asks ([`UniformAssigner`]).
+    pub anchors: Option<Tensor<2>>,
 }
 
 /// What became of the places of a batch.
 #[derive(Clone, Debug)]
 pub struct AssignedOnDevice {
-    /// `[N, P]`: [`BACKGROUND`], or object g as `g + 1`.
+    /// `[N, P]`: [`LEFT_OUT`], [`BACKGROUND`], or object g as `g + 1`.
     pub object: Tensor<2, Int>,
     /// `[N, P]`: the overlap with that object, or 0.
     pub overlap: Tensor<2>,
+    /// `[N, P]`: how well score and overlap are aligned, or 0 ([`TaskAlignedAssigner`]).
+    pub metric: Option<Tensor<2>>,
+    /// Pairs of boxes and objects, of which a place may have several ([`UniformAssigner`]).
+    pub pairing: Option<Pairing>,
+}
+
+/// S pairs of a place and an object in each picture.
+#[derive(Clone, Debug)]
+pub struct Pairing {
+    /// `[N, S]`.
+    pub place: Tensor<2, Int>,
+    /// `[N, S]`.
+    pub object: Tensor<2, Int>,
+    /// `[N, S]`: it is learned from.
+    pub counts: Tensor<2, Bool>,
 }
 
 /// What a builder of assigners gives.
@@ -95,9 +184,22 @@ impl Family for Assigners {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Assigners>; 2] = [
+pub const ROWS: [Row<Assigners>; 11] = [
+    Row::<Assigners>::new("mmdet", "ATSSAssigner", atss::build),
+    Row::<Assigners>::new("mmdet", "ApproxMaxIoUAssigner", max_iou::build_approximate),
+    Row::<Assigners>::new("mmdet", "CenterRegionAssigner", center_region::build),
+    Row::<Assigners>::new(
+        "mmdet",
+        "DynamicSoftLabelAssigner",
+        dynamic_soft_label::build,
+    ),
+    Row::<Assigners>::new("mmdet", "GridAssigner", grid::build),
     Row::<Assigners>::new("mmdet", "MaxIoUAssigner", max_iou::build),
+    Row::<Assigners>::new("mmdet", "PointAssigner", point::build),
+    Row::<Assigners>::new("mmdet", "RegionAssigner", region::build),
     Row::<Assigners>::new("mmdet", "SimOTAAssigner", sim_ota::build),
+    Row::<Assigners>::new("mmdet", "TaskAlignedAssigner", task_aligned::build),
+    Row::<Assigners>::new("mmdet", "UniformAssigner", uniform::build),
 ];
 
 /// The `assigner` of a `train_cfg`, which is to ask for boxes only.
@@ -125,7 +227,13 @@ pub fn by_predictions(
     build: &Build,
 ) -> Result<Box<dyn PredictionAssigner>, Diagnostics> {
     match named(train_cfg, build)? {
-        AnyAssigner::Predictions(assigner) => Ok(assigner),
+        AnyAssigner::Predictions(mut assigner) => {
+            let power = |key| train_cfg.get(key).and_then(Node::as_float);
+            if let (Some(alpha), Some(beta)) = (power("alpha"), power("beta")) {
+                assigner.set_powers(alpha, beta);
+            }
+            Ok(assigner)
+        }
         AnyAssigner::Boxes(_) => {
             let message =
                 "this head assigns by what it predicts, and this assigner asks for boxes only";
@@ -143,17 +251,15 @@ fn named(train_cfg: &Node, build: &Build) -> Result<AnyAssigner, Diagnostics> {
     build.find::<Assigners>(node)?(node)
 }
 
-/// Checks `iou_calculator`, of which the plain one is there.
-fn check_iou_calculator(node: &Node) -> Result<(), Diagnostics> {
-    let Some(calculator) = node.get("iou_calculator").filter(|n| !n.is_none()) else {
-        return Ok(());
-    };
-    let name = calculator.get("type").and_then(Node::as_type);
-    let name = name.unwrap_or_default();
-    if name.rsplit('.').next() == Some("BboxOverlaps2D") {
+/// Checks `iou_calculator` where overlaps are worked out on the device, of which the plain ones are there.
+fn plain_overlaps(node: &Node) -> Result<(), Diagnostics> {
+    if Overlaps::read(node)? == Overlaps::Plain {
         return Ok(());
     }
-    let message = format!("overlaps by `{name}` are not supported yet");
+    let message = "this assigner knows `BboxOverlaps2D` only";
     let help = "write iou_calculator=dict(type='BboxOverlaps2D')";
     Err(unsupported(node, "iou_calculator", message, help))
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,11 +138,8 @@ impl AnchorLosses {
         let boxes: Vec<Xyxy> = used.iter().map(|i| grid.boxes[*i]).collect();
         let count =
             |range: &std::ops::Range<usize>| used.iter().filter(|i| range.contains(i)).count();
-        let priors = assigners::Priors {
-            boxes: &boxes,
-            levels: &grid.levels.iter().map(count).collect::<Vec<_>>(),
-            strides: &grid.strides,
-        };
+        let levels: Vec<usize> = grid.levels.iter().map(count).collect();
+        let priors = assigners::Priors::new(&boxes, &levels, &grid.strides);
         let assigned = self.assigner.assign(&priors, objects);
         let sampled = self.sampler.sample(&assigned, &self.dice);
 

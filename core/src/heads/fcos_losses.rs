@@ -113,6 +113,17 @@ impl FcosLosses {
         let mut losses = Losses::default();
         let maps: Vec<&Tensor<4>> = levels.iter().map(|[of_class, ..]| *of_class).collect();
         let channels = maps[0].dims()[1];
+        // of nothing the first point, which is background: it counts neither as right nor as wrong
+        let positives = if found > 0 {
+            learned.positives
+        } else {
+            vec![0]
+        };
+        let index = TensorData::new(positives, [found.max(1)]);
+        let index = Tensor::<1, Int>::from_data(index, &device);
+        if self.loss_cls.channels().is_some() {
+            losses.append("", self.accuracy(&maps, &labels, &index));
+        }
         let of_classes = self
             .loss_cls
             .of_maps(&maps, channels, labels, None, per_object());
@@ -124,8 +135,6 @@ impl FcosLosses {
             return losses;
         }
 
-        let index = TensorData::new(learned.positives, [found]);
-        let index = Tensor::<1, Int>::from_data(index, &device);
         let middles: Vec<f32> = learned.distances.iter().map(centre).collect();
         let sum = middles.iter().sum::<f32>().max(1e-6);
         let boxes = |distances: Tensor<2>| boxes(&learned.points, distances, &device);
@@ -147,6 +156,23 @@ impl FcosLosses {
         );
         losses.add("loss_centerness", of_middles);
         losses
+    }
+
+    /// What losses with their own say on classes report: how many of the points that find an object know which.
+    fn accuracy(
+        &self,
+        maps: &[&Tensor<4>],
+        labels: &Tensor<1, Int>,
+        found: &Tensor<1, Int>,
+    ) -> Losses {
+        let channels = maps[0].dims()[1];
+        let rows = maps
+            .iter()
+            .map(|map| rows_of(map, channels).without_autodiff());
+        let rows = Tensor::cat(rows.collect(), 0);
+        let found = found.clone().without_autodiff();
+        let labels = labels.clone().without_autodiff().select(0, found.clone());
+        self.loss_cls.accuracy(rows.select(0, found), labels)
     }
 
     /// Adds what the points of one level learn of one picture.

@@ -96,6 +96,7 @@ impl YoloxLosses {
                 priors: middles,
                 boxes,
                 scores: scores.sqrt(),
+                anchors: None,
             };
             self.assigner.assign(&predicted, &objects)
         };
