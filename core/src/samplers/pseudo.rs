@@ -1,9 +1,10 @@
-//! `PseudoSampler` of MMDetection 3.3.0: all priors.
+//! `PseudoSampler` and `MaskPseudoSampler` of MMDetection 3.3.0: all priors.
 
 use serde::Deserialize;
 
 use super::{Sampled, Sampler, split};
 use crate::assigners::Assigned;
+use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 use crate::layers::Dice;
 
@@ -15,7 +16,7 @@ struct PseudoConfig {}
 #[derive(Clone, Copy, Debug)]
 pub struct PseudoSampler;
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Sampler>, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Build) -> Result<Box<dyn Sampler>, Diagnostics> {
     let PseudoConfig {} = node.read()?;
     Ok(Box::new(PseudoSampler))
 }

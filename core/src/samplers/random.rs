@@ -1,13 +1,15 @@
-//! `RandomSampler` of MMDetection 3.3.0: so many priors, a share of them positive if there are enough.
+//! `RandomSampler` of MMDetection 3.3.0: so many priors, a share of them positive if there are enough; and those that differ from it in how
+//! positives or negatives are chosen ([`Choice`]).
 
 use serde::Deserialize;
 
-use super::{Sampled, Sampler, split};
+use super::{Losses, Sampled, Sampler, instance_balanced, iou_balanced, split};
 use crate::assigners::Assigned;
+use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::Dice;
 
-/// The keys of `type='RandomSampler'`.
+/// The keys of `type='RandomSampler'`, and of all that are like it.
 #[derive(Debug, Deserialize)]
 struct RandomConfig {
     num: usize,
@@ -16,7 +18,7 @@ struct RandomConfig {
     add_gt_as_proposals: Option<bool>,
 }
 
-/// So many priors, drawn at random.
+/// So many priors.
 #[derive(Clone, Debug)]
 pub struct RandomSampler {
     /// How many in all.
@@ -27,33 +29,96 @@ pub struct RandomSampler {
     pub neg_pos_ub: f64,
     /// Whether objects are priors too.
     pub add_gt_as_proposals: bool,
+    /// How positives are chosen.
+    pub positives: Choice,
+    /// How negatives are chosen.
+    pub negatives: Choice,
 }
 
-pub(super) fn build(node: &Node) -> Result<Box<dyn Sampler>, Diagnostics> {
-    let config: RandomConfig = node.read()?;
+/// How priors are chosen where there are more than wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Choice {
+    /// Any.
+    Random,
+    /// As many of each object.
+    ByObject,
+    /// As many of each range of overlaps.
+    ByOverlap(iou_balanced::Bins),
+    /// Those of the largest losses.
+    Hardest,
+}
+
+pub(super) fn build(node: &Node, _: &Build) -> Result<RandomSampler, Diagnostics> {
+    read(node, node, &[])
+}
+
+/// What `node` says, and where it says nothing, what `outer` does.
+pub(super) fn read(
+    node: &Node,
+    outer: &Node,
+    known: &[&str],
+) -> Result<RandomSampler, Diagnostics> {
+    let given = |node: &Node, key: &str| node.get(key).is_some_and(|n| !n.is_none());
+    let config: RandomConfig = if std::ptr::eq(node, outer) || given(node, "num") {
+        node.read_knowing(known)?
+    } else {
+        // a part of `CombinedSampler` has its numbers from that
+        outer.read_knowing(&["pos_sampler", "neg_sampler"])?
+    };
     if !(0.0..=1.0).contains(&config.pos_fraction) {
         let message = "`pos_fraction` is a share, from 0 to 1";
         return Err(error_at(node, "pos_fraction", message, ""));
     }
-    Ok(Box::new(RandomSampler {
+    Ok(RandomSampler {
         num: config.num,
         pos_fraction: config.pos_fraction,
         neg_pos_ub: config.neg_pos_ub.unwrap_or(-1.0),
         add_gt_as_proposals: config.add_gt_as_proposals.unwrap_or(true),
-    }))
+        positives: Choice::Random,
+        negatives: Choice::Random,
+    })
 }
 
 impl Sampler for RandomSampler {
+    /// # Panics
+    /// If it chooses by losses.
     fn sample(&self, assigned: &Assigned, dice: &Dice) -> Sampled {
+        assert!(
+            !self.asks_losses(),
+            "a head that gives losses calls `sample_by`"
+        );
+        self.sample_by(assigned, dice, &|_| Vec::new())
+    }
+
+    fn sample_by(&self, assigned: &Assigned, dice: &Dice, losses: &Losses) -> Sampled {
         let [positives, negatives] = split(assigned);
         let expected = (self.num as f64 * self.pos_fraction) as usize;
-        let positives = draw(positives, expected, dice);
-        let mut expected = self.num - positives.len();
+        let choose = |choice: &Choice, from: Vec<usize>, count: usize| {
+            if from.len() <= count {
+                return from;
+            }
+            match choice {
+                Choice::Random => draw(from, count, dice),
+                Choice::ByObject => instance_balanced::draw_positives(from, count, assigned, dice),
+                Choice::ByOverlap(bins) => bins.draw(from, count, assigned, dice),
+                Choice::Hardest => hardest(from, count, losses),
+            }
+        };
+        let positives = choose(&self.positives, positives, expected);
+        let mut expected = self.num - positives.len().min(self.num);
         if self.neg_pos_ub >= 0.0 {
             let bound = self.neg_pos_ub * positives.len().max(1) as f64;
             expected = expected.min(bound as usize);
         }
-        Sampled::new(positives, draw(negatives, expected, dice), true)
+        Sampled::new(
+            positives,
+            choose(&self.negatives, negatives, expected),
+            true,
+        )
+    }
+
+    fn asks_losses(&self) -> bool {
+        [&self.positives, &self.negatives].contains(&&Choice::Hardest)
     }
 
     fn adds_objects(&self) -> bool {
@@ -75,4 +140,15 @@ pub(super) fn draw(mut from: Vec<usize>, count: usize, dice: &Dice) -> Vec<usize
     from.truncate(count);
     from.sort_unstable();
     from
+}
+
+/// Those of the largest losses, ascending; of equal losses the first.
+fn hardest(from: Vec<usize>, count: usize, losses: &Losses) -> Vec<usize> {
+    let losses = losses(&from);
+    assert_eq!(losses.len(), from.len(), "a loss for each prior");
+    let mut ranked: Vec<(f32, usize)> = losses.into_iter().zip(from).collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let mut chosen: Vec<usize> = ranked.into_iter().take(count).map(|(_, i)| i).collect();
+    chosen.sort_unstable();
+    chosen
 }
