@@ -65,14 +65,14 @@ impl Assigner for CenterRegionAssigner {
             // Cores and shadows of one prior, and the smallest of the objects; of the same size the last one.
             let mut shadowed = Vec::new();
             let mut found: Option<usize> = None;
-            for g in 0..objects.boxes.len() {
+            for (g, shadow) in shadows.iter().enumerate() {
                 if in_core(g) {
                     let smaller =
                         found.is_none_or(|f| area(&objects.boxes[g]) <= area(&objects.boxes[f]));
                     // an object whose core another takes casts a shadow there
                     let other = if smaller { found.replace(g) } else { Some(g) };
                     shadowed.extend(other);
-                } else if within(&shadows[g]) {
+                } else if within(shadow) {
                     shadowed.push(g);
                 }
             }

@@ -35,6 +35,10 @@ pub enum Reduction {
 }
 
 /// What a sum is divided by in place of the number of its elements: mostly the number of objects found.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a few of them a step, each moved once or twice"
+)]
 #[derive(Clone, Debug)]
 pub enum AvgFactor {
     /// Known on the host.

@@ -140,7 +140,7 @@ impl FocalSum for Cube {
         weights: FloatTensor<Self>,
         of: Focal,
     ) -> FloatTensor<Self> {
-        let rows = [labels, weights].map(|t| Tensor::<1>::from_primitive::<Cube>(t));
+        let rows = [labels, weights].map(Tensor::<1>::from_primitive::<Cube>);
         let gpu = Gpu::of(&rows[0].device()).expect(APPLIES);
         let groups = groups(&of);
         let sums = gpu.empty(groups as usize);
@@ -160,7 +160,7 @@ impl FocalSum for Cube {
         of: Focal,
     ) -> FloatTensor<Self> {
         let shape = logits.shape();
-        let rows = [labels, weights].map(|t| Tensor::<1>::from_primitive::<Cube>(t));
+        let rows = [labels, weights].map(Tensor::<1>::from_primitive::<Cube>);
         let gpu = Gpu::of(&rows[0].device()).expect(APPLIES);
         let made = gpu.empty(of.logits());
         // a copy: the one number may lie in the same memory as what else is bound
