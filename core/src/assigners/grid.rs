@@ -58,7 +58,7 @@ impl Assigner for GridAssigner {
             return Assigned::all(BACKGROUND, boxes.len());
         }
         let iou = |g: usize, p: usize| self.overlaps.of(&objects.boxes[g], &boxes[p], Overlap::Iou);
-        let all = Table::new(boxes.len(), objects.boxes.len(), &iou);
+        let all = Table::new(boxes.len(), objects.boxes.len(), &iou, &|_, _| false);
         let of_responsible = |g: usize, p: usize| if responsible[p] { iou(g, p) } else { -1.0 };
         let mut object: Vec<i32> = vec![LEFT_OUT; boxes.len()];
         for (object, most) in object.iter_mut().zip(&all.most) {
@@ -70,7 +70,12 @@ impl Assigner for GridAssigner {
                 *object = BACKGROUND;
             }
         }
-        let table = Table::new(boxes.len(), objects.boxes.len(), &of_responsible);
+        let table = Table::new(
+            boxes.len(),
+            objects.boxes.len(),
+            &of_responsible,
+            &|_, _| false,
+        );
         for (p, object) in object.iter_mut().enumerate() {
             if table.most[p] > self.pos_iou_thr && responsible[p] {
                 *object = table.nearest[p] as i32 + 1;

@@ -122,7 +122,13 @@ impl Assigner for MaxIouAssigner {
                 }
                 overlaps.of(&gts[g], &priors.boxes[p], Overlap::Iou)
             };
-            return self.by(&iou, count, gts.len());
+            let around: Vec<Xyxy> = priors.boxes.chunks(CHUNK).map(around).collect();
+            let apart = |g: usize, chunk: usize| {
+                let ([a, b], plain) = ([gts[g], around[chunk]], overlaps == Overlaps::Plain);
+                let beyond = |axis: usize| a[axis + 2] <= b[axis] || b[axis + 2] <= a[axis];
+                plain && (beyond(0) || beyond(1))
+            };
+            return self.by(&iou, &apart, count, gts.len());
         }
         let approxs = priors.more.approxs;
         let each = approxs.len() / count.max(1);
@@ -138,19 +144,18 @@ impl Assigner for MaxIouAssigner {
             let of_prior = approxs[p * each..][..each].iter().map(of);
             of_prior.fold(f32::NEG_INFINITY, f32::max)
         };
-        self.by(&iou, count, gts.len())
+        self.by(&iou, &|_, _| false, count, gts.len())
     }
 }
 
 impl MaxIouAssigner {
-    /// Of `iou(object, prior)`.
-    fn by<F: Fn(usize, usize) -> f32 + Sync>(
-        &self,
-        iou: &F,
-        priors: usize,
-        objects: usize,
-    ) -> Assigned {
-        let table = Table::new(priors, objects, iou);
+    /// Of `iou(object, prior)` and `apart(object, chunk)`.
+    fn by<F, A>(&self, iou: &F, apart: &A, priors: usize, objects: usize) -> Assigned
+    where
+        F: Fn(usize, usize) -> f32 + Sync,
+        A: Fn(usize, usize) -> bool + Sync,
+    {
+        let table = Table::new(priors, objects, iou, apart);
         let mut object = vec![LEFT_OUT; priors];
         for (p, object) in object.iter_mut().enumerate() {
             let [low, high] = self.neg_iou_thr;
@@ -176,6 +181,25 @@ impl MaxIouAssigner {
     }
 }
 
+/// The smallest box around all.
+fn around(boxes: &[Xyxy]) -> Xyxy {
+    let join = |a: Xyxy, b: &Xyxy| {
+        [
+            a[0].min(b[0]),
+            a[1].min(b[1]),
+            a[2].max(b[2]),
+            a[3].max(b[3]),
+        ]
+    };
+    let nothing = [
+        f32::INFINITY,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NEG_INFINITY,
+    ];
+    boxes.iter().fold(nothing, join)
+}
+
 /// Whether priors lie in ignored boxes by more than `least`; none do, unless that is above 0.
 pub(super) fn in_ignored(
     priors: &[Xyxy],
@@ -197,8 +221,8 @@ pub(super) fn in_ignored(
     priors.iter().map(inside).collect()
 }
 
-/// Priors that a thread works out at a time.
-const CHUNK: usize = 4096;
+/// Priors that are worked out at a time: a few rows of cells, which most objects are apart from.
+const CHUNK: usize = 1024;
 
 /// What is to be known of all overlaps, of which there are too many to keep.
 pub(super) struct Table {
@@ -224,8 +248,13 @@ const NOTHING: Best = Best {
 };
 
 impl Table {
-    /// Of `iou(object, prior)`.
-    pub fn new<F: Fn(usize, usize) -> f32 + Sync>(priors: usize, objects: usize, iou: &F) -> Self {
+    /// Of `iou(object, prior)`. `apart(object, chunk)` may say that the object overlaps none of that chunk's priors: `iou` is 0 there, or one
+    /// number below 0 for an object and all others.
+    pub fn new<F, A>(priors: usize, objects: usize, iou: &F, apart: &A) -> Self
+    where
+        F: Fn(usize, usize) -> f32 + Sync,
+        A: Fn(usize, usize) -> bool + Sync,
+    {
         let mut most = vec![f32::NEG_INFINITY; priors];
         let mut nearest = vec![0; priors];
         let parts = most
@@ -233,20 +262,24 @@ impl Table {
             .zip(nearest.par_chunks_mut(CHUNK));
         let chunks = parts.enumerate().map(|(i, (most, nearest))| {
             let mut best = vec![NOTHING; objects];
-            let mut row = vec![0.0; most.len()];
+            let chunk = i * CHUNK..i * CHUNK + most.len();
             for (g, best) in best.iter_mut().enumerate() {
-                for (at, iou_of) in row.iter_mut().enumerate() {
-                    *iou_of = iou(g, i * CHUNK + at);
+                // the first object has told the priors of the 0 that they have at least
+                if g > 0 && apart(g, i) {
+                    let prior = chunk.clone().find(|p| iou(g, *p) == 0.0);
+                    let prior = prior.unwrap_or(chunk.start);
+                    let value = iou(g, prior);
+                    *best = Best { value, prior };
+                    continue;
                 }
-                for (at, iou) in row.iter().enumerate() {
-                    if *iou > most[at] {
-                        (most[at], nearest[at]) = (*iou, g);
+                let found = chunk.clone().zip(most.iter_mut().zip(nearest.iter_mut()));
+                for (prior, (most, nearest)) in found {
+                    let value = iou(g, prior);
+                    if value > *most {
+                        (*most, *nearest) = (value, g);
                     }
-                    if *iou > best.value {
-                        *best = Best {
-                            value: *iou,
-                            prior: i * CHUNK + at,
-                        };
+                    if value > best.value {
+                        *best = Best { value, prior };
                     }
                 }
             }
@@ -372,5 +405,43 @@ mod tests {
             ..RETINA
         };
         assert_eq!(assign(&first, &priors, &object), [1, 0, 0]);
+    }
+
+    /// Of several chunks, most of which an object is apart from, with ignored priors: as by hand, pair by pair.
+    #[test]
+    fn chunks_are_as_pairs() {
+        let number = |i: usize, most: usize| (i * 7919 % 8191 % most) as f32;
+        let boxes: Vec<Xyxy> = (0..5000)
+            .map(|i| {
+                let [x, y] = [(i % 100) as f32 * 8.0, (i / 100) as f32 * 8.0];
+                [x - 10.0, y - 10.0, x + number(i, 30), y + number(i + 1, 30)]
+            })
+            .collect();
+        let gts: Vec<Xyxy> = (0..7)
+            .map(|g| {
+                let [x, y] = [number(g + 11, 700), number(g * 3, 350)];
+                [x, y, x + 4.0 + number(g, 60), y + 4.0 + number(g * 5, 60)]
+            })
+            .collect();
+        let objects = Objects {
+            labels: vec![0; gts.len()],
+            boxes: gts,
+            ignored: vec![[0.0, 0.0, 300.0, 60.0]],
+            masks: None,
+        };
+        let assigner = MaxIouAssigner {
+            ignore_iof_thr: 0.5,
+            ..RETINA
+        };
+        let iou = |g: usize, p: usize| {
+            let inside = Overlaps::Plain.of(&boxes[p], &objects.ignored[0], Overlap::Iof) > 0.5;
+            let iou = Overlaps::Plain.of(&objects.boxes[g], &boxes[p], Overlap::Iou);
+            if inside { IGNORED } else { iou }
+        };
+        let plain = assigner.by(&iou, &|_, _| false, boxes.len(), objects.boxes.len());
+        let levels = [boxes.len()];
+        let priors = Priors::new(&boxes, &levels, &[[8.0; 2]]);
+        assert_eq!(assigner.assign(&priors, &objects), plain);
+        assert!(plain.object.iter().any(|o| *o > 0) && plain.overlap.contains(&IGNORED));
     }
 }
