@@ -39,6 +39,8 @@ enum Command {
     Detect(commands::detect::DetectArgs),
     /// Run a detector over a data set and compare what it finds with the annotations
     Test(commands::test::TestArgs),
+    /// Find out what a detector does wrong, from its results and the annotations
+    Analyze(commands::analyze::AnalyzeArgs),
     /// Train the detector of a config
     Train(commands::train::TrainArgs),
     /// See what a data set holds and what its pipeline makes of it, step by step
@@ -75,6 +77,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Detect(args) => commands::detect::run(&args),
         Command::Test(args) => commands::test::run(&args),
+        Command::Analyze(args) => commands::analyze::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Browse(args) => commands::browse::run(&args),
         Command::Config(args) => return commands::config::run(args, commands::model::check),

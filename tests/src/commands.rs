@@ -311,6 +311,108 @@ fn weights_are_listed_and_compared() {
 }
 
 #[test]
+fn a_detector_is_tested_and_what_it_does_wrong_is_shown() {
+    let scratch = Scratch::new("test");
+    let results = scratch.path("results.json");
+    let (prefix, out) = (scratch.path("own"), scratch.path("analysis"));
+    let options = crate::evaluation::options();
+    let prefix_option = format!("test_evaluator.outfile_prefix={prefix}");
+    let mut args = vec![
+        "test", CONFIG, CHECKPOINT, "--device", "cpu", "--out", &results,
+    ];
+    args.push("--cfg-options");
+    args.extend(options.iter().map(String::as_str));
+    args.extend([&*prefix_option, "test_evaluator.classwise=True"]);
+    let output = smalti(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stdout(&output);
+    for part in [
+        " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.5",
+        "| category | mAP ",
+        "coco/bbox_mAP_50  0.7",
+        "coco/3_precision  0.",
+    ] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    let rows = |path: &str| -> Vec<serde_json::Value> {
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let (ours, theirs) = (rows(&results), rows(&format!("{prefix}.bbox.json")));
+    assert!(ours.len() > 1000 && ours.len() == theirs.len());
+    for (a, b) in ours.iter().zip(&theirs) {
+        let number = |row: &serde_json::Value| row["score"].as_f64().unwrap();
+        let ids = |row: &serde_json::Value| [row["image_id"].clone(), row["category_id"].clone()];
+        assert!(
+            ids(a) == ids(b) && (number(a) - number(b)).abs() < 1e-12,
+            "{a} {b}"
+        );
+    }
+
+    let ann = "tests/data/digits/val.json";
+    let shown = smalti(&[
+        "analyze",
+        &results,
+        "--ann",
+        ann,
+        "--out",
+        &out,
+        "--per-class",
+    ]);
+    assert!(shown.status.success(), "{}", stderr(&shown));
+    let said = stdout(&shown);
+    for part in ["AP 0.5", "medium ", "Loc  ", "on nothing"] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    for name in [
+        "precision_recall",
+        "confusion",
+        "errors",
+        "errors-small",
+        "errors/7",
+    ] {
+        let png = std::fs::read(scratch.0.join(format!("analysis/{name}.png"))).unwrap();
+        assert!(png.starts_with(b"\x89PNG"), "{name}");
+    }
+    let json = std::fs::read(scratch.0.join("analysis/analysis.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json["classes"].as_array().unwrap().len(), 10);
+
+    let without = smalti(&[
+        "test",
+        CONFIG,
+        CHECKPOINT,
+        "--device",
+        "cpu",
+        "--cfg-options",
+        &options[0],
+        &options[1],
+        &options[2],
+        "test_evaluator=None",
+        "val_evaluator=None",
+    ]);
+    assert_eq!(without.status.code(), Some(1));
+    assert!(
+        stderr(&without).contains("no `test_evaluator`"),
+        "{}",
+        stderr(&without)
+    );
+    let other = smalti(&["analyze", ann, "--ann", ann]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(
+        stderr(&other).contains("no file of results"),
+        "{}",
+        stderr(&other)
+    );
+    let missing = smalti(&["test", CONFIG, CHECKPOINT, "--device", "cpu"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(
+        stderr(&missing).contains("digits/val.json"),
+        "{}",
+        stderr(&missing)
+    );
+}
+
+#[test]
 fn bad_input_ends_with_a_message_and_a_code() {
     let cases: [(&[&str], i32, &str); 5] = [
         (

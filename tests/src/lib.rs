@@ -4,6 +4,7 @@
 //! - `spine`: models against MMDetection's outputs, on the CPU and on a GPU
 //! - `transform_rows`: data transforms against MMDetection's, on the CPU and on a GPU
 //! - `demo`: the digit detector against MMDetection's detections
+//! - `evaluation`: the figures of that detector against MMDetection's
 //! - `learning`: what a training step does to a model before any loss
 //! - `commands`: the program, as a user runs it
 //! - `own_backbone`: a crate outside the workspace
@@ -22,6 +23,8 @@ mod commands;
 mod config_corpus;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod evaluation;
 #[cfg(test)]
 mod learning;
 #[cfg(test)]

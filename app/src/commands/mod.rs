@@ -1,5 +1,6 @@
 //! The commands, and what several of them share.
 
+pub mod analyze;
 pub mod bench;
 mod bench_data;
 pub mod browse;

@@ -610,7 +610,7 @@ impl HeatMap {
                 };
                 let (w, h) = small.size(words, 0);
                 if w < cell - 2 {
-                    let ink = if value > 0.55 { PAPER } else { INK };
+                    let ink = if value > 0.35 { PAPER } else { INK };
                     let at = [x + (cell - 1 - w) / 2, y + (cell - 1 - h) / 2];
                     write(&mut canvas, &small, words, at, ink);
                 }

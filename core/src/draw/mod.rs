@@ -3,6 +3,7 @@
 //! Here is what detections need; [`objects`] draws ground truth with its masks, [`sheet`] puts pictures under titles and side by side, [`chart`] draws
 //! curves and matrices.
 
+pub mod analysis;
 pub mod chart;
 pub mod objects;
 pub mod sample;
