@@ -158,7 +158,7 @@ fn print(report: &Report, json: bool) -> Result<(), String> {
         text.lines().for_each(style::say);
         style::say("");
     }
-    let widest = report.figures.iter().map(|(name, _)| name.len()).max();
+    let widest = report.figures.keys().map(String::len).max();
     for (name, value) in &report.figures {
         let width = widest.unwrap_or(0);
         style::say(format_args!("{name:<width$}  {value:.4}"));

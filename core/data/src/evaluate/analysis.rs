@@ -4,15 +4,25 @@
 //! precision is drawn once more with one kind of error after the other forgiven. The confusion matrix is that of its `confusion_matrix.py`, but that crowds
 //! are left out.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::coco_eval::{
-    AREA_NAMES, Confusions, Curve, Evaluated, Judged, Of, Protocol, RECALLS, evaluate, recall_at,
+    AREA_NAMES, Confusions, Curve, Evaluated, Judged, Protocol, RECALLS, evaluate, recall_at,
 };
 use super::matching::{iou_of_boxes, iou_of_runs};
 use super::results_file::Results;
+use super::summary::Of;
 use super::truth::Truth;
 use super::{AREAS, Detection, parallel};
+
+/// Detections of a picture that are looked at, for the confusion matrix and the worst pictures.
+const MOST_FOUND: usize = 1000;
+/// Classes in a confusion matrix.
+const MOST_CONFUSED: usize = 1000;
+/// Classes of which there are curves; each takes some 50 KB.
+const MOST_CLASSES: usize = 20_000;
 
 /// How it is analysed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -122,7 +132,7 @@ pub struct Errors {
 /// What is taken for what. The last row are detections on no object, the last column objects that no detection lies on.
 #[derive(Clone, Debug, Serialize)]
 pub struct Confusion {
-    /// Classes, then `background`.
+    /// Classes, then `background`; of more than 1,000 those with most objects.
     pub names: Vec<String>,
     /// `[ground truth][prediction]`.
     pub counts: Vec<Vec<u64>>,
@@ -161,12 +171,18 @@ impl PictureRow {
 /// Analyses results.
 ///
 /// # Errors
-/// A mask that cannot be read.
+/// A mask that cannot be read; more than 20,000 categories.
 pub fn analyze(
     truth: &Truth,
     results: &Results,
     options: AnalyzeOptions,
 ) -> Result<Analysis, String> {
+    if truth.categories().len() > MOST_CLASSES {
+        return Err(format!(
+            "the annotations have {} categories, at most {MOST_CLASSES} can be analysed",
+            truth.categories().len()
+        ));
+    }
     let pictures: Vec<Judged> = results
         .pictures
         .iter()
@@ -232,8 +248,7 @@ fn classes(truth: &Truth, whole: &Evaluated) -> Vec<ClassRow> {
     let categories = &whole.protocol.categories;
     let mut rows: Vec<(usize, ClassRow)> = Vec::new();
     for (at, (group, category)) in whole.groups.iter().zip(categories).enumerate() {
-        let mean =
-            |of, threshold, area| there(whole.mean(of, threshold, area, Some(2), |g| g == at));
+        let mean = |of, threshold, area| there(whole.mean(of, threshold, area, Some(2), [at]));
         let ap = |threshold, area| mean(Of::Precision, threshold, area);
         let curve = group.curves[0].first().cloned().unwrap_or_default();
         rows.push((
@@ -260,7 +275,7 @@ fn classes(truth: &Truth, whole: &Evaluated) -> Vec<ClassRow> {
 
 fn sizes(whole: &Evaluated) -> Vec<SizeRow> {
     let row = |area: usize| {
-        let mean = |of, threshold| there(whole.mean(of, threshold, area, Some(2), |_| true));
+        let mean = |of, threshold| there(whole.mean(of, threshold, area, Some(2), whole.every()));
         SizeRow {
             name: AREA_NAMES[area].into(),
             objects: whole.groups.iter().map(|g| g.objects[area]).sum(),
@@ -335,15 +350,30 @@ impl Looked<'_> {
         let truth = self.truth;
         let background = truth.categories().len();
         let seen = parallel::each(truth.images().len(), |image| self.picture(image));
-        let mut counts = vec![vec![0; background + 1]; background + 1];
-        let mut rows = Vec::new();
+        let (mut pairs, mut rows) = (HashMap::<[usize; 2], u64>::new(), Vec::new());
         for seen in seen {
-            let (row, pairs) = seen?;
-            pairs.into_iter().for_each(|[gt, dt]| counts[gt][dt] += 1);
+            let (row, own) = seen?;
+            own.into_iter()
+                .for_each(|pair| *pairs.entry(pair).or_default() += 1);
             rows.push(row);
         }
-        let names = truth.categories().iter().map(|c| c.name.clone());
+        let mut objects = vec![0_usize; background];
+        for image in 0..truth.images().len() {
+            let own = truth.objects(image).iter();
+            own.for_each(|object| objects[object.category] += 1);
+        }
+        let mut shown = truth.distinct();
+        shown.sort_by_key(|c| (std::cmp::Reverse(objects[*c]), *c));
+        shown.truncate(MOST_CONFUSED);
+        shown.sort_unstable();
+        let names = shown.iter().map(|c| truth.categories()[*c].name.clone());
         let names = names.chain(["background".into()]).collect();
+        shown.push(background);
+        let row = |gt: &usize| {
+            let count = |dt: &usize| pairs.get(&[*gt, *dt]).copied().unwrap_or(0);
+            shown.iter().map(count).collect()
+        };
+        let counts = shown.iter().map(row).collect();
         Ok((Confusion { names, counts }, rows))
     }
 
@@ -378,6 +408,7 @@ impl Looked<'_> {
         let all = self.results.pictures[image].iter();
         let mut found: Vec<&Detection> = all.filter(|d| d.score >= options.score_thr).collect();
         found.sort_by(|a, b| b.score.total_cmp(&a.score));
+        found.truncate(MOST_FOUND);
         let (mut pairs, mut taken) = (Vec::new(), vec![false; objects.len()]);
         let mut met = vec![false; objects.len()];
         for detection in found {

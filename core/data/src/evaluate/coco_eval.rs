@@ -3,12 +3,12 @@
 //!
 //! Lin et al. 2014 (arXiv 1405.0312), <https://cocodataset.org/#detection-eval>; Gupta et al. 2019 (arXiv 1908.03195) for LVIS.
 //!
-//! First every picture is judged ([`super::matching`]), pictures in parallel; then every category, categories in parallel. Precision is wanted at
-//! 101 recalls only, and recall rises at hits only, so a curve is its hits. What is kept of a category is a mean for each threshold, range of sizes and
+//! First every picture is judged (`matching`), pictures in parallel; then every category (`accumulate`), categories in parallel. What is kept of a category is a mean for each threshold, range of sizes and
 //! number of detections: little, however many categories a file has.
 
 use std::collections::BTreeSet;
 
+use super::accumulate::accumulate;
 use super::matching::{AREAS, Dt, Fate, Gt, Rules};
 use super::truth::{Object, Truth};
 use super::{Detection, parallel};
@@ -137,12 +137,12 @@ pub type Judged<'a> = (usize, &'a [Detection]);
 
 /// A detection after its picture was judged.
 #[derive(Clone, Copy)]
-struct Counted {
+pub(super) struct Counted {
     group: u32,
     /// Its place among its picture's, best first.
-    place: u32,
-    score: f64,
-    fate: Fate,
+    pub place: u32,
+    pub score: f64,
+    pub fate: Fate,
 }
 
 /// Counts. [`Detection::label`]s are indices into `labels`, which has indices of categories.
@@ -412,236 +412,5 @@ impl<'a> Pass<'a> {
             });
         }
         Ok(())
-    }
-}
-
-/// All of one category, pictures in order.
-fn accumulate(counted: &[Counted], objects: [usize; AREAS], protocol: &Protocol) -> Group {
-    let mut order: Vec<u32> = (0..counted.len() as u32).collect();
-    order.sort_by(|a, b| {
-        let [a, b] = [a, b].map(|i| counted[*i as usize].score);
-        b.partial_cmp(&a).unwrap_or(a.is_nan().cmp(&b.is_nan()))
-    });
-    let mut group = Group {
-        objects,
-        detections: counted.len(),
-        curves: vec![Vec::new(); AREAS],
-        ..Group::default()
-    };
-    let last = protocol.max_dets.len().saturating_sub(1);
-    for (area, objects) in objects.into_iter().enumerate() {
-        for (m, most) in protocol.max_dets.iter().enumerate() {
-            if objects == 0 {
-                group.cells.push(None);
-                continue;
-            }
-            let curves = protocol.curves && m == last;
-            let sorted = order.iter().map(|i| &counted[*i as usize]);
-            let sorted = sorted.filter(|c| (c.place as usize) < *most);
-            let (cell, kept) = cell(sorted, area, objects, protocol.thresholds.len(), curves);
-            group.cells.push(Some(cell));
-            if curves {
-                group.curves[area] = kept;
-            }
-        }
-    }
-    group
-}
-
-/// The hits of one threshold, so far.
-#[derive(Clone, Default)]
-struct Hits {
-    hits: u32,
-    misses: u32,
-    /// Of each hit.
-    precision: Vec<f64>,
-    /// Of each hit, if curves are wanted.
-    score: Vec<f64>,
-}
-
-fn cell<'a>(
-    sorted: impl Iterator<Item = &'a Counted>,
-    area: usize,
-    objects: usize,
-    thresholds: usize,
-    curves: bool,
-) -> (Cell, Vec<Curve>) {
-    let mut all = vec![Hits::default(); thresholds];
-    let mut first = None;
-    for counted in sorted {
-        first = first.or(Some(counted.score));
-        let (hit, ignored) = (counted.fate.hit[area], counted.fate.ignored[area]);
-        for (t, hits) in all.iter_mut().enumerate() {
-            if ignored >> t & 1 == 1 {
-                continue;
-            }
-            if hit >> t & 1 == 1 {
-                hits.hits += 1;
-                let (tp, fp) = (f64::from(hits.hits), f64::from(hits.misses));
-                hits.precision.push(tp / (fp + tp + f64::EPSILON));
-                if curves {
-                    hits.score.push(counted.score);
-                }
-            } else {
-                hits.misses += 1;
-            }
-        }
-    }
-    let (mut cell, mut kept) = (Cell::default(), Vec::new());
-    for mut hits in all {
-        let precision = &mut hits.precision;
-        for i in (1..precision.len()).rev() {
-            precision[i - 1] = precision[i - 1].max(precision[i]);
-        }
-        let mut curve = Curve::default();
-        let (mut sum, mut at) = (0.0, 0);
-        for r in 0..RECALLS {
-            let wanted = recall_at(r);
-            // recall after hit number `at`, counted from 0
-            while at < precision.len() && ((at + 1) as f64 / objects as f64) < wanted {
-                at += 1;
-            }
-            let value = precision.get(at).copied().unwrap_or(0.0);
-            sum += value;
-            if curves {
-                curve.precision.push(value);
-                let score = match r {
-                    0 => first,
-                    _ => hits.score.get(at).copied(),
-                };
-                curve.score.push(score.unwrap_or(0.0));
-            }
-        }
-        cell.precision.push(sum / RECALLS as f64);
-        cell.recall.push(f64::from(hits.hits) / objects as f64);
-        if curves {
-            kept.push(curve);
-        }
-    }
-    (cell, kept)
-}
-
-/// Of what a mean is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    /// Average precision.
-    Precision,
-    /// Average recall.
-    Recall,
-}
-
-impl Evaluated {
-    /// Mean over the groups that `wanted` chooses, at one threshold or over all, for a range of sizes and a place in
-    /// [`Protocol::max_dets`]. -1 where there is nothing: no such threshold or number, or no object.
-    pub fn mean(
-        &self,
-        of: Of,
-        threshold: Option<f64>,
-        area: usize,
-        max_dets: Option<usize>,
-        wanted: impl Fn(usize) -> bool,
-    ) -> f64 {
-        let Some(max_dets) = max_dets else {
-            return -1.0;
-        };
-        let (mut sum, mut count) = (0.0, 0);
-        for group in (0..self.groups.len()).filter(|g| wanted(*g)) {
-            let cells = &self.groups[group].cells;
-            let cell = cells.get(area * self.protocol.max_dets.len() + max_dets);
-            let Some(cell) = cell.and_then(Option::as_ref) else {
-                continue;
-            };
-            let values = match of {
-                Of::Precision => &cell.precision,
-                Of::Recall => &cell.recall,
-            };
-            for (value, at) in values.iter().zip(&self.protocol.thresholds) {
-                if threshold.is_none_or(|t| t == *at) {
-                    (sum, count) = (sum + value, count + 1);
-                }
-            }
-        }
-        if count == 0 {
-            -1.0
-        } else {
-            sum / f64::from(count)
-        }
-    }
-
-    /// pycocotools' twelve `stats`.
-    pub fn summary(&self) -> Vec<Line> {
-        let nums = &self.protocol.max_dets;
-        let third = nums.get(2).copied().unwrap_or(100);
-        let line = |of, threshold, area, max_dets| Line {
-            of,
-            threshold,
-            range: self.span(),
-            area,
-            max_dets,
-            value: self.mean(
-                of,
-                threshold,
-                area,
-                nums.iter().position(|n| *n == max_dets),
-                |_| true,
-            ),
-        };
-        let (p, r) = (Of::Precision, Of::Recall);
-        let num = |i: usize| nums.get(i).copied().unwrap_or(third);
-        vec![
-            line(p, None, 0, 100),
-            line(p, Some(0.5), 0, third),
-            line(p, Some(0.75), 0, third),
-            line(p, None, 1, third),
-            line(p, None, 2, third),
-            line(p, None, 3, third),
-            line(r, None, 0, num(0)),
-            line(r, None, 0, num(1)),
-            line(r, None, 0, third),
-            line(r, None, 1, third),
-            line(r, None, 2, third),
-            line(r, None, 3, third),
-        ]
-    }
-
-    fn span(&self) -> [f64; 2] {
-        let all = &self.protocol.thresholds;
-        [0, all.len() - 1].map(|i| all[i])
-    }
-}
-
-/// A line of a summary.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Line {
-    /// Precision or recall.
-    pub of: Of,
-    /// `None`: the mean over all.
-    pub threshold: Option<f64>,
-    /// First and last threshold.
-    pub range: [f64; 2],
-    /// Index in [`AREA_NAMES`].
-    pub area: usize,
-    /// Detections of a picture that count.
-    pub max_dets: usize,
-    /// -1 where there is nothing.
-    pub value: f64,
-}
-
-/// As pycocotools prints it.
-impl std::fmt::Display for Line {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (title, short) = match self.of {
-            Of::Precision => ("Average Precision", "(AP)"),
-            Of::Recall => ("Average Recall", "(AR)"),
-        };
-        let iou = match self.threshold {
-            Some(t) => format!("{t:.2}"),
-            None => format!("{:.2}:{:.2}", self.range[0], self.range[1]),
-        };
-        let (area, max_dets, value) = (AREA_NAMES[self.area], self.max_dets, self.value);
-        write!(
-            f,
-            " {title:<18} {short} @[ IoU={iou:<9} | area={area:>6} | maxDets={max_dets:>3} ] = {value:0.3}"
-        )
     }
 }

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::coco_eval::{
-    AREA_NAMES, Evaluated, Judged, MOST_THRESHOLDS, Of, Protocol, evaluate, standard_thresholds,
+    AREA_NAMES, Evaluated, Judged, MOST_THRESHOLDS, Protocol, evaluate, standard_thresholds,
 };
+use super::summary::Of;
 use super::table::{ascii, python, thousandths, three_digits};
 use super::truth::Truth;
 use super::{
@@ -80,8 +81,6 @@ struct Config {
     _collect_device: Option<String>,
     prefix: Option<String>,
     sort_categories: Option<bool>,
-    /// All cores are used in any case, and the figures are the same.
-    #[serde(rename = "use_mp_eval")]
     use_mp_eval: Option<bool>,
 }
 
@@ -96,6 +95,8 @@ pub(super) struct Options {
     pub format_only: bool,
     pub outfile_prefix: Option<String>,
     pub prefix: String,
+    /// `use_mp_eval`: all cores are used in any case, but the summary is another.
+    pub each_num: bool,
 }
 
 /// `stats` of pycocotools by MMDetection's names.
@@ -133,14 +134,15 @@ pub(super) fn build(node: &Node, given: Given<'_>) -> BuiltMetric {
         check_items(node, items, &ITEMS)?;
     }
     let counted = |what: &What| *what != What::ProposalFast;
-    if metric.options.metrics.iter().any(counted) && metric.options.proposal_nums.len() < 3 {
+    let least = match metric.options.each_num {
+        true => 1,
+        false if metric.options.metrics.iter().any(counted) => 3,
+        false => 0,
+    };
+    if metric.options.proposal_nums.len() < least {
         let message = "`proposal_nums` needs three numbers";
-        return Err(error_at(
-            node,
-            "proposal_nums",
-            message,
-            "for example (100, 300, 1000)",
-        ));
+        let help = "for example (100, 300, 1000); with use_mp_eval=True one will do";
+        return Err(error_at(node, "proposal_nums", message, help));
     }
     Ok(given.files.map(|_| Box::new(metric) as Box<dyn Metric>))
 }
@@ -243,6 +245,7 @@ pub(super) fn read(
             format_only,
             outfile_prefix: config.outfile_prefix,
             prefix: given_prefix.unwrap_or_else(|| prefix.to_owned()),
+            each_num: config.use_mp_eval == Some(true),
         },
         classes: given.meta.classes.clone(),
         truth,
@@ -433,10 +436,10 @@ impl Metric for CocoMetric {
         self.found.clear();
     }
 
-    fn category(&self, label: usize) -> Option<Id> {
+    fn categories(&self) -> Option<Vec<Id>> {
         let truth = self.truth.as_ref()?;
-        let category = *truth.labelled(&self.classes).get(label)?;
-        Some(truth.categories()[category].id.clone())
+        let labelled = truth.labelled(&self.classes).into_iter();
+        Some(labelled.map(|c| truth.categories()[c].id.clone()).collect())
     }
 
     fn compute(&mut self) -> Result<Report, EvaluateError> {
@@ -493,12 +496,21 @@ fn figures(
     evaluated: &Evaluated,
     report: &mut Report,
 ) {
-    let summary = evaluated.summary();
+    let summary = match options.each_num {
+        true => evaluated.summary_of_each(),
+        false => evaluated.summary(),
+    };
     let lines: Vec<String> = summary.iter().map(ToString::to_string).collect();
     let name = what.name();
     report.texts.push(format!("{name}\n{}", lines.join("\n")));
     let stat = |item: &str| {
         let at = ITEMS.iter().position(|known| *known == item);
+        // with fewer numbers there are fewer recalls
+        let at = at.and_then(|at| match at {
+            9.. => Some(summary.len() + at - ITEMS.len()),
+            6.. if at >= summary.len() - 3 => None,
+            at => Some(at),
+        });
         at.map_or(-1.0, |at| summary[at].value)
     };
     let chosen = |default: &[&str]| match &options.metric_items {
@@ -534,13 +546,13 @@ fn class_table(begun: &Begun<'_>, evaluated: &Evaluated) -> (Vec<Vec<String>>, V
     ];
     let mut rows = vec![heading.map(String::from).to_vec()];
     let mut precisions = Vec::new();
-    let categories = &evaluated.protocol.categories;
+    let places = evaluated.places();
     let last = evaluated.protocol.max_dets.len().checked_sub(1);
     for category in &begun.labels {
         let name = &begun.truth.categories()[*category].name;
-        let group = categories.iter().position(|c| c == category);
+        let group = places.get(category).copied();
         let mean = |threshold, area| {
-            let mean = evaluated.mean(Of::Precision, threshold, area, last, |g| Some(g) == group);
+            let mean = evaluated.mean(Of::Precision, threshold, area, last, group);
             if mean < 0.0 {
                 f64::NAN
             } else {

@@ -70,14 +70,11 @@ impl Evaluator {
 
     /// The ids that results have for so many classes: those of the annotations where a metric has some, else labels.
     pub fn categories(&self, classes: usize) -> Vec<Id> {
-        let of = |label: usize| {
-            let known = self
-                .metrics
-                .iter()
-                .find_map(|metric| metric.category(label));
-            known.unwrap_or(Id::Number(label as i64))
-        };
-        (0..classes).map(of).collect()
+        let known = self.metrics.iter().find_map(|metric| metric.categories());
+        let mut known = known.unwrap_or_default();
+        let rest = known.len()..classes;
+        known.extend(rest.map(|label| Id::Number(label as i64)));
+        known
     }
 
     /// The figures of all, in order; what was added is forgotten.
@@ -88,7 +85,11 @@ impl Evaluator {
         let mut all = Report::default();
         for metric in &mut self.metrics {
             let report = metric.compute()?;
-            if let Some((name, _)) = report.figures.iter().find(|(n, _)| all.figure(n).is_some()) {
+            let again = report
+                .figures
+                .keys()
+                .find(|name| all.figures.contains_key(*name));
+            if let Some(name) = again {
                 return Err(EvaluateError::SameName(name.clone()));
             }
             all.figures.extend(report.figures);

@@ -3,8 +3,9 @@
 //!
 //! `proposal` tells categories apart, as MMDetection's does: it sets an option that lvis-api does not read.
 
-use super::coco_eval::{AREA_NAMES, Evaluated, Judged, Of, Protocol, evaluate};
+use super::coco_eval::{AREA_NAMES, Evaluated, Judged, Protocol, evaluate};
 use super::coco_metric::{Begun, CocoMetric, What, check_items, read, recall_text};
+use super::summary::Of;
 use super::table::{ascii, thousandths, three_digits};
 use super::{BuiltMetric, Detection, EvaluateError, Given, Metric, Report};
 use crate::coco::Id;
@@ -53,9 +54,9 @@ impl Metric for LVISMetric {
         self.0.forget();
     }
 
-    fn category(&self, label: usize) -> Option<Id> {
+    fn categories(&self) -> Option<Vec<Id>> {
         let categories = self.0.truth.as_ref()?.categories();
-        categories.get(label).map(|c| c.id.clone())
+        Some(categories.iter().map(|c| c.id.clone()).collect())
     }
 
     fn compute(&mut self) -> Result<Report, EvaluateError> {
@@ -154,9 +155,10 @@ fn results(begun: &Begun<'_>, evaluated: &Evaluated) -> Vec<(&'static str, f64)>
         begun.truth.categories()[category].frequency
     };
     let mean = |of, threshold, area, of_frequency: Option<char>| {
-        evaluated.mean(of, threshold, area, Some(0), |g| {
-            of_frequency.is_none() || frequency(g) == of_frequency
-        })
+        let groups = evaluated
+            .every()
+            .filter(|g| of_frequency.is_none() || frequency(*g) == of_frequency);
+        evaluated.mean(of, threshold, area, Some(0), groups)
     };
     let ap = |threshold, area, of| mean(Of::Precision, threshold, area, of);
     let ar = |area| mean(Of::Recall, None, area, None);
@@ -200,10 +202,10 @@ fn line(item: &str, value: f64) -> String {
 
 /// Rows of the class table, up to three classes in each, and `{class}_precision`.
 fn class_table(begun: &Begun<'_>, evaluated: &Evaluated) -> (Vec<Vec<String>>, Vec<(String, f64)>) {
-    let categories = &evaluated.protocol.categories;
+    let places = evaluated.places();
     let of = |category: &usize| {
-        let group = categories.iter().position(|c| c == category);
-        let mean = evaluated.mean(Of::Precision, None, 0, Some(0), |g| Some(g) == group);
+        let group = places.get(category).copied();
+        let mean = evaluated.mean(Of::Precision, None, 0, Some(0), group);
         let ap = if mean < 0.0 { f64::NAN } else { mean };
         (begun.truth.categories()[*category].name.clone(), ap)
     };

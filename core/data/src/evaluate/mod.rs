@@ -2,11 +2,12 @@
 //!
 //! A [`Metric`] is what a `val_evaluator` or `test_evaluator` names: `CocoMetric`, `LVISMetric`, `VOCMetric` of mmdet 3.3 with all of their
 //! keys. It is told of one picture after the other ([`Metric::add`]) and then asked ([`Metric::compute`]). An [`Evaluator`] is one of them or a list.
-//! The counting itself is in [`coco_eval`] (COCO and LVIS), [`mean_ap`] (PASCAL VOC) and `recall`; [`Truth`] reads annotation files,
+//! The counting itself is in [`coco_eval`] (COCO and LVIS; [`summary`] has the means), [`mean_ap`] (PASCAL VOC) and `recall`; [`Truth`] reads annotation files,
 //! [`results_file`] files of results, and [`analysis`] looks for what went wrong.
 //!
 //! Figures are MMDetection's, rounded as it rounds them; [`Evaluated`](coco_eval::Evaluated) has them in full.
 
+mod accumulate;
 pub mod analysis;
 pub mod coco_eval;
 mod coco_metric;
@@ -17,6 +18,7 @@ pub mod mean_ap;
 mod parallel;
 mod recall;
 pub mod results_file;
+pub mod summary;
 mod table;
 mod truth;
 mod voc_metric;
@@ -25,6 +27,8 @@ mod voc_metric;
 mod tests;
 
 use std::fmt;
+
+use indexmap::IndexMap;
 
 pub use coco_metric::CocoMetric;
 pub use evaluator::Evaluator;
@@ -97,9 +101,8 @@ pub trait Metric: Send + fmt::Debug {
     /// Forgets what was added.
     fn forget(&mut self);
 
-    /// The id that results have for a class, where the annotations say one.
-    fn category(&self, label: usize) -> Option<Id> {
-        let _ = label;
+    /// The ids that results have for the labels, where the annotations have some.
+    fn categories(&self) -> Option<Vec<Id>> {
         None
     }
 
@@ -114,7 +117,7 @@ pub trait Metric: Send + fmt::Debug {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// Names as MMEngine logs them, such as `coco/bbox_mAP`, in MMDetection's order.
-    pub figures: Vec<(String, f64)>,
+    pub figures: IndexMap<String, f64>,
     /// Texts to print: summaries and tables.
     pub texts: Vec<String>,
     /// What may surprise.
@@ -126,23 +129,20 @@ pub struct Report {
 impl Report {
     /// The figure of this name.
     pub fn figure(&self, name: &str) -> Option<f64> {
-        let found = self.figures.iter().find(|(n, _)| n == name);
-        found.map(|(_, value)| *value)
+        self.figures.get(name).copied()
     }
 
     /// Sets a figure, where it was or at the end.
     fn set(&mut self, name: String, value: f64) {
-        match self.figures.iter_mut().find(|(n, _)| *n == name) {
-            Some((_, old)) => *old = value,
-            None => self.figures.push((name, value)),
-        }
+        self.figures.insert(name, value);
     }
 
     /// Names of figures begin with `prefix` and a slash from now on.
     fn prefixed(mut self, prefix: &str) -> Self {
-        for (name, _) in &mut self.figures {
-            *name = format!("{prefix}/{name}");
-        }
+        let figures = std::mem::take(&mut self.figures).into_iter();
+        self.figures = figures
+            .map(|(name, value)| (format!("{prefix}/{name}"), value))
+            .collect();
         self
     }
 }
