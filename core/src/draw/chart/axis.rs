@@ -128,7 +128,7 @@ fn number(value: f64, step: f64) -> String {
     if value == 0.0 {
         return "0".into();
     }
-    if most >= 1e6 || most < 1e-3 {
+    if !(1e-3..1e6).contains(&most) {
         let text = format!("{value:.1e}");
         return text.replace(".0e", "e");
     }
