@@ -440,3 +440,77 @@ fn what_cannot_be_counted_is_said() {
     );
     assert!(Truth::read("gt", &report.files[0].1[..]).is_ok());
 }
+
+/// Files with bytes changed, cut or repeated: an error or figures, never a panic.
+#[test]
+fn broken_files() {
+    let case = &unpacked(include_bytes!("../../../../tests/data/analysis.jsonl.gz"))[0];
+    let mut small = case.clone();
+    let few = |list: &Json, key: &str, ids: &[Json]| -> Json {
+        let rows = list.as_array().unwrap().iter();
+        rows.filter(|r| ids.contains(&r[key])).cloned().collect()
+    };
+    let images = case["gt"]["images"].as_array().unwrap();
+    let ids: Vec<Json> = images[..4].iter().map(|i| i["id"].clone()).collect();
+    small["gt"]["images"] = few(&case["gt"]["images"], "id", &ids);
+    small["gt"]["annotations"] = few(&case["gt"]["annotations"], "image_id", &ids);
+    small["dt"] = few(&case["dt"], "image_id", &ids);
+    let texts = ["gt", "dt"].map(|key| small[key].to_string().into_bytes());
+    let mut seed = 5_u64;
+    let mut below = |most: usize| {
+        seed = seed
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (seed >> 33) as usize % most
+    };
+    let words: [&[u8]; 8] = [
+        b"0",
+        b"-1",
+        b"1e308",
+        b"NaN",
+        b"null",
+        b"[]",
+        b"99999999999",
+        b"\"x\"",
+    ];
+    let mut read = 0;
+    for round in 0..400 {
+        let mut texts = texts.clone();
+        for _ in 0..=round % 3 {
+            let text = &mut texts[below(2)];
+            let at = below(text.len());
+            match below(4) {
+                0 => text[at] = below(256) as u8,
+                1 => text.truncate(at),
+                _ => {
+                    // a whole number becomes another word
+                    let digit = |b: &u8| b.is_ascii_digit() || b".-e".contains(b);
+                    let Some(start) = text[at..].iter().position(digit) else {
+                        continue;
+                    };
+                    let start = at + start;
+                    let length = text[start..].iter().take_while(|b| digit(b)).count();
+                    let word = words[below(words.len())];
+                    text.splice(start..start + length, word.iter().copied());
+                }
+            }
+        }
+        let Ok(truth) = Truth::read("gt", &texts[0][..]) else {
+            continue;
+        };
+        let Ok(results) = results_file::read("dt", &texts[1][..], &truth) else {
+            continue;
+        };
+        read += 1;
+        for masks in [false, true] {
+            let options = analysis::AnalyzeOptions {
+                masks,
+                score_thr: 0.1,
+                iou_thr: 0.5,
+                worst: 3,
+            };
+            let _ = analysis::analyze(&truth, &results, options);
+        }
+    }
+    assert!(read > 50, "{read} of 400 could be read");
+}
