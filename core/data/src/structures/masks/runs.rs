@@ -18,10 +18,19 @@ impl Runs {
     pub fn of_bitmap(bitmap: &[u8], size: [usize; 2]) -> Self {
         let [width, height] = size;
         assert_eq!(bitmap.len(), width * height, "a bitmap covers its canvas");
+        // Most objects are small: what lies around them is not looked at pixel by pixel.
+        let set = |row: &&[u8]| row.iter().any(|v| *v != 0);
+        let rows = || bitmap.chunks_exact(width.max(1));
+        let top = rows().position(|row| set(&row)).unwrap_or(height);
+        let bottom = rows().rposition(|row| set(&row)).map_or(top, |y| y + 1);
         let mut runs = Builder::default();
+        let (above, below) = (top as u32, (height - bottom) as u32);
         for x in 0..width {
-            let column = (0..height).map(|y| bitmap[y * width + x] != 0);
-            column.for_each(|set| runs.add(1, set));
+            runs.add(above, false);
+            for y in top..bottom {
+                runs.add(1, bitmap[y * width + x] != 0);
+            }
+            runs.add(below, false);
         }
         Self {
             size,
