@@ -5,6 +5,7 @@
 //! threads in the dataloader's order and batches -> the batch -> [`predict`] -> the metrics. With test-time augmentation every batch is run once for each
 //! version of its pictures, and what was found in all is merged (`DetTTAModel` of mmdet 3.3, models/test_time_augs/det_tta.py).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -145,15 +146,15 @@ impl TestSet {
         &self.evaluator
     }
 
-    /// Runs `model`, whose weights are on `device`, over all pictures.
+    /// Runs `model`, whose weights are on `device`, over all pictures; `told` may end it.
     ///
     /// # Errors
-    /// A picture that cannot be read, a device that fails, detections that the metrics cannot count.
+    /// It was ended; a picture that cannot be read, a device that fails, detections that the metrics cannot count.
     pub async fn run(
         &mut self,
         model: &dyn Detector,
         device: &Device,
-        told: &mut dyn FnMut(Told<'_>),
+        told: &mut dyn FnMut(Told<'_>) -> ControlFlow<()>,
     ) -> Result<Report, TestError> {
         let total = self.loader.batches(0).iter().map(Vec::len).sum();
         let mut done = 0;
@@ -181,12 +182,15 @@ impl TestSet {
                 for ((info, shape), found) in known.iter().zip(&found) {
                     self.evaluator.add(info, *shape, found);
                     done += 1;
-                    told(Told {
+                    let told = told(Told {
                         done,
                         total,
                         info,
                         found,
                     });
+                    if told.is_break() {
+                        return Err(TestError::Stopped);
+                    }
                 }
             }
         }
@@ -385,6 +389,8 @@ pub enum TestError {
     Predict(PredictError),
     /// The metrics could not count.
     Evaluate(EvaluateError),
+    /// It was ended before all pictures were done.
+    Stopped,
 }
 
 impl std::fmt::Display for TestError {
@@ -393,6 +399,7 @@ impl std::fmt::Display for TestError {
             TestError::Sample(e) => write!(f, "{e}"),
             TestError::Predict(e) => write!(f, "{e}"),
             TestError::Evaluate(e) => write!(f, "{e}"),
+            TestError::Stopped => write!(f, "it was ended before all pictures were done"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Evaluation of the digit detector (`data/digits`, 20 pictures of its validation set and their annotations) against MMDetection's.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use smalti::Predictor;
 use smalti::config::Config;
 use smalti::data::evaluate::coco_eval::{Judged, Protocol, evaluate};
 use smalti::data::evaluate::{Truth, results_file};
-use smalti::evaluate::{TestOptions, TestSet};
+use smalti::evaluate::{TestError, TestOptions, TestSet};
 use smalti::host::{cache, config_files::ConfigFiles, disk::Disk};
 
 fn root() -> PathBuf {
@@ -90,10 +91,14 @@ fn figures(tta: bool, more: &[&str]) -> [f64; 3] {
     let mut told = |told: smalti::evaluate::Told<'_>| {
         assert_eq!((told.total, told.info.index), (20, done.len()));
         done.push(told.found.len());
+        ControlFlow::Continue(())
     };
     let report = set.run(predictor.detector(), &device, &mut told);
     let report = pollster::block_on(report).unwrap();
     assert_eq!(done.len(), 20);
+    let mut end = |_: smalti::evaluate::Told<'_>| ControlFlow::Break(());
+    let ended = pollster::block_on(set.run(predictor.detector(), &device, &mut end));
+    assert!(matches!(ended, Err(TestError::Stopped)));
     ["mAP", "mAP_50", "mAP_75"].map(|name| report.figure(&format!("coco/bbox_{name}")).unwrap())
 }
 

@@ -1,6 +1,7 @@
 //! `smalti test CONFIG CHECKPOINT`: a detector over the config's test data, and the figures of its metrics.
 
 use crate::style;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -125,15 +126,15 @@ pub fn run(args: &TestArgs) -> Result<ExitCode, String> {
         if let Some(out) = &mut out
             && let Err(e) = out.picture(&told)
         {
-            failed.get_or_insert(e);
+            failed = Some(e);
+            return ControlFlow::Break(());
         }
+        ControlFlow::Continue(())
     };
     let ran = set.run(predictor.detector(), predictor.device(), &mut told);
-    let report = pollster::block_on(ran).map_err(|e| e.to_string())?;
+    let report = pollster::block_on(ran);
     bar.finish_and_clear();
-    if let Some(error) = failed {
-        return Err(error);
-    }
+    let report = report.map_err(|e| failed.unwrap_or_else(|| e.to_string()))?;
     if let Some(out) = out {
         out.finish()?;
     }

@@ -1,5 +1,7 @@
 //! Validation by a config's `val_dataloader` and `val_evaluator`, with the model that is trained.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
 
 use super::Stop;
@@ -16,8 +18,10 @@ impl Validation for TestSet {
     ) -> Result<Validated, Stop> {
         let mut stopped = Ok(());
         let report = pollster::block_on(self.run(model, device, &mut |t| {
-            if stopped.is_ok() {
-                stopped = told(t.done, t.total);
+            stopped = told(t.done, t.total);
+            match stopped {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
             }
         }));
         stopped?;
@@ -31,7 +35,7 @@ impl Validation for TestSet {
         let mut texts = report.texts;
         texts.extend(report.notes);
         Ok(Validated {
-            figures: report.figures,
+            figures: report.figures.into_iter().collect(),
             texts,
         })
     }
