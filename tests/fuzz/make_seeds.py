@@ -72,6 +72,14 @@ training = dict(
     meta=dict(epoch=2, iter=40, mmengine_version='0.10.7', cfg='a = 1\n', dataset_meta=dict(CLASSES=('cat', 'dog'))),
     state_dict=state, optimizer=dict(lr=[0.1], state={0: dict(step=1)}), message_hub=Call('mmengine.Hub', 1))
 
+run = dict(
+    training,
+    ema_state_dict=OrderedDict({'steps': tensor(b, (), ()), 'module.head.bias': tensor(c, (2,), (1,))}),
+    optimizer=dict(
+        state={0: dict(step=1, exp_avg=tensor(a, (2, 3), (3, 1)))}, param_groups=[dict(lr=0.1, betas=(0.9, 0.999), params=[0])]),
+    param_schedulers=[dict(milestones=Call('collections.Counter', {8: 1}), last_step=2)],
+    message_hub=dict(log_scalars={}, runtime_info=dict(iter=39), resumed_keys={}), mine=dict(random=[1, None]))
+
 
 def archive(thing, compressed, checksums=True):
     out = io.BytesIO()
@@ -139,6 +147,7 @@ def write(target, files):
 
 write('checkpoint', {
     'stored.pth': archive(training, False),
+    'run.pth': archive(run, False),
     'deflated.pth': archive(training, True),
     'no_checksums.pth': archive(training, False, False),
     'legacy.pth': legacy(training),

@@ -1,4 +1,4 @@
-//! `smalti weights FILE`: what is in a checkpoint; with `--config`, how it fits that config's model.
+//! `smalti weights FILE`: what is in a checkpoint; with `--config`, how it fits that config's model; with `--out`, its weights in another form.
 
 use crate::style;
 use std::io::{self, Write};
@@ -10,9 +10,10 @@ use serde::Serialize;
 use serde_json::json;
 use smalti::config::{cut, line};
 use smalti::host::cache::{self, Cache, CacheError, Progress};
+use smalti::host::checkpoint_files;
 use smalti::weights::{self, Checkpoint, LoadReport, Wanted};
 
-/// Show the tensors of a checkpoint, or how it fits a model.
+/// Show the tensors of a checkpoint, or how it fits a model, or write them in another form.
 ///
 /// FILE is a path, an http(s):// address, or a name such as torchvision://resnet50 or
 /// open-mmlab://detectron2/resnet50_caffe; what is not on this machine yet is downloaded once, into
@@ -32,6 +33,8 @@ Examples:
       As init_cfg=dict(type='Pretrained', checkpoint='classifier.pth', prefix='backbone.') would load it.
   smalti weights epoch_12.pth --section ema_state_dict
       Another part of the file. `state_dict` already has the averaged weights where EMAHook was used.
+  smalti weights epoch_12.pth --out weights.safetensors
+      The weights alone, without what training goes on from; also to .pth, which PyTorch loads with weights_only=True.
 
 Exit code: 1 when the file or the config cannot be read, and with --config when something of the model is missing, has another
 shape, or cannot be read. Unexpected keys do no harm.")]
@@ -51,6 +54,9 @@ pub struct WeightsArgs {
     /// Take this part of the file as the state dict, such as ema_state_dict, or 0 of a tuple; .safetensors and burnpack have none
     #[arg(long)]
     pub section: Option<String>,
+    /// Write the tensors to this file: .pth or .safetensors
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with_all = ["config", "json"])]
+    pub out: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -97,7 +103,15 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
                     return Err(format!("no key in {} begins with `{prefix}`", args.file));
                 }
             }
-            let written = if args.json {
+            let written = if let Some(path) = &args.out {
+                export(&checkpoint, path)?;
+                writeln!(
+                    out,
+                    "{}: {} tensors",
+                    path.display(),
+                    checkpoint.state().len()
+                )
+            } else if args.json {
                 write_json(out, &CheckpointJson::of(&args.file, &checkpoint))
             } else {
                 write_table(out, &args.file, &checkpoint)
@@ -111,6 +125,22 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
         Err(error) => Err(error.to_string()),
         Ok(()) => Ok(complete),
     }
+}
+
+/// Writes the weights in the form that the file's name says.
+fn export(checkpoint: &Checkpoint, path: &Path) -> Result<(), String> {
+    let ending = path.extension().and_then(|e| e.to_str());
+    let write = match ending {
+        Some("pth" | "pt") => |c: &Checkpoint, out: &mut dyn Write| c.write_torch(out),
+        Some("safetensors") => |c: &Checkpoint, out: &mut dyn Write| c.write_safetensors(out),
+        _ => {
+            let path = path.display();
+            return Err(format!(
+                "cannot tell the form of `{path}` by its name\nhelp: let it end in .pth or .safetensors"
+            ));
+        }
+    };
+    checkpoint_files::save(path, |out| write(checkpoint, out)).map_err(|e| e.to_string())
 }
 
 /// Reads a checkpoint by name; a download shows a progress bar on a terminal.
@@ -401,6 +431,29 @@ mod tests {
             Err(message) => message,
         };
         (String::from_utf8(out).unwrap(), code)
+    }
+
+    #[test]
+    fn writes_weights_in_another_form() {
+        let path = file("export.safetensors");
+        let to = path.with_extension("pth");
+        let (text, code) = shown(
+            &path,
+            &["--prefix", "backbone", "--out", to.to_str().unwrap()],
+            &[],
+        );
+        assert_eq!(text, format!("{}: 1 tensors\n", to.display()));
+        assert_eq!(code, "complete: true");
+        let written = Checkpoint::read(std::fs::read(&to).unwrap()).unwrap();
+        assert_eq!(written.keys().collect::<Vec<_>>(), ["w"]);
+        assert_eq!(written.format(), weights::Format::TorchZip);
+        let (_, message) = shown(&path, &["--out", "weights.bin"], &[]);
+        assert_eq!(
+            message,
+            "cannot tell the form of `weights.bin` by its name\nhelp: let it end in .pth or .safetensors"
+        );
+        std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(&to).unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What holds for every checkpoint.
 
-use smalti_weights::{Checkpoint, LoadReport, Wanted, report};
+use smalti_weights::{Checkpoint, LoadReport, Stored, TrainingState, Wanted, report};
 
 /// Elements of all tensors of a file that are read: a file may name the same bytes often.
 const MOST: usize = 1 << 22;
@@ -15,6 +15,32 @@ pub fn checkpoint(bytes: &[u8]) {
         if let Ok(checkpoint) = Checkpoint::read_section(bytes.to_vec(), Some(section)) {
             read_all(checkpoint);
         }
+    }
+    match TrainingState::read(bytes.to_vec()) {
+        Ok(state) => write_again(&state),
+        Err(error) => drop(error.to_string()),
+    }
+}
+
+/// Writes a run that was read, and reads that.
+fn write_again(state: &TrainingState<Stored>) {
+    let mut elements = 0usize;
+    drop(
+        state
+            .clone()
+            .map(|tensor| elements = elements.saturating_add(tensor.view().count())),
+    );
+    let mut file = Vec::new();
+    if elements > MOST || state.write(&mut file).is_err() {
+        return;
+    }
+    // Names may be in each other's way: `module.x` is read as `x`.
+    match TrainingState::read(file) {
+        Ok(again) => {
+            assert_eq!(again.optimizer.is_some(), state.optimizer.is_some());
+            assert_eq!(again.averaged.is_some(), state.averaged.is_some());
+        }
+        Err(error) => drop(error.to_string()),
     }
 }
 

@@ -12,6 +12,7 @@ use super::tensor::element_count;
 mod pickler;
 mod safetensors;
 mod torch;
+mod weights;
 mod zip;
 
 pub use safetensors::write_safetensors;

@@ -307,6 +307,56 @@ fn safetensors_are_written_and_read_back() {
 }
 
 #[test]
+fn weights_are_written_in_another_form() {
+    for from in [&run_of_two()[..], &two_tensors(), &burnpack_of_two()] {
+        let first = read(from);
+        let (mut torch, mut safetensors) = (Vec::new(), Vec::new());
+        first.write_torch(&mut torch).unwrap();
+        read(&torch).write_safetensors(&mut safetensors).unwrap();
+        let last = read(&safetensors);
+        assert_eq!(
+            read(&torch).keys().collect::<Vec<_>>(),
+            first.keys().collect::<Vec<_>>()
+        );
+        for key in first.keys() {
+            let [a, b] = [&first, &last].map(|c| c.tensor(key).unwrap());
+            assert_eq!((a.dtype(), a.shape()), (b.dtype(), b.shape()));
+            assert_eq!(a.bytes(), b.bytes());
+        }
+    }
+    let mut torch = Vec::new();
+    read(RUN).write_torch(&mut torch).unwrap();
+    let (found, meta) = (read(&torch), read(RUN).meta().clone());
+    let classes = found.meta().classes.clone();
+    assert_eq!((found.meta().epoch, classes), (Some(2), meta.classes));
+    assert_eq!(
+        (&found.meta().config, &found.meta().others),
+        (&meta.config, &vec![])
+    );
+    let mut facts = found.meta().facts.clone();
+    facts.sort();
+    let mut expected = meta.facts;
+    expected.sort();
+    assert_eq!(facts, expected);
+    assert_eq!(
+        read(ZIP).write_torch(Vec::new()).unwrap_err().to_string(),
+        "tensor `sparse` cannot be saved: a sparse tensor; save it dense and in floating point"
+    );
+}
+
+fn run_of_two() -> Vec<u8> {
+    let items: [(&str, &[u8]); 2] = [
+        ("a", &tensor_pickle(6, 0, &[3, 2], &[1, 3])),
+        ("b", &tensor_pickle(6, 2, &[2], &[2])),
+    ];
+    torch_zip(
+        &items,
+        &floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+        Packing::Deflated,
+    )
+}
+
+#[test]
 fn damaged_runs_never_panic() {
     for at in (0..RUN.len()).step_by(61) {
         drop(TrainingState::read(RUN[..at].to_vec()));
