@@ -89,9 +89,10 @@ impl<'a> Build<'a> {
         name: &str,
         node: &Node,
     ) -> Result<(F::Build, Self), Diagnostics> {
-        let part = self.below(name, node)?;
-        let row = self.registry.find::<F>(node, &part.scope)?;
-        Ok((row.build, part))
+        let mut part = self.clone();
+        part.params = self.params.at(name);
+        let build = part.enter::<F>(node)?;
+        Ok((build, part))
     }
 
     /// What builds what `node` describes, where it has no tensors.
@@ -112,28 +113,22 @@ impl<'a> Build<'a> {
     /// The registry has no such model.
     pub fn root<F: Family>(&self, node: &Node) -> Result<(F::Build, Self), Diagnostics> {
         let mut root = self.clone();
-        root.enter(node)?;
-        let row = self.registry.find::<F>(node, &root.scope)?;
-        Ok((row.build, root))
+        let build = root.enter::<F>(node)?;
+        Ok((build, root))
     }
 
-    fn below(&self, name: &str, node: &Node) -> Result<Self, Diagnostics> {
-        let mut part = self.clone();
-        part.params = self.params.at(name);
-        part.enter(node)?;
-        Ok(part)
-    }
-
-    /// Takes what `node` says for all below it: `_scope_`, and values by `init_cfg`. Those of a whole count before those of its parts.
-    fn enter(&mut self, node: &Node) -> Result<(), Diagnostics> {
+    /// What builds what `node` describes. Takes what it says for all below it: `_scope_`, and values by `init_cfg`.
+    fn enter<F: Family>(&mut self, node: &Node) -> Result<F::Build, Diagnostics> {
         if let Some(scope) = node.get("_scope_").and_then(|s| s.as_str()) {
             self.scope = scope.to_string();
         }
+        // First: what is not built here may read its `init_cfg` in its own way.
+        let row = self.registry.find::<F>(node, &self.scope)?;
         for (name, node) in initializers::apply(node, self)? {
             let overridden = (self.params.clone(), name, node);
             self.overridden.borrow_mut().push(overridden);
         }
-        Ok(())
+        Ok(row.build)
     }
 
     /// Gives the part here its own initial values, by [`Params::initialise`], where its config has no `init_cfg`.

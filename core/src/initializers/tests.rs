@@ -188,3 +188,14 @@ fn mistakes_are_told() {
         assert_eq!(said(init_cfg), expected, "{init_cfg}");
     }
 }
+
+#[test]
+fn a_part_that_is_not_built_here_may_have_an_init_cfg_of_its_own_form() {
+    let model = HEAD.replace("INIT", "None");
+    let pvt = "dict(type='PyramidVisionTransformer', init_cfg=dict(checkpoint='pvt.pth'))";
+    let resnet = "dict(type='ResNet', depth=18, base_channels=2)";
+    let config = config(&model.replace(resnet, pvt));
+    let problems = model::state(&config, &crate::registry()).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].message.contains("`PyramidVisionTransformer`"));
+}
