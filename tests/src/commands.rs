@@ -8,7 +8,7 @@ fn root() -> PathBuf {
 }
 
 /// The program that this build made, beside the test's own.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().and_then(Path::parent).unwrap();
     folder.join(format!("smalti{}", std::env::consts::EXE_SUFFIX))

@@ -6,6 +6,7 @@
 //! - `demo`: the digit detector against MMDetection's detections
 //! - `evaluation`: the figures of that detector against MMDetection's
 //! - `learning`: what a training step does to a model before any loss
+//! - `runs`: whole training runs, killed ones too
 //! - `commands`: the program, as a user runs it
 //! - `own_backbone`: a crate outside the workspace
 
@@ -29,6 +30,8 @@ mod evaluation;
 mod learning;
 #[cfg(test)]
 mod own_backbone;
+#[cfg(test)]
+mod runs;
 #[cfg(test)]
 mod spine;
 #[cfg(test)]

@@ -134,6 +134,10 @@ impl Detector for SingleStage {
         self.head.switch_loss(name, on)
     }
 
+    fn is_class_agnostic(&self) -> bool {
+        self.head.is_class_agnostic()
+    }
+
     fn size_divisor(&self) -> usize {
         self.extractor.size_divisor()
     }

@@ -9,6 +9,7 @@ use super::Outputs;
 use super::anchor_losses::{nothing, size_of};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
+use crate::layers::Mode;
 use crate::limits::List;
 use crate::losses::{
     self, AvgFactor, BoxLoss, ClassLoss, ClassTarget, CrossEntropyLoss, FocalLoss, IouLoss, Losses,
@@ -59,7 +60,8 @@ impl FcosLosses {
         build: &Build,
     ) -> Result<Self, Diagnostics> {
         let regress_ranges = regress_ranges.map_or_else(|| RANGES.to_vec(), List::into_vec);
-        if regress_ranges.len() != levels {
+        // Only training asks for them: a model of other levels can run.
+        if regress_ranges.len() != levels && build.params.mode() == Mode::Train {
             let given = regress_ranges.len();
             let message = format!("{given} `regress_ranges` for {levels} feature levels");
             let help = "write one (from, to) for each level";

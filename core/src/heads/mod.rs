@@ -80,6 +80,11 @@ pub trait DenseHead: std::fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether its class is any object, whatever class the data set gives it.
+    fn is_class_agnostic(&self) -> bool {
+        false
+    }
+
     /// Classes, background not counted.
     fn classes(&self) -> usize;
 

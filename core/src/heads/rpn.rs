@@ -158,6 +158,10 @@ impl DenseHead for RpnHead {
         )
     }
 
+    fn is_class_agnostic(&self) -> bool {
+        true
+    }
+
     fn classes(&self) -> usize {
         1
     }

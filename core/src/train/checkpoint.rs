@@ -102,13 +102,14 @@ impl Run {
     /// All that a checkpoint has.
     fn state(&mut self, position: Position, saving: Saving) -> Result<TrainingState<Held>, Stop> {
         let fault = |e: crate::ops::launch::ReadError| Stop::fault(e.to_string());
-        let state_dict = state_dict(&self.learner)?;
+        let state_dict = state_dict(&self.learner, 0)?;
         let averaged = match &mut self.learner.average {
             None => None,
             Some(average) => {
                 let steps = average.steps() as i64;
                 average.swap();
-                let state_dict = self::state_dict(&self.learner);
+                // Other tensors than the model's.
+                let state_dict = self::state_dict(&self.learner, state_dict.len());
                 if let Some(average) = &mut self.learner.average {
                     average.swap();
                 }
@@ -156,8 +157,8 @@ impl Run {
     }
 }
 
-/// The tensors of the model as they are.
-fn state_dict(learner: &Learner) -> Result<Vec<(String, Held)>, Stop> {
+/// The tensors of the model as they are. Those that are one have the same number, from `first` on.
+fn state_dict(learner: &Learner, first: usize) -> Result<Vec<(String, Held)>, Stop> {
     let source = pollster::block_on(learner.store.source());
     let mut source = source.map_err(|e| Stop::fault(e.to_string()))?;
     let mut numbers = HashMap::new();
@@ -169,7 +170,7 @@ fn state_dict(learner: &Learner) -> Result<Vec<(String, Held)>, Stop> {
                 tied: None,
             },
             _ => {
-                let next = numbers.len();
+                let next = first + numbers.len();
                 let number = *numbers.entry(slot.key().to_string()).or_insert(next);
                 let values = source.tensor(&slot.as_entry());
                 Held {

@@ -10,6 +10,7 @@ use super::feed::Feed;
 use super::learner::Learner;
 use super::scalars::Scalars;
 use super::schedules::Length;
+use super::trainer::Tell;
 use super::{Event, Stop, TrainLoop};
 use crate::config::Config;
 use crate::data::preprocessor::DetDataPreprocessor;
@@ -72,7 +73,7 @@ pub struct Run {
     pub seconds_left: Option<f64>,
     /// Why it is to end after this iteration, if so.
     pub(super) ending: Option<String>,
-    pub(super) tell: Box<dyn FnMut(&Event)>,
+    pub(super) tell: Tell,
     pub(super) last_checkpoint: Option<PathBuf>,
     /// When figures were read for whoever watches.
     pub(super) looked: Option<Instant>,

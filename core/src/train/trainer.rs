@@ -58,7 +58,7 @@ pub struct TrainerBuilder<'a> {
     files: Arc<dyn Files>,
     work_dir: Option<PathBuf>,
     resume: Option<PathBuf>,
-    tell: Option<Box<dyn FnMut(&Event)>>,
+    tell: Option<Tell>,
     interrupted: fn() -> bool,
     feed: Option<Box<dyn Feed>>,
     source: Option<Box<dyn crate::layers::TensorSource>>,
@@ -237,6 +237,9 @@ fn open_state(path: &Path) -> Result<TrainingState<crate::weights::Stored>, Trai
     let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
     TrainingState::read(bytes).map_err(|e| fail(e.to_string()))
 }
+
+/// Who hears what happens.
+pub(super) type Tell = Box<dyn FnMut(&Event)>;
 
 type Source = Box<dyn crate::layers::TensorSource>;
 
@@ -448,7 +451,12 @@ impl Trainer {
     fn iteration(&mut self, samples: Vec<Packed>) -> Result<(), Stop> {
         let Self { run, hooks, .. } = self;
         let detector = &*run.learner.detector;
-        let targets = Targets::of(&samples, detector.classes()).map_err(Stop::fault)?;
+        let classes = if detector.is_class_agnostic() {
+            usize::MAX
+        } else {
+            detector.classes()
+        };
+        let targets = Targets::of(&samples, classes).map_err(Stop::fault)?;
         run.pictures = samples.iter().map(|s| s.meta.img_path.clone()).collect();
         let batch = predict::batch(samples, detector, &run.preprocessor, &run.device);
         let batch = batch.map_err(|e| Stop::fault(e.to_string()))?;

@@ -1,0 +1,435 @@
+//! Training runs as a user starts them: of a few pictures that are made here, with a model that is small enough for a test.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use burn::tensor::Device;
+use serde_json::json;
+use smalti::config::{Config, MapLoader};
+use smalti::draw::Canvas;
+use smalti::host::disk::Disk;
+use smalti::train::hooks::{Hook, Step};
+use smalti::train::{Ended, Run, Stepped, Trainer};
+use smalti::weights::{Stored, TrainingState};
+
+use crate::commands::program;
+
+/// A folder with pictures, annotations and a config; it goes away with the value.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const SIDE: usize = 64;
+
+impl Scratch {
+    /// `count` pictures, each with a light square (class 0) and a dark one (class 1) on grey noise.
+    fn new(name: &str, count: usize) -> Self {
+        let folder = std::env::temp_dir().join(format!("smalti-run-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(folder.join("img")).unwrap();
+        let (mut images, mut annotations) = (Vec::new(), Vec::new());
+        for k in 0..count {
+            let mut rgb = vec![0; SIDE * SIDE * 3];
+            for (i, value) in rgb.iter_mut().enumerate() {
+                *value = 110 + ((i * 7919 + k * 104_729) % 31) as u8;
+            }
+            for label in 0..2 {
+                let size = 20 + (k * 5 + label * 3) % 8;
+                let x = 2 + (k * 11 + label * 34) % (SIDE - size - 2);
+                let y = 2 + (k * 17 + label * 23) % (SIDE - size - 2);
+                let value = if label == 0 { 240 } else { 10 };
+                for row in y..y + size {
+                    let from = (row * SIDE + x) * 3;
+                    rgb[from..from + size * 3].fill(value);
+                }
+                annotations.push(json!({
+                    "id": annotations.len() + 1, "image_id": k, "category_id": label, "iscrowd": 0,
+                    "bbox": [x, y, size, size], "area": size * size,
+                }));
+            }
+            let png = Canvas::new(SIDE, SIDE, rgb).unwrap().png().unwrap();
+            std::fs::write(folder.join(format!("img/{k}.png")), png).unwrap();
+            images.push(
+                json!({"id": k, "file_name": format!("{k}.png"), "width": SIDE, "height": SIDE}),
+            );
+        }
+        let categories = [
+            json!({"id": 0, "name": "light"}),
+            json!({"id": 1, "name": "dark"}),
+        ];
+        let all = json!({"images": images, "annotations": annotations, "categories": categories});
+        std::fs::write(folder.join("ann.json"), all.to_string()).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The text of a config with this model, and `more` of it.
+    fn config(&self, model: &str, epochs: usize, batch: usize, more: &str) -> String {
+        let root = self.0.display();
+        let dataset = format!(
+            "dict(type='CocoDataset', data_root='{root}/', ann_file='ann.json', data_prefix=dict(img='img/'), \
+             metainfo=dict(classes=('light', 'dark')), pipeline=PIPELINE"
+        );
+        format!(
+            "load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]
+PIPELINE = load + [dict(type='RandomFlip', prob=0.5), dict(type='PhotoMetricDistortion'), dict(type='PackDetInputs')]
+train_dataloader = dict(batch_size={batch}, num_workers=1, sampler=dict(type='DefaultSampler', shuffle=True), dataset={dataset}))
+PIPELINE = load + [dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))]
+val_dataloader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset={dataset}, test_mode=True))
+val_evaluator = dict(type='CocoMetric', ann_file='{root}/ann.json', metric='bbox')
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs={epochs}, val_interval={epochs})
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.05), clip_grad=dict(max_norm=35, norm_type=2))
+model = {model}
+{more}
+"
+        )
+    }
+}
+
+fn preprocessor() -> &'static str {
+    "data_preprocessor=dict(type='DetDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True, pad_size_divisor=32)"
+}
+
+/// A small RetinaNet; `backbone` has more of its ResNet.
+fn retinanet(backbone: &str) -> String {
+    format!(
+        "dict(type='RetinaNet', {}, backbone=dict(type='ResNet', depth=18, base_channels=8, {backbone}), \
+         neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, start_level=1, add_extra_convs='on_input', num_outs=3), \
+         bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=16, feat_channels=16, stacked_convs=1, \
+           anchor_generator=dict(type='AnchorGenerator', octave_base_scale=3, scales_per_octave=1, ratios=[1.0], strides=[8, 16, 32]), \
+           bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[1.0, 1.0, 1.0, 1.0]), \
+           loss_cls=dict(type='FocalLoss', use_sigmoid=True), loss_bbox=dict(type='L1Loss')), \
+         train_cfg=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0), allowed_border=-1, pos_weight=-1), \
+         test_cfg=dict(nms_pre=100, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=20))",
+        preprocessor()
+    )
+}
+
+fn fcos() -> String {
+    format!(
+        "dict(type='FCOS', {}, backbone=dict(type='ResNet', depth=18, base_channels=8), \
+         neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, start_level=1, add_extra_convs='on_output', num_outs=3), \
+         bbox_head=dict(type='FCOSHead', num_classes=2, in_channels=16, feat_channels=16, stacked_convs=1, strides=[8, 16, 32], \
+           regress_ranges=((-1, 32), (32, 64), (64, 1e8)), norm_cfg=dict(type='GN', num_groups=4)), \
+         test_cfg=dict(nms_pre=100, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=20))",
+        preprocessor()
+    )
+}
+
+fn yolox() -> String {
+    format!(
+        "dict(type='YOLOX', {}, backbone=dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125), \
+         neck=dict(type='YOLOXPAFPN', in_channels=[32, 64, 128], out_channels=16, num_csp_blocks=1), \
+         bbox_head=dict(type='YOLOXHead', num_classes=2, in_channels=16, feat_channels=16), \
+         train_cfg=dict(assigner=dict(type='SimOTAAssigner', center_radius=2.5)), \
+         test_cfg=dict(score_thr=0.01, nms=dict(type='nms', iou_threshold=0.65)))",
+        preprocessor()
+    )
+}
+
+fn rpn() -> String {
+    format!(
+        "dict(type='RPN', {}, backbone=dict(type='ResNet', depth=18, base_channels=8), \
+         neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, num_outs=4), \
+         rpn_head=dict(type='RPNHead', in_channels=16, feat_channels=16, \
+           anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[4, 8, 16, 32]), \
+           loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True), loss_bbox=dict(type='L1Loss')), \
+         train_cfg=dict(rpn=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3), \
+           sampler=dict(type='RandomSampler', num=64, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False), allowed_border=-1, pos_weight=-1)), \
+         test_cfg=dict(rpn=dict(nms_pre=100, max_per_img=20, nms=dict(type='nms', iou_threshold=0.7))))",
+        preprocessor()
+    )
+}
+
+fn weights(path: &Path) -> Vec<(String, Vec<f32>)> {
+    let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let state: TrainingState<Stored> = TrainingState::read(bytes).unwrap();
+    let values = |(key, stored): (String, Stored)| (key, stored.f32().unwrap());
+    let mut all: Vec<_> = state.state_dict.into_iter().map(values).collect();
+    for (key, stored) in state.averaged.into_iter().flat_map(|a| a.state_dict) {
+        all.push((format!("average of {key}"), stored.f32().unwrap()));
+    }
+    all
+}
+
+fn train(config: &Path, work_dir: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command
+        .args([
+            "train",
+            &config.display().to_string(),
+            "--device",
+            "cpu",
+            "--work-dir",
+        ])
+        .arg(work_dir)
+        .args(more);
+    command
+}
+
+const LONG: &str = "randomness = dict(seed=3)
+param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=8), dict(type='MultiStepLR', by_epoch=True, milestones=[2], gamma=0.1)]
+custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.01, gamma=20, update_buffers=True, priority=49)]
+default_hooks = dict(logger=dict(type='LoggerHook', interval=2), checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2))
+";
+
+#[test]
+fn a_killed_run_goes_on_with_the_same_numbers() {
+    let scratch = Scratch::new("killed", 12);
+    let config = scratch.path("config.py");
+    let text = scratch.config(&retinanet(""), 3, 2, LONG);
+    std::fs::write(&config, text).unwrap();
+    let whole = scratch.path("whole");
+    let output = train(&config, &whole, &["--no-validate"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("loss_bbox"), "a line of the log: {text}");
+
+    let broken = scratch.path("broken");
+    let mut kills = 0;
+    for attempt in 0..60u64 {
+        let mut child = train(&config, &broken, &["--no-validate", "--resume"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // At moments that are not bound to anything; later and later, so that it ends on any machine.
+        std::thread::sleep(Duration::from_millis(
+            300 + 137 * attempt + attempt * attempt * 20,
+        ));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    assert!(kills > 0, "killed at least once");
+    let (a, b) = (
+        weights(&whole.join("epoch_3.pth")),
+        weights(&broken.join("epoch_3.pth")),
+    );
+    assert_eq!(a.len(), b.len());
+    for ((key, a), (_, b)) in a.iter().zip(&b) {
+        assert!(a == b, "{key} after {kills} kills");
+    }
+    assert!(!whole.join("epoch_1.pth").exists(), "two are kept");
+    for name in ["loss.png", "lr.png", "last_checkpoint", "config.py"] {
+        assert!(whole.join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn one_run_in_a_folder_and_mistakes_that_are_told() {
+    let scratch = Scratch::new("mistakes", 2);
+    let config = scratch.path("config.py");
+    let fails = |text: &str, more: &[&str], words: &[&str]| {
+        std::fs::write(&config, text).unwrap();
+        let output = train(&config, &scratch.path("work"), more)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        for word in words {
+            assert!(text.contains(word), "`{word}` in {text}");
+        }
+    };
+    let good = scratch.config(&retinanet(""), 1, 2, "");
+    fails(
+        &format!("{good}custom_hooks = [dict(type='EMAHok')]"),
+        &[],
+        &["unknown hook type `EMAHok`", "did you mean", "EMAHook"],
+    );
+    fails(
+        &good.replace("optim_wrapper =", "optim ="),
+        &[],
+        &["no `optim_wrapper`"],
+    );
+    fails(
+        &good.replace("train_cfg=dict(assigner", "training=dict(assigner"),
+        &[],
+        &["`train_cfg`"],
+    );
+    fails(&good, &["--resume", "nowhere.pth"], &["nowhere.pth"]);
+    fails(
+        &good.replace("num_classes=2", "num_classes=1"),
+        &[],
+        &["class 1", "num_classes"],
+    );
+    let lock = smalti::host::lock::Lock::take(&scratch.path("work")).unwrap();
+    fails(&good, &[], &["another run", "--work-dir"]);
+    drop(lock);
+    // All weights would be lost: it ends, and says where.
+    let wild = good
+        .replace("lr=0.002", "lr=1e30")
+        .replace("clip_grad=dict(max_norm=35, norm_type=2)", "");
+    let wild = wild.replace("max_epochs=1", "max_epochs=9");
+    fails(&wild, &["--no-validate"], &["the loss is", ".png"]);
+}
+
+#[test]
+fn the_plan_is_told_and_nothing_is_trained() {
+    let scratch = Scratch::new("plan", 4);
+    let config = scratch.path("config.py");
+    let text = scratch.config(&retinanet("frozen_stages=1"), 3, 2, LONG);
+    std::fs::write(&config, text).unwrap();
+    let work = scratch.path("work");
+    let output = train(&config, &work, &["--plan"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    for word in [
+        "AdamW",
+        "backbone.layer1",
+        "frozen",
+        "LinearLR",
+        "MultiStepLR",
+    ] {
+        assert!(text.contains(word), "`{word}` in {text}");
+    }
+    assert!(work.join("plan.png").exists());
+    assert!(!work.join("epoch_1.pth").exists());
+}
+
+/// Notes the loss of each step.
+struct Losses(std::rc::Rc<std::cell::RefCell<Vec<f32>>>);
+
+impl Hook for Losses {
+    fn name(&self) -> &'static str {
+        "Losses"
+    }
+
+    fn after_train_iter(&mut self, _: &mut Run, stepped: &Stepped) -> Step {
+        let total = stepped.losses.total().expect("a loss");
+        self.0.borrow_mut().push(total.into_scalar::<f32>());
+        Ok(())
+    }
+}
+
+/// Trains `text` in place, and gives the losses.
+fn losses(scratch: &Scratch, text: &str, device: &Device) -> Vec<f32> {
+    let config = Config::parse(text, "config.py", &MapLoader::default());
+    let config = config.unwrap_or_else(|e| panic!("{e}"));
+    let trainer = Trainer::builder(&config, Arc::new(Disk::new()))
+        .device(device)
+        .work_dir(scratch.path("work"))
+        .build();
+    let mut trainer = trainer.unwrap_or_else(|e| panic!("{e}"));
+    let seen = std::rc::Rc::default();
+    trainer.add_hook(Box::new(Losses(std::rc::Rc::clone(&seen))));
+    assert_eq!(
+        trainer.train().unwrap_or_else(|e| panic!("{e}")),
+        Ended::Done
+    );
+    seen.take()
+}
+
+const QUIET: &str = "default_hooks = dict(logger=None, checkpoint=None)\n";
+
+#[test]
+fn every_detector_overfits_four_pictures() {
+    let scratch = Scratch::new("overfit", 4);
+    for (name, model) in [
+        ("RetinaNet", retinanet("")),
+        ("FCOS", fcos()),
+        ("YOLOX", yolox()),
+        ("RPN", rpn()),
+    ] {
+        let text = scratch.config(&model, 40, 4, QUIET);
+        let text = text.replace(
+            "dict(type='RandomFlip', prob=0.5), dict(type='PhotoMetricDistortion'), ",
+            "",
+        );
+        let losses = losses(&scratch, &text, &Device::flex());
+        let (first, last) = (losses[0], losses[losses.len() - 1]);
+        assert!(last < 0.6 * first, "{name}: {first} to {last}");
+    }
+}
+
+#[test]
+fn losses_fall_on_a_gpu() {
+    let Some(device) = crate::gpu() else { return };
+    let scratch = Scratch::new("gpu", 2);
+    for (name, model) in [("RetinaNet", retinanet("")), ("YOLOX", yolox())] {
+        let text = scratch.config(&model, 8, 2, QUIET);
+        let on_gpu = losses(&scratch, &text, &device);
+        let on_cpu = losses(&scratch, &text, &Device::flex());
+        let (first, last) = (on_gpu[0], on_gpu[on_gpu.len() - 1]);
+        assert!(last < first, "{name}: {on_gpu:?}");
+        let off = (on_gpu[0] - on_cpu[0]).abs() / on_cpu[0];
+        assert!(
+            off < 1e-3,
+            "{name}: {} on the GPU, {} on the CPU",
+            on_gpu[0],
+            on_cpu[0]
+        );
+    }
+}
+
+/// Notes all weights at the end of each epoch.
+struct Epochs(std::rc::Rc<std::cell::RefCell<Vec<Vec<(String, Vec<f32>)>>>>);
+
+impl Epochs {
+    fn note(&self, run: &Run) {
+        let slots = run.learner.store.parameters();
+        let values = slots.iter().map(|slot| {
+            let data = slot.value().into_data();
+            (slot.key().to_string(), data.try_into_vec().unwrap())
+        });
+        self.0.borrow_mut().push(values.collect());
+    }
+}
+
+impl Hook for Epochs {
+    fn name(&self) -> &'static str {
+        "Epochs"
+    }
+
+    fn before_train(&mut self, run: &mut Run) -> Step {
+        self.note(run);
+        Ok(())
+    }
+
+    fn after_train_epoch(&mut self, run: &mut Run) -> Step {
+        self.note(run);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_unfrozen_backbone_changes_from_that_epoch_on() {
+    let scratch = Scratch::new("unfreeze", 4);
+    for paramwise in ["", ", paramwise_cfg=dict(norm_decay_mult=0.0)"] {
+        let more = format!(
+            "{QUIET}custom_hooks = [dict(type='UnfreezeBackboneEpochBasedHook', unfreeze_epoch=1)]\n"
+        );
+        let text = scratch.config(&retinanet("frozen_stages=4, norm_eval=False"), 2, 2, &more);
+        let text = text.replace("norm_type=2)", &format!("norm_type=2){paramwise}"));
+        let config = Config::parse(&text, "config.py", &MapLoader::default()).unwrap();
+        let trainer = Trainer::builder(&config, Arc::new(Disk::new()))
+            .work_dir(scratch.path("work"))
+            .build();
+        let mut trainer = trainer.unwrap_or_else(|e| panic!("{e}"));
+        let seen = std::rc::Rc::default();
+        trainer.add_hook(Box::new(Epochs(std::rc::Rc::clone(&seen))));
+        trainer.train().unwrap_or_else(|e| panic!("{e}"));
+        let seen = seen.take();
+        let [before, first, second] = &seen[..] else {
+            panic!("three notes")
+        };
+        for (((key, before), (_, first)), (_, second)) in before.iter().zip(first).zip(second) {
+            let frozen = key.starts_with("backbone");
+            assert!((before == first) == frozen, "{key} in the first epoch");
+            assert!(first != second, "{key} in the second epoch");
+        }
+    }
+}
