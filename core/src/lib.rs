@@ -61,6 +61,7 @@ pub fn registry() -> registry::Registry {
         .extend(heads::ROWS)
         .extend(losses::ROWS)
         .extend(assigners::ROWS)
+        .extend(assigners::MATCH_COSTS)
         .extend(samplers::ROWS)
         .extend(priors::ROWS)
         .extend(box_coders::ROWS)

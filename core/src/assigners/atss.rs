@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::{AnyAssigner, Assigned, Assigner, BACKGROUND, LEFT_OUT, Overlaps, Priors};
+use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, unsupported};
 use crate::structures::Xyxy;
 use crate::structures::boxes::Overlap;
@@ -34,7 +35,7 @@ const NONE: f32 = -1e8;
 /// How far inside of an object a middle is to be, px.
 const INSIDE: f32 = 0.01;
 
-pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     let config: AtssConfig = node.read_knowing(&["alpha", "iou_calculator"])?;
     if node.get("alpha").is_some_and(|n| !n.is_none()) {
         let message = "`alpha`, by which it asks what is predicted (DDOD), is not supported yet";

@@ -5,6 +5,7 @@
 use serde::Deserialize;
 
 use super::{AnyAssigner, Assigned, Assigner, BACKGROUND, LEFT_OUT, Overlaps, Priors};
+use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 use crate::structures::Xyxy;
 use crate::structures::boxes::{Overlap, area};
@@ -37,7 +38,7 @@ pub struct CenterRegionAssigner {
     pub overlaps: Overlaps,
 }
 
-pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     let config: CenterRegionConfig = node.read_knowing(&["iou_calculator"])?;
     Ok(AnyAssigner::Boxes(Box::new(CenterRegionAssigner {
         pos_scale: config.pos_scale,

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::pairs::{Pairs, dynamic_k, for_any, of_classes};
 use super::{AnyAssigner, AssignedOnDevice, Predicted, PredictionAssigner, plain_overlaps};
+use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node};
 use crate::targets::Padded;
 
@@ -28,7 +29,7 @@ pub struct DynamicSoftLabelAssigner {
     pub iou_weight: f64,
 }
 
-pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     let config: DynamicSoftLabelConfig = node.read_knowing(&["iou_calculator"])?;
     plain_overlaps(node)?;
     Ok(AnyAssigner::Predictions(Box::new(

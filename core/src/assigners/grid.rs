@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::max_iou::{Negative, Table};
 use super::{AnyAssigner, Assigned, Assigner, BACKGROUND, LEFT_OUT, Overlaps, Priors};
+use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 use crate::structures::boxes::Overlap;
 use crate::targets::Objects;
@@ -33,7 +34,7 @@ pub struct GridAssigner {
     pub overlaps: Overlaps,
 }
 
-pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     let config: GridConfig = node.read_knowing(&["iou_calculator"])?;
     Ok(AnyAssigner::Boxes(Box::new(GridAssigner {
         pos_iou_thr: config.pos_iou_thr,

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::{AnyAssigner, Assigned, Assigner, BACKGROUND, LEFT_OUT, Overlaps, Priors};
+use crate::build::Build;
 use crate::config::{Diagnostics, Node, unsupported};
 use crate::structures::Xyxy;
 use crate::structures::boxes::Overlap;
@@ -56,7 +57,7 @@ pub struct MaxIouAssigner {
     pub approximate: bool,
 }
 
-pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     let known = ["gpu_assign_thr", "iou_calculator", "perm_repeat_gt_cfg"];
     let assigner = read(node, &known)?;
     if node.get("perm_repeat_gt_cfg").is_some_and(|n| !n.is_none()) {
@@ -71,7 +72,7 @@ pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
     Ok(AnyAssigner::Boxes(Box::new(assigner)))
 }
 
-pub(super) fn build_approximate(node: &Node) -> Result<AnyAssigner, Diagnostics> {
+pub(super) fn build_approximate(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     Ok(AnyAssigner::Boxes(Box::new(MaxIouAssigner {
         approximate: true,
         ..read(node, &["gpu_assign_thr", "iou_calculator"])?

@@ -7,6 +7,8 @@ mod atss;
 mod center_region;
 mod dynamic_soft_label;
 mod grid;
+mod hungarian;
+mod match_cost;
 mod max_iou;
 mod overlaps;
 mod pairs;
@@ -20,6 +22,8 @@ pub use atss::AtssAssigner;
 pub use center_region::CenterRegionAssigner;
 pub use dynamic_soft_label::DynamicSoftLabelAssigner;
 pub use grid::GridAssigner;
+pub use hungarian::{HungarianAssigner, Queries};
+pub use match_cost::{IouCostMode, MATCH_COSTS, MatchCost, MatchCosts};
 pub use max_iou::{MaxIouAssigner, Negative};
 pub use overlaps::Overlaps;
 pub use point::PointAssigner;
@@ -172,6 +176,8 @@ pub enum AnyAssigner {
     Boxes(Box<dyn Assigner>),
     /// By what is predicted.
     Predictions(Box<dyn PredictionAssigner>),
+    /// By what queries predict, on the host.
+    Queries(HungarianAssigner),
 }
 
 /// The kind `assigner` of the registry.
@@ -180,11 +186,13 @@ pub struct Assigners;
 
 impl Family for Assigners {
     const KIND: &'static str = "assigner";
-    type Build = fn(&Node) -> Result<AnyAssigner, Diagnostics>;
+    type Build = fn(&Node, &Build) -> Result<AnyAssigner, Diagnostics>;
+    const NOT_YET: &'static [(&'static str, &'static str)] =
+        &[("MultiInstanceAssigner", ""), ("TopkHungarianAssigner", "")];
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Assigners>; 11] = [
+pub const ROWS: [Row<Assigners>; 12] = [
     Row::<Assigners>::new("mmdet", "ATSSAssigner", atss::build),
     Row::<Assigners>::new("mmdet", "ApproxMaxIoUAssigner", max_iou::build_approximate),
     Row::<Assigners>::new("mmdet", "CenterRegionAssigner", center_region::build),
@@ -194,6 +202,7 @@ pub const ROWS: [Row<Assigners>; 11] = [
         dynamic_soft_label::build,
     ),
     Row::<Assigners>::new("mmdet", "GridAssigner", grid::build),
+    Row::<Assigners>::new("mmdet", "HungarianAssigner", hungarian::build),
     Row::<Assigners>::new("mmdet", "MaxIoUAssigner", max_iou::build),
     Row::<Assigners>::new("mmdet", "PointAssigner", point::build),
     Row::<Assigners>::new("mmdet", "RegionAssigner", region::build),
@@ -209,7 +218,7 @@ pub const ROWS: [Row<Assigners>; 11] = [
 pub fn by_boxes(train_cfg: &Node, build: &Build) -> Result<Box<dyn Assigner>, Diagnostics> {
     match named(train_cfg, build)? {
         AnyAssigner::Boxes(assigner) => Ok(assigner),
-        AnyAssigner::Predictions(_) => {
+        AnyAssigner::Predictions(_) | AnyAssigner::Queries(_) => {
             let message =
                 "this head assigns by its priors, and this assigner asks what is predicted";
             let help = "for example assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)";
@@ -234,10 +243,25 @@ pub fn by_predictions(
             }
             Ok(assigner)
         }
-        AnyAssigner::Boxes(_) => {
+        AnyAssigner::Boxes(_) | AnyAssigner::Queries(_) => {
             let message =
-                "this head assigns by what it predicts, and this assigner asks for boxes only";
+                "this head assigns by what its places predict, and this assigner does not";
             let help = "for example assigner=dict(type='SimOTAAssigner', center_radius=2.5)";
+            Err(error_at(train_cfg, "assigner", message, help))
+        }
+    }
+}
+
+/// The `assigner` of a `train_cfg` of a head of queries.
+///
+/// # Errors
+/// As [`by_boxes`].
+pub fn by_queries(train_cfg: &Node, build: &Build) -> Result<HungarianAssigner, Diagnostics> {
+    match named(train_cfg, build)? {
+        AnyAssigner::Queries(assigner) => Ok(assigner),
+        AnyAssigner::Boxes(_) | AnyAssigner::Predictions(_) => {
+            let message = "a head of queries assigns one to one, and this assigner does not";
+            let help = "write assigner=dict(type='HungarianAssigner', match_costs=[...])";
             Err(error_at(train_cfg, "assigner", message, help))
         }
     }
@@ -248,7 +272,7 @@ fn named(train_cfg: &Node, build: &Build) -> Result<AnyAssigner, Diagnostics> {
         let message = "`train_cfg` has no `assigner`";
         return Err(error_at(train_cfg, "assigner", message, ""));
     };
-    build.find::<Assigners>(node)?(node)
+    build.find::<Assigners>(node)?(node, build)
 }
 
 /// Checks `iou_calculator` where overlaps are worked out on the device, of which the plain ones are there.

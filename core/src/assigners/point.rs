@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use super::{AnyAssigner, Assigned, Assigner, BACKGROUND, Priors};
+use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, error_at};
 use crate::targets::Objects;
 
@@ -23,7 +24,7 @@ pub struct PointAssigner {
     pub pos_num: usize,
 }
 
-pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     let config: PointConfig = node.read()?;
     let scale = config.scale.unwrap_or(4.0);
     if scale <= 0.0 || scale.is_nan() {

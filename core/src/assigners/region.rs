@@ -6,6 +6,7 @@
 use serde::Deserialize;
 
 use super::{AnyAssigner, Assigned, Assigner, BACKGROUND, LEFT_OUT, Priors};
+use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 use crate::structures::Xyxy;
 use crate::targets::Objects;
@@ -26,7 +27,7 @@ pub struct RegionAssigner {
     pub ignore_ratio: f32,
 }
 
-pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     let config: RegionConfig = node.read()?;
     Ok(AnyAssigner::Boxes(Box::new(RegionAssigner {
         center_ratio: config.center_ratio.unwrap_or(0.2),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::pairs::{Pairs, dynamic_k, for_any, of_classes};
 use super::{AnyAssigner, AssignedOnDevice, Predicted, PredictionAssigner, plain_overlaps};
+use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node};
 use crate::targets::Padded;
 
@@ -31,7 +32,7 @@ pub struct SimOtaAssigner {
     pub cls_weight: f64,
 }
 
-pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     let config: SimOtaConfig = node.read_knowing(&["iou_calculator"])?;
     plain_overlaps(node)?;
     Ok(AnyAssigner::Predictions(Box::new(SimOtaAssigner {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::pairs::{Pairs, first_rounds, of_classes};
 use super::{AnyAssigner, AssignedOnDevice, Predicted, PredictionAssigner, plain_overlaps};
+use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node};
 use crate::targets::Padded;
 
@@ -29,7 +30,7 @@ pub struct TaskAlignedAssigner {
 /// How far inside of an object a middle is to be, px.
 const INSIDE: f64 = 0.01;
 
-pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     let config: TaskAlignedConfig = node.read_knowing(&["iou_calculator"])?;
     plain_overlaps(node)?;
     Ok(AnyAssigner::Predictions(Box::new(TaskAlignedAssigner {

@@ -8,10 +8,11 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{AnyAssigner, Assigners, More, Predicted, PredictionAssigner, Priors};
+use super::{AnyAssigner, Assigners, More, Predicted, PredictionAssigner, Priors, Queries};
+use crate::build::Build;
 use crate::config::parse_value;
-use crate::config::registry::Family;
 use crate::device::gpu_for_tests;
+use crate::layers::{Mode, Params};
 use crate::losses::tests::uniform;
 use crate::registry::DEFAULT_SCOPE;
 use crate::structures::Xyxy;
@@ -21,6 +22,7 @@ use crate::targets::{Objects, Targets};
 struct Expected {
     by_boxes: Vec<ByBoxes>,
     by_predictions: Vec<ByPredictions>,
+    by_queries: Vec<ByQueries>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +48,14 @@ struct ByPredictions {
     overlap: Option<f64>,
     metric: Option<f64>,
     pairs: Option<[f64; 4]>,
+}
+
+#[derive(Deserialize)]
+struct ByQueries {
+    assigner: Value,
+    scene: String,
+    queries: usize,
+    object: Vec<i32>,
 }
 
 fn expected() -> Expected {
@@ -134,11 +144,10 @@ fn build(assigner: &Value) -> AnyAssigner {
     // JSON has no tuples, which one key of the original is told from a list by
     let node = parse_value(&python).expect("the text is ours");
     let registry = crate::registry();
-    let row = registry
-        .find::<Assigners>(&node, DEFAULT_SCOPE)
-        .expect("it is there");
-    let make: <Assigners as Family>::Build = row.build;
-    make(&node).unwrap_or_else(|problems| panic!("{assigner}: {problems:?}"))
+    let params = Params::new(&Device::flex(), Mode::Train, None);
+    let build = Build::new(&registry, params, DEFAULT_SCOPE, None);
+    let make = build.find::<Assigners>(&node).expect("it is there");
+    make(&node, &build).unwrap_or_else(|problems| panic!("{assigner}: {problems:?}"))
 }
 
 /// The product of what is -1 at least with numbers by formula.
@@ -380,5 +389,36 @@ fn by_predictions_on_the_cpu() {
 fn by_predictions_on_a_gpu() {
     if let Some(device) = gpu_for_tests() {
         check_predictions(&device);
+    }
+}
+
+#[test]
+fn by_queries() {
+    for case in expected().by_queries {
+        let AnyAssigner::Queries(assigner) = build(&case.assigner) else {
+            panic!("{} asks queries", case.assigner);
+        };
+        let count = case.queries;
+        let boxes = uniform(71, count * 4);
+        let boxes = boxes.chunks(4).map(|v| {
+            let [x, y] = [v[0] * 64.0, v[1] * 40.0];
+            [x, y, x + v[2] * 40.0 + 4.0, y + v[3] * 30.0 + 4.0].map(|side| side as f32)
+        });
+        let boxes: Vec<Xyxy> = boxes.collect();
+        let logits = uniform(72, count * K)
+            .into_iter()
+            .map(|u| (u * 8.0 - 4.0) as f32);
+        let logits: Vec<f32> = logits.collect();
+        let queries = Queries {
+            logits: &logits,
+            classes: K,
+            boxes: &boxes,
+        };
+        let found = assigner.assign(&queries, &objects(&case.scene, false), [64, 96]);
+        assert_eq!(
+            found, case.object,
+            "{}, {}, {count} queries",
+            case.assigner, case.scene
+        );
     }
 }

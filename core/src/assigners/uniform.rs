@@ -9,6 +9,7 @@ use super::pairs::{Pairs, Round, largest, numbers};
 use super::{
     AnyAssigner, AssignedOnDevice, LEFT_OUT, Pairing, Predicted, PredictionAssigner, plain_overlaps,
 };
+use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node};
 use crate::targets::Padded;
 
@@ -31,7 +32,7 @@ pub struct UniformAssigner {
     pub match_times: usize,
 }
 
-pub(super) fn build(node: &Node) -> Result<AnyAssigner, Diagnostics> {
+pub(super) fn build(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     let config: UniformConfig = node.read_knowing(&["iou_calculator"])?;
     plain_overlaps(node)?;
     Ok(AnyAssigner::Predictions(Box::new(UniformAssigner {
