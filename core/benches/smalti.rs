@@ -5,23 +5,27 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use smalti::Predictor;
+use smalti::assigners::Priors;
 use smalti::batch::Pictures;
-use smalti::config::Config;
+use smalti::build::Build;
+use smalti::config::{Config, parse_value};
 use smalti::data::Meta;
 use smalti::data::Picture;
 use smalti::data::pipeline::Pipeline;
 use smalti::data::preprocessor::DetDataPreprocessor;
 use smalti::host::{cache, config_files::ConfigFiles};
 use smalti::layers::{Activation, Mode, Params, Weight};
+use smalti::losses::{ClassLoss, FocalLoss};
 use smalti::ops::conv::{ConvShape, Finish, conv2d};
 use smalti::ops::detections::{
     Candidates, Coder, Group, Labels, Level, Scoring, Select, detect_blocking,
 };
 use smalti::ops::preprocess::batch;
 use smalti::probe::Probe;
+use smalti::targets::Objects;
 use smalti_shaders::reference::decode::DeltaCoder;
 use smalti_shaders::reference::nms::NmsConfig;
 
@@ -225,6 +229,81 @@ fn convolution(c: &mut Criterion) {
     }
 }
 
+/// What a step of training costs beside convolutions: which anchors of RetinaNet at 800x1344 find which of 50 objects, and the focal loss of
+/// 80 classes with its gradient.
+fn learning(c: &mut Criterion) {
+    let strides = [8usize, 16, 32, 64, 128];
+    let mut boxes = Vec::new();
+    let levels = strides.map(|stride| {
+        let first = boxes.len();
+        for cell in 0..800usize.div_ceil(stride) * 1344usize.div_ceil(stride) {
+            let columns = 1344usize.div_ceil(stride);
+            let [x, y] = [cell % columns, cell / columns].map(|i| (i * stride) as f32);
+            for size in 0..9 {
+                let half = stride as f32 * (1.5 + size as f32 * 0.25);
+                boxes.push([x - half, y - half, x + half, y + half]);
+            }
+        }
+        boxes.len() - first
+    });
+    let strides = strides.map(|stride| [stride as f32; 2]);
+    let priors = Priors::new(&boxes, &levels, &strides);
+    let number = |i: usize, most: usize| (i * 7919 % 8191 % most) as f32;
+    let objects = (0..50).map(|i| {
+        let [x, y] = [number(i, 1200), number(i * 3 + 1, 700)];
+        [
+            x,
+            y,
+            x + 16.0 + number(i * 5, 140),
+            y + 16.0 + number(i * 7, 100),
+        ]
+    });
+    let objects = Objects {
+        boxes: objects.collect(),
+        labels: vec![0; 50],
+        ..Objects::default()
+    };
+    let registry = smalti::registry();
+    let params = Params::new(&Device::flex(), Mode::Train, None);
+    let build = Build::new(&registry, params, "mmdet", None);
+    for text in [
+        "type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0",
+        "type='ATSSAssigner', topk=9",
+    ] {
+        let node = parse_value(&format!("dict(assigner=dict({text}))")).unwrap();
+        let assigner = smalti::assigners::by_boxes(&node, &build).unwrap();
+        let name = text.split(',').next().unwrap_or_default();
+        c.bench_function(
+            &format!("{name}, {} anchors, 50 objects", boxes.len()),
+            |b| b.iter(|| assigner.assign(&priors, &objects)),
+        );
+    }
+    for (name, device) in devices() {
+        let map = Tensor::<4>::random(
+            [2, 720, 100, 168],
+            Distribution::Uniform(-6.0, -2.0),
+            &device,
+        );
+        let map = map.autodiff().require_grad();
+        let rows = 2 * 9 * 100 * 168;
+        let labels = (0..rows).map(|i| i % 97).collect::<Vec<i32>>();
+        let data = TensorData::new(labels, [rows as usize]);
+        let labels = Tensor::<1, Int>::from_data(data, &map.device());
+        let loss = FocalLoss::default();
+        let mut group = c.benchmark_group("slow");
+        group.sample_size(10);
+        group.bench_function(format!("{name}/focal loss 2x9x80x100x168, and back"), |b| {
+            b.iter(|| {
+                let sum = loss.of_maps(&[&map], 80, labels.clone(), None, None);
+                let gradients = sum.backward();
+                let gradient = map.grad(&gradients).expect("it was used");
+                gradient.narrow(0, 0, 1).narrow(1, 0, 1).into_data()
+            })
+        });
+        group.finish();
+    }
+}
+
 /// Convolutions on a GPU, a software one too, bias and ReLU with them, beside burn's own: each kernel, and products a second.
 fn convolution_on_gpu(c: &mut Criterion) {
     let Ok(chosen) = pollster::block_on(smalti::device::choose("gpu")) else {
@@ -298,5 +377,12 @@ fn convolution_on_gpu(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, reading, convolution, convolution_on_gpu, models);
+criterion_group!(
+    benches,
+    reading,
+    convolution,
+    convolution_on_gpu,
+    learning,
+    models
+);
 criterion_main!(benches);

@@ -428,3 +428,32 @@ fn accuracies() {
         );
     }
 }
+
+#[test]
+fn what_losses_keep_is_listed_once_whether_they_are_used_or_not() {
+    for (loss, names) in [
+        ("type='GHMC', bins=30", vec!["loss_cls.edges"]),
+        (
+            "type='mmdet.GHMC', bins=30, momentum=0.75",
+            vec!["loss_cls.edges", "loss_cls.acc_sum"],
+        ),
+        (
+            "type='SeesawLoss', num_classes=5",
+            vec!["loss_cls.cum_samples"],
+        ),
+        ("type='FocalLoss'", Vec::new()),
+        ("type='Unheard'", Vec::new()),
+    ] {
+        let head = parse_value(&format!("dict(loss_cls=dict({loss}))")).expect("the text is ours");
+        for mode in [Mode::Plan, Mode::Fixed, Mode::Train] {
+            let registry = crate::registry();
+            let params = Params::new(&Device::flex(), mode, None);
+            let build = Build::new(&registry, params.clone(), "mmdet", None);
+            let built = named(&head, "loss_cls", &build);
+            assert_eq!(built.is_err(), loss.contains("Unheard"));
+            super::register_buffers(&head, "loss_cls", &build);
+            let keys: Vec<String> = params.state().into_iter().map(|e| e.key).collect();
+            assert_eq!(keys, names, "{loss}, {mode:?}");
+        }
+    }
+}
