@@ -265,6 +265,12 @@ mod tests {
         assert_eq!(unbiased.len(), normed.len() - 1);
         let softmax = fcos("loss_cls=dict(type='CrossEntropyLoss')").unwrap();
         assert_eq!(softmax[6], row("conv_cls.weight", &[4, 32, 3, 3]));
+        // What a loss keeps comes first, and once.
+        let ghm = fcos("loss_cls=dict(type='GHMC', bins=30, momentum=0.75, use_sigmoid=True)");
+        let ghm = ghm.unwrap();
+        assert_eq!(ghm[0], row("loss_cls.edges", &[31]));
+        assert_eq!(ghm[1], row("loss_cls.acc_sum", &[30]));
+        assert_eq!(ghm[2..], plain[..]);
 
         let test_cfg = format!("rpn=dict(nms_pre=9, max_per_img=9, {NMS})");
         let one = rpn("", &test_cfg).unwrap();

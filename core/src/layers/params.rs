@@ -335,6 +335,13 @@ impl Params {
     }
 
     /// Adds a row to the state dict; gives, too, all names of the tensor, the first one first.
+    /// Whether a tensor here or below is registered already.
+    pub(crate) fn registered(&self) -> bool {
+        let entries = self.store.entries();
+        let here = |(name, _): &(String, Arc<Slot>)| moved(name, &self.prefix, "").is_some();
+        entries.iter().any(here)
+    }
+
     fn register(&self, name: &str, shape: &[usize], role: Role) -> (Arc<Slot>, Vec<String>) {
         let name = self.key(name);
         let keys = self.walk.borrow().names(&name);

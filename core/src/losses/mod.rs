@@ -282,13 +282,14 @@ pub const ROWS: [Row<LossFamily>; 25] = [
     Row::<LossFamily>::new("mmdet", "VarifocalLoss", varifocal::build),
 ];
 
-/// Registers what the loss that `key` of the head `node` names keeps in the state dict, where the head is not built for training: inference
-/// does not read it. Losses that cannot be built are left to [`class_loss`] and its kin.
+/// Registers what the loss that `key` of the head `node` names keeps in the state dict, where it was not built: a head that only runs may
+/// have an assigner, say, that is not there. Losses that cannot be built are left to [`class_loss`] and its kin.
 pub(crate) fn register_buffers(node: &Node, key: &str, build: &Build) {
     let name = node.get(key).and_then(|loss| loss.get("type")?.as_type());
     let name = name.unwrap_or_default();
     let keeps = ["GHMC", "GHMR", "SeesawLoss", "EQLV2Loss"];
-    if keeps.contains(&name.rsplit('.').next().unwrap_or_default()) {
+    let keeps = keeps.contains(&name.rsplit('.').next().unwrap_or_default());
+    if keeps && !build.params.at(key).registered() {
         let _ = named(node, key, build);
     }
 }
