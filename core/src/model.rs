@@ -6,7 +6,7 @@ use crate::build::{Build, OpenCheckpoint};
 use crate::config::{Config, Diagnostic, Diagnostics, Kind, Node, Severity};
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::detectors::{Detector, Detectors};
-use crate::layers::{Mode, Params, StateEntry};
+use crate::layers::{Course, Mode, Params, StateEntry};
 use crate::limits;
 use crate::registry::{DEFAULT_SCOPE, Registry};
 
@@ -58,10 +58,19 @@ pub(crate) fn walk(
 ) -> Result<Box<dyn Detector>, Diagnostics> {
     let model = node(config)?;
     let scope = config.root.get("default_scope").and_then(|s| s.as_str());
-    let root = Build::new(registry, params, scope.unwrap_or(DEFAULT_SCOPE), open);
+    if params.mode() == Mode::Train && !params.draws_later() {
+        params.draw_later(Course::Whole);
+    }
+    let root = Build::new(
+        registry,
+        params.clone(),
+        scope.unwrap_or(DEFAULT_SCOPE),
+        open,
+    );
     let (make, build) = root.root::<Detectors>(model)?;
     let detector = make(model, &build)?;
     build.check_overrides()?;
+    params.draw();
     Ok(detector)
 }
 

@@ -149,6 +149,11 @@ impl MobileNetV3 {
         };
         let style = ConvStyle::read(node, defaults, &channels)?;
 
+        // Each of the modules here then draws its own once more.
+        build.initial(node, |at| {
+            at.initialise(InitRule::of(&["Conv2d"], Init::KAIMING));
+            at.initialise(InitRule::of(&["BatchNorm2d"], Init::Constant(1.0)));
+        });
         let params = &build.params;
         let stem = ConvConfig::new(3, STEM_CHANNELS, 3).stride(2).pad(1);
         let stem = style.module(stem, &params.at("layer0"));
@@ -252,19 +257,17 @@ impl InvertedResidual {
         let squeeze_excite = with_se.then(|| {
             let squeezed = make_divisible((mid / 4) as f64, 8);
             let at = at.at("se");
-            let (reduce, expand) = (at.at("conv1").at("conv"), at.at("conv2").at("conv"));
-            // `ConvModule`s, too.
-            for conv in [&reduce, &expand] {
-                conv.initialise(InitRule::all(Init::KAIMING, 0.0));
-            }
-            SqueezeExcite::new(
-                mid,
-                squeezed,
-                [Activation::Relu, HARD_SIGMOID],
-                Init::KAIMING,
-                &reduce,
-                &expand,
-            )
+            let convs = [
+                (Activation::Relu, &at.at("conv1")),
+                (HARD_SIGMOID, &at.at("conv2")),
+            ];
+            let plain = ConvStyle {
+                initialises: true,
+                ..ConvStyle::default()
+            };
+            SqueezeExcite::new(mid, squeezed, convs, |conv, act, at| {
+                plain.act(Some(act)).module(conv, at)
+            })
         });
         let linear = bare.module(ConvConfig::new(mid, out, 1), &at.at("linear_conv"));
         Self {

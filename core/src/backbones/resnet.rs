@@ -513,6 +513,7 @@ impl Block {
             let bare = style.conv.act(None);
             bare.named(conv.bias(false), &at.at("downsample"), first, first + 1)
         });
+        at.built_in_order(["downsample", "conv1", "conv2", "conv3"]);
         Self {
             convs,
             downsample,

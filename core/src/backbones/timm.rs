@@ -11,7 +11,7 @@ use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
-    Activation, ConvConfig, ConvNormAct, DropPath, Init, NormConfig, Padding, Params,
+    Activation, ConvConfig, ConvNormAct, DropPath, Init, InitRule, NormConfig, Padding, Params,
     SqueezeExcite, make_divisible,
 };
 use crate::limits::{Channels, List, Pixels};
@@ -258,12 +258,13 @@ impl Make {
         name: &str,
         norm: &str,
     ) -> ConvNormAct {
-        // TensorFlow's (`efficientnet_init_weights`).
+        // TensorFlow's (`efficientnet_init_weights`), when all is built.
         let std = (2.0 / conv.fan_out_of_group() as f64).sqrt();
+        let conv_at = at.at(name);
+        conv_at.initialise_built(InitRule::all(Init::normal(std), 0.0));
         conv.bias(false)
-            .initial(Init::normal(std), 0.0)
             .act(act.then_some(self.act))
-            .init(&at.at(name), Some((&self.norm, &at.at(norm))))
+            .init(&conv_at, Some((&self.norm, &at.at(norm))))
     }
 
     /// timm's padding for a filter.
@@ -469,6 +470,7 @@ impl TimmEfficientNet {
         let head = plan
             .head
             .map(|conv| make.layer(conv, true, params, "conv_head", "bn2"));
+        params.built();
         Self {
             stem,
             stages,
@@ -581,16 +583,15 @@ impl Block {
         let depthwise = make.layer(depthwise, true, at, "conv_dw", norm);
         let squeeze_excite = shape.squeeze_excite.then(|| {
             let squeezed = (mid as f64 * (0.25 / expansion as f64)).round_ties_even() as usize;
-            let acts = [make.act, Activation::Sigmoid];
             let at = at.at("se");
-            SqueezeExcite::new(
-                mid,
-                squeezed,
-                acts,
-                Init::KAIMING,
-                &at.at("conv_reduce"),
-                &at.at("conv_expand"),
-            )
+            let convs = [
+                (make.act, &at.at("conv_reduce")),
+                (Activation::Sigmoid, &at.at("conv_expand")),
+            ];
+            SqueezeExcite::new(mid, squeezed, convs, |conv, act, at| {
+                at.initialise_built(InitRule::all(Init::KAIMING, 0.0));
+                conv.act(Some(act)).init(at, None)
+            })
         });
         let (conv, norm) = if expands {
             ("conv_pwl", "bn3")

@@ -82,6 +82,10 @@ impl RetinaHead {
         };
         let cls_convs = tower.init(&params.at("cls_convs"));
         let reg_convs = tower.init(&params.at("reg_convs"));
+        let lists = ["cls_convs", "reg_convs"];
+        params.built_in_order(
+            (0..tower.layers).flat_map(|i| lists.map(|list| format!("{list}.{i}"))),
+        );
         let from = tower.channels_out();
         let (a, at) = (anchors.per_cell(), |name| params.at(name));
         Ok(Self {

@@ -102,13 +102,28 @@ impl YoloxHead {
         let lasts = |name: &'static str, channels: usize| -> Vec<_> {
             list(name).map(|at| last(width, channels, 1, &at)).collect()
         };
-        // In the order of the original's state dict, which goes list by list.
+        // In the order of the original's state dict, which goes list by list, where building goes level by level.
+        let lists = [
+            "multi_level_cls_convs",
+            "multi_level_reg_convs",
+            "multi_level_conv_cls",
+            "multi_level_conv_reg",
+            "multi_level_conv_obj",
+        ];
+        let cls_convs = towers(lists[0]);
+        let reg_convs = towers(lists[1]);
+        let conv_cls = lasts(lists[2], classes);
+        let conv_reg = lasts(lists[3], 4);
+        let conv_obj = lasts(lists[4], 1);
+        params.built_in_order(
+            (0..strides.len()).flat_map(|i| lists.map(|list| format!("{list}.{i}"))),
+        );
         Ok(Self {
-            cls_convs: towers("multi_level_cls_convs"),
-            reg_convs: towers("multi_level_reg_convs"),
-            conv_cls: lasts("multi_level_conv_cls", classes),
-            conv_reg: lasts("multi_level_conv_reg", 4),
-            conv_obj: lasts("multi_level_conv_obj", 1),
+            cls_convs,
+            reg_convs,
+            conv_cls,
+            conv_reg,
+            conv_obj,
             points: PointGenerator::new(strides.iter().map(|s| [*s; 2]).collect(), 0.0),
             select,
             losses,

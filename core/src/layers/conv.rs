@@ -119,8 +119,6 @@ pub struct ConvConfig {
     bias: Option<bool>,
     kind: ConvKind,
     act: Option<Activation>,
-    init: Init,
-    bias_init: Option<f32>,
 }
 
 impl ConvConfig {
@@ -137,8 +135,6 @@ impl ConvConfig {
             bias: None,
             kind: ConvKind::Plain,
             act: None,
-            init: Init::TORCH,
-            bias_init: None,
         }
     }
 
@@ -192,13 +188,6 @@ impl ConvConfig {
         self
     }
 
-    /// Values where no checkpoint and no [`InitRule`](super::InitRule) gives any; if never said, PyTorch's own.
-    pub fn initial(mut self, weight: Init, bias: f32) -> Self {
-        self.init = weight;
-        self.bias_init = Some(bias);
-        self
-    }
-
     /// What one input channel of a group goes to: filters of the group, times their taps.
     pub fn fan_out_of_group(&self) -> usize {
         self.kernel * self.kernel * self.channels_out / self.groups
@@ -224,9 +213,7 @@ impl ConvConfig {
         let conv = &layer.class(self.kind.classes());
         let channels = self.channels_out;
         let with_bias = self.bias.unwrap_or(norm.is_none());
-        let bias_init = self
-            .bias_init
-            .map_or_else(|| Init::torch_bias(&shape), Init::Constant);
+        let bias_init = Init::torch_bias(&shape);
         let layer = |weight, bias, norm, standardise| ConvNormAct {
             weight,
             bias,
@@ -241,13 +228,13 @@ impl ConvConfig {
         };
         let standardised = self.kind == ConvKind::Standardised;
         if conv.mode() == Mode::Train {
-            let weight = conv.weight("weight", shape, self.init);
+            let weight = conv.weight("weight", shape, Init::TORCH);
             let bias = with_bias.then(|| conv.weight("bias", [channels], bias_init));
             let norm = norm.map(|(config, at)| config.init(channels, at));
             return layer(weight, bias, norm, standardised);
         }
 
-        let mut weight = conv.values("weight", &shape, self.init);
+        let mut weight = conv.values("weight", &shape, Init::TORCH);
         if standardised {
             standardise_values(&mut weight, channels);
         }

@@ -190,10 +190,7 @@ mod tests {
     }
 
     fn layers() -> [(ConvConfig, Option<&'static str>); 4] {
-        let conv = ConvConfig::new(2, 2, 3)
-            .pad(1)
-            .act(Some(Activation::Silu))
-            .initial(Init::KAIMING, 0.0);
+        let conv = ConvConfig::new(2, 2, 3).pad(1).act(Some(Activation::Silu));
         let standardised = conv.clone().kind(ConvKind::Standardised);
         [
             (conv.clone(), Some("BN")),

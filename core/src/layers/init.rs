@@ -1,7 +1,7 @@
 //! Values for tensors that no checkpoint gives, and the random numbers that they and [`super::Dice`] are made of.
 //!
-//! The distributions are those of `torch.nn.init` and MMEngine 0.10.7's `weight_init.py`; the numbers are not theirs, but a function of the
-//! run's seed and the tensor's name, whatever else a model has.
+//! The distributions are those of `torch.nn.init` and MMEngine 0.10.7's `weight_init.py`. The numbers of a model that is to be trained are PyTorch's
+//! own (see [`super::Drawing`]); where a part is built by itself, they are a function of a seed and the tensor's name.
 
 use std::f64::consts::{SQRT_2, TAU};
 
@@ -118,31 +118,31 @@ impl Init {
         shape.len() >= 2 || !matches!(self, Self::Kaiming { .. } | Self::Xavier { .. })
     }
 
-    /// Values for a tensor of `shape`; the random ones depend on `seed` and `key` alone, so that a run can be repeated.
+    /// Values for a tensor of `shape`; the random ones depend on `seed` and `key` alone, so that they are the same in every part of a model.
     pub(crate) fn values(self, seed: u64, key: &str, shape: &[usize]) -> Vec<f32> {
         let n: usize = shape.iter().product();
         let mut random = Random::new(key).with(seed);
-        let (fan_in, fan_out) = fans(shape);
-        let mut draw: Box<dyn FnMut() -> f64> = match self {
-            Init::Constant(value) => return vec![value; n],
-            Init::Edges { last } => {
-                let bins = n.saturating_sub(1);
-                let edge = |i: usize| {
-                    if i == bins {
-                        last
-                    } else {
-                        i as f32 / bins as f32
-                    }
-                };
-                return (0..n).map(edge).collect();
-            }
-            Init::Normal { mean, std } => Box::new(move || mean + std * random.normal()),
-            Init::TruncNormal { mean, std, a, b } => Box::new(move || {
+        let mut draw: Box<dyn FnMut() -> f64> = match self.drawn(shape) {
+            None => return self.fixed(n),
+            Some(Drawn::Normal { mean, std }) => Box::new(move || mean + std * random.normal()),
+            Some(Drawn::TruncNormal { mean, std, a, b }) => Box::new(move || {
                 let mut tries = (0..TRIES).map(|_| mean + std * random.normal());
                 let found = tries.find(|value| (a..=b).contains(value));
                 found.unwrap_or_else(|| random.between(a, b))
             }),
-            Init::Uniform { a, b } => Box::new(move || random.between(a, b)),
+            Some(Drawn::Uniform { a, b }) => Box::new(move || random.between(a, b)),
+        };
+        (0..n).map(|_| draw() as f32).collect()
+    }
+
+    /// What is drawn for a tensor of `shape`; None where nothing is.
+    pub(super) fn drawn(self, shape: &[usize]) -> Option<Drawn> {
+        let (fan_in, fan_out) = fans(shape);
+        Some(match self {
+            Init::Constant(_) | Init::Edges { .. } => return None,
+            Init::Normal { mean, std } => Drawn::Normal { mean, std },
+            Init::TruncNormal { mean, std, a, b } => Drawn::TruncNormal { mean, std, a, b },
+            Init::Uniform { a, b } => Drawn::Uniform { a, b },
             Init::Kaiming {
                 gain,
                 fan,
@@ -152,24 +152,53 @@ impl Init {
                     Fan::In => fan_in,
                     Fan::Out => fan_out,
                 };
-                distribution.of(gain / fan.sqrt(), random)
+                distribution.of(gain / fan.sqrt())
             }
             Init::Xavier { gain, distribution } => {
-                distribution.of(gain * (2.0 / (fan_in + fan_out)).sqrt(), random)
+                distribution.of(gain * (2.0 / (fan_in + fan_out)).sqrt())
             }
-        };
-        (0..n).map(|_| draw() as f32).collect()
+        })
     }
+
+    /// The `n` values of what is not drawn.
+    pub(super) fn fixed(self, n: usize) -> Vec<f32> {
+        match self {
+            Init::Constant(value) => vec![value; n],
+            Init::Edges { last } => {
+                let bins = n.saturating_sub(1);
+                let edge = |i: usize| {
+                    if i == bins {
+                        last
+                    } else {
+                        i as f32 / bins as f32
+                    }
+                };
+                (0..n).map(edge).collect()
+            }
+            _ => vec![0.0; n],
+        }
+    }
+}
+
+/// What a distribution comes to for one tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Drawn {
+    Normal { mean: f64, std: f64 },
+    TruncNormal { mean: f64, std: f64, a: f64, b: f64 },
+    Uniform { a: f64, b: f64 },
 }
 
 impl Distribution {
     /// Draws of this deviation.
-    fn of(self, std: f64, mut random: Random) -> Box<dyn FnMut() -> f64> {
+    fn of(self, std: f64) -> Drawn {
         match self {
-            Self::Normal => Box::new(move || std * random.normal()),
+            Self::Normal => Drawn::Normal { mean: 0.0, std },
             Self::Uniform => {
                 let bound = 3f64.sqrt() * std;
-                Box::new(move || random.between(-bound, bound))
+                Drawn::Uniform {
+                    a: -bound,
+                    b: bound,
+                }
             }
         }
     }

@@ -5,6 +5,7 @@
 mod activation;
 mod conv;
 mod csp_layer;
+mod drawing;
 mod drop_path;
 #[cfg(feature = "train")]
 mod gradients;
@@ -20,11 +21,13 @@ mod squeeze_excite;
 mod state_source;
 mod store;
 mod style;
+mod torch_random;
 mod weight;
 
 pub use activation::{ActConfig, Activation};
 pub use conv::{ConvBias, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
 pub use csp_layer::{CspLayer, CspLayerConfig};
+pub use drawing::Course;
 pub use drop_path::DropPath;
 #[cfg(feature = "train")]
 pub use gradients::Gradients;

@@ -6,12 +6,14 @@
 //! What is left after the walk is the [`Store`].
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::drawing::{Course, Drawing};
 use super::{
     Counter, Dice, Init, InitRule, LayerKind, Phase, Role, Slot, StateEntry, Store, TensorSource,
     Weight,
@@ -35,6 +37,11 @@ struct Walk {
     overlays: Vec<(String, Box<dyn TensorSource>)>,
     /// Places, and what layers there and below get where no checkpoint has them.
     rules: Vec<(String, InitRule)>,
+    /// The same, of what the original does while it builds.
+    while_built: Vec<(String, InitRule)>,
+    /// How many of those it has done.
+    done: usize,
+    drawing: Option<Drawing>,
     /// Places, and the earlier places that they are the same as.
     ties: Vec<(String, String)>,
     /// Places, and what older checkpoints call them.
@@ -63,6 +70,9 @@ impl Params {
             source,
             overlays: Vec::new(),
             rules: Vec::new(),
+            while_built: Vec::new(),
+            done: 0,
+            drawing: None,
             ties: Vec::new(),
             once: Vec::new(),
             initialised: Vec::new(),
@@ -106,6 +116,60 @@ impl Params {
     pub fn initialise(&self, rule: InitRule) {
         let mut walk = self.walk.borrow_mut();
         walk.rules.push((self.prefix.clone(), rule));
+    }
+
+    /// Gives layers at this place and below it what the original gives them while it builds, after PyTorch's own values: what
+    /// [`Params::initialise`] says counts before it. To be said before they are built; [`Params::built`] tells when that is.
+    pub fn initialise_built(&self, rule: InitRule) {
+        let mut walk = self.walk.borrow_mut();
+        walk.while_built.push((self.prefix.clone(), rule));
+    }
+
+    /// Says that the original now does what was said by [`Params::initialise_built`].
+    pub fn built(&self) {
+        let walk = &mut *self.walk.borrow_mut();
+        if let Some(drawing) = &mut walk.drawing {
+            for (place, rule) in &walk.while_built[walk.done..] {
+                drawing.apply(place, rule);
+            }
+        }
+        walk.done = walk.while_built.len();
+    }
+
+    /// Says in which order the original builds parts of what is here, where the state dict has another one. To be said after they were built.
+    pub fn built_in_order(&self, parts: impl IntoIterator<Item = impl Display>) {
+        let places: Vec<_> = parts.into_iter().map(|p| join(&self.prefix, p)).collect();
+        if let Some(drawing) = &mut self.walk.borrow_mut().drawing {
+            drawing.sort(&places);
+        }
+    }
+
+    /// Has the initial values of all that is built from now on drawn as MMDetection does, by [`Params::draw`] at the end. To be said at the root.
+    pub fn draw_later(&self, course: Course) {
+        self.walk.borrow_mut().drawing = Some(Drawing::new(course));
+    }
+
+    /// Whether [`Params::draw_later`] was said.
+    pub(crate) fn draws_later(&self) -> bool {
+        self.walk.borrow().drawing.is_some()
+    }
+
+    /// Draws what [`Params::draw_later`] left, by the seed of [`Store::set_step`].
+    pub(crate) fn draw(&self) {
+        let Some(drawing) = self.walk.borrow_mut().drawing.take() else {
+            return;
+        };
+        let walk = self.walk.borrow();
+        let missing: HashSet<_> = walk.initialised.iter().map(String::as_str).collect();
+        let wanted = |slot: &Slot, init: Init| match drawing.course() {
+            Course::Whole => init.drawn(slot.shape()).is_some() && missing.contains(slot.key()),
+            Course::Rules => true,
+        };
+        let put = |slot: &Slot, values: Vec<f32>| {
+            let n = values.len();
+            slot.set(self.persistent(values, [n]));
+        };
+        drawing.finish(self.store.seed(), &walk.rules, wanted, put);
     }
 
     /// Says that the tensors of `later` are those of this place: two names, one tensor. To be said before either is built.
@@ -264,6 +328,9 @@ impl Params {
             return self.upload(self.numbers(name, listed, role, init), shape);
         }
         let (slot, keys) = self.register(name, listed, role);
+        if let Some(drawing) = &mut self.walk.borrow_mut().drawing {
+            drawing.make(&self.prefix, self.classes, name, &slot, init);
+        }
         if slot.version() == 0 {
             let init = self.initial(name, listed, role, init);
             let values = self.read(&keys, &slot, init);
@@ -320,7 +387,8 @@ impl Params {
             let rest = self.prefix.strip_prefix(place);
             rest.is_some_and(|rest| place.is_empty() || rest.is_empty() || rest.starts_with('.'))
         };
-        let mut rules = walk.rules.iter().rev().filter(|(place, _)| here(place));
+        let rules = walk.while_built.iter().chain(&walk.rules).rev();
+        let mut rules = rules.filter(|(place, _)| here(place));
         let said = rules.find_map(|(_, rule)| rule.says(self.classes, name, shape, role));
         said.unwrap_or(own)
     }
@@ -330,8 +398,18 @@ impl Params {
         let given = self.walk.borrow_mut().given(keys, slot);
         given.unwrap_or_else(|| {
             self.walk.borrow_mut().note_initialised(slot);
+            if self.drawn_later(init, slot) {
+                return vec![0.0; slot.shape().iter().product()];
+            }
             init.values(self.store.seed(), &keys[0], slot.shape())
         })
+    }
+
+    /// Whether [`Params::draw`] will replace what the tensor gets now.
+    fn drawn_later(&self, init: Init, slot: &Slot) -> bool {
+        let walk = self.walk.borrow();
+        let whole = |d: &Drawing| d.course() == Course::Whole;
+        walk.drawing.as_ref().is_some_and(whole) && init.drawn(slot.shape()).is_some()
     }
 
     /// Adds a row to the state dict; gives, too, all names of the tensor, the first one first.

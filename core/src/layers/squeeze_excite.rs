@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Activation, ConvConfig, ConvNormAct, Init, Params};
+use super::{Activation, ConvConfig, ConvNormAct, Params};
 
 /// Two 1x1 convolutions on the channel means, and the gate they give.
 #[derive(Debug)]
@@ -12,26 +12,17 @@ pub struct SqueezeExcite {
 }
 
 impl SqueezeExcite {
-    /// `reduce` and `expand` are where the two convolutions' tensors lie; their names differ between libraries. `initial` is what their weights
-    /// have by themselves.
+    /// `make` builds the two convolutions, with a bias and the activation that it is given: their names and initial values differ between libraries.
     pub fn new(
         channels: usize,
         squeezed: usize,
-        acts: [Activation; 2],
-        initial: Init,
-        reduce: &Params,
-        expand: &Params,
+        [reduce, expand]: [(Activation, &Params); 2],
+        make: impl Fn(ConvConfig, Activation, &Params) -> ConvNormAct,
     ) -> Self {
-        let conv = |i, o, act, at: &Params| {
-            ConvConfig::new(i, o, 1)
-                .bias(true)
-                .act(Some(act))
-                .initial(initial, 0.0)
-                .init(at, None)
-        };
+        let conv = |i, o, (act, at)| make(ConvConfig::new(i, o, 1).bias(true), act, at);
         Self {
-            reduce: conv(channels, squeezed, acts[0], reduce),
-            expand: conv(squeezed, channels, acts[1], expand),
+            reduce: conv(channels, squeezed, reduce),
+            expand: conv(squeezed, channels, expand),
         }
     }
 

@@ -13,8 +13,8 @@ pub struct ConvStyle {
     pub norm: Option<NormConfig>,
     /// `act_cfg`.
     pub act: Option<Activation>,
-    /// Whether mmcv's `ConvModule` gives its convolution and norm their initial values itself, whatever an `init_cfg` around it says. MMEngine
-    /// has it do so where all modules around it are its own, but not in an `nn.ModuleList` or `nn.Sequential`.
+    /// Whether mmcv's `ConvModule` gives its convolution and norm their initial values once more when all is built, whatever an `init_cfg`
+    /// around it says. MMEngine has it do so where all modules around it are its own, but not in an `nn.ModuleList` or `nn.Sequential`.
     pub initialises: bool,
 }
 
@@ -91,12 +91,16 @@ impl ConvStyle {
     /// A convolution in this style, with the names of mmcv's `ConvModule`: `conv` and, if there is a norm, `bn` (`gn`, `in`).
     pub fn module(&self, conv: ConvConfig, at: &Params) -> ConvNormAct {
         let name = self.norm.as_ref().map_or("", NormConfig::abbreviation);
+        let (conv_at, of_conv) = (at.at("conv"), InitRule::all(self.kaiming(), 0.0));
         if self.initialises {
-            at.at("conv").initialise(InitRule::all(self.kaiming(), 0.0));
+            conv_at.initialise(of_conv.clone());
             at.at(name)
                 .initialise(InitRule::all(Init::Constant(1.0), 0.0));
         }
-        self.named(conv, at, "conv", name)
+        conv_at.initialise_built(of_conv);
+        let module = self.named(conv, at, "conv", name);
+        at.built();
+        module
     }
 
     /// What `ConvModule` gives its convolution, by the activation that follows.

@@ -177,6 +177,9 @@ impl Fpn {
                 fpn_convs.push(make(&style, conv, "fpn_convs", i));
             }
         }
+        let lists = ["lateral_convs", "fpn_convs"];
+        let each = (0..outs.max(used)).flat_map(|i| lists.map(|list| format!("{list}.{i}")));
+        build.params.built_in_order(each);
         while strides.len() < outs {
             strides.push(strides[strides.len() - 1] * 2);
         }

@@ -104,7 +104,7 @@ impl YoloxPafpn {
         let steps = channels.windows(2).map(|c| (c[0], c[1]));
         let down = || steps.clone().rev().enumerate();
         let up = || steps.clone().enumerate();
-        Ok(Self {
+        let neck = Self {
             reduce_layers: down()
                 .map(|(i, (fine, coarse))| conv1x1("reduce_layers", i, coarse, fine))
                 .collect(),
@@ -131,7 +131,13 @@ impl YoloxPafpn {
                     stride,
                 })
                 .collect(),
-        })
+        };
+        let pair = |lists: [&'static str; 2]| {
+            (0..levels - 1).flat_map(move |i| lists.map(|list| format!("{list}.{i}")))
+        };
+        params.built_in_order(pair(["reduce_layers", "top_down_blocks"]));
+        params.built_in_order(pair(["downsamples", "bottom_up_blocks"]));
+        Ok(neck)
     }
 }
 
