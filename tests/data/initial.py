@@ -115,6 +115,9 @@ MODELS_OF = {
     'ConvModules have a will of their own': with_part(
         retinanet(MOBILENET, [24, 48, 96], start_level=0), 'backbone',
         init_cfg=dict(type='Constant', val=5, bias=5, layer=['Conv2d', 'BatchNorm2d'])),
+    'EfficientNet to its head': dict(
+        retinanet(dict(type='mmpretrain.TIMMBackbone', model_name='efficientnet_b0', pretrained=False), [1280], start_level=0)),
+    'FCOS of a normed classifier': fcos(cls_predictor_cfg=dict(type='NormedLinear', tempearture=20)),
     'timm before init_cfg': retinanet(
         dict(type='mmpretrain.TIMMBackbone', model_name='efficientnet_b0', features_only=True, pretrained=False,
              out_indices=(1, 2, 3, 4), init_cfg=dict(type='Kaiming', nonlinearity='tanh', layer='Conv2d')), [24, 40, 112, 320]),

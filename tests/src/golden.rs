@@ -397,10 +397,13 @@ pub(crate) fn forget_weights(node: &mut Node) {
     let mut kept = Dict::new();
     for (key, entry) in dict.iter() {
         if let Some(name) = key.as_str()
-            && !matches!(name, "init_cfg" | "pretrained")
+            && name != "pretrained"
         {
             let mut child = entry.node.clone();
-            forget_weights(&mut child);
+            match name {
+                "init_cfg" => child.value = Value::None,
+                _ => forget_weights(&mut child),
+            }
             kept.set(name, child);
         }
     }

@@ -186,33 +186,44 @@ pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
 /// The comparison that came nearest to its bound, or went beyond it.
 #[derive(Default)]
 pub(crate) struct Worst {
-    of_bound: f64,
-    line: String,
+    /// Shares of their bounds and what they are, the worst first.
+    few: Vec<(f64, String)>,
+    over: usize,
 }
+
+/// How many comparisons [`Worst`] tells of.
+const FEW: usize = 5;
 
 impl Worst {
     pub fn add(&mut self, name: &str, ours: f64, expected: f64, bound: f64) {
         let off = (ours - expected).abs();
         let of_bound = if off == 0.0 { 0.0 } else { off / bound };
         // NaN is the worst
-        if of_bound > self.of_bound || of_bound.is_nan() {
-            self.of_bound = if of_bound.is_nan() {
-                f64::INFINITY
-            } else {
-                of_bound
-            };
-            let relative = off / expected.abs();
-            self.line = format!("{name}: {ours:.6}, expected {expected:.6} (off {relative:.1e})");
+        let of_bound = if of_bound.is_nan() {
+            f64::INFINITY
+        } else {
+            of_bound
+        };
+        self.over += usize::from(of_bound > 1.0);
+        if self.few.len() == FEW && of_bound <= self.few[FEW - 1].0 {
+            return;
         }
+        let relative = off / expected.abs();
+        let line = format!("{name}: {ours:.6e}, expected {expected:.6e} (off {relative:.1e})");
+        let place = self.few.partition_point(|(other, _)| *other >= of_bound);
+        self.few.insert(place, (of_bound, line));
+        self.few.truncate(FEW);
     }
 
     pub fn verdict(self, what: String) -> Result<String, String> {
-        if self.of_bound > 1.0 {
-            return Err(format!("{what}; {}", self.line));
+        if self.over > 0 {
+            let lines = self.few.iter().filter(|(share, _)| *share > 1.0);
+            let lines: Vec<_> = lines
+                .map(|(share, line)| format!("\n    {share:.2} of its bound: {line}"))
+                .collect();
+            return Err(format!("{what}; {} differ{}", self.over, lines.concat()));
         }
-        Ok(format!(
-            "{what}; worst {:.2} of its bound: {}",
-            self.of_bound, self.line
-        ))
+        let (share, line) = self.few.into_iter().next().unwrap_or_default();
+        Ok(format!("{what}; worst {share:.2} of its bound: {line}"))
     }
 }

@@ -266,7 +266,7 @@ pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
         .device(device)
         .work_dir(&folder)
         .feed(Box::new(feed))
-        .values(Box::new(formula))
+        .built(Box::new(formula))
         .build();
     let mut trainer = trainer.map_err(|e| e.to_string())?;
     trainer.add_hook(Box::new(Record {

@@ -241,6 +241,9 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Dia
     Ok(Box::new(TimmEfficientNet::read(node, build)?))
 }
 
+/// More classes than any classifier has.
+const MOST_CLASSES: usize = 65_536;
+
 /// How all layers of one network are made.
 struct Make {
     norm: NormConfig,
@@ -291,6 +294,8 @@ struct Plan {
     stem: ConvConfig,
     stages: Vec<Vec<BlockShape>>,
     head: Option<ConvConfig>,
+    /// Classes and channels of a classifier that the original drops.
+    classifier: Option<[usize; 2]>,
     features: Vec<Feature>,
     out_stages: Vec<usize>,
     from_expansion: bool,
@@ -386,12 +391,17 @@ impl TimmConfig {
                 vec![map],
             )
         };
+        let classes = node.get("num_classes").and_then(Node::as_int);
+        let classes = classes.map_or(1000, |n| usize::try_from(n).unwrap_or(0));
+        let classifier = head.is_some().then(|| [classes, features[0].channels]);
+        let classifier = classifier.filter(|shape| (1..=MOST_CLASSES).contains(&shape[0]));
         Ok(Plan {
             make,
             channels_in,
             stem,
             stages,
             head,
+            classifier,
             features,
             out_stages,
             from_expansion,
@@ -460,6 +470,10 @@ impl TimmEfficientNet {
     fn new(plan: Plan, params: &Params) -> Self {
         let make = &plan.make;
         let stem = make.layer(plan.stem, true, params, "conv_stem", "bn1");
+        // timm tries whether its squeeze-and-excite takes a ratio.
+        for _ in 0..2 {
+            ConvConfig::new(8, 8, 1).built_and_dropped(params);
+        }
         let blocks = params.at("blocks");
         let stage = |(i, stage): (usize, &Vec<BlockShape>)| {
             let at = blocks.at(i);
@@ -470,7 +484,19 @@ impl TimmEfficientNet {
         let head = plan
             .head
             .map(|conv| make.layer(conv, true, params, "conv_head", "bn2"));
+        if let Some(classifier) = &plan.classifier {
+            params.built_and_dropped(Init::TORCH, classifier);
+            params.built_and_dropped(Init::torch_bias(classifier), &classifier[..1]);
+        }
         params.built();
+        if let Some(classifier) = &plan.classifier {
+            let bound = (classifier[0] as f64).sqrt().recip();
+            let init = Init::Uniform {
+                a: -bound,
+                b: bound,
+            };
+            params.built_and_dropped(init, classifier);
+        }
         Self {
             stem,
             stages,

@@ -18,7 +18,7 @@ use crate::box_coders::{BoxCoder, BoxCoders};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
-    ConvBias, ConvNormAct, ConvStyle, NormConfig, NormedConv, NormedConvConfig, Scale,
+    ConvBias, ConvConfig, ConvNormAct, ConvStyle, NormConfig, NormedConv, NormedConvConfig, Scale,
 };
 use crate::limits::{Channels, Layers, List, Pixels};
 use crate::losses::{Losses, register_buffers};
@@ -144,17 +144,24 @@ impl FcosHead {
                 Classifier::Plain(Box::new(conv))
             }
             Some(normed) => {
+                // The other one is built first.
+                ConvConfig::new(width, scores.channels, 3).built_and_dropped(params);
                 let conv = normed.init(width, scores.channels, &at("conv_cls"));
                 Classifier::Normed(Box::new(conv))
             }
         };
         let scale = |i| Scale::new(&params.at("scales").at(i));
+        let conv_reg = last(width, 4, 3, &at("conv_reg"));
+        let conv_centerness = last(width, 1, 3, &at("conv_centerness"));
+        if matches!(conv_cls, Classifier::Normed(_)) {
+            params.built_in_order(["conv_reg", "conv_centerness", "conv_cls"]);
+        }
         Ok(Self {
             cls_convs,
             reg_convs,
             conv_cls,
-            conv_reg: last(width, 4, 3, &at("conv_reg")),
-            conv_centerness: last(width, 1, 3, &at("conv_centerness")),
+            conv_reg,
+            conv_centerness,
             scales: (0..strides.len()).map(scale).collect(),
             norm_on_bbox: config.norm_on_bbox.unwrap_or(false),
             centerness_on_reg: config.centerness_on_reg.unwrap_or(false),

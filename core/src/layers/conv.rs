@@ -188,6 +188,18 @@ impl ConvConfig {
         self
     }
 
+    /// Says that the original builds such a layer with a bias at `at`, and drops it.
+    pub fn built_and_dropped(&self, at: &Params) {
+        let shape = self.shape();
+        at.built_and_dropped(Init::TORCH, &shape);
+        at.built_and_dropped(Init::torch_bias(&shape), &shape[..1]);
+    }
+
+    fn shape(&self) -> [usize; 4] {
+        let inputs = self.channels_in / self.groups;
+        [self.channels_out, inputs, self.kernel, self.kernel]
+    }
+
     /// What one input channel of a group goes to: filters of the group, times their taps.
     pub fn fan_out_of_group(&self) -> usize {
         self.kernel * self.kernel * self.channels_out / self.groups
@@ -198,12 +210,7 @@ impl ConvConfig {
     /// # Panics
     /// If the norm config is not valid ([`NormConfig::norm_kind`]) or a size is zero.
     pub fn init(&self, conv: &Params, norm: Option<(&NormConfig, &Params)>) -> ConvNormAct {
-        let shape = [
-            self.channels_out,
-            self.channels_in / self.groups,
-            self.kernel,
-            self.kernel,
-        ];
+        let shape = self.shape();
         // What `paramwise_cfg` takes for depthwise (mmengine's DefaultOptimWrapperConstructor), one input channel among it.
         let layer = conv.layer(if self.channels_in == self.groups {
             LayerKind::DepthwiseConv

@@ -47,6 +47,25 @@ struct Deed {
 enum What {
     Own(Arc<Slot>, Init),
     Rule(InitRule),
+    /// For a tensor of this shape that no model has.
+    Lost(Init, Vec<usize>),
+}
+
+/// One call of the generator.
+struct Draw {
+    slot: Option<Arc<Slot>>,
+    init: Init,
+    shape: Vec<usize>,
+}
+
+impl Draw {
+    fn of((slot, init): (Arc<Slot>, Init)) -> Self {
+        Self {
+            shape: slot.shape().to_vec(),
+            slot: Some(slot),
+            init,
+        }
+    }
 }
 
 impl Drawing {
@@ -86,6 +105,14 @@ impl Drawing {
         });
     }
 
+    /// The part at `place` makes a tensor that it does not keep.
+    pub fn lose(&mut self, place: &str, init: Init, shape: &[usize]) {
+        self.built.push(Deed {
+            place: place.to_string(),
+            what: What::Lost(init, shape.to_vec()),
+        });
+    }
+
     /// What was made at `place` is drawn by `rule`.
     pub fn apply(&mut self, place: &str, rule: &InitRule) {
         self.built.push(Deed {
@@ -117,33 +144,40 @@ impl Drawing {
         wanted: impl Fn(&Slot, Init) -> bool,
         put: impl Fn(&Slot, Vec<f32>),
     ) {
-        let mut draws: Vec<(Arc<Slot>, Init)> = Vec::new();
+        let mut draws = Vec::new();
         if self.course == Course::Whole {
             for deed in &self.built {
                 match &deed.what {
-                    What::Own(slot, init) => draws.push((slot.clone(), *init)),
-                    What::Rule(rule) => draws.extend(self.meant(&deed.place, rule)),
+                    What::Own(slot, init) => draws.push(Draw::of((slot.clone(), *init))),
+                    What::Rule(rule) => {
+                        draws.extend(self.meant(&deed.place, rule).map(Draw::of));
+                    }
+                    What::Lost(init, shape) => draws.push(Draw {
+                        slot: None,
+                        init: *init,
+                        shape: shape.clone(),
+                    }),
                 }
             }
         }
         for (place, rule) in rules {
-            draws.extend(self.meant(place, rule));
+            draws.extend(self.meant(place, rule).map(Draw::of));
         }
+        let key = |draw: &Draw| draw.slot.as_ref().map(|slot| slot.key().to_string());
         let indexed = draws.iter().enumerate();
-        let last: HashMap<_, _> = indexed.map(|(i, (slot, _))| (slot.key(), i)).collect();
+        let last: HashMap<_, _> = indexed.map(|(i, draw)| (key(draw), i)).collect();
         let due = |i: usize| {
-            let (slot, init) = &draws[i];
-            last[slot.key()] == i && wanted(slot, *init)
+            let slot = draws[i].slot.as_ref();
+            slot.filter(|slot| last[&key(&draws[i])] == i && wanted(slot, draws[i].init))
         };
-        let Some(end) = (0..draws.len()).rev().find(|i| due(*i)) else {
+        let Some(end) = (0..draws.len()).rev().find(|i| due(*i).is_some()) else {
             return;
         };
         let mut random = TorchRandom::new(seed);
-        for (i, (slot, init)) in draws.iter().enumerate().take(end + 1) {
-            if due(i) {
-                put(slot, random.values(*init, slot.shape()));
-            } else {
-                random.pass(*init, slot.shape());
+        for (i, draw) in draws.iter().enumerate().take(end + 1) {
+            match due(i) {
+                Some(slot) => put(slot, random.values(draw.init, &draw.shape)),
+                None => random.pass(draw.init, &draw.shape),
             }
         }
     }

@@ -136,6 +136,13 @@ impl Params {
         walk.done = walk.while_built.len();
     }
 
+    /// Says that the original now builds a tensor of `shape` that it drops again: its numbers are drawn, too.
+    pub fn built_and_dropped(&self, init: Init, shape: &[usize]) {
+        if let Some(drawing) = &mut self.walk.borrow_mut().drawing {
+            drawing.lose(&self.prefix, init, shape);
+        }
+    }
+
     /// Says in which order the original builds parts of what is here, where the state dict has another one. To be said after they were built.
     pub fn built_in_order(&self, parts: impl IntoIterator<Item = impl Display>) {
         let places: Vec<_> = parts.into_iter().map(|p| join(&self.prefix, p)).collect();

@@ -19,7 +19,7 @@ use crate::data::packed::Packed;
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::detectors::Detector;
 use crate::host::lock::Lock;
-use crate::layers::{Mode, Params, StateSource};
+use crate::layers::{Course, Mode, Params, StateSource};
 use crate::registry::Registry;
 use crate::targets::Targets;
 use crate::weights::{Checkpoint, LoadReport, TrainingState, Wanted, report};
@@ -61,7 +61,7 @@ pub struct TrainerBuilder<'a> {
     tell: Option<Tell>,
     interrupted: fn() -> bool,
     feed: Option<Box<dyn Feed>>,
-    source: Option<Box<dyn crate::layers::TensorSource>>,
+    built: Option<Box<dyn crate::layers::TensorSource>>,
     validation: Option<Box<dyn Validation>>,
 }
 
@@ -114,9 +114,10 @@ impl<'a> TrainerBuilder<'a> {
         self
     }
 
-    /// Where initial values come from; checkpoints that the config names, and initialisers, if never said.
-    pub fn values(mut self, source: Box<dyn crate::layers::TensorSource>) -> Self {
-        self.source = Some(source);
+    /// Begins with a model that was built before, as MMEngine's Runner can: these are its values, and what its `init_cfg` mean is drawn over
+    /// them. If never said, it is built by the run's seed, and checkpoints that the config names count.
+    pub fn built(mut self, values: Box<dyn crate::layers::TensorSource>) -> Self {
+        self.built = Some(values);
         self
     }
 
@@ -160,13 +161,18 @@ impl<'a> TrainerBuilder<'a> {
             .unwrap_or(seed);
 
         model::state(config, registry).map_err(errors)?;
-        let (source, loaded) = match (self.source, &state) {
+        let course = match &self.built {
+            Some(_) => Course::Rules,
+            None => Course::Whole,
+        };
+        let (source, loaded) = match (self.built, &state) {
             (Some(source), _) => (Some(source), None),
             (None, Some(_)) => (None, None),
             (None, None) => first_weights(config, registry, self.open)?,
         };
         let params = Params::new(&device, Mode::Train, source);
         params.store().set_step(seed, 0);
+        params.draw_later(course);
         let open = self.open.filter(|_| state.is_none());
         let detector = model::walk(config, registry, params.clone(), open).map_err(errors)?;
         let feed: Box<dyn Feed> = match self.feed {
@@ -305,7 +311,7 @@ impl Trainer {
             tell: None,
             interrupted: || false,
             feed: None,
-            source: None,
+            built: None,
             validation: None,
         }
     }
