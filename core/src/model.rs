@@ -59,7 +59,7 @@ pub(crate) fn walk(
     let model = node(config)?;
     let scope = config.root.get("default_scope").and_then(|s| s.as_str());
     if params.mode() == Mode::Train && !params.draws_later() {
-        params.draw_later(Course::Whole);
+        params.draw_later(Course::Whole, 0);
     }
     let root = Build::new(
         registry,

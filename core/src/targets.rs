@@ -44,7 +44,8 @@ impl Targets {
     ///
     /// # Errors
     /// A label is not one of `classes`.
-    pub fn of(samples: &[Packed], classes: usize) -> Result<Self, String> {
+    pub fn of(samples: &[Packed], classes: Option<usize>) -> Result<Self, String> {
+        let classes = classes.unwrap_or(usize::MAX);
         let pictures = samples.iter().map(|sample| {
             let label = |label: &i64| match usize::try_from(*label) {
                 Ok(label) if label < classes => Ok(label),

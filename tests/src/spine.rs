@@ -1,5 +1,6 @@
 //! Models against MMDetection's own outputs: `data/spine.jsonl.gz` (the how-to page's and the zoo's RetinaNets), `data/options.jsonl.gz`
 //! (an option of a class in each row) and `data/heads.jsonl.gz` (small FCOS, RPN and YOLOX models, likewise). They were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`.
+//! `data/train.jsonl.gz` has one step of training (see `training.rs`), `data/trajectory.jsonl.gz` short runs (see `trajectory.rs`).
 
 use std::path::Path;
 
@@ -45,6 +46,25 @@ fn every_option_on_the_cpu() {
 #[test]
 fn other_heads_on_the_cpu() {
     check_all(&rows("heads.jsonl.gz"), &Device::flex());
+}
+
+/// Losses and gradients of a step.
+#[test]
+fn a_step_of_training_on_the_cpu() {
+    check_all(&rows("train.jsonl.gz"), &Device::flex());
+}
+
+#[test]
+fn runs_on_the_cpu() {
+    check_all(&rows("trajectory.jsonl.gz"), &Device::flex());
+}
+
+#[test]
+fn training_on_a_gpu() {
+    let Some(device) = crate::gpu() else { return };
+    check_all(&rows("train.jsonl.gz"), &device);
+    let short = |r: &&Row| r.name() == "fcos";
+    check_all(rows("trajectory.jsonl.gz").iter().filter(short), &device);
 }
 
 /// On any adapter, a software one included; the deepest models and most options would take long on a software one.

@@ -42,6 +42,9 @@ pub(crate) struct Given {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Digest {
     pub norm: f64,
+    /// How many numbers ours has.
+    #[serde(skip)]
+    pub count: usize,
 }
 
 impl Digest {
@@ -50,7 +53,8 @@ impl Digest {
         let data = data.map_err(|e| format!("{e:?}"))?;
         let square = |v: &f32| f64::from(*v) * f64::from(*v);
         let norm = data.iter().map(square).sum::<f64>().sqrt();
-        Ok(Self { norm })
+        let count = data.len();
+        Ok(Self { norm, count })
     }
 }
 
@@ -192,7 +196,7 @@ pub(crate) struct Worst {
 }
 
 /// How many comparisons [`Worst`] tells of.
-const FEW: usize = 5;
+const TOLD: usize = 5;
 
 impl Worst {
     pub fn add(&mut self, name: &str, ours: f64, expected: f64, bound: f64) {
@@ -205,14 +209,14 @@ impl Worst {
             of_bound
         };
         self.over += usize::from(of_bound > 1.0);
-        if self.few.len() == FEW && of_bound <= self.few[FEW - 1].0 {
+        if self.few.len() == TOLD && of_bound <= self.few[TOLD - 1].0 {
             return;
         }
         let relative = off / expected.abs();
         let line = format!("{name}: {ours:.6e}, expected {expected:.6e} (off {relative:.1e})");
         let place = self.few.partition_point(|(other, _)| *other >= of_bound);
         self.few.insert(place, (of_bound, line));
-        self.few.truncate(FEW);
+        self.few.truncate(TOLD);
     }
 
     pub fn verdict(self, what: String) -> Result<String, String> {

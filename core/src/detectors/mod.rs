@@ -57,11 +57,6 @@ pub trait Detector: std::fmt::Debug + Send + Sync {
     /// Told which epoch of a training begins, from 0.
     fn set_epoch(&self, _epoch: u64) {}
 
-    /// Whether its classes are no data set's: objects of any kind.
-    fn is_class_agnostic(&self) -> bool {
-        false
-    }
-
     /// Height and width of a batch must be multiples of this, px.
     fn size_divisor(&self) -> usize;
 
@@ -70,6 +65,11 @@ pub trait Detector: std::fmt::Debug + Send + Sync {
 
     /// Classes that it tells apart.
     fn classes(&self) -> usize;
+
+    /// How many classes the objects that it learns from may be of; None where it does not look at them.
+    fn labels(&self) -> Option<usize> {
+        Some(self.classes())
+    }
 }
 
 /// The kind `detector` of the registry.

@@ -134,10 +134,6 @@ impl Detector for SingleStage {
         self.head.switch_loss(name, on)
     }
 
-    fn is_class_agnostic(&self) -> bool {
-        self.head.is_class_agnostic()
-    }
-
     fn size_divisor(&self) -> usize {
         self.extractor.size_divisor()
     }
@@ -148,5 +144,9 @@ impl Detector for SingleStage {
 
     fn classes(&self) -> usize {
         self.head.classes()
+    }
+
+    fn labels(&self) -> Option<usize> {
+        self.head.labels()
     }
 }

@@ -80,13 +80,13 @@ pub trait DenseHead: std::fmt::Debug + Send + Sync {
         false
     }
 
-    /// Whether its class is any object, whatever class the data set gives it.
-    fn is_class_agnostic(&self) -> bool {
-        false
-    }
-
     /// Classes, background not counted.
     fn classes(&self) -> usize;
+
+    /// How many classes the objects that it learns from may be of; None where it does not look at them.
+    fn labels(&self) -> Option<usize> {
+        Some(self.classes())
+    }
 
     /// Numbers that [`DenseHead::forward`] gives for one place of a map.
     fn outputs_each(&self) -> usize;

@@ -158,12 +158,12 @@ impl DenseHead for RpnHead {
         )
     }
 
-    fn is_class_agnostic(&self) -> bool {
-        true
-    }
-
     fn classes(&self) -> usize {
         1
+    }
+
+    fn labels(&self) -> Option<usize> {
+        None
     }
 
     fn outputs_each(&self) -> usize {

@@ -24,6 +24,8 @@ pub enum Course {
 /// What is to be drawn, as far as the walk has come.
 pub(super) struct Drawing {
     course: Course,
+    /// Words that others take from the generator before `init_weights`.
+    between: usize,
     /// All that have tensors, in the state dict's order.
     layers: Vec<Layer>,
     /// In the order in which the original builds.
@@ -69,9 +71,10 @@ impl Draw {
 }
 
 impl Drawing {
-    pub fn new(course: Course) -> Self {
+    pub fn new(course: Course, between: usize) -> Self {
         Self {
             course,
+            between,
             layers: Vec::new(),
             built: Vec::new(),
         }
@@ -160,6 +163,11 @@ impl Drawing {
                 }
             }
         }
+        draws.push(Draw {
+            slot: None,
+            init: Init::Uniform { a: 0.0, b: 1.0 }, // a word each
+            shape: vec![self.between],
+        });
         for (place, rule) in rules {
             draws.extend(self.meant(place, rule).map(Draw::of));
         }

@@ -151,9 +151,10 @@ impl Params {
         }
     }
 
-    /// Has the initial values of all that is built from now on drawn as MMDetection does, by [`Params::draw`] at the end. To be said at the root.
-    pub fn draw_later(&self, course: Course) {
-        self.walk.borrow_mut().drawing = Some(Drawing::new(course));
+    /// Has the initial values of all that is built from now on drawn as MMDetection does, when the model is whole. `between` is how many words others
+    /// take from the generator after the model is built and before `init_weights`. To be said at the root.
+    pub fn draw_later(&self, course: Course, between: usize) {
+        self.walk.borrow_mut().drawing = Some(Drawing::new(course, between));
     }
 
     /// Whether [`Params::draw_later`] was said.

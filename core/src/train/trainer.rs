@@ -172,7 +172,8 @@ impl<'a> TrainerBuilder<'a> {
         };
         let params = Params::new(&device, Mode::Train, source);
         params.store().set_step(seed, 0);
-        params.draw_later(course);
+        // A loop by iterations makes its DataLoader's iterator first, which draws a seed for its workers: 64 bits.
+        params.draw_later(course, if train_loop.by_epoch { 0 } else { 2 });
         let open = self.open.filter(|_| state.is_none());
         let detector = model::walk(config, registry, params.clone(), open).map_err(errors)?;
         let feed: Box<dyn Feed> = match self.feed {
@@ -457,12 +458,7 @@ impl Trainer {
     fn iteration(&mut self, samples: Vec<Packed>) -> Result<(), Stop> {
         let Self { run, hooks, .. } = self;
         let detector = &*run.learner.detector;
-        let classes = if detector.is_class_agnostic() {
-            usize::MAX
-        } else {
-            detector.classes()
-        };
-        let targets = Targets::of(&samples, classes).map_err(Stop::fault)?;
+        let targets = Targets::of(&samples, detector.labels()).map_err(Stop::fault)?;
         run.pictures = samples.iter().map(|s| s.meta.img_path.clone()).collect();
         let batch = predict::batch(samples, detector, &run.preprocessor, &run.device);
         let batch = batch.map_err(|e| Stop::fault(e.to_string()))?;

@@ -24,14 +24,14 @@ impl Hook for NumClassCheckHook {
     }
 
     fn before_train_epoch(&mut self, run: &mut Run) -> Step {
-        let (head, data) = (run.learner.detector.classes(), run.classes.len());
+        let (head, data) = (run.learner.detector.labels(), run.classes.len());
         if data == 0 {
             run.note("the data set does not say its classes: `metainfo` could");
             return Ok(());
         }
-        if head == data || run.learner.detector.is_class_agnostic() {
+        let Some(head) = head.filter(|head| *head != data) else {
             return Ok(());
-        }
+        };
         Err(Stop::fault(format!(
             "the head tells {head} classes apart, the training data set has {data}: write num_classes={data} in the head, or a `metainfo` of \
              {head} classes in the data set"
