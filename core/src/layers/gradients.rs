@@ -96,7 +96,9 @@ impl IntoIterator for Gradients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::{Activation, ConvConfig, ConvKind, Init, Mode, NormConfig, Params};
+    use crate::layers::{
+        Activation, ConvConfig, ConvKind, Init, InitRule, Mode, NormConfig, Params,
+    };
     use burn::tensor::{Device, TensorData};
 
     fn numbers(tensor: &Tensor<1>) -> Vec<f32> {
@@ -179,7 +181,9 @@ mod tests {
         });
         let at = params.at("norm");
         let norm = norm.as_ref().map(|n| (n, &at));
-        let layer = conv.init(&params.at("conv"), norm);
+        let at = params.at("conv");
+        at.initialise(InitRule::all(Init::KAIMING, 0.0));
+        let layer = conv.init(&at, norm);
         let tensor = |seed: f32| {
             let values: Vec<f32> = (0..48).map(|i| (i as f32 * seed).sin()).collect();
             Tensor::<4>::from_data(TensorData::new(values, [2, 2, 3, 4]), device)
