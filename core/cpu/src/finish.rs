@@ -1,5 +1,7 @@
 //! [`Finish`]: what is done to the sums of a convolution while they are still in the cache.
 
+use crate::curve::{Curve, WithCurve};
+
 /// What is done to the sums before they are written, in this order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Finish<'a> {
@@ -16,6 +18,8 @@ pub struct Finish<'a> {
 pub enum Act {
     /// `max(x, 0)`
     Relu,
+    /// `min(max(x, 0), 6)`
+    Relu6,
     /// `x` above zero, `slope * x` below.
     LeakyRelu(f32),
     /// Limited to a range.
@@ -63,41 +67,22 @@ impl Finish<'_> {
 }
 
 impl Act {
+    /// Applies it to all.
     #[inline(always)]
     fn row(self, row: &mut [f32]) {
-        // The choice is outside of the loops, so that each of them becomes vectors.
-        match self {
-            Self::Relu => each(row, |x| if x < 0.0 { 0.0 } else { x }),
-            Self::LeakyRelu(slope) => each(row, |x| if x < 0.0 { slope * x } else { x }),
-            Self::Clip(min, max) => each(row, |x| clip(x, min, max)),
-            Self::HSwish => each(row, |x| x * clip(x + 3.0, 0.0, 6.0) / 6.0),
-            Self::HSigmoid {
-                bias,
-                divisor,
-                min,
-                max,
-            } => each(row, |x| clip((x + bias) / divisor, min, max)),
-            Self::Sigmoid => each(row, sigmoid),
-            Self::Silu => each(row, |x| x * sigmoid(x)),
-        }
+        Self::with(Some(self), Row(row));
     }
 }
 
-#[inline(always)]
-fn each(row: &mut [f32], f: impl Fn(f32) -> f32) {
-    row.iter_mut().for_each(|x| *x = f(*x));
-}
+struct Row<'a>(&'a mut [f32]);
 
-/// As [`f32::clamp`], but for bounds that are the wrong way round: then the upper one, as PyTorch.
-#[inline(always)]
-fn clip(x: f32, min: f32, max: f32) -> f32 {
-    let x = if x < min { min } else { x };
-    if x > max { max } else { x }
-}
+impl WithCurve for Row<'_> {
+    type Output = ();
 
-#[inline(always)]
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
+    #[inline(always)]
+    fn by<C: Curve>(self, curve: C) {
+        self.0.iter_mut().for_each(|x| *x = curve.of(*x));
+    }
 }
 
 /// `exp` without a branch, so that loops over it become vectors: the nearest power of two, and Cephes' polynomial for what is left
@@ -107,7 +92,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     // Adding it rounds to a whole number, which is then in the lowest bits.
     const WHOLE: f32 = 12_582_912.0;
     const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-    let x = clip(x, -87.0, 88.0);
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
     let shifted = x * std::f32::consts::LOG2_E + WHOLE;
     let n = shifted - WHOLE;
     let r = x - n * LN2[0] - n * LN2[1];
@@ -139,8 +125,8 @@ mod tests {
             assert!(error < 3e-7, "{x}: {error}");
         }
         assert!(exp(f32::NAN).is_nan());
-        assert_eq!(sigmoid(-1000.0), 1.0 / (1.0 + exp(88.0)));
-        assert_eq!(sigmoid(1000.0), 1.0);
+        assert_eq!(exp(1000.0), exp(88.0));
+        assert_eq!(exp(-1000.0), exp(-87.0));
     }
 
     #[test]
@@ -156,6 +142,7 @@ mod tests {
             for (act, want) in [
                 (Act::Relu, [0.0, 0.0, 0.0, 1.0, 8.0]),
                 (Act::LeakyRelu(0.5), [-2.0, -0.5, 0.0, 1.0, 8.0]),
+                (Act::Relu6, [0.0, 0.0, 0.0, 1.0, 6.0]),
                 (Act::Clip(-2.0, 6.0), [-2.0, -1.0, 0.0, 1.0, 6.0]),
                 (Act::HSwish, [0.0, -1.0 / 3.0, 0.0, 2.0 / 3.0, 8.0]),
                 (hsigmoid, [0.0, 1.0 / 3.0, 0.5, 2.0 / 3.0, 1.0]),

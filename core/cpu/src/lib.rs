@@ -1,4 +1,5 @@
-//! Convolution for the CPU, its gradients, [`max_pool`], and the loss [`Focal`]. No burn: slices in, slices out.
+//! Convolution for the CPU, its gradients, [`BatchNorm`] and activations with theirs, [`max_pool`], and the loss [`Focal`]. No burn: slices in,
+//! slices out.
 //!
 //! [`Filters`] prepares weights once, for the algorithm that [`Algorithm::of`] chooses by their shape:
 //!
@@ -13,6 +14,8 @@
 //! 256 KiB, or 5 MiB for Winograd's algorithm and 8 MiB that threads share for small pictures; more only from 700 channels on, where a
 //! single panel of tiles is larger. They are kept for the next call.
 
+mod activate;
+mod curve;
 mod depthwise;
 mod filters;
 mod finish;
@@ -21,17 +24,20 @@ mod gather;
 mod gradients;
 mod implicit;
 mod instructions;
+mod norm;
 mod pool;
 mod product;
 mod shape;
 mod tiles;
 mod winograd;
 
+pub use activate::{activate, activate_with, activation_gradient, activation_gradient_with};
 pub use filters::{Algorithm, Filters};
 pub use finish::{Act, Finish};
 pub use focal::Focal;
 pub use gradients::{InputGradient, bias_gradient, weight_gradient, weight_gradient_with};
 pub use instructions::Instructions;
+pub use norm::{BatchNorm, Slopes, Statistics};
 pub use pool::{max_pool, max_pool_with};
 pub use shape::{Picture, Shape};
 
