@@ -3,6 +3,8 @@
 use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
+use crate::ops::activate::activate;
+
 /// An `act_cfg` dict.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ActConfig {
@@ -113,6 +115,9 @@ impl Activation {
 
     /// Applies the function to every element.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        if let Some(y) = activate(&x, self) {
+            return y;
+        }
         match self {
             Self::Relu => activation::relu(x),
             Self::Relu6 => x.clamp(0.0, 6.0),

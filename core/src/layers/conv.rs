@@ -372,13 +372,13 @@ impl ConvNormAct {
             bias,
             ..Finish::default()
         };
-        let x = norm.forward(conv2d(x, weight, &shape, before));
-        Finish {
+        let mut finish = Finish {
             bias: None,
             add,
             act,
-        }
-        .apply(x)
+        };
+        let x = norm.forward_with(conv2d(x, weight, &shape, before), &mut finish);
+        finish.apply(x)
     }
 }
 

@@ -5,6 +5,8 @@ use burn::tensor::Tensor;
 use serde::Deserialize;
 
 use super::{Counter, Init, LayerKind, Params, Phase, Role, Weight};
+use crate::ops::conv::Finish;
+use crate::ops::norm::{MeanVar, batch_norm};
 
 /// A `norm_cfg` dict.
 #[derive(Clone, Debug, Deserialize)]
@@ -257,23 +259,53 @@ impl Norm {
     /// # Panics
     /// If a batch norm is to learn from one value a channel, whose variance says nothing.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward_with(x, &mut Finish::default())
+    }
+
+    /// As [`Norm::forward`], with as much of `finish` as is done in the same pass over memory, which it then takes.
+    pub(super) fn forward_with(&self, x: Tensor<4>, finish: &mut Finish) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
         match (&self.running, self.kind) {
             (Some(running), _) if self.learning() => {
-                let (mean, var) = statistics(x.clone());
-                running.learn(mean.clone(), var.clone(), n * h * w);
-                self.scale(x, mean, var)
+                let (y, [mean, var]) = self.batch(x, None, finish);
+                running.learn(mean, var, n * h * w);
+                y
             }
-            (Some(running), _) => self.scale(x, running.mean.get(), running.var.get()),
+            (Some(running), _) => {
+                let given = [running.mean.get(), running.var.get()];
+                self.batch(x, Some(given), finish).0
+            }
             (None, NormKind::Group(groups)) => {
                 self.affine(self.standardise(x, [n, groups, c / groups * h * w]))
             }
             (None, NormKind::Instance) => self.affine(self.standardise(x, [n, c, h * w])),
-            (None, _) => {
-                let (mean, var) = statistics(x.clone());
-                self.scale(x, mean, var)
-            }
+            (None, _) => self.batch(x, None, finish).0,
         }
+    }
+
+    /// By the statistics that are given, else by x's own; y and the statistics.
+    fn batch(
+        &self,
+        x: Tensor<4>,
+        given: Option<MeanVar>,
+        finish: &mut Finish,
+    ) -> (Tensor<4>, MeanVar) {
+        // What is added is added before the activation.
+        let mut act = finish.act.take_if(|_| finish.add.is_none());
+        let affine = match &self.affine {
+            Some((weight, bias)) => [weight.get(), bias.get()],
+            None => {
+                let (shape, device) = ([x.dims()[1]], x.device().without_autodiff());
+                [Tensor::ones(shape, &device), Tensor::zeros(shape, &device)]
+            }
+        };
+        let done = batch_norm(&x, affine, given.clone(), self.eps, &mut act);
+        finish.act = finish.act.take().or(act);
+        done.unwrap_or_else(|| {
+            let [mean, var] = given.unwrap_or_else(|| statistics(x.clone()));
+            let y = self.scale(x, mean.clone(), var.clone());
+            (y, [mean, var])
+        })
     }
 
     /// Each channel by its mean and variance, then weight and bias: one factor and one summand.
@@ -315,13 +347,13 @@ fn channels(values: Tensor<1>) -> Tensor<4> {
 }
 
 /// Mean and variance (of all values, not an estimate) of each channel, `[C]`.
-fn statistics(x: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
+fn statistics(x: Tensor<4>) -> MeanVar {
     let [n, c, h, w] = x.dims();
     let x = x.reshape([n, c, h * w]);
     let over = |x: Tensor<3>| x.mean_dim(2).mean_dim(0);
     let mean = over(x.clone());
     let var = over((x - mean.clone()).square());
-    (mean.reshape([c]), var.reshape([c]))
+    [mean.reshape([c]), var.reshape([c])]
 }
 
 impl Running {

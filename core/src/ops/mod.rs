@@ -3,12 +3,14 @@
 //! [`launch`] alone knows how a kernel is run on burn's buffers. To add an operation: the kernel and its
 //! twin in `smalti-shaders`, and a file here that chooses between them by the tensor's device.
 
+pub mod activate;
 pub mod augment;
 pub mod conv;
 pub mod detections;
 pub mod differentiable;
 pub mod focal;
 pub mod launch;
+pub mod norm;
 pub mod pool;
 pub mod preprocess;
 #[cfg(feature = "train")]

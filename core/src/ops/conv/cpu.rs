@@ -160,10 +160,10 @@ fn run(
 }
 
 /// The activation as one that is applied while sums are in the cache; `None` for those that cost more than a pass over memory.
-fn fused(act: Activation) -> Option<Act> {
+pub(in crate::ops) fn fused(act: Activation) -> Option<Act> {
     Some(match act {
         Activation::Relu => Act::Relu,
-        Activation::Relu6 => Act::Clip(0.0, 6.0),
+        Activation::Relu6 => Act::Relu6,
         Activation::LeakyRelu(slope) => Act::LeakyRelu(slope as f32),
         Activation::Clip(min, max) => Act::Clip(min as f32, max as f32),
         Activation::HSwish => Act::HSwish,
