@@ -28,6 +28,7 @@ mod norm;
 mod pool;
 mod product;
 mod shape;
+mod sums;
 mod tiles;
 mod winograd;
 
