@@ -150,7 +150,7 @@ fn rpn() -> String {
     )
 }
 
-fn weights(path: &Path) -> Vec<(String, Vec<f32>)> {
+fn weights(path: &Path) -> Weights {
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let state: TrainingState<Stored> = TrainingState::read(bytes).unwrap();
     let values = |(key, stored): (String, Stored)| (key, stored.f32().unwrap());
@@ -375,8 +375,11 @@ fn losses_fall_on_a_gpu() {
     }
 }
 
+/// All parameters by name.
+type Weights = Vec<(String, Vec<f32>)>;
+
 /// Notes all weights at the end of each epoch.
-struct Epochs(std::rc::Rc<std::cell::RefCell<Vec<Vec<(String, Vec<f32>)>>>>);
+struct Epochs(std::rc::Rc<std::cell::RefCell<Vec<Weights>>>);
 
 impl Epochs {
     fn note(&self, run: &Run) {

@@ -13,7 +13,7 @@ use super::run::{FEED, Position, Run};
 use super::scalars::Scalars;
 use super::{Event, Stop, TrainError, TrainLoop};
 use crate::build::OpenCheckpoint;
-use crate::config::{Config, Diagnostics, Node};
+use crate::config::{Config, Diagnostics, Node, unsupported};
 use crate::data::files::Files;
 use crate::data::packed::Packed;
 use crate::data::preprocessor::DetDataPreprocessor;
@@ -193,6 +193,7 @@ impl<'a> TrainerBuilder<'a> {
             Some(node) if !node.is_none() => DetDataPreprocessor::read(node).map_err(errors)?,
             _ => DetDataPreprocessor::default(),
         };
+        check_batch_augments(config).map_err(errors)?;
         let work_dir = self.work_dir.unwrap_or_else(|| work_dir(config));
         let begun = host::clock::timestamp();
         let meta = feed.meta();
@@ -235,6 +236,23 @@ impl<'a> TrainerBuilder<'a> {
             trainer.run.learner.resume(iter, all);
         }
         Ok(trainer)
+    }
+}
+
+/// Whole batches are not resized here yet. Training without what a config asks for would be another training.
+fn check_batch_augments(config: &Config) -> Result<(), Diagnostics> {
+    let node = config.root.at("model.data_preprocessor");
+    let asked = node.and_then(|n| n.get("batch_augments"));
+    let asked =
+        asked.filter(|n| !n.is_none() && n.as_items().is_none_or(|items| !items.is_empty()));
+    match (node, asked) {
+        (Some(node), Some(_)) => {
+            let message = "`batch_augments` are not supported yet";
+            let help =
+                "to train without: --cfg-options model.data_preprocessor.batch_augments=None";
+            Err(unsupported(node, "batch_augments", message, help))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,9 @@ usage: golden FILE.jsonl[.gz] [--only TEXT] [--device cpu|gpu|NAME]
 
 Builds each row's model with weights by formula, runs it, and compares the state dict (equal), every stage (1e-3 of its largest
 value) and the boxes (label equal, score within 1e-3, box within 0.1 px; as many as the row says are stable, less one).
+A row with `losses` is one training step: each loss (1e-4), each parameter's gradient norm (1e-3; a few 5e-3 where rounding is
+amplified), the frozen set, running statistics (1e-4). A row with `steps` is a whole run of the trainer: learning rates (1e-7),
+losses and norms (1e-3, or 20 times what rounding does), tensors after some steps (1e-3), averages.
 A row with a `pipeline` is of data transforms: its recorded draws are replayed (the same functions with the same arguments), its
 pixels compared step by step (1 level for 99.9% of them), boxes (1e-3 px), labels, flags, masks (area 1%, box 1 px) and what is noted
 of the picture.
