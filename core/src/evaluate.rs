@@ -117,7 +117,7 @@ impl TestSet {
             meta: dataset.meta(),
         };
         let evaluator = Evaluator::read(evaluator, given, look)?;
-        let preprocessor = preprocessor(config)?;
+        let preprocessor = DetDataPreprocessor::of(config)?;
         let loader = LoaderOptions {
             shuffle: false,
             workers: options.workers,
@@ -284,15 +284,6 @@ fn flipped([x1, y1, x2, y2]: Xyxy, meta: &Meta) -> Xyxy {
         Some(Direction::Horizontal) => [width - x2, y1, width - x1, y2],
         Some(Direction::Vertical) => [x1, height - y2, x2, height - y1],
         Some(Direction::Diagonal) => [width - x2, height - y2, width - x1, height - y1],
-    }
-}
-
-/// The config's `model.data_preprocessor`.
-fn preprocessor(config: &Config) -> Result<DetDataPreprocessor, Diagnostics> {
-    let node = config.root.at("model.data_preprocessor");
-    match node.filter(|n| !n.is_none()) {
-        Some(node) => DetDataPreprocessor::read(node),
-        None => Ok(DetDataPreprocessor::default()),
     }
 }
 

@@ -159,15 +159,7 @@ impl<'a> PredictorBuilder<'a> {
             let error = Diagnostic::error("this config has no test pipeline").help(help);
             return Err(errors(vec![error]).into());
         };
-        let preprocessor = match self
-            .config
-            .root
-            .at("model.data_preprocessor")
-            .filter(|n| !n.is_none())
-        {
-            Some(node) => DetDataPreprocessor::read(node).map_err(errors)?,
-            None => DetDataPreprocessor::default(),
-        };
+        let preprocessor = DetDataPreprocessor::of(self.config).map_err(errors)?;
         let known = checkpoint.as_ref().map(|c| c.meta().classes.as_slice());
         let uninitialised = params.initialised();
         let notes = model::class_notes(self.config, known, detector.classes());

@@ -8,6 +8,7 @@ use clap::{Args, ValueHint};
 use serde_json::json;
 use smalti::Predictor;
 use smalti::data::Picture;
+use smalti::host::memory::peak_mib;
 use smalti::probe::Probe;
 
 use super::config::{ReadOptions, tell};
@@ -118,7 +119,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
         .map(|(i, (name, _))| (name, spread(&runs, i)))
         .collect();
     let first = first.unwrap_or_default();
-    let memory = peak_memory_mib();
+    let memory = peak_mib();
     if args.json {
         let stages: serde_json::Map<_, _> = rows
             .iter()
@@ -179,12 +180,4 @@ fn made_up(size: &str) -> Result<Picture, String> {
         (127.0 + 100.0 * ((x * (c + 1)) as f32 * 0.02).sin() * (y as f32 * 0.03).cos()) as u8
     });
     Picture::new(w, h, 3, pixels.collect()).ok_or_else(|| "--size is too large".to_string())
-}
-
-/// The most memory that this process has held, where the system tells.
-pub(super) fn peak_memory_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib / 1024.0)
 }

@@ -16,8 +16,9 @@ use smalti::data::random::Counter;
 use smalti::data::samplers::Sampling;
 use smalti::data::transforms::{Context, Files};
 use smalti::host::disk::Disk;
+use smalti::host::memory::peak_mib;
 
-use super::bench::{BenchArgs, peak_memory_mib};
+use super::bench::BenchArgs;
 use super::config::tell;
 
 /// Pictures from the disk; those that were decoded once are kept, if that is wanted.
@@ -112,7 +113,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     }
     let seconds = start.elapsed().as_secs_f64();
     let rate = f64::from(wanted) / seconds;
-    let memory = peak_memory_mib();
+    let memory = peak_mib();
     if args.json {
         let all = json!({
             "config": args.config, "device": chosen.name, "workers": args.workers, "exact": args.exact, "decoded": args.decoded,

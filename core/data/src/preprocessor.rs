@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use smalti_shaders::reference::preprocess::Values;
 
-use smalti_config::{Bounded, Diagnostics, Kind, Node, error_at};
+use smalti_config::{Bounded, Config, Diagnostics, Kind, Node, error_at};
 
 /// Pixels by which a picture may be made larger, less one.
 const MOST_DIVISOR: usize = 1024;
@@ -34,7 +34,7 @@ impl Default for DetDataPreprocessor {
 }
 
 #[derive(Deserialize)]
-struct Config {
+struct Keys {
     mean: Option<Vec<f64>>,
     std: Option<Vec<f64>>,
     pad_size_divisor: Option<Bounded<1, MOST_DIVISOR>>,
@@ -44,6 +44,16 @@ struct Config {
 }
 
 impl DetDataPreprocessor {
+    /// That of `config`'s model; one that does nothing, where it has none.
+    ///
+    /// # Errors
+    /// As [`DetDataPreprocessor::read`].
+    pub fn of(config: &Config) -> Result<Self, Diagnostics> {
+        let node = config.root.at("model.data_preprocessor");
+        node.filter(|n| !n.is_none())
+            .map_or_else(|| Ok(Self::default()), Self::read)
+    }
+
     /// Reads `model.data_preprocessor`.
     ///
     /// # Errors
@@ -58,7 +68,7 @@ impl DetDataPreprocessor {
                 return Err(problems);
             }
         }
-        let config: Config = node.read_knowing(&[
+        let config: Keys = node.read_knowing(&[
             "pad_mask",
             "mask_pad_value",
             "pad_seg",

@@ -4,10 +4,10 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, DispatchDevice, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 use smalti_cpu::Act;
 
-use super::conv::cpu::{fused, in_order, slice};
+use super::conv::cpu::{fused, in_order, slice, tensor};
 use crate::layers::Activation;
 
 /// An activation and its gradient.
@@ -41,7 +41,7 @@ impl Activate for Flex {
         let x = in_order(x);
         let mut y = vec![0.0; slice(&x).len()];
         smalti_cpu::activate(act, slice(&x), &mut y);
-        FloatTensor::<Flex>::from_data(TensorData::new(y, x.shape()))
+        tensor(y, x.shape())
     }
 
     fn activation_gradient(

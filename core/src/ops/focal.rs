@@ -10,11 +10,11 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{
     Backend, Cube, Dispatch, DispatchDevice, Flex, TensorMetadata, backend_extension,
 };
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor};
 use smalti_shaders::FOCAL;
 use smalti_shaders::records::FocalRecord;
 
-use super::conv::cpu::{in_order, slice};
+use super::conv::cpu::{in_order, slice, tensor};
 use super::launch::{Buffer, Gpu};
 
 pub use smalti_cpu::Focal;
@@ -98,7 +98,7 @@ impl FocalSum for Flex {
     ) -> FloatTensor<Self> {
         let [logits, labels, weights] = [logits, labels, weights].map(in_order);
         let sum = of.sum(slice(&logits), slice(&labels), slice(&weights));
-        flex(vec![sum as f32], vec![1])
+        tensor(vec![sum as f32], [1])
     }
 
     fn focal_gradient(
@@ -108,7 +108,7 @@ impl FocalSum for Flex {
         scale: FloatTensor<Self>,
         of: Focal,
     ) -> FloatTensor<Self> {
-        let shape = logits.shape().to_vec();
+        let shape = logits.shape();
         let [logits, labels, weights, scale] = [logits, labels, weights, scale].map(in_order);
         let mut made = vec![0.0; of.logits()];
         let scale = slice(&scale)[0];
@@ -119,15 +119,8 @@ impl FocalSum for Flex {
             scale,
             &mut made,
         );
-        flex(made, shape)
+        tensor(made, shape)
     }
-}
-
-fn flex(values: Vec<f32>, shape: Vec<usize>) -> FloatTensor<Flex> {
-    let count = values.len();
-    let tensor = Tensor::<1>::from_data(TensorData::new(values, [count]), &Device::flex());
-    let tensor = tensor.try_into_primitive::<Flex>();
-    Flex::float_reshape(tensor.expect("made there"), shape.into())
 }
 
 /// Why a kernel's answer is there.

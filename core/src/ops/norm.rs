@@ -5,10 +5,10 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, DispatchDevice, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 use smalti_cpu::{BatchNorm, Statistics};
 
-use super::conv::cpu::{fused, in_order, slice};
+use super::conv::cpu::{fused, in_order, slice, tensor};
 use crate::layers::Activation;
 
 /// What is done to the channels besides their weights.
@@ -106,8 +106,8 @@ impl Normalise for Flex {
         let [x, weight, bias] = [x, weight, bias].map(in_order);
         let mut y = vec![0.0; slice(&x).len()];
         let found = norm(&x, &weight, &bias, of).by_own(slice(&x), &mut y);
-        let shape = x.shape().to_vec();
-        (made(y, shape), channels(found.mean), channels(found.var))
+        let y = tensor(y, x.shape());
+        (y, channels(found.mean), channels(found.var))
     }
 
     fn by_given(
@@ -122,7 +122,7 @@ impl Normalise for Flex {
         let mut y = vec![0.0; slice(&x).len()];
         let given = statistics(mean, var);
         norm(&x, &weight, &bias, of).by_given(slice(&x), &given, &mut y);
-        made(y, x.shape().to_vec())
+        tensor(y, x.shape())
     }
 
     fn norm_gradients(
@@ -168,12 +168,8 @@ fn statistics(mean: FloatTensor<Flex>, var: FloatTensor<Flex>) -> Statistics {
 }
 
 fn channels(values: Vec<f32>) -> FloatTensor<Flex> {
-    let shape = vec![values.len()];
-    made(values, shape)
-}
-
-fn made(values: Vec<f32>, shape: Vec<usize>) -> FloatTensor<Flex> {
-    FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
+    let shape = [values.len()];
+    tensor(values, shape)
 }
 
 /// How the recording goes.

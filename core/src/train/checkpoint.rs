@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::learner::Learner;
 use super::run::{Position, Run};
 use super::schedules::Saved as SavedSchedule;
-use super::{GroupState, ParameterState, Setting, Settings, Stop};
+use super::{Event, GroupState, ParameterState, Setting, Settings, Stop};
 use crate::host::checkpoint_files::{self, CheckpointFileError};
 use crate::layers::{Role, StateEntry, TensorSource};
 use crate::weights::{
@@ -95,7 +95,7 @@ impl Run {
         if saving.optimizer {
             checkpoint_files::note_last(&self.work_dir, path).map_err(fail)?;
         }
-        self.saved(path);
+        self.tell(&Event::Saved(path.to_path_buf()));
         Ok(())
     }
 
@@ -323,9 +323,6 @@ pub(super) fn restore(run: &mut Run, state: &TrainingState<Stored>) -> Result<()
     }
     for (key, value) in state.runtime_info.iter() {
         run.info.insert(key.to_string(), value.clone());
-    }
-    if let Some(seed) = state.meta.seed.and_then(|seed| u64::try_from(seed).ok()) {
-        run.seed = seed;
     }
     Ok(())
 }

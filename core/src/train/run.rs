@@ -1,7 +1,7 @@
 //! [`Run`]: a training run as its hooks see it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
@@ -74,7 +74,6 @@ pub struct Run {
     /// Why it is to end after this iteration, if so.
     pub(super) ending: Option<String>,
     pub(super) tell: Tell,
-    pub(super) last_checkpoint: Option<PathBuf>,
     /// When figures were read for whoever watches.
     pub(super) looked: Option<Instant>,
 }
@@ -191,11 +190,6 @@ impl Run {
     /// What is trained and what is frozen, by place in the model.
     pub fn parameters(&self) -> Parameters {
         Parameters::of(&self.learner)
-    }
-
-    pub(super) fn saved(&mut self, path: &Path) {
-        self.last_checkpoint = Some(path.to_path_buf());
-        self.tell(&Event::Saved(path.to_path_buf()));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::data::packed::Packed;
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::detectors::Detector;
 use crate::host::lock::Lock;
-use crate::layers::{Course, Mode, Params, StateSource};
+use crate::layers::{Course, Mode, Params, StateEntry, StateSource};
 use crate::registry::Registry;
 use crate::targets::Targets;
 use crate::weights::{Checkpoint, LoadReport, TrainingState, Wanted, report};
@@ -160,7 +160,7 @@ impl<'a> TrainerBuilder<'a> {
             .and_then(|state| u64::try_from(state.meta.seed?).ok())
             .unwrap_or(seed);
 
-        model::state(config, registry).map_err(errors)?;
+        let planned = model::state(config, registry).map_err(errors)?;
         let course = match &self.built {
             Some(_) => Course::Rules,
             None => Course::Whole,
@@ -168,7 +168,7 @@ impl<'a> TrainerBuilder<'a> {
         let (source, loaded) = match (self.built, &state) {
             (Some(source), _) => (Some(source), None),
             (None, Some(_)) => (None, None),
-            (None, None) => first_weights(config, registry, self.open)?,
+            (None, None) => first_weights(config, planned, self.open)?,
         };
         let params = Params::new(&device, Mode::Train, source);
         params.store().set_step(seed, 0);
@@ -189,10 +189,7 @@ impl<'a> TrainerBuilder<'a> {
             config, registry, detector, &params, &length, batch_size, seed,
         );
         let learner = learner.map_err(errors)?;
-        let preprocessor = match config.root.at("model.data_preprocessor") {
-            Some(node) if !node.is_none() => DetDataPreprocessor::read(node).map_err(errors)?,
-            _ => DetDataPreprocessor::default(),
-        };
+        let preprocessor = DetDataPreprocessor::of(config).map_err(errors)?;
         check_batch_augments(config).map_err(errors)?;
         let work_dir = self.work_dir.unwrap_or_else(|| work_dir(config));
         let begun = host::clock::timestamp();
@@ -220,7 +217,6 @@ impl<'a> TrainerBuilder<'a> {
                 seconds_left: None,
                 ending: None,
                 tell: self.tell.unwrap_or_else(|| Box::new(|_| ())),
-                last_checkpoint: None,
                 looked: None,
             },
             hooks,
@@ -271,7 +267,7 @@ type Source = Box<dyn crate::layers::TensorSource>;
 /// The weights of `load_from`, and how they fit. Tensors of another shape, as a head's of other classes, are left out.
 fn first_weights(
     config: &Config,
-    registry: &Registry,
+    planned: Vec<StateEntry>,
     open: Option<&OpenCheckpoint>,
 ) -> Result<(Option<Source>, Option<LoadReport>), TrainError> {
     let name = config.root.get("load_from").and_then(|n| n.as_str());
@@ -279,9 +275,7 @@ fn first_weights(
         return Ok((None, None));
     };
     let checkpoint: Arc<Checkpoint> = open(name).map_err(TrainError::Fault)?;
-    let state = model::state(config, registry);
-    let state = state.map_err(|problems| TrainError::Config(config.errors(problems)))?;
-    let wanted: Vec<_> = state.iter().cloned().map(Wanted::from).collect();
+    let wanted: Vec<_> = planned.into_iter().map(Wanted::from).collect();
     let report = report(&wanted, &checkpoint, None);
     if report.matched.is_empty() {
         return Err(TrainError::Fault(format!(

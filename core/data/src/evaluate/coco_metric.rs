@@ -394,8 +394,38 @@ impl Begun<'_> {
         files
     }
 
+    /// What all of COCO's kin do before objects are counted for `what`.
+    ///
+    /// # Errors
+    /// Masks are to be counted, and the model gives none.
+    pub fn before_counting(
+        &self,
+        what: What,
+        options: &Options,
+        ignored_count: bool,
+        report: &mut Report,
+    ) -> Result<Counting, EvaluateError> {
+        if what == What::ProposalFast {
+            let figures = self.fast_recall(options, ignored_count);
+            report.texts.push(recall_text(&figures));
+            figures
+                .into_iter()
+                .for_each(|(name, value)| report.set(name, value));
+            return Ok(Counting::Done);
+        }
+        if self.nothing_found() {
+            let note = "nothing was found in any picture, so there are no figures";
+            report.notes.push(note.into());
+            return Ok(Counting::Nothing);
+        }
+        if what == What::Segm && !self.has_masks() {
+            return Err(EvaluateError::NoMasks);
+        }
+        Ok(Counting::Due)
+    }
+
     /// `AR@100` and so on by mmdet's own recall.
-    pub fn fast_recall(&self, options: &Options, ignored_count: bool) -> Vec<(String, f64)> {
+    fn fast_recall(&self, options: &Options, ignored_count: bool) -> Vec<(String, f64)> {
         let mut found: Vec<&[Detection]> = vec![&[]; self.truth.images().len()];
         for (image, detections) in self.pictures() {
             found[image] = detections;
@@ -418,8 +448,18 @@ impl Begun<'_> {
     }
 }
 
+/// Whether a metric's objects are to be counted.
+pub(super) enum Counting {
+    /// They are.
+    Due,
+    /// Its figures are there: they are counted otherwise.
+    Done,
+    /// There is nothing to count for any metric.
+    Nothing,
+}
+
 /// Text of [`Begun::fast_recall`].
-pub(super) fn recall_text(figures: &[(String, f64)]) -> String {
+fn recall_text(figures: &[(String, f64)]) -> String {
     let lines = figures
         .iter()
         .map(|(name, value)| format!("{name}\t{value:.4}"));
@@ -456,21 +496,10 @@ impl Metric for CocoMetric {
             return Ok(report);
         }
         for what in &options.metrics {
-            if *what == What::ProposalFast {
-                let figures = begun.fast_recall(&options, false);
-                report.texts.push(recall_text(&figures));
-                figures
-                    .into_iter()
-                    .for_each(|(name, value)| report.set(name, value));
-                continue;
-            }
-            if begun.nothing_found() {
-                let note = "nothing was found in any picture, so there are no figures";
-                report.notes.push(note.into());
-                break;
-            }
-            if *what == What::Segm && !begun.has_masks() {
-                return Err(EvaluateError::NoMasks);
+            match begun.before_counting(*what, &options, false, &mut report)? {
+                Counting::Due => {}
+                Counting::Done => continue,
+                Counting::Nothing => break,
             }
             let mut max_dets = options.proposal_nums.clone();
             max_dets.sort_unstable();

@@ -4,7 +4,7 @@
 //! `proposal` tells categories apart, as MMDetection's does: it sets an option that lvis-api does not read.
 
 use super::coco_eval::{AREA_NAMES, Evaluated, Judged, Protocol, evaluate};
-use super::coco_metric::{Begun, CocoMetric, What, check_items, read, recall_text};
+use super::coco_metric::{Begun, CocoMetric, Counting, What, check_items, read};
 use super::summary::Of;
 use super::table::{ascii, thousandths, three_digits};
 use super::{BuiltMetric, Detection, EvaluateError, Given, Metric, Report};
@@ -79,21 +79,10 @@ impl Metric for LVISMetric {
             .collect();
         let pictures: Vec<Judged> = limited.iter().map(|(i, found)| (*i, &found[..])).collect();
         for what in &options.metrics {
-            if *what == What::ProposalFast {
-                let figures = begun.fast_recall(&options, true);
-                report.texts.push(recall_text(&figures));
-                figures
-                    .into_iter()
-                    .for_each(|(name, value)| report.set(name, value));
-                continue;
-            }
-            if begun.nothing_found() {
-                let note = "nothing was found in any picture, so there are no figures";
-                report.notes.push(note.into());
-                break;
-            }
-            if *what == What::Segm && !begun.has_masks() {
-                return Err(EvaluateError::NoMasks);
+            match begun.before_counting(*what, &options, true, &mut report)? {
+                Counting::Due => {}
+                Counting::Done => continue,
+                Counting::Nothing => break,
             }
             let protocol = Protocol {
                 max_dets: vec![MAX_DETS],

@@ -1,7 +1,7 @@
 //! Convolution on the CPU by `smalti-cpu`, which chooses the algorithm.
 
 use burn::backend::{DispatchDevice, Flex, TensorMetadata, tensor::FloatTensor};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Shape as Dims, Tensor, TensorData};
 use smalti_cpu::{Act, InputGradient, Picture, Shape};
 
 use super::{ConvShape, Finish, Prepared};
@@ -212,10 +212,9 @@ pub(in crate::ops) fn slice(x: &FloatTensor<Flex>) -> &[f32] {
     x.as_slice().expect("f32 in order")
 }
 
-fn tensor(values: Vec<f32>, shape: [usize; 4]) -> FloatTensor<Flex> {
-    let tensor = Tensor::<4>::from_data(TensorData::new(values, shape), &Device::flex());
-    let tensor = tensor.try_into_primitive::<Flex>();
-    tensor.expect("made there")
+/// A tensor of these values.
+pub(in crate::ops) fn tensor(values: Vec<f32>, shape: impl Into<Dims>) -> FloatTensor<Flex> {
+    FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
 }
 
 #[cfg(test)]

@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use serde::Deserialize;
-
-use super::{Given, Hook, OWN, Step};
+use super::{Given, Hook, Step, no_keys};
 use crate::config::{Diagnostics, Node};
 use crate::train::learner::Stepped;
 use crate::train::run::Run;
@@ -18,11 +16,8 @@ pub(super) struct IterTimerHook {
     begun: Option<(u64, Instant)>,
 }
 
-#[derive(Deserialize)]
-struct NoKeys {}
-
 pub(super) fn build(node: &Node, _: Given) -> Result<Box<dyn Hook>, Diagnostics> {
-    let NoKeys {} = node.read_knowing(OWN)?;
+    no_keys(node, &[])?;
     Ok(Box::<IterTimerHook>::default())
 }
 

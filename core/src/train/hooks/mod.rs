@@ -148,6 +148,14 @@ impl Family for Hooks {
 /// Keys that all hooks have.
 const OWN: &[&str] = &["priority"];
 
+/// Checks a hook's config that has no keys but those of all hooks, and `others` that nobody reads.
+fn no_keys(node: &Node, others: &[&str]) -> Result<(), Diagnostics> {
+    #[derive(serde::Deserialize)]
+    struct NoKeys {}
+    let NoKeys {} = node.read_knowing(&[OWN, others].concat())?;
+    Ok(())
+}
+
 /// The table: scope, name, builder.
 pub const ROWS: [Row<Hooks>; 17] = [
     Row::<Hooks>::new("mmengine", "CheckpointHook", checkpoint::build),

@@ -1,8 +1,6 @@
 //! `NumClassCheckHook` of MMDetection 3.3: the head's classes are those of the data set.
 
-use serde::Deserialize;
-
-use super::{Given, Hook, OWN, Step};
+use super::{Given, Hook, Step, no_keys};
 use crate::config::{Diagnostics, Node};
 use crate::train::Stop;
 use crate::train::run::Run;
@@ -10,11 +8,8 @@ use crate::train::run::Run;
 /// Compares classes.
 struct NumClassCheckHook;
 
-#[derive(Deserialize)]
-struct NoKeys {}
-
 pub(super) fn build(node: &Node, _: Given) -> Result<Box<dyn Hook>, Diagnostics> {
-    let NoKeys {} = node.read_knowing(OWN)?;
+    no_keys(node, &[])?;
     Ok(Box::new(NumClassCheckHook))
 }
 

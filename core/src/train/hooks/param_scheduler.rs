@@ -1,8 +1,6 @@
 //! `ParamSchedulerHook` of MMEngine 0.10: steps the schedules.
 
-use serde::Deserialize;
-
-use super::{Figures, Given, Hook, OWN, Step};
+use super::{Figures, Given, Hook, Step, no_keys};
 use crate::config::{Diagnostics, Node};
 use crate::train::Stop;
 use crate::train::learner::Stepped;
@@ -11,11 +9,8 @@ use crate::train::run::Run;
 /// Steps the schedules.
 pub(super) struct ParamSchedulerHook;
 
-#[derive(Deserialize)]
-struct NoKeys {}
-
 pub(super) fn build(node: &Node, _: Given) -> Result<Box<dyn Hook>, Diagnostics> {
-    let NoKeys {} = node.read_knowing(OWN)?;
+    no_keys(node, &[])?;
     Ok(Box::new(ParamSchedulerHook))
 }
 

@@ -1,8 +1,6 @@
 //! `RuntimeInfoHook` of MMEngine 0.10: keeps the figures of each step.
 
-use serde::Deserialize;
-
-use super::{Figures, Given, Hook, OWN, Step};
+use super::{Figures, Given, Hook, Step, no_keys};
 use crate::config::{Diagnostics, Node};
 use crate::train::learner::Stepped;
 use crate::train::run::Run;
@@ -10,11 +8,8 @@ use crate::train::run::Run;
 /// Keeps learning rates, losses and validation figures.
 pub(super) struct RuntimeInfoHook;
 
-#[derive(Deserialize)]
-struct NoKeys {}
-
 pub(super) fn build(node: &Node, _: Given) -> Result<Box<dyn Hook>, Diagnostics> {
-    let NoKeys {} = node.read_knowing(OWN)?;
+    no_keys(node, &[])?;
     Ok(Box::new(RuntimeInfoHook))
 }
 

@@ -1,19 +1,14 @@
 //! `SetEpochInfoHook` of MMDetection 3.3: tells the model which epoch it is.
 
-use serde::Deserialize;
-
-use super::{Given, Hook, OWN, Step};
+use super::{Given, Hook, Step, no_keys};
 use crate::config::{Diagnostics, Node};
 use crate::train::run::Run;
 
 /// Tells the epoch.
 struct SetEpochInfoHook;
 
-#[derive(Deserialize)]
-struct NoKeys {}
-
 pub(super) fn build(node: &Node, _: Given) -> Result<Box<dyn Hook>, Diagnostics> {
-    let NoKeys {} = node.read_knowing(OWN)?;
+    no_keys(node, &[])?;
     Ok(Box::new(SetEpochInfoHook))
 }
 

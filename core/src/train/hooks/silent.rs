@@ -1,13 +1,8 @@
 //! Hooks of MMEngine and MMDetection that are for what does not arise here: several processes, samplers that must be told the epoch, PyTorch's
 //! cache of GPU memory. Configs name them; they do nothing.
 
-use serde::Deserialize;
-
-use super::{Given, Hook, OWN};
+use super::{Given, Hook, no_keys};
 use crate::config::{Diagnostics, Node};
-
-#[derive(Deserialize)]
-struct NoKeys {}
 
 struct Silent(&'static str);
 
@@ -18,7 +13,7 @@ impl Hook for Silent {
 }
 
 fn build(node: &Node, others: &[&str], name: &'static str) -> Result<Box<dyn Hook>, Diagnostics> {
-    let NoKeys {} = node.read_knowing(&[OWN, others].concat())?;
+    no_keys(node, others)?;
     Ok(Box::new(Silent(name)))
 }
 
