@@ -177,10 +177,35 @@ kernel!(
     /// A running average.
     AVERAGE, "train/average", [256, 1, 1], 3
 );
+kernel!(
+    /// Squares, added up by parts.
+    SQUARES, "train/squares", [256, 1, 1], 3
+);
 
 kernel!(
     /// The focal loss's sum, and its gradient.
     FOCAL, "loss/focal", [256, 1, 1], 6
+);
+
+kernel!(
+    /// Mean and squares of slices of each channel.
+    NORM_MOMENTS, "norm/moments", [4, 64, 1], 3
+);
+kernel!(
+    /// Batch norm and the activation after it.
+    NORM_NORMALISE, "norm/normalise", [4, 64, 1], 8
+);
+kernel!(
+    /// The gradients of its weight and bias, by slices.
+    NORM_SLOPES, "norm/slopes", [4, 64, 1], 8
+);
+kernel!(
+    /// Its gradients.
+    NORM_GRADIENT, "norm/gradient", [4, 64, 1], 7
+);
+kernel!(
+    /// An activation, or its gradient.
+    ACTIVATE, "norm/activate", [256, 1, 1], 4
 );
 
 /// Every kernel.
@@ -219,5 +244,11 @@ pub const ALL: &[Kernel] = &[
     ADAM,
     RMSPROP,
     AVERAGE,
+    SQUARES,
     FOCAL,
+    NORM_MOMENTS,
+    NORM_NORMALISE,
+    NORM_SLOPES,
+    NORM_GRADIENT,
+    ACTIVATE,
 ];

@@ -378,6 +378,44 @@ record!(
     }
 );
 
+record!(
+    /// What the kernels of batch norm are told: M rows of C channels, S slices of rows.
+    NormRecord {
+        /// Of the activation.
+        act_by: [f32; 4],
+        /// The activation's number, as [`ConvRecord::act`].
+        act: u32,
+        /// M.
+        rows: u32,
+        /// C.
+        channels: u32,
+        /// S.
+        slices: u32,
+        /// The statistics are x's own.
+        own: u32,
+        /// Added to the variance.
+        eps: f32,
+        /// 0.
+        unused: [u32; 2],
+    }
+);
+
+record!(
+    /// What `activate` is told.
+    ActRecord {
+        /// Of the activation.
+        act_by: [f32; 4],
+        /// Its number, as [`ConvRecord::act`].
+        act: u32,
+        /// n.
+        numbers: u32,
+        /// The gradient is wanted, not y.
+        slopes: u32,
+        /// 0.
+        unused: u32,
+    }
+);
+
 /// The records by the names that they have in WGSL, with their members and their bytes.
 pub const ALL: &[(&str, &[Member], usize)] = &[
     (
@@ -408,6 +446,8 @@ pub const ALL: &[(&str, &[Member], usize)] = &[
         FocalRecord::MEMBERS,
         size_of::<FocalRecord>(),
     ),
+    ("NormRecord", NormRecord::MEMBERS, size_of::<NormRecord>()),
+    ("ActRecord", ActRecord::MEMBERS, size_of::<ActRecord>()),
     ("State", State::MEMBERS, size_of::<State>()),
     ("Row", Row::MEMBERS, size_of::<Row>()),
 ];

@@ -37,7 +37,7 @@ impl Gradients {
     }
 
     /// Parameters and their gradients.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<Slot>, &Tensor<1>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<Slot>, &Tensor<1>)> + Clone {
         self.by_slot.iter().map(|(slot, gradient)| (slot, gradient))
     }
 
@@ -70,18 +70,6 @@ impl Gradients {
         }
         self
     }
-
-    /// Scales all gradients so that their common norm is at most `max_norm` (PyTorch's `clip_grad_norm_`), and gives the norm that they had,
-    /// which stays on the device; None if there are no gradients.
-    pub fn clip(&mut self, max_norm: f64) -> Option<Tensor<1>> {
-        let squares = self.iter().map(|(_, g)| g.clone().square().sum());
-        let norm = squares.reduce(|a, b| a + b)?.sqrt();
-        let factor = ((norm.clone() + 1e-6).recip() * max_norm).clamp_max(1.0);
-        for (_, gradient) in &mut self.by_slot {
-            *gradient = gradient.clone() * factor.clone();
-        }
-        Some(norm)
-    }
 }
 
 impl IntoIterator for Gradients {
@@ -99,6 +87,7 @@ mod tests {
     use crate::layers::{
         Activation, ConvConfig, ConvKind, Init, InitRule, Mode, NormConfig, Params,
     };
+    use crate::train::Clip;
     use burn::tensor::{Device, TensorData};
 
     fn numbers(tensor: &Tensor<1>) -> Vec<f32> {
@@ -148,23 +137,6 @@ mod tests {
 
         store.track(false);
         assert!(!loss().is_autodiff(), "as in no_grad");
-    }
-
-    #[test]
-    fn all_parameters_are_clipped_together() {
-        let (store, loss) = parameters();
-        store.track(true);
-        let mut found = store.gradients(loss());
-        let norm = 63f32.sqrt(); // 25 + 36 + 1 + 1
-        close(&numbers(&found.clip(100.0).unwrap()), &[norm]);
-        close(&numbers(found.get("a.w").unwrap()), &[5.0, 6.0]);
-        close(&numbers(&found.clip(2.0).unwrap()), &[norm]);
-        let scale = 2.0 / norm;
-        close(
-            &numbers(found.get("a.w").unwrap()),
-            &[5.0 * scale, 6.0 * scale],
-        );
-        close(&numbers(&found.clip(100.0).unwrap()), &[2.0]);
     }
 
     /// A layer, and the loss of it between two tensors by formula.
@@ -245,7 +217,12 @@ mod tests {
                 let (store, loss) = layer(device, &conv, norm);
                 store.track(true);
                 let mut found = store.gradients(loss());
-                found.clip(1.0);
+                let clip = Clip::Norm {
+                    most: 1.0,
+                    kind: 2.0,
+                    finite: false,
+                };
+                clip.apply(&mut found);
                 found.iter().flat_map(|(_, g)| numbers(g)).collect()
             };
             close(&on(&device), &on(&Device::flex()));

@@ -1,45 +1,56 @@
-//! [`activate`]: an activation, recorded as one operation, of which nothing but x is kept. On the CPU it is `smalti-cpu`'s.
+//! [`activate`]: an activation, recorded as one operation, of which nothing but x is kept. On the CPU it is `smalti-cpu`'s, on a GPU a kernel.
 //!
 //! Shapes: any, the same for all.
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, DispatchDevice, Flex, TensorMetadata, backend_extension};
+use burn::backend::{
+    Backend, Cube, Dispatch, DispatchDevice, Flex, TensorMetadata, backend_extension,
+};
 use burn::tensor::{DType, Tensor};
-use smalti_cpu::Act;
+use smalti_shaders::ACTIVATE;
+use smalti_shaders::records::ActRecord;
 
 use super::conv::cpu::{fused, in_order, slice, tensor};
+use super::conv::gpu::number;
+use super::launch::{Dense, Gpu, MOST_WORKGROUPS};
 use crate::layers::Activation;
 
 /// An activation and its gradient.
-#[backend_extension(Flex, Autodiff: cfg(feature = "train"))]
+#[backend_extension(Cube, Flex, Autodiff: cfg(feature = "train"))]
 pub trait Activate: Backend {
     /// y.
-    fn activate(x: FloatTensor<Self>, act: Act) -> FloatTensor<Self>;
+    fn activate(x: FloatTensor<Self>, act: Activation) -> FloatTensor<Self>;
 
     /// The gradient of x from that of y.
     fn activation_gradient(
         x: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        act: Act,
+        act: Activation,
     ) -> FloatTensor<Self>;
 }
 
-/// The activation of every number; `None` where burn's operations are to be taken: not on the CPU, of other numbers than f32, or of an
-/// activation that costs more than a pass over memory.
+/// The activation of every number; `None` where burn's operations are to be taken: on a GPU that runs no WGSL, of other numbers than f32, of
+/// nothing, or of an activation that costs more than a pass over memory.
 pub fn activate<const D: usize>(x: &Tensor<D>, act: Activation) -> Option<Tensor<D>> {
     let device = x.device().without_autodiff();
     let here = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
-    if !here || x.dtype() != DType::F32 {
+    let count: usize = x.dims().iter().product();
+    let fits = here || ((1..MOST).contains(&count) && Gpu::of(&device).is_some());
+    if !fits || x.dtype() != DType::F32 || fused(act).is_none() {
         return None;
     }
-    let y = <Dispatch as Activate>::activate(x.clone().into_dispatch(), fused(act)?);
+    let y = <Dispatch as Activate>::activate(x.clone().into_dispatch(), act);
     Some(Tensor::from_dispatch(y))
 }
 
+/// More numbers than a kernel counts.
+const MOST: usize = 1 << 31;
+
 impl Activate for Flex {
-    fn activate(x: FloatTensor<Self>, act: Act) -> FloatTensor<Self> {
+    fn activate(x: FloatTensor<Self>, act: Activation) -> FloatTensor<Self> {
         let x = in_order(x);
         let mut y = vec![0.0; slice(&x).len()];
+        let act = fused(act).expect(APPLIES);
         smalti_cpu::activate(act, slice(&x), &mut y);
         tensor(y, x.shape())
     }
@@ -47,15 +58,58 @@ impl Activate for Flex {
     fn activation_gradient(
         x: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        act: Act,
+        act: Activation,
     ) -> FloatTensor<Self> {
         let x = in_order(x);
         // Nobody else holds it, most times: then it is not copied.
         let mut gradient = gradient.into_data();
         let values = gradient.as_mut_slice().expect("f32 as x");
+        let act = fused(act).expect(APPLIES);
         smalti_cpu::activation_gradient(act, slice(&x), values);
         FloatTensor::<Flex>::from_data(gradient)
     }
+}
+
+/// Why an answer is there.
+const APPLIES: &str = "`activate` asked whether it is done in a pass over memory";
+
+impl Activate for Cube {
+    fn activate(x: FloatTensor<Self>, act: Activation) -> FloatTensor<Self> {
+        let x = Dense::of(x);
+        launch(&x, None, act)
+    }
+
+    fn activation_gradient(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        act: Activation,
+    ) -> FloatTensor<Self> {
+        let [x, gradient] = Dense::alike(x, gradient);
+        launch(&x, Some(&gradient), act)
+    }
+}
+
+/// y, or the gradient of x from that of y.
+fn launch(x: &Dense, gradient: Option<&Dense>, act: Activation) -> FloatTensor<Cube> {
+    let gpu = x.gpu();
+    let (act, act_by) = number(act).expect(APPLIES);
+    let record = ActRecord {
+        act_by,
+        act,
+        numbers: x.count() as u32,
+        slopes: u32::from(gradient.is_some()),
+        unused: 0,
+    };
+    let record = gpu.constant(bytemuck::cast_slice(&[record]));
+    let slope = match gradient {
+        Some(gradient) => gradient.buffer(),
+        None => gpu.constant(&[0]),
+    };
+    let made = gpu.empty(x.count());
+    let groups = (x.count().div_ceil(256 * 4) as u32).min(MOST_WORKGROUPS);
+    let buffers = [&record, &x.buffer(), &slope, &made];
+    gpu.launch(&ACTIVATE, [groups, 1, 1], &buffers);
+    x.like(made)
 }
 
 /// How the recording goes.
@@ -68,7 +122,7 @@ mod recorded {
     use burn_autodiff::grads::Gradients;
     use burn_autodiff::ops::{Backward, Ops, OpsKind};
 
-    use super::{Act, Activate, Backend, FloatTensor};
+    use super::{Activate, Activation, Backend, FloatTensor};
 
     /// The step back from y's gradient to that of x.
     #[derive(Debug)]
@@ -76,7 +130,7 @@ mod recorded {
 
     impl<B: Activate> Backward<B, 1> for Step {
         /// x, and what was done.
-        type State = (NodeId, Act);
+        type State = (NodeId, Activation);
 
         fn backward(
             self,
@@ -96,7 +150,7 @@ mod recorded {
     }
 
     impl<B: Backend + Activate, C: CheckpointStrategy> Activate for Autodiff<B, C> {
-        fn activate(x: FloatTensor<Self>, act: Act) -> FloatTensor<Self> {
+        fn activate(x: FloatTensor<Self>, act: Activation) -> FloatTensor<Self> {
             let prepared = Step.prepare::<C>([x.node()]).compute_bound().stateful();
             match prepared {
                 OpsKind::Tracked(mut prepared) => {
@@ -113,7 +167,7 @@ mod recorded {
         fn activation_gradient(
             _: FloatTensor<Self>,
             _: FloatTensor<Self>,
-            _: Act,
+            _: Activation,
         ) -> FloatTensor<Self> {
             panic!("gradients of gradients are not recorded: burn's are of the first order")
         }
@@ -125,23 +179,88 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::device::gpu_for_tests;
+
+    fn devices() -> impl Iterator<Item = Device> {
+        std::iter::once(Device::flex()).chain(gpu_for_tests())
+    }
 
     #[test]
     fn gradients_by_hand() {
-        let x = Tensor::<1>::from_floats([-4.0, -1.0, 0.0, 1.0, 8.0], &Device::flex());
-        let leaf = x.autodiff().require_grad();
-        for (act, slopes) in [
-            (Activation::Relu, [0.0, 0.0, 0.0, 1.0, 1.0]),
-            (Activation::Relu6, [0.0, 0.0, 0.0, 1.0, 0.0]),
-            (Activation::Clip(-1.0, 1.0), [0.0, 1.0, 1.0, 1.0, 0.0]),
-        ] {
-            let y = activate(&leaf, act).expect("it is there");
-            // a gradient of one number for all, which does not lie in order
-            let found = (y.sum() * 3.0).backward();
-            let gradient = leaf.grad(&found).expect("it has one").into_data();
-            let expected = slopes.map(|slope| 3.0 * slope);
-            assert_eq!(gradient.try_into_vec::<f32>().unwrap(), expected, "{act:?}");
+        for device in devices() {
+            let x = Tensor::<1>::from_floats([-4.0, -1.0, 0.0, 1.0, 8.0], &device);
+            let leaf = x.autodiff().require_grad();
+            for (act, slopes) in [
+                (Activation::Relu, [0.0, 0.0, 0.0, 1.0, 1.0]),
+                (Activation::Relu6, [0.0, 0.0, 0.0, 1.0, 0.0]),
+                (Activation::Clip(-1.0, 1.0), [0.0, 1.0, 1.0, 1.0, 0.0]),
+            ] {
+                let y = activate(&leaf, act).expect("it is there");
+                // a gradient of one number for all, which does not lie in order
+                let found = (y.sum() * 3.0).backward();
+                let gradient = leaf.grad(&found).expect("it has one").into_data();
+                let expected = slopes.map(|slope| 3.0 * slope);
+                assert_eq!(gradient.try_into_vec::<f32>().unwrap(), expected, "{act:?}");
+            }
+            assert!(activate(&leaf, Activation::Gelu).is_none());
         }
-        assert!(activate(&leaf, Activation::Gelu).is_none());
+    }
+
+    /// However the numbers lie: in order, turned, with room between them.
+    #[test]
+    fn devices_agree() {
+        let Some(gpu) = gpu_for_tests() else {
+            return;
+        };
+        let hard = Activation::HSigmoid {
+            bias: 1.0,
+            divisor: 2.0,
+            min: 0.0,
+            max: 1.0,
+        };
+        let acts = [
+            Activation::Relu,
+            Activation::Relu6,
+            Activation::LeakyRelu(0.1),
+            Activation::Clip(-1.0, 2.0),
+            Activation::Sigmoid,
+            Activation::Silu,
+            Activation::HSwish,
+            hard,
+        ];
+        let made = |device: &Device, act: Activation, turn: usize, shape: [usize; 3]| {
+            let count = shape.iter().product::<usize>() as i64;
+            let x = Tensor::<1, burn::tensor::Int>::arange(0..count, device).float();
+            let x = (x * 0.37).sin().reshape(shape) * 8.0;
+            let leaf = x.clone().autodiff().require_grad();
+            let lies = match turn {
+                0 => leaf.clone(),
+                1 => leaf.clone().swap_dims(0, 2),
+                _ => leaf.clone().slice([0..1, 0..1]),
+            };
+            let y = activate(&lies, act).expect("it is there");
+            let found = (y.clone() * lies).sum().backward();
+            let gradient = leaf.grad(&found).expect("it has one");
+            let values = |t: Tensor<3>| t.into_data().try_into_vec::<f32>().unwrap();
+            [values(y.without_autodiff()), values(gradient)].concat()
+        };
+        for act in acts {
+            for (turn, shape) in [
+                (0, [1, 1, 1]),
+                (0, [3, 63, 65]),
+                (1, [4, 5, 6]),
+                (2, [2, 7, 9]),
+            ] {
+                let expected = made(&Device::flex(), act, turn, shape);
+                let found = made(&gpu, act, turn, shape);
+                for (found, expected) in found.iter().zip(&expected) {
+                    let bound = 1e-5 * (1.0 + expected.abs());
+                    assert!(
+                        (found - expected).abs() <= bound,
+                        "{act:?} {turn}: {found} {expected}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -298,6 +298,80 @@ impl Gpu {
     }
 }
 
+/// Numbers of f32 without room between them, whichever dimension lies closest: what is done to each number need not know.
+pub struct Dense(CubeTensor);
+
+impl Dense {
+    /// As it lies, or a copy in order.
+    ///
+    /// # Panics
+    /// If the device runs no WGSL.
+    pub fn of(x: CubeTensor) -> Self {
+        let (shape, strides) = (x.meta.shape(), x.meta.strides());
+        let mut dims: Vec<_> = (0..shape.len()).filter(|i| shape[*i] > 1).collect();
+        dims.sort_by_key(|i| strides[*i]);
+        let mut next = 1;
+        let dense = dims.iter().all(|i| {
+            let follows = strides[*i] == next;
+            next *= shape[*i];
+            follows
+        });
+        if dense {
+            return Self(x);
+        }
+        Self(burn_cubecl::kernel::into_contiguous(x))
+    }
+
+    /// Two of one shape that lie in the same order, apart from each other.
+    ///
+    /// # Panics
+    /// If the device runs no WGSL.
+    pub fn alike(a: CubeTensor, b: CubeTensor) -> [Self; 2] {
+        let [mut a, mut b] = [a, b].map(Self::of);
+        if a.0.meta.strides() != b.0.meta.strides() {
+            [a, b] = [a, b].map(|x| Self(burn_cubecl::kernel::into_contiguous(x.0)));
+        }
+        if a.buffer().shares(&b.buffer()) {
+            b = Self(b.0.copy());
+        }
+        [a, b]
+    }
+
+    /// The device.
+    ///
+    /// # Panics
+    /// If it runs no WGSL.
+    pub fn gpu(&self) -> Gpu {
+        let device = Tensor::<1>::from_primitive::<Cube>(self.0.clone()).device();
+        Gpu::of(&device).expect("a device that runs kernels")
+    }
+
+    /// How many numbers.
+    pub fn count(&self) -> usize {
+        self.0.meta.num_elements()
+    }
+
+    /// The memory.
+    pub fn buffer(&self) -> Buffer {
+        Buffer(self.0.handle.clone())
+    }
+
+    /// Other numbers in the same order.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn like(&self, made: Buffer) -> CubeTensor {
+        assert_eq!(made.words(), self.count());
+        CubeTensor::new(
+            self.0.client.clone(),
+            made.0,
+            (*self.0.meta).clone(),
+            self.0.device.clone(),
+            DType::F32,
+        )
+    }
+}
+
 /// A kernel as burn's template mechanism wants it.
 struct Source(Kernel);
 

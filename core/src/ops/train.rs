@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 use smalti_shaders::records::{AdamRecord, RmspropRecord, SgdRecord};
 use smalti_shaders::reference::train as twins;
-use smalti_shaders::{ADAM, AVERAGE, Kernel, RMSPROP, SGD};
+use smalti_shaders::{ADAM, AVERAGE, Kernel, RMSPROP, SGD, SQUARES};
 
 use super::launch::{Buffer, Gpu, MOST_WORKGROUPS};
 
@@ -207,6 +207,25 @@ pub(crate) fn norm_in_memory<'a>(tensors: impl Iterator<Item = &'a Tensor<1>>) -
     Some(sum.sqrt() as f32)
 }
 
+/// The Euclidean norm of all numbers of all tensors, if they are on a GPU that runs kernels: one launch for each.
+pub(crate) fn norm_on_gpu<'a>(
+    tensors: impl Iterator<Item = &'a Tensor<1>> + Clone,
+) -> Option<Tensor<1>> {
+    let gpu = Gpu::of(&tensors.clone().next()?.device())?;
+    let groups = |count: usize| count.div_ceil(256 * 16).clamp(1, 64);
+    let all = tensors.clone().map(|tensor| groups(tensor.dims()[0])).sum();
+    let (sums, mut at) = (gpu.empty(all), 0);
+    for tensor in tensors {
+        let count = tensor.dims()[0];
+        let numbers = gpu.contiguous(tensor.clone()).ok()?;
+        let plan = gpu.constant(&[count as u32, at as u32]);
+        let grid = [groups(count) as u32, 1, 1];
+        gpu.launch(&SQUARES, grid, &[&plan, &numbers, &sums]);
+        at += groups(count);
+    }
+    Some(gpu.tensor(sums, [all]).sum().sqrt())
+}
+
 /// Multiplies all by a factor, in the host's memory.
 pub(crate) fn scale_in_memory(tensor: Tensor<1>, factor: f32) -> Tensor<1> {
     let device = tensor.device();
@@ -373,6 +392,32 @@ mod tests {
         };
         check("centred alone", &|n, d| made(&plain, n, d));
         check("average", &|n, d| made(&Share(0.3), n, d));
+    }
+
+    #[test]
+    fn norms_agree() {
+        let counts = [1, 63, 65, 256, 70_001];
+        let on = |device: &Device| {
+            let tensors = counts.map(|count| tensor(numbers(count, 1.0), device));
+            (
+                norm_in_memory(tensors.iter()),
+                norm_on_gpu(tensors.iter()).map(Tensor::into_scalar::<f32>),
+            )
+        };
+        let (Some(expected), None) = on(&Device::flex()) else {
+            panic!("the host's memory is no GPU's");
+        };
+        let Some(gpu) = crate::device::gpu_for_tests() else {
+            return;
+        };
+        let (None, Some(found)) = on(&gpu) else {
+            panic!("a GPU's memory is not the host's");
+        };
+        // sums of 70,001 numbers in f32
+        assert!(
+            (found - expected).abs() <= 1e-6 * expected,
+            "{found} {expected}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::config::{Diagnostics, Dict, Node, error_at};
 use crate::layers::Gradients;
-use crate::ops::train::{norm_in_memory, scale_in_memory};
+use crate::ops::train::{norm_in_memory, norm_on_gpu, scale_in_memory};
 
 /// How gradients are bounded.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,14 +81,15 @@ impl Clip {
     /// Bounds gradients, and gives the norm that they had, which stays on the device, if that is what is bounded and there are any.
     pub fn apply(&self, gradients: &mut Gradients) -> Option<Tensor<1>> {
         match *self {
-            Self::Norm {
-                most, kind: 2.0, ..
-            } => match norm_in_memory(gradients.iter().map(|(_, gradient)| gradient)) {
-                Some(norm) => in_memory(gradients, norm, most),
-                None => gradients.clip(most),
-            },
             Self::Norm { most, kind, .. } => {
-                let norm = norm(gradients, kind)?;
+                let each = || gradients.iter().map(|(_, gradient)| gradient);
+                let usual = kind == 2.0;
+                let here = usual.then(|| norm_in_memory(each())).flatten();
+                if let Some(norm) = here {
+                    return in_memory(gradients, norm, most);
+                }
+                let there = usual.then(|| norm_on_gpu(each())).flatten();
+                let norm = there.or_else(|| norm(gradients, kind))?;
                 let factor = ((norm.clone() + 1e-6).recip() * most).clamp_max(1.0);
                 gradients.map(|gradient| gradient * factor.clone());
                 Some(norm)

@@ -5,6 +5,7 @@ pub mod conv;
 pub mod decode;
 pub mod loss;
 pub mod nms;
+pub mod norm;
 pub mod pillow;
 pub mod preprocess;
 pub mod random;

@@ -22,8 +22,8 @@ use smalti_shaders::{
     CONV_WEIGHT_GRADIENT, Kernel, WINOGRAD_INPUT, WINOGRAD_OUTPUT,
 };
 
-pub(crate) use self::operands::Filters;
-use self::operands::{Added, Channels};
+use self::operands::Added;
+pub(crate) use self::operands::{Channels, Filters, number};
 use self::walk::Walk;
 use super::{ConvShape, Finish, Prepared};
 use crate::layers::Weight;
@@ -117,7 +117,7 @@ pub(in crate::ops) fn weight_gradient(
     let gpu = &Gpu::of(&x.device())?;
     let walk = Walk::forward(shape, x.dims(), dims)?;
     let job = Job::new(gpu, x.clone(), dims, walk)?;
-    let gradient = Channels::dense(gpu, gradient.clone(), Some(&job.x))?;
+    let gradient = Channels::dense(gpu, gradient.clone(), Some(&job.x.buffer))?;
     Some(job.weight_gradient(&gradient))
 }
 

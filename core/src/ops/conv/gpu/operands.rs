@@ -65,7 +65,7 @@ impl Filters {
 }
 
 /// A tensor with its channels last.
-pub(super) struct Channels {
+pub(crate) struct Channels {
     pub(super) buffer: Buffer,
     /// Elements from a picture, a row, a pixel to the next; all multiples of four.
     pub(super) strides: [usize; 3],
@@ -97,11 +97,11 @@ impl Channels {
     }
 
     /// Without room between pixels or beyond the last four channels, and apart from `other`: WebGPU binds no buffer twice.
-    pub(super) fn dense(gpu: &Gpu, x: Tensor<4>, other: Option<&Channels>) -> Option<Buffer> {
+    pub(crate) fn dense(gpu: &Gpu, x: Tensor<4>, other: Option<&Buffer>) -> Option<Buffer> {
         let x = gpu.strided(x).ok()?;
         let [_, channels, height, width] = x.shape;
         let dense = [height * width * channels, 1, width * channels, channels];
-        let shared = other.is_some_and(|other| x.buffer.shares(&other.buffer));
+        let shared = other.is_some_and(|other| x.buffer.shares(other));
         Some(if channels % 4 == 0 && x.strides == dense && !shared {
             x.buffer
         } else {
@@ -166,7 +166,7 @@ impl Added {
         };
         let bias = bias.map(|bias| gpu.contiguous(bias)).transpose().ok()?;
         let add = match &finish.add {
-            Some(add) => Some(Channels::dense(gpu, add.clone(), Some(x))?),
+            Some(add) => Some(Channels::dense(gpu, add.clone(), Some(&x.buffer))?),
             None => None,
         };
         let (act, act_by) = match finish.act {
@@ -193,8 +193,8 @@ fn nothing(gpu: &Gpu, which: u32) -> Buffer {
     gpu.constant(&[which; 4])
 }
 
-/// The number and the numbers of an activation in `shared/finish.wgsl`; `None` if it has none.
-fn number(act: Activation) -> Option<(u32, [f32; 4])> {
+/// The number and the numbers of an activation in `shared/finish.wgsl` and `shared/slope.wgsl`; `None` if it has none.
+pub(crate) fn number(act: Activation) -> Option<(u32, [f32; 4])> {
     let by = |values: &[f64]| {
         let mut by = [0.0; 4];
         for (to, value) in by.iter_mut().zip(values) {
@@ -204,8 +204,9 @@ fn number(act: Activation) -> Option<(u32, [f32; 4])> {
     };
     Some(match act {
         Activation::Relu => (1, by(&[])),
-        Activation::Relu6 => (2, by(&[0.0, 6.0])),
-        Activation::Clip(low, high) => (2, by(&[low, high])),
+        // The third is the slope at the corners, which is PyTorch's.
+        Activation::Relu6 => (2, by(&[0.0, 6.0, 0.0])),
+        Activation::Clip(low, high) => (2, by(&[low, high, 1.0])),
         Activation::LeakyRelu(slope) => (3, by(&[slope])),
         Activation::Sigmoid => (4, by(&[])),
         Activation::Silu => (5, by(&[])),

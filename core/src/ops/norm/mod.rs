@@ -1,7 +1,9 @@
 //! [`batch_norm`]: batch norm and the activation after it, recorded as one operation, of which nothing but x is kept. On the CPU it is
-//! `smalti-cpu`'s, elsewhere the tensor operations of the layer.
+//! `smalti-cpu`'s, on a GPU kernels (`gpu`), two each way.
 //!
 //! Shapes: x and y `[N, C, H, W]`, all else `[C]`.
+
+mod gpu;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, DispatchDevice, Flex, TensorMetadata, backend_extension};
@@ -9,6 +11,7 @@ use burn::tensor::{DType, Tensor};
 use smalti_cpu::{BatchNorm, Statistics};
 
 use super::conv::cpu::{fused, in_order, slice, tensor};
+use super::launch::Gpu;
 use crate::layers::Activation;
 
 /// What is done to the channels besides their weights.
@@ -23,7 +26,7 @@ pub struct Norming {
 }
 
 /// The norm by statistics of x or others, and the gradients.
-#[backend_extension(Flex, Autodiff: cfg(feature = "train"))]
+#[backend_extension(Cube, Flex, Autodiff: cfg(feature = "train"))]
 pub trait Normalise: Backend {
     /// y, mean and variance (of all values, not an estimate); no gradients flow through the latter.
     fn by_own(
@@ -59,8 +62,8 @@ pub trait Normalise: Backend {
 pub type MeanVar = [Tensor<1>; 2];
 
 /// Batch norm by the statistics that are given, else by x's own; y and the statistics. If it applies the activation too, it takes it; those
-/// that cost more than a pass over memory it leaves. `None` where tensor operations are to be taken: not on the CPU, of other numbers than
-/// f32, of nothing.
+/// that cost more than a pass over memory it leaves. `None` where tensor operations are to be taken: on a GPU that runs no WGSL, of other
+/// numbers than f32, of nothing, of more than a kernel counts.
 ///
 /// # Panics
 /// If a tensor has another shape than said above.
@@ -73,7 +76,8 @@ pub fn batch_norm(
 ) -> Option<(Tensor<4>, MeanVar)> {
     let device = x.device().without_autodiff();
     let here = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
-    if !here || x.dtype() != DType::F32 || x.dims().contains(&0) {
+    let fits = here || (Gpu::of(&device).is_some() && gpu::fits(x.dims()));
+    if !fits || x.dtype() != DType::F32 || x.dims().contains(&0) {
         return None;
     }
     let fits = act.is_some_and(|act| fused(act).is_some());
@@ -289,6 +293,7 @@ mod tests {
     use burn::tensor::{Device, Distribution, activation};
 
     use super::*;
+    use crate::device::gpu_for_tests;
 
     /// The activation by burn's operations.
     fn plain(act: Option<Activation>, x: Tensor<4>) -> Tensor<4> {
@@ -310,10 +315,20 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_the_formula() {
-        let device = Device::flex();
+        check(&Device::flex());
+    }
+
+    #[test]
+    fn gradients_are_those_of_the_formula_on_a_gpu() {
+        if let Some(device) = gpu_for_tests() {
+            check(&device);
+        }
+    }
+
+    fn check(device: &Device) {
         device.seed(3);
         let random = |shape: [usize; 4], low, high| {
-            Tensor::<4>::random(shape, Distribution::Uniform(low, high), &device)
+            Tensor::<4>::random(shape, Distribution::Uniform(low, high), device)
         };
         let acts = [
             None,
@@ -327,6 +342,7 @@ mod tests {
             [2, 70, 3, 3],
             [3, 17, 9, 8],
             [1, 64, 1, 9],
+            [2, 5, 37, 40],
         ]
         .into_iter()
         .enumerate()
@@ -382,7 +398,13 @@ mod tests {
 
     #[test]
     fn what_is_frozen_gets_nothing_and_stops_nothing() {
-        let device = Device::flex();
+        frozen(Device::flex());
+        if let Some(device) = gpu_for_tests() {
+            frozen(device);
+        }
+    }
+
+    fn frozen(device: Device) {
         let x = Tensor::<4>::from_data([[[[1.0, 2.0]], [[3.0, 5.0]]]], &device);
         let ones = Tensor::<1>::ones([2], &device);
         let zeros = Tensor::<1>::zeros([2], &device);
