@@ -11,6 +11,9 @@ hardly a score passes the threshold, on both sides. For each precision, the medi
     to boxes    the whole model: resizing and normalising the picture, forward, decode, NMS (in float32 always)
     limit       what the device reaches where there is nothing else to wait for: a product of two square matrices of 8192 in the same precision
 
+    training    a step on two such pictures with eight objects each: losses, gradients, SGD with momentum, the first stage and all batch norms frozen, as
+                MMDetection's config has it (float32 and TF32 only)
+
 float32 is without TF32 anywhere; `TF32` is PyTorch's default for convolutions; `float16` has the network in half precision, storage and arithmetic, and
 `channels last` has its tensors in the order that a card's matrix units want. Needs torch and torchvision alone, and no network. The last line is JSON.
 """
@@ -43,13 +46,14 @@ def main():
     card = torch.cuda.get_device_name() if options.device == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
     precisions = ['float32', 'TF32', 'float16', 'float16 channels last'] if options.device == 'cuda' or options.quick else ['float32']
     print(f'torch {torch.__version__}, torchvision {torchvision.__version__}, {card}, picture {options.width}x{options.height}')
-    print(f'{"":<24}{"forward ms":>12}{"to boxes ms":>13}{"GFLOP/s":>10}{"limit":>10}{"share":>8}{"peak MiB":>10}')
+    print(f'{"":<24}{"forward ms":>12}{"to boxes ms":>13}{"training ms":>13}{"GFLOP/s":>10}{"limit":>10}{"share":>8}{"peak MiB":>10}')
     rows = []
     for precision in precisions:
         row = dict(precision=precision, **time_precision(precision, options))
         rows.append(row)
+        training = f'{row["training_ms"]:.1f}' if row['training_ms'] else '-'
         peak = f'{row["peak_mib"]:.0f}' if row['peak_mib'] else '-'
-        print(f'{precision:<24}{row["forward_ms"]:>12.1f}{row["to_boxes_ms"]:>13.1f}{row["gflops"]:>10.0f}{row["limit_gflops"]:>10.0f}{row["gflops"] / row["limit_gflops"]:>8.2f}{peak:>10}', flush=True)
+        print(f'{precision:<24}{row["forward_ms"]:>12.1f}{row["to_boxes_ms"]:>13.1f}{training:>13}{row["gflops"]:>10.0f}{row["limit_gflops"]:>10.0f}{row["gflops"] / row["limit_gflops"]:>8.2f}{peak:>10}', flush=True)
     print(f'one forward is {rows[0]["gflop"]:.0f} GFLOP')
     print(json.dumps(dict(torch=torch.__version__, torchvision=torchvision.__version__, device=card, runs=options.runs, rows=rows)))
 
@@ -63,7 +67,6 @@ def time_precision(precision, options):
     cuda = options.device == 'cuda'
     wait = torch.cuda.synchronize if cuda else lambda: None
 
-    @torch.inference_mode()
     def median_ms(run):
         times = []
         for _ in range(options.warmup + options.runs):
@@ -94,14 +97,41 @@ def time_precision(precision, options):
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     gflop = counter.get_total_flops() / 1e9
-    forward_ms = median_ms(forward)
-    to_boxes_ms = median_ms(lambda: model([picture]))
+    with torch.inference_mode():
+        forward_ms = median_ms(forward)
+        to_boxes_ms = median_ms(lambda: model([picture]))
     peak_mib = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
     n = options.matrix
     a, b = (torch.rand(n, n, device=options.device).to(dtype) for _ in range(2))
-    matrix_ms = median_ms(lambda: a @ b)
-    return dict(input=list(batch.shape), forward_ms=forward_ms, to_boxes_ms=to_boxes_ms, gflop=gflop, gflops=gflop / forward_ms * 1e3,
+    with torch.inference_mode():
+        matrix_ms = median_ms(lambda: a @ b)
+        del a, b
+    training_ms = None if half else median_ms(training_step(model, options))
+    return dict(input=list(batch.shape), forward_ms=forward_ms, to_boxes_ms=to_boxes_ms, training_ms=training_ms, gflop=gflop, gflops=gflop / forward_ms * 1e3,
                 limit_gflops=2 * n**3 / 1e9 / matrix_ms * 1e3, peak_mib=peak_mib)
+
+
+def training_step(model, options):
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    body = model.backbone.body
+    for part in (body.conv1, body.bn1, body.layer1):
+        part.requires_grad_(False)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-4, momentum=0.9, weight_decay=1e-4)
+    corner = torch.rand(8, 2, device=options.device) * torch.tensor([options.width / 2, options.height / 2], device=options.device)
+    boxes = torch.cat([corner, corner + 64], 1)
+    targets = [dict(boxes=boxes, labels=torch.arange(8, device=options.device)) for _ in range(2)]
+    pictures = [torch.rand(3, options.height, options.width, device=options.device) for _ in range(2)]
+
+    def step():
+        optimizer.zero_grad()
+        sum(model(pictures, targets).values()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 35)
+        optimizer.step()
+
+    return step
 
 
 if __name__ == '__main__':

@@ -176,7 +176,7 @@ mod recorded {
 
 #[cfg(all(test, feature = "train"))]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{Device, TensorData};
 
     use super::*;
     use crate::device::gpu_for_tests;
@@ -229,9 +229,10 @@ mod tests {
             hard,
         ];
         let made = |device: &Device, act: Activation, turn: usize, shape: [usize; 3]| {
-            let count = shape.iter().product::<usize>() as i64;
-            let x = Tensor::<1, burn::tensor::Int>::arange(0..count, device).float();
-            let x = (x * 0.37).sin().reshape(shape) * 8.0;
+            let count = shape.iter().product::<usize>();
+            // on the host: devices' sines differ
+            let values: Vec<f32> = (0..count).map(|i| 8.0 * (i as f32 * 0.37).sin()).collect();
+            let x = Tensor::<3>::from_data(TensorData::new(values, shape), device);
             let leaf = x.clone().autodiff().require_grad();
             let lies = match turn {
                 0 => leaf.clone(),
