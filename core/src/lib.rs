@@ -22,6 +22,7 @@ pub mod batch;
 pub mod build;
 pub mod probe;
 pub mod targets;
+mod threads;
 
 pub mod assigners;
 pub mod backbones;

@@ -13,6 +13,7 @@ use crate::limits;
 use crate::ops::{self, DetectError};
 use crate::probe::Probe;
 use crate::structures::Instances;
+use crate::threads;
 use crate::weights::LoadReport;
 
 /// A detector with its weights on a device, its test pipeline and its class names.
@@ -120,8 +121,12 @@ pub async fn predict(
     batch: Batch,
     probe: &mut Probe<'_>,
 ) -> Result<Vec<Instances>, DetectError> {
-    let maps = model.extract(batch.pixels, probe); // backbone, neck
-    model.predict(maps, &batch.pictures, probe).await // heads; candidates; the best, NMS; one read-back
+    let device = batch.pixels.device();
+    let walk = async || {
+        let maps = model.extract(batch.pixels, probe); // backbone, neck
+        model.predict(maps, &batch.pictures, probe).await // heads; candidates; the best, NMS; one read-back
+    };
+    threads::among(&device, walk).await
 }
 
 impl Predictor {

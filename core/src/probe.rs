@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 /// Who is told: a part's name (`backbone`, `neck`, `head.0`, ...) and what it gave.
-type Told<'a> = &'a mut dyn FnMut(&str, &[Tensor<4>]);
+type Told<'a> = &'a mut (dyn FnMut(&str, &[Tensor<4>]) + Send);
 
 /// Is told of the tensors between a model's parts, as soon as they are queued: a timer, a comparison, a view of feature maps.
 pub struct Probe<'a> {

@@ -13,6 +13,7 @@ use crate::losses::Losses;
 use crate::probe::Probe;
 use crate::registry::{DEFAULT_SCOPE, Registry};
 use crate::targets::Targets;
+use crate::threads;
 
 /// A model that learns.
 #[derive(Debug)]
@@ -90,6 +91,16 @@ impl Learner {
     /// # Panics
     /// If the model gives no loss.
     pub async fn step(
+        &mut self,
+        iter: u64,
+        batch: Batch,
+        targets: &Targets,
+    ) -> Result<Stepped, UpdateError> {
+        let device = batch.pixels.device();
+        threads::among(&device, async || self.step_here(iter, batch, targets).await).await
+    }
+
+    async fn step_here(
         &mut self,
         iter: u64,
         batch: Batch,
