@@ -79,7 +79,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Ends the run after this iteration or validation, as if it were its last.
+    /// Ends the run after this epoch and its validation, or after this iteration in a run by iterations, as if it were its last: MMEngine's
+    /// `stop_training`.
     pub fn end(&mut self, why: impl Into<String>) {
         self.ending = Some(why.into());
     }

@@ -1,4 +1,6 @@
-//! A backbone of your own, registered and used from a config, without a change to Smalti.
+//! A backbone of your own, registered and used from a config, without a change to Smalti; in [`hook`], a hook and samples of your own.
+
+pub mod hook;
 
 use burn::tensor::Tensor;
 use serde::Deserialize;
@@ -7,7 +9,7 @@ use smalti::build::Build;
 use smalti::config::{Config, Diagnostics, MapLoader, Node};
 use smalti::layers::{Activation, ConvConfig, ConvNormAct, Mode, NormConfig, Params};
 use smalti::probe::Probe;
-use smalti::registry::Row;
+use smalti::registry::{Registry, Row};
 
 /// The keys of `type='mine.StridedStack'`.
 #[derive(Deserialize)]
@@ -62,14 +64,28 @@ model = dict(
     bbox_head=dict(
         type='RetinaHead', num_classes=2, in_channels=8, feat_channels=8, stacked_convs=1,
         anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[2, 4, 8])),
+    train_cfg=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0), allowed_border=-1, pos_weight=-1),
     test_cfg=dict(nms_pre=100, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=10))
 ";
 
-/// Builds a detector with the backbone, and says what the backbone gives.
-pub fn describe() -> String {
+/// Smalti's components, and the backbone.
+fn registry() -> Registry {
     let mut registry = smalti::registry();
     registry.add(Row::<Backbones>::new("mine", "StridedStack", build));
+    registry
+}
 
+/// Trains that detector with the hook; what that saw.
+///
+/// # Errors
+/// What the trainer said.
+pub fn watch(work_dir: &std::path::Path) -> Result<String, smalti::train::TrainError> {
+    hook::watch(registry(), CONFIG, work_dir)
+}
+
+/// Builds a detector with the backbone, and says what the backbone gives.
+pub fn describe() -> String {
+    let registry = registry();
     let config = Config::parse(CONFIG, "mine.py", &MapLoader::default()).expect("a good config");
     let device = burn::tensor::Device::flex();
     let params = Params::new(&device, Mode::Fixed, None);
