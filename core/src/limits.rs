@@ -45,7 +45,7 @@ pub(crate) fn check_picture([height, width]: [usize; 2]) -> Result<(), String> {
         Some(pixels) if pixels <= PIXELS => Ok(()),
         _ => Err(format!(
             "a picture of {width} x {height} px would go through the model, at most {PIXELS} pixels are possible: \
-             the test pipeline's `Resize` says how large"
+             `Resize` of the pipeline says how large, and `batch_augments` in training"
         )),
     }
 }

@@ -84,12 +84,42 @@ pub(crate) fn batch(
     preprocessor: &DetDataPreprocessor,
     device: &Device,
 ) -> Result<Batch, PredictError> {
+    let batch = preprocessed(prepared, preprocessor, device)?;
+    check(&batch, model)?;
+    Ok(batch)
+}
+
+/// Prepared pictures to a batch, which may not be what a model takes.
+///
+/// # Errors
+/// Pictures that do not go together, or are too large.
+pub(crate) fn preprocessed(
+    prepared: Vec<Packed>,
+    preprocessor: &DetDataPreprocessor,
+    device: &Device,
+) -> Result<Batch, PredictError> {
     let size = |i: usize| prepared.iter().map(move |p| p.meta.img_shape[i]).max();
     limits::check_picture([size(0).unwrap_or(0), size(1).unwrap_or(0)])
         .map_err(PredictError::Batch)?;
     let pixels =
         ops::preprocess::batch(&prepared, preprocessor, device).map_err(PredictError::Batch)?;
-    let (divisor, [_, c, h, w]) = (model.size_divisor(), pixels.dims());
+    let metas = prepared.into_iter().map(|p| Meta {
+        pad_shape: preprocessor.pad_shape(p.meta.img_shape),
+        ..p.meta
+    });
+    let pictures = Pictures {
+        metas: metas.collect(),
+        rescale: true,
+    };
+    Ok(Batch { pixels, pictures })
+}
+
+/// Whether a batch is what `model` takes.
+///
+/// # Errors
+/// It is not.
+pub(crate) fn check(batch: &Batch, model: &dyn Detector) -> Result<(), PredictError> {
+    let (divisor, [_, c, h, w]) = (model.size_divisor(), batch.pixels.dims());
     let wanted = model.channels_in();
     if c != wanted {
         return Err(PredictError::Batch(format!(
@@ -101,15 +131,7 @@ pub(crate) fn batch(
             "the batch is {w} x {h} px, this detector takes multiples of {divisor}: write data_preprocessor=dict(..., pad_size_divisor={divisor})"
         )));
     }
-    let metas = prepared.into_iter().map(|p| Meta {
-        pad_shape: preprocessor.pad_shape(p.meta.img_shape),
-        ..p.meta
-    });
-    let pictures = Pictures {
-        metas: metas.collect(),
-        rescale: true,
-    };
-    Ok(Batch { pixels, pictures })
+    Ok(())
 }
 
 /// A batch to what is in its pictures, best first: what a trainer's validation does too.

@@ -186,7 +186,10 @@ default_hooks = dict(logger=dict(type='LoggerHook', interval=2), checkpoint=dict
 fn a_killed_run_goes_on_with_the_same_numbers() {
     let scratch = Scratch::new("killed", 12);
     let config = scratch.path("config.py");
-    let text = scratch.config(&retinanet(""), 3, 2, LONG);
+    // Sizes change within epochs, which is where the checkpoints are.
+    let sizes = "batch_augments=[dict(type='BatchSyncRandomResize', random_size_range=(64, 128), interval=4)]";
+    let model = retinanet("").replace("bgr_to_rgb=True", &format!("bgr_to_rgb=True, {sizes}"));
+    let text = scratch.config(&model, 3, 2, LONG);
     std::fs::write(&config, text).unwrap();
     let whole = scratch.path("whole");
     let output = train(&config, &whole, &["--no-validate"]).output().unwrap();

@@ -6,6 +6,7 @@
 
 mod accumulation;
 mod average;
+pub mod batch_augments;
 pub mod checkpoint;
 mod clip;
 pub mod curves;
@@ -55,5 +56,6 @@ pub(crate) fn register(all: &mut crate::registry::Registry) {
         .extend(average::ROWS)
         .extend(schedules::ROWS)
         .extend(train_loop::ROWS)
+        .extend(batch_augments::ROWS)
         .extend(hooks::ROWS);
 }

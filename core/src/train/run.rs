@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
+use super::batch_augments::BatchAugments;
 use super::feed::Feed;
 use super::learner::Learner;
 use super::scalars::Scalars;
@@ -43,6 +44,8 @@ pub struct Run {
     pub learner: Learner,
     /// Pictures to batches.
     pub preprocessor: DetDataPreprocessor,
+    /// What becomes of batches after that.
+    pub batch_augments: BatchAugments,
     /// Where samples come from. Hooks may change it between epochs; in one it is not there.
     pub feed: Option<Box<dyn Feed>>,
     /// How long it goes on.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::batch_augments::{BatchAugments, Moment};
 use super::checkpoint::{self, Saving};
 use super::curves::CurvesHook;
 use super::feed::{Feed, Loaded};
@@ -13,7 +14,7 @@ use super::run::{FEED, Position, Run};
 use super::scalars::Scalars;
 use super::{Event, Stop, TrainError, TrainLoop};
 use crate::build::OpenCheckpoint;
-use crate::config::{Config, Diagnostics, Node, unsupported};
+use crate::config::{Config, Diagnostics, Node};
 use crate::data::files::Files;
 use crate::data::packed::Packed;
 use crate::data::preprocessor::DetDataPreprocessor;
@@ -23,8 +24,11 @@ use crate::layers::{Course, Mode, Params, StateEntry, StateSource};
 use crate::registry::Registry;
 use crate::targets::Targets;
 use crate::weights::{Checkpoint, LoadReport, TrainingState, Wanted, report};
-use crate::{host, model, predict};
+use crate::{PredictError, host, model, predict};
 use burn::tensor::Device;
+
+/// Where a checkpoint has what batch augments know.
+const AUGMENTS: &str = "batch_augments";
 
 /// What validates: the figures of the model as it is, in the order of their importance.
 pub trait Validation {
@@ -190,7 +194,7 @@ impl<'a> TrainerBuilder<'a> {
         );
         let learner = learner.map_err(errors)?;
         let preprocessor = DetDataPreprocessor::of(config).map_err(errors)?;
-        check_batch_augments(config).map_err(errors)?;
+        let batch_augments = BatchAugments::read(config, registry).map_err(errors)?;
         let work_dir = self.work_dir.unwrap_or_else(|| work_dir(config));
         let begun = host::clock::timestamp();
         let meta = feed.meta();
@@ -201,6 +205,7 @@ impl<'a> TrainerBuilder<'a> {
                 device,
                 learner,
                 preprocessor,
+                batch_augments,
                 feed: Some(feed),
                 train_loop,
                 length,
@@ -227,28 +232,14 @@ impl<'a> TrainerBuilder<'a> {
         };
         if let Some(state) = &trainer.state {
             checkpoint::restore(&mut trainer.run, state)?;
+            if let Some(augments) = trainer.run.info.get(AUGMENTS) {
+                trainer.run.batch_augments.restore(augments);
+            }
             let Position { iter, .. } = trainer.run.position;
             let all = trainer.run.length.max_iters;
             trainer.run.learner.resume(iter, all);
         }
         Ok(trainer)
-    }
-}
-
-/// Whole batches are not resized here yet. Training without what a config asks for would be another training.
-fn check_batch_augments(config: &Config) -> Result<(), Diagnostics> {
-    let node = config.root.at("model.data_preprocessor");
-    let asked = node.and_then(|n| n.get("batch_augments"));
-    let asked =
-        asked.filter(|n| !n.is_none() && n.as_items().is_none_or(|items| !items.is_empty()));
-    match (node, asked) {
-        (Some(node), Some(_)) => {
-            let message = "`batch_augments` are not supported yet";
-            let help =
-                "to train without: --cfg-options model.data_preprocessor.batch_augments=None";
-            Err(unsupported(node, "batch_augments", message, help))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -470,10 +461,19 @@ impl Trainer {
     fn iteration(&mut self, samples: Vec<Packed>) -> Result<(), Stop> {
         let Self { run, hooks, .. } = self;
         let detector = &*run.learner.detector;
-        let targets = Targets::of(&samples, detector.labels()).map_err(Stop::fault)?;
+        let mut targets = Targets::of(&samples, detector.labels()).map_err(Stop::fault)?;
         run.pictures = samples.iter().map(|s| s.meta.img_path.clone()).collect();
-        let batch = predict::batch(samples, detector, &run.preprocessor, &run.device);
-        let batch = batch.map_err(|e| Stop::fault(e.to_string()))?;
+        let fault = |e: PredictError| Stop::fault(e.to_string());
+        let batch = predict::preprocessed(samples, &run.preprocessor, &run.device);
+        let mut batch = batch.map_err(fault)?;
+        if !run.batch_augments.is_empty() {
+            let (seed, iter) = (run.seed, run.position.iter);
+            let augments = &mut run.batch_augments;
+            let augmented = augments.apply(&mut batch, &mut targets, Moment { seed, iter });
+            augmented.map_err(Stop::fault)?;
+            run.info.insert(AUGMENTS.into(), augments.state());
+        }
+        predict::check(&batch, detector).map_err(fault)?;
         hooks.call(|hook| hook.before_train_iter(run))?;
         let iter = run.position.iter;
         let stepped = pollster::block_on(run.learner.step(iter, batch, &targets));

@@ -7,11 +7,13 @@ mod call;
 mod counter;
 mod legacy;
 mod numpy;
+mod python;
 mod replay;
 
 pub use call::{Answer, Call, Choice, Draw, RandomError};
 pub use counter::Counter;
 pub use numpy::Numpy;
+pub use python::Python;
 pub use replay::{Recorded, Replay};
 
 /// A source of random numbers.

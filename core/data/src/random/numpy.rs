@@ -20,15 +20,7 @@ pub struct Numpy {
 impl Numpy {
     /// The sequence that belongs to `seed`, of which the low 32 bits count: numpy takes no more.
     pub fn new(seed: u64) -> Self {
-        let mut state = [0; N];
-        let mut word = seed as u32;
-        for (i, slot) in (0u32..).zip(&mut state) {
-            *slot = word;
-            word = (word ^ (word >> 30))
-                .wrapping_mul(1_812_433_253)
-                .wrapping_add(i + 1);
-        }
-        let words = Twister { state, at: N };
+        let words = Twister::new(seed as u32);
         Self { words, gauss: None }
     }
 
@@ -46,7 +38,7 @@ impl Random for Numpy {
 
 /// MT19937.
 #[derive(Clone)]
-struct Twister {
+pub(super) struct Twister {
     state: [u32; N],
     /// The next word; `N` where a new round of words is due.
     at: usize,
@@ -73,6 +65,43 @@ impl Words for Twister {
 }
 
 impl Twister {
+    /// The state of one word (`init_genrand`).
+    pub(super) fn new(seed: u32) -> Self {
+        let mut state = [0; N];
+        let mut word = seed;
+        for (i, slot) in (0u32..).zip(&mut state) {
+            *slot = word;
+            word = (word ^ (word >> 30))
+                .wrapping_mul(1_812_433_253)
+                .wrapping_add(i + 1);
+        }
+        Self { state, at: N }
+    }
+
+    /// The state of a key of one or more words (`init_by_array`).
+    pub(super) fn keyed(key: &[u32]) -> Self {
+        let mut state = Self::new(19_650_218).state;
+        let mut at = 1;
+        let keys = (0u32..).zip(key).cycle().take(N.max(key.len()));
+        let keys = keys.map(|(j, word)| (1_664_525, Some(word.wrapping_add(j))));
+        let rest = std::iter::repeat_n((1_566_083_941, None), N - 1);
+        for (factor, key) in keys.chain(rest) {
+            let before = state[at - 1];
+            let mixed = state[at] ^ (before ^ (before >> 30)).wrapping_mul(factor);
+            state[at] = match key {
+                Some(key) => mixed.wrapping_add(key),
+                None => mixed.wrapping_sub(at as u32),
+            };
+            at += 1;
+            if at == N {
+                state[0] = state[N - 1];
+                at = 1;
+            }
+        }
+        state[0] = 0x8000_0000;
+        Self { state, at: N }
+    }
+
     fn renew(&mut self) {
         for i in 0..N {
             let y = (self.state[i] & 0x8000_0000) | (self.state[(i + 1) % N] & 0x7fff_ffff);
