@@ -227,9 +227,25 @@ fn a_killed_run_goes_on_with_the_same_numbers() {
         assert!(a == b, "{key} after {kills} kills");
     }
     assert!(!whole.join("epoch_1.pth").exists(), "two are kept");
-    for name in ["loss.png", "lr.png", "last_checkpoint", "config.py"] {
+    for name in [
+        "loss.png",
+        "lr.png",
+        "last_checkpoint",
+        "config.py",
+        "train_batch_0.png",
+        "train_batch_2.png",
+    ] {
         assert!(whole.join(name).exists(), "{name}");
     }
+    assert!(!whole.join("train_batch_3.png").exists(), "three are drawn");
+    let (on, last) = (scratch.path("on"), whole.join("epoch_2.pth"));
+    let last = last.display().to_string();
+    let mut on_from = train(&config, &on, &["--no-validate", "--resume", &last]);
+    assert!(on_from.output().unwrap().status.success());
+    assert!(
+        !on.join("train_batch_0.png").exists(),
+        "only of a beginning"
+    );
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Drawing on a picture: boxes, and captions that stay legible and inside.
 //!
-//! Here is what detections need; [`objects`] draws ground truth with its masks, [`sheet`] puts pictures under titles and side by side, [`chart`] draws
-//! curves and matrices.
+//! Here is what detections need; [`objects`] draws ground truth with its masks, [`sheet`] puts pictures under titles and side by side, [`batch`] shows
+//! what is learned from, [`chart`] draws curves and matrices.
 
 pub mod analysis;
+pub mod batch;
 pub mod chart;
 pub mod objects;
 pub mod sample;

@@ -130,7 +130,7 @@ pub fn original(info: &Arc<DataInfo>, files: &dyn Files) -> Result<Sample, Fault
 
 /// The data set's own colour of a class, made light enough to be seen; or ours. A palette for another number of classes (COCO's, where a
 /// config names its own classes) is none.
-fn class_colour(meta: &MetaInfo, label: i64) -> [u8; 3] {
+pub(super) fn class_colour(meta: &MetaInfo, label: i64) -> [u8; 3] {
     let label = usize::try_from(label).unwrap_or(0);
     let named = meta.palette.len() == meta.classes.len();
     let own = meta.palette.get(label).filter(|_| named);

@@ -11,6 +11,7 @@ pub mod checkpoint;
 mod clip;
 pub mod curves;
 pub mod feed;
+mod first_batches;
 pub mod hooks;
 mod learner;
 mod optim_wrapper;
@@ -37,7 +38,7 @@ pub use optimization::{
     GroupState, Optimization, OptimizerState, ParameterState, RestoreError, UpdateError,
 };
 pub use plan::{Plan, Planned, PlannedGroup};
-pub use run::Run;
+pub use run::{Learned, Run};
 pub use scalars::Scalars;
 pub use settings::{Setting, Settings};
 pub use stop::{Event, Stop, TrainError};

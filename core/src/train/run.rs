@@ -13,9 +13,11 @@ use super::scalars::Scalars;
 use super::schedules::Length;
 use super::trainer::Tell;
 use super::{Event, Stop, TrainLoop};
+use crate::batch::Batch;
 use crate::config::Config;
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::registry::Registry;
+use crate::targets::Targets;
 use crate::weights::Plain;
 
 /// Where a run is. All counts are from 0 and of what is done.
@@ -27,6 +29,15 @@ pub struct Position {
     pub iter: u64,
     /// Batches of this epoch.
     pub batch: u64,
+}
+
+/// What an iteration learns from.
+#[derive(Clone, Debug)]
+pub struct Learned {
+    /// The pictures, as the model gets them.
+    pub batch: Batch,
+    /// Their objects.
+    pub targets: Targets,
 }
 
 /// Why [`Run::feed`] is there.
@@ -70,6 +81,8 @@ pub struct Run {
     pub palette: Vec<[u8; 3]>,
     /// Pictures of the batch that is learned from.
     pub pictures: Vec<String>,
+    /// The batch itself, until it is learned from; hooks leave it there.
+    pub batch: Option<Learned>,
     /// When it began, as `20261123_122055`.
     pub begun: String,
     /// How long it will go on, as long as iterations take now.

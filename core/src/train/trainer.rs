@@ -8,9 +8,10 @@ use super::batch_augments::{BatchAugments, Moment};
 use super::checkpoint::{self, Saving};
 use super::curves::CurvesHook;
 use super::feed::{Feed, Loaded};
+use super::first_batches::FirstBatchesHook;
 use super::hooks::{Given, HookList};
 use super::learner::Learner;
-use super::run::{FEED, Position, Run};
+use super::run::{FEED, Learned, Position, Run};
 use super::scalars::Scalars;
 use super::{Event, Stop, TrainError, TrainLoop};
 use crate::build::OpenCheckpoint;
@@ -152,6 +153,9 @@ impl<'a> TrainerBuilder<'a> {
         let mut hooks = HookList::read(given).map_err(errors)?;
         if hooks.names().contains(&"LoggerHook") {
             hooks.add(Box::new(CurvesHook), None);
+            if self.resume.is_none() {
+                hooks.add(Box::new(FirstBatchesHook), None);
+            }
         }
         let seed = config.root.at("randomness.seed").and_then(Node::as_int);
         let seed = seed.and_then(|seed| u64::try_from(seed).ok()).unwrap_or(0);
@@ -219,6 +223,7 @@ impl<'a> TrainerBuilder<'a> {
                 classes: meta.classes,
                 palette: meta.palette,
                 pictures: Vec::new(),
+                batch: None,
                 seconds_left: None,
                 ending: None,
                 tell: self.tell.unwrap_or_else(|| Box::new(|_| ())),
@@ -474,7 +479,9 @@ impl Trainer {
             run.info.insert(AUGMENTS.into(), augments.state());
         }
         predict::check(&batch, detector).map_err(fault)?;
+        run.batch = Some(Learned { batch, targets });
         hooks.call(|hook| hook.before_train_iter(run))?;
+        let Learned { batch, targets } = run.batch.take().expect("hooks leave the batch there");
         let iter = run.position.iter;
         let stepped = pollster::block_on(run.learner.step(iter, batch, &targets));
         let stepped = stepped.map_err(|e| Stop::fault(e.to_string()))?;
