@@ -61,8 +61,12 @@ pub struct Told<'a> {
     pub done: usize,
     /// All of them.
     pub total: usize,
-    /// What the data set knows of this one.
-    pub info: &'a DataInfo,
+    /// Its batch's number, from 0.
+    pub batch: usize,
+    /// Its place in that, from 0.
+    pub place: usize,
+    /// What the data set knows of it.
+    pub info: &'a Arc<DataInfo>,
     /// What was found in it.
     pub found: &'a Instances,
 }
@@ -160,8 +164,9 @@ impl TestSet {
         let mut done = 0;
         self.evaluator.forget();
         let mut epoch = self.loader.epoch(0);
-        for samples in epoch.batches() {
+        for (batch, samples) in epoch.batches().enumerate() {
             let mut samples = samples.map_err(TestError::Sample)?.into_iter().peekable();
+            let mut place = 0;
             while samples.peek().is_some() {
                 let few: Vec<Sample> = samples.by_ref().take(MOST_PICTURES).collect();
                 let known: Vec<_> = few.iter().map(|s| (s.info.clone(), s.ori_shape)).collect();
@@ -185,9 +190,12 @@ impl TestSet {
                     let told = told(Told {
                         done,
                         total,
+                        batch,
+                        place,
                         info,
                         found,
                     });
+                    place += 1;
                     if told.is_break() {
                         return Err(TestError::Stopped);
                     }

@@ -319,6 +319,45 @@ fn the_plan_is_told_and_nothing_is_trained() {
     assert!(!work.join("epoch_1.pth").exists());
 }
 
+#[test]
+fn validations_and_tests_draw_pictures() {
+    let scratch = Scratch::new("drawn", 4);
+    let (config, work) = (scratch.path("config.py"), scratch.path("work"));
+    let more = format!(
+        "work_dir = '{}'
+default_hooks = dict(visualization=dict(type='DetVisualizationHook', draw=True, interval=3, score_thr=0.0, show=True))
+visualizer = dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')",
+        work.display()
+    );
+    std::fs::write(&config, scratch.config(&retinanet(""), 1, 2, &more)).unwrap();
+    let drawn = |name: &str| {
+        let folders = std::fs::read_dir(&work).unwrap().map(|f| f.unwrap().path());
+        let found = folders.map(|f| f.join("vis_data/vis_image").join(name));
+        found.filter(|path| path.exists()).count()
+    };
+    let output = train(&config, &work, &[]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("opens no window"), "{text}");
+    // Two iterations and two batches: 2 + 0, 2 + 1.
+    assert_eq!([drawn("val_img_2.png"), drawn("val_img_3.png")], [0, 1]);
+    let test = |more: &[&str]| {
+        let mut command = Command::new(program());
+        command
+            .arg("test")
+            .arg(&config)
+            .arg(work.join("epoch_1.pth"));
+        let output = command.args(["--device", "cpu"]).args(more).output();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{text}");
+    };
+    test(&["--cfg-options", "default_hooks.visualization.draw=False"]);
+    assert_eq!(drawn("test_img_1.png"), 0);
+    test(&[]);
+    assert_eq!([drawn("test_img_1.png"), drawn("test_img_4.png")], [1, 1]);
+}
+
 /// Notes the loss of each step.
 struct Losses(std::rc::Rc<std::cell::RefCell<Vec<f32>>>);
 

@@ -14,9 +14,12 @@ use smalti::data::coco::Id;
 use smalti::data::datasets;
 use smalti::data::evaluate::Report;
 use smalti::evaluate::{TestOptions, TestSet, Told};
+use smalti::host::clock;
 use smalti::host::disk::Disk;
 use smalti::host::files::AtomicFile;
 use smalti::results::{ResultWriter, Row, xywh_from_xyxy};
+use smalti::train::hooks::{DetVisualizationHook, Seen};
+use smalti::train::work_dir;
 
 use super::config::{ReadOptions, tell};
 use super::{DeviceArg, model};
@@ -119,6 +122,11 @@ pub fn run(args: &TestArgs) -> Result<ExitCode, String> {
     let bar = ProgressBar::new(set.dataset().len() as u64);
     let style = "{pos}/{len} [{bar:30}] {per_sec} {eta}";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+    let pictures = DetVisualizationHook::of(&config).map_err(|e| config.errors(e).to_string())?;
+    let notes = pictures.iter().flat_map(|hook| hook.notes());
+    notes.for_each(|note| style::note(note));
+    let (meta, files) = (set.dataset().meta().clone(), Disk::new());
+    let log_dir = work_dir(&config).join(clock::timestamp());
     let mut failed = None;
     let mut told = |told: Told<'_>| {
         bar.set_length(told.total as u64);
@@ -126,6 +134,18 @@ pub fn run(args: &TestArgs) -> Result<ExitCode, String> {
         if let Some(out) = &mut out
             && let Err(e) = out.picture(&told)
         {
+            failed = Some(e);
+            return ControlFlow::Break(());
+        }
+        let seen = Seen {
+            told,
+            iter: 0,
+            meta: &meta,
+            files: &files,
+            log_dir: &log_dir,
+        };
+        let drawn = pictures.as_ref().map(|hook| hook.test_picture(&seen));
+        if let Some(Err(e)) = drawn {
             failed = Some(e);
             return ControlFlow::Break(());
         }

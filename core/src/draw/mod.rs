@@ -1,10 +1,11 @@
 //! Drawing on a picture: boxes, and captions that stay legible and inside.
 //!
 //! Here is what detections need; [`objects`] draws ground truth with its masks, [`sheet`] puts pictures under titles and side by side, [`batch`] shows
-//! what is learned from, [`chart`] draws curves and matrices.
+//! what is learned from, [`beside`] what was found, [`chart`] draws curves and matrices.
 
 pub mod analysis;
 pub mod batch;
+pub mod beside;
 pub mod chart;
 pub mod objects;
 pub mod sample;

@@ -3,7 +3,6 @@
 use super::Stop;
 use super::hooks::{Hook, Step};
 use super::run::{Learned, Run};
-use crate::data::datasets::MetaInfo;
 use crate::draw::batch::draw_batch;
 use crate::host::checkpoint_files;
 
@@ -23,12 +22,8 @@ impl Hook for FirstBatchesHook {
         let Some(learned) = run.batch.as_ref().filter(|_| iter < BATCHES) else {
             return Ok(());
         };
-        let meta = MetaInfo {
-            classes: run.classes.clone(),
-            palette: run.palette.clone(),
-            ..MetaInfo::default()
-        };
         let Learned { batch, targets } = learned;
+        let meta = run.meta();
         let heading = format!("Iteration {}", iter + 1);
         let drawn = draw_batch(&heading, batch, targets, &run.preprocessor, &meta);
         let drawn = pollster::block_on(drawn).map_err(Stop::fault)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
@@ -15,6 +16,8 @@ use super::trainer::Tell;
 use super::{Event, Stop, TrainLoop};
 use crate::batch::Batch;
 use crate::config::Config;
+use crate::data::datasets::MetaInfo;
+use crate::data::files::Files;
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::registry::Registry;
 use crate::targets::Targets;
@@ -57,6 +60,8 @@ pub struct Run {
     pub preprocessor: DetDataPreprocessor,
     /// What becomes of batches after that.
     pub batch_augments: BatchAugments,
+    /// Where pictures are.
+    pub files: Arc<dyn Files>,
     /// Where samples come from. Hooks may change it between epochs; in one it is not there.
     pub feed: Option<Box<dyn Feed>>,
     /// How long it goes on.
@@ -152,6 +157,15 @@ impl Run {
     /// Whether this is the last epoch of the run.
     pub fn is_last_epoch(&self) -> bool {
         self.position.epoch + 1 == self.length.max_epochs
+    }
+
+    /// Names and colours of the classes.
+    pub fn meta(&self) -> MetaInfo {
+        MetaInfo {
+            classes: self.classes.clone(),
+            palette: self.palette.clone(),
+            ..MetaInfo::default()
+        }
     }
 
     /// A file of this run.

@@ -9,7 +9,7 @@ use super::checkpoint::{self, Saving};
 use super::curves::CurvesHook;
 use super::feed::{Feed, Loaded};
 use super::first_batches::FirstBatchesHook;
-use super::hooks::{Given, HookList};
+use super::hooks::{Given, HookList, Seen};
 use super::learner::Learner;
 use super::run::{FEED, Learned, Position, Run};
 use super::scalars::Scalars;
@@ -20,6 +20,7 @@ use crate::data::files::Files;
 use crate::data::packed::Packed;
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::detectors::Detector;
+use crate::evaluate::Told;
 use crate::host::lock::Lock;
 use crate::layers::{Course, Mode, Params, StateEntry, StateSource};
 use crate::registry::Registry;
@@ -33,7 +34,7 @@ const AUGMENTS: &str = "batch_augments";
 
 /// What validates: the figures of the model as it is, in the order of their importance.
 pub trait Validation {
-    /// Runs over the data. `told` hears how many of how many pictures are done; it says whether to go on.
+    /// Runs over the data. `told` hears of every picture; it says whether to go on.
     ///
     /// # Errors
     /// It could not.
@@ -41,7 +42,7 @@ pub trait Validation {
         &mut self,
         model: &dyn Detector,
         device: &Device,
-        told: &mut dyn FnMut(usize, usize) -> Result<(), Stop>,
+        told: &mut dyn FnMut(Told<'_>) -> Result<(), Stop>,
     ) -> Result<Validated, Stop>;
 }
 
@@ -187,7 +188,7 @@ impl<'a> TrainerBuilder<'a> {
         let feed: Box<dyn Feed> = match self.feed {
             Some(feed) => feed,
             None => {
-                let loaded = Loaded::read(config, registry, self.files, &device, seed);
+                let loaded = Loaded::read(config, registry, self.files.clone(), &device, seed);
                 Box::new(loaded.map_err(errors)?)
             }
         };
@@ -210,6 +211,7 @@ impl<'a> TrainerBuilder<'a> {
                 learner,
                 preprocessor,
                 batch_augments,
+                files: self.files,
                 feed: Some(feed),
                 train_loop,
                 length,
@@ -511,14 +513,26 @@ impl Trainer {
         hooks.call(|hook| hook.before_val_epoch(run))?;
         run.learner.store.track(false);
         run.learner.store.learn("", false);
+        let (meta, log_dir) = (run.meta(), run.log_dir());
         let Run {
             learner,
             device,
             tell,
+            position,
+            files,
             ..
         } = run;
-        let validated = validation.figures(&*learner.detector, device, &mut |done, total| {
+        let validated = validation.figures(&*learner.detector, device, &mut |told| {
+            let Told { done, total, .. } = told;
             tell(&Event::Validating { done, total });
+            let seen = Seen {
+                told,
+                iter: position.iter,
+                meta: &meta,
+                files: &**files,
+                log_dir: &log_dir,
+            };
+            hooks.call(|hook| hook.after_val_picture(&seen))?;
             if interrupted() {
                 return Err(Stop::Finished(
                     "interrupted in a validation: the checkpoint before it is the last".into(),

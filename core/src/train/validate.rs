@@ -7,18 +7,18 @@ use burn::tensor::Device;
 use super::Stop;
 use super::trainer::{Validated, Validation};
 use crate::detectors::Detector;
-use crate::evaluate::TestSet;
+use crate::evaluate::{TestSet, Told};
 
 impl Validation for TestSet {
     fn figures(
         &mut self,
         model: &dyn Detector,
         device: &Device,
-        told: &mut dyn FnMut(usize, usize) -> Result<(), Stop>,
+        told: &mut dyn FnMut(Told<'_>) -> Result<(), Stop>,
     ) -> Result<Validated, Stop> {
         let mut stopped = Ok(());
         let report = pollster::block_on(self.run(model, device, &mut |t| {
-            stopped = told(t.done, t.total);
+            stopped = told(t);
             match stopped {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),

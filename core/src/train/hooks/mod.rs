@@ -14,13 +14,21 @@ mod runtime_info;
 mod set_epoch_info;
 mod silent;
 mod unfreeze_backbone;
+mod visualization;
 mod yolox_mode_switch;
+
+pub use visualization::DetVisualizationHook;
+
+use std::path::Path;
 
 use super::Stop;
 use super::checkpoint::Held;
 use super::learner::Stepped;
 use super::run::Run;
 use crate::config::{Config, Diagnostics, Node, error_at};
+use crate::data::datasets::MetaInfo;
+use crate::data::files::Files;
+use crate::evaluate::Told;
 use crate::registry::{DEFAULT_SCOPE, Family, Registry, Row};
 use crate::weights::TrainingState;
 
@@ -29,6 +37,21 @@ pub type Step = Result<(), Stop>;
 
 /// Figures of a validation, by name.
 pub type Figures = [(String, f64)];
+
+/// A picture of a validation or a test, predicted.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// The picture, and what was found.
+    pub told: Told<'a>,
+    /// Iterations of the run that are done.
+    pub iter: u64,
+    /// Names and colours of classes.
+    pub meta: &'a MetaInfo,
+    /// Where pictures are.
+    pub files: &'a dyn Files,
+    /// Where the run writes its log.
+    pub log_dir: &'a Path,
+}
 
 /// Acts at the points of a run. Each does nothing unless a hook says otherwise.
 pub trait Hook {
@@ -80,8 +103,8 @@ pub trait Hook {
     fn before_val_epoch(&mut self, _run: &mut Run) -> Step {
         Ok(())
     }
-    /// A batch was predicted, the `batch`th from 0.
-    fn after_val_iter(&mut self, _run: &mut Run, _batch: u64) -> Step {
+    /// A picture was predicted (`after_val_iter`, picture by picture); the run is busy.
+    fn after_val_picture(&mut self, _seen: &Seen) -> Step {
         Ok(())
     }
     /// The figures are there.
@@ -132,10 +155,6 @@ impl Family for Hooks {
     const KIND: &'static str = "hook";
     type Build = fn(&Node, Given) -> Result<Box<dyn Hook>, Diagnostics>;
     const NOT_YET: &'static [(&'static str, &'static str)] = &[
-        (
-            "DetVisualizationHook",
-            "leave it out: `smalti detect --out` draws detections",
-        ),
         ("MeanTeacherHook", ""),
         ("MemoryProfilerHook", ""),
         ("NaiveVisualizationHook", ""),
@@ -157,7 +176,7 @@ fn no_keys(node: &Node, others: &[&str]) -> Result<(), Diagnostics> {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Hooks>; 17] = [
+pub const ROWS: [Row<Hooks>; 18] = [
     Row::<Hooks>::new("mmengine", "CheckpointHook", checkpoint::build),
     Row::<Hooks>::new("mmengine", "DistSamplerSeedHook", silent::sampler_seed),
     Row::<Hooks>::new("mmengine", "EMAHook", ema::build),
@@ -169,6 +188,7 @@ pub const ROWS: [Row<Hooks>; 17] = [
     Row::<Hooks>::new("mmengine", "RuntimeInfoHook", runtime_info::build),
     Row::<Hooks>::new("mmengine", "SyncBuffersHook", silent::sync_buffers),
     Row::<Hooks>::new("mmdet", "CheckInvalidLossHook", check_invalid_loss::build),
+    Row::<Hooks>::new("mmdet", "DetVisualizationHook", visualization::build),
     Row::<Hooks>::new("mmdet", "NumClassCheckHook", num_class_check::build),
     Row::<Hooks>::new("mmdet", "PipelineSwitchHook", pipeline_switch::build),
     Row::<Hooks>::new("mmdet", "SetEpochInfoHook", set_epoch_info::build),
