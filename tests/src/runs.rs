@@ -315,6 +315,14 @@ fn the_plan_is_told_and_nothing_is_trained() {
     ] {
         assert!(text.contains(word), "`{word}` in {text}");
     }
+    for (more, words) in [
+        (&["--plan"][..], "validated every 3 epochs"),
+        (&["--plan", "--no-validate"], "no validation"),
+    ] {
+        let output = train(&config, &work, more).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(words), "`{words}` in {text}");
+    }
     assert!(work.join("plan.png").exists());
     assert!(!work.join("epoch_1.pth").exists());
 }

@@ -74,9 +74,9 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, String> {
     let files = Arc::new(Disk::new());
     let errors = |problems| config.errors(problems).to_string();
 
-    let validates = !args.no_validate && !args.plan;
-    let has = |key: &str| config.get(key).is_some_and(|n| !n.is_none());
-    let validation: Option<Box<dyn Validation>> = if validates && has("val_evaluator") {
+    let evaluator = config.get("val_evaluator").filter(|n| !n.is_none());
+    let validated = !args.no_validate && evaluator.is_some();
+    let validation: Option<Box<dyn Validation>> = if validated && !args.plan {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = TestOptions {
             workers: cores.min(4),
@@ -89,7 +89,6 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, String> {
     } else {
         None
     };
-    let validated = validation.is_some();
 
     let chosen = args.device.choose()?;
     let ui = Rc::new(RefCell::new(Ui::new()));
