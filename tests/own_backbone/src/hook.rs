@@ -11,6 +11,7 @@ use smalti::data::Meta;
 use smalti::data::datasets::MetaInfo;
 use smalti::data::image::{Image, Samples};
 use smalti::data::packed::Packed;
+use smalti::evaluate::Told;
 use smalti::host::disk::Disk;
 use smalti::registry::{Registry, Row};
 use smalti::structures::GroundTruth;
@@ -142,7 +143,7 @@ impl Validation for Judge {
         &mut self,
         _: &dyn smalti::detectors::Detector,
         _: &burn::tensor::Device,
-        _: &mut dyn FnMut(usize, usize) -> Result<(), Stop>,
+        _: &mut dyn FnMut(Told<'_>) -> Result<(), Stop>,
     ) -> Result<Validated, Stop> {
         Ok(Validated {
             figures: vec![("mine/good".into(), 0.5)],
