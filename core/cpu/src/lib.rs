@@ -30,17 +30,19 @@ mod product;
 mod shape;
 mod sums;
 mod tiles;
+mod weight_gradient;
 mod winograd;
 
 pub use activate::{activate, activate_with, activation_gradient, activation_gradient_with};
 pub use filters::{Algorithm, Filters};
 pub use finish::{Act, Finish};
 pub use focal::Focal;
-pub use gradients::{InputGradient, bias_gradient, weight_gradient, weight_gradient_with};
+pub use gradients::{InputGradient, bias_gradient};
 pub use instructions::Instructions;
 pub use norm::{BatchNorm, Slopes, Statistics};
 pub use pool::{max_pool, max_pool_with};
 pub use shape::{Picture, Shape};
+pub use weight_gradient::{weight_gradient, weight_gradient_with};
 
 #[cfg(test)]
 mod tests;

@@ -178,9 +178,14 @@ fn check_gradients(shape: &Shape, size: [usize; 2], padding: [(usize, usize); 2]
     let Some(out) = shape.size_out(size, padding) else {
         return;
     };
-    let values = random(shape.channels_in * size[0] * size[1], seed);
+    // Two pictures: what their weights get is one sum.
+    let [each, each_out] = [
+        shape.channels_in * size[0] * size[1],
+        shape.channels_out * out[0] * out[1],
+    ];
+    let values = random(2 * each, seed);
     let weight = random(shape.channels_out * shape.depth(), seed + 1);
-    let dy = random(shape.channels_out * out[0] * out[1], seed + 2);
+    let dy = random(2 * each_out, seed + 2);
     // Gradients of weights are added to what is there.
     let begun = random(weight.len(), seed + 3);
     let (mut want_dx, mut want_dw) = (vec![0.0; values.len()], vec![0.0; weight.len()]);
@@ -188,10 +193,13 @@ fn check_gradients(shape: &Shape, size: [usize; 2], padding: [(usize, usize); 2]
         *want = f64::from(*begun);
     }
     products(shape, size, padding, |y, x, tap| {
-        want_dx[x] += f64::from(dy[y]) * f64::from(weight[tap]);
-        want_dw[tap] += f64::from(dy[y]) * f64::from(values[x]);
+        for picture in 0..2 {
+            let (y, x) = (picture * each_out + y, picture * each + x);
+            want_dx[x] += f64::from(dy[y]) * f64::from(weight[tap]);
+            want_dw[tap] += f64::from(dy[y]) * f64::from(values[x]);
+        }
     });
-    let picture = Picture {
+    let pictures = Picture {
         values: &values,
         size,
         padding,
@@ -200,12 +208,31 @@ fn check_gradients(shape: &Shape, size: [usize; 2], padding: [(usize, usize); 2]
         let what = (instructions, shape, size, padding);
         let gradient = InputGradient::with(&weight, *shape, padding, instructions);
         let mut dx = vec![f32::NAN; values.len()];
-        gradient.run(&dy, size, &mut dx);
+        for (dy, dx) in dy.chunks(each_out).zip(dx.chunks_mut(each)) {
+            gradient.run(dy, size, dx);
+        }
         assert_near(&dx, &want_dx, what);
         let mut dw = begun.clone();
-        weight_gradient_with(shape, picture, &dy, &mut dw, instructions);
+        weight_gradient_with(shape, pictures, &dy, &mut dw, instructions);
         assert_near(&dw, &want_dw, what);
     }
+}
+
+/// More of dy than is turned at a time, so that a picture's lines are cut.
+#[test]
+fn gradients_of_pictures_larger_than_a_block() {
+    let three = Shape {
+        channels_out: 176,
+        channels_in: 2,
+        kernel: [3; 2],
+        ..ONCE
+    };
+    check_gradients(&three, [83, 80], [(1, 1); 2], 1);
+    let strided = Shape {
+        stride: [2, 1],
+        ..three
+    };
+    check_gradients(&strided, [130, 75], [(1, 0), (2, 1)], 2);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use burn::backend::{DispatchDevice, Flex, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::{DType, Shape as Dims, Tensor, TensorData};
+use rayon::prelude::*;
 use smalti_cpu::{Act, InputGradient, Picture, Shape};
 
 use super::{ConvShape, Finish, Prepared};
@@ -88,10 +89,9 @@ pub(in crate::ops) fn input_gradient(
     let prepared = InputGradient::new(slice(&weight), of, shape.padding);
     let each = of.channels_in * size[0] * size[1];
     let mut made = vec![0.0; pictures * each];
-    let gradients = slice(&gradient).chunks_exact(slice(&gradient).len() / pictures);
-    for (gradient, made) in gradients.zip(made.chunks_exact_mut(each)) {
-        prepared.run(gradient, size, made);
-    }
+    let gradients = slice(&gradient).par_chunks_exact(slice(&gradient).len() / pictures);
+    let each = gradients.zip(made.par_chunks_exact_mut(each));
+    each.for_each(|(gradient, made)| prepared.run(gradient, size, made));
     tensor(made, [pictures, of.channels_in, size[0], size[1]])
 }
 
@@ -102,20 +102,15 @@ pub(in crate::ops) fn weight_gradient(
     shape: &ConvShape,
     dims: [usize; 4],
 ) -> FloatTensor<Flex> {
-    let (x, [pictures, channels, height, width]) = ordered(x);
+    let (x, [.., height, width]) = ordered(x);
     let (gradient, _) = ordered(gradient);
-    let of = of(shape, dims);
     let mut made = vec![0.0; dims.iter().product()];
-    let gradients = slice(&gradient).chunks_exact(slice(&gradient).len() / pictures);
-    let values = slice(&x).chunks_exact(channels * height * width);
-    for (values, gradient) in values.zip(gradients) {
-        let picture = Picture {
-            values,
-            size: [height, width],
-            padding: shape.padding,
-        };
-        smalti_cpu::weight_gradient(&of, picture, gradient, &mut made);
-    }
+    let pictures = Picture {
+        values: slice(&x),
+        size: [height, width],
+        padding: shape.padding,
+    };
+    smalti_cpu::weight_gradient(&of(shape, dims), pictures, slice(&gradient), &mut made);
     tensor(made, dims)
 }
 
@@ -144,7 +139,8 @@ fn run(
     let plane = channels * height * width;
     let each = shape.channels_out * size[0] * size[1];
     let mut y = vec![0.0; pictures * each];
-    for (i, y) in y.chunks_exact_mut(each.max(1)).enumerate() {
+    let pictures_out = y.par_chunks_exact_mut(each.max(1)).enumerate();
+    pictures_out.for_each(|(i, y)| {
         let finish = smalti_cpu::Finish {
             add: finish.add.map(|add| &add[i * each..][..each]),
             ..finish
@@ -155,7 +151,7 @@ fn run(
             padding,
         };
         filters.run(picture, finish, y);
-    }
+    });
     Some((y, [pictures, shape.channels_out, size[0], size[1]]))
 }
 
