@@ -1,10 +1,11 @@
 //! [`weight_gradient`]: what the weights of a convolution get from the gradient of what came out of it, of many pictures.
 //!
 //! It is a product of matrices: pixels under each tap, `[C / groups * KH * KW, columns]`, times dy, `[columns, K / groups]`, where the columns are
-//! the outputs of all pictures. Sums are kept in registers, filters in their vectors: so dy is turned, a block of columns at a time
-//! ([`Turned`]), and pixels are read one by one. At stride 1 a row of pixels is a channel's padded plane from the tap's place on: nothing is
-//! gathered but zeros around it; then dy has zeros between its lines too. Where a filter sees few others, as in depthwise convolution, there are
-//! no filters to fill vectors with: there each pair of rows is multiplied along the columns ([`Dots`]).
+//! the outputs of all pictures. Nothing is gathered: a row of pixels is a part of a channel's padded plane from the tap's place on, if dy has zeros
+//! between its lines. At other strides than 1 the plane is taken apart, every so manyth line and pixel a plane of its own, of which that is true.
+//!
+//! Sums are kept in registers, filters in their vectors ([`ByRows`]): so dy is turned, a block of columns at a time. Where there are too few
+//! filters to fill vectors, as in depthwise convolution, columns are in the vectors ([`ByColumns`]).
 //!
 //! Shapes: x `[N, C, H, W]`, dy `[N, K, H', W']`, dw `[K, C / groups, KH, KW]`.
 
@@ -13,7 +14,6 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::gather::{self, Gather};
 use crate::product::Buffer;
 use crate::{Instructions, Picture, Shape};
 
@@ -64,11 +64,7 @@ pub fn weight_gradient_with(
         pictures,
         out,
     };
-    if shape.filters() < FEW {
-        all.by_dots(dw, instructions);
-    } else {
-        all.by_rows(dw, instructions);
-    }
+    all.sum(dw, instructions);
 }
 
 /// What goes in and what came back.
@@ -92,6 +88,9 @@ const COLUMNS: usize = 96;
 /// Numbers of dy that are turned at a time, 4 MB.
 const TURNED: usize = 1 << 20;
 
+/// Columns of a piece where nothing is turned.
+const LONG: usize = 1 << 12;
+
 /// Rows of dw that a task has at most, about.
 const ROWS: usize = 96;
 
@@ -112,19 +111,33 @@ struct Task<'a> {
 }
 
 impl Pictures<'_> {
-    fn by_rows(&self, dw: &mut [f32], instructions: Instructions) {
+    fn sum(&self, dw: &mut [f32], instructions: Instructions) {
         let Shape { groups, .. } = *self.shape;
         let (filters, seen, depth) = (self.shape.filters(), self.shape.seen(), self.shape.depth());
         let taps = depth / seen;
-        let filled = filters.next_multiple_of(instructions.tile().lanes.max(4));
+        let few = filters < FEW;
+        let filled = match few {
+            true => filters,
+            false => filters.next_multiple_of(instructions.tile().lanes),
+        };
         let wanted = (4 * rayon::current_num_threads()).div_ceil(groups);
         let channels = seen.div_ceil(wanted).clamp(1, ROWS.div_ceil(taps));
         let mut sums = vec![0.0; groups * depth * filled];
         let mut turned = Buffer::default();
-        for pieces in self.pieces(groups * filled) {
+        let most = if few {
+            LONG
+        } else {
+            TURNED / (groups * filled)
+        };
+        for pieces in self.pieces(most) {
             let columns: usize = pieces.iter().map(|piece| self.columns(piece)).sum();
-            let turned = turned.get(groups * columns * filled);
-            self.turn(&pieces, filled, turned);
+            let turned = match few {
+                true => &mut [],
+                false => turned.get(groups * columns * filled),
+            };
+            if !few {
+                self.turn(&pieces, filled, turned);
+            }
             let turned = &*turned;
             let mut tasks = Vec::new();
             let mut rest = sums.as_mut_slice();
@@ -140,19 +153,27 @@ impl Pictures<'_> {
                     });
                 }
             }
-            tasks
-                .into_par_iter()
-                .for_each_init(Buffer::default, |room, task| {
-                    let turned = &turned[task.group * columns * filled..][..columns * filled];
+            let tasks = tasks.into_par_iter();
+            tasks.for_each_init(Room::default, |room, task| {
+                let (all, pieces) = (self, pieces.as_slice());
+                if few {
+                    instructions.0.dispatch(ByColumns {
+                        all,
+                        pieces,
+                        task,
+                        room,
+                    });
+                } else {
                     instructions.0.dispatch(ByRows {
-                        all: self,
-                        pieces: &pieces,
-                        turned,
+                        all,
+                        pieces,
+                        turned: &turned[task.group * columns * filled..][..columns * filled],
                         filled,
                         task,
                         room,
                     });
-                });
+                }
+            });
         }
         let of_filters = dw.par_chunks_exact_mut(depth).enumerate();
         of_filters.for_each(|(k, dw)| {
@@ -164,28 +185,19 @@ impl Pictures<'_> {
         });
     }
 
-    /// Columns of a line: at stride 1 as many as a padded line of x has, so that a tap is a place in its plane.
+    /// Columns of a line: as many as a line of a plane has.
     fn line(&self) -> usize {
-        if self.at_once() {
-            let (before, after) = self.x.padding[1];
-            self.x.size[1] + before + after
-        } else {
-            self.out[1]
-        }
-    }
-
-    /// Whether rows of pixels are parts of padded planes.
-    fn at_once(&self) -> bool {
-        self.shape.stride == [1; 2]
+        let (before, after) = self.x.padding[1];
+        (self.x.size[1] + before + after).div_ceil(self.shape.stride[1])
     }
 
     fn columns(&self, piece: &Piece) -> usize {
         piece.lines.len() * self.line()
     }
 
-    /// All lines, so many at a time that what is turned of them has its bound.
-    fn pieces(&self, filled: usize) -> Vec<Vec<Piece>> {
-        let most = (TURNED / (filled * self.line())).max(1);
+    /// All lines, so many at a time as have that many columns, or one.
+    fn pieces(&self, columns: usize) -> Vec<Vec<Piece>> {
+        let most = (columns / self.line()).max(1);
         let (mut all, mut pieces, mut lines) = (Vec::new(), Vec::new(), 0);
         for picture in 0..self.pictures {
             let mut first = 0;
@@ -233,20 +245,23 @@ impl Pictures<'_> {
         });
     }
 
-    /// What a task reads of a piece's pixels, and the length of a plane: at stride 1 a padded plane for each channel, else one for each tap of
-    /// it.
+    /// Lines of a plane beyond a piece's own, and pixels beyond its last line, which the last taps reach.
+    fn reach(&self) -> [usize; 2] {
+        let reach = |i: usize| {
+            let taps = self.shape.kernel[i] - 1;
+            (self.shape.dilation[i] * taps) / self.shape.stride[i]
+        };
+        [reach(0), reach(1)]
+    }
+
+    /// The planes of a task's channels that a piece needs, and the length of each.
     fn planes<'p>(
         &'p self,
         piece: &Piece,
         task: &Task,
         room: &'p mut Buffer,
     ) -> (&'p [f32], usize) {
-        let Shape {
-            kernel,
-            stride,
-            dilation,
-            ..
-        } = *self.shape;
+        let Shape { stride, .. } = *self.shape;
         let ([height, width], line) = (self.x.size, self.line());
         let [top, left] = [self.x.padding[0].0, self.x.padding[1].0];
         let first = task.group * self.shape.seen() + task.channels.start;
@@ -256,46 +271,36 @@ impl Pictures<'_> {
             let planes = &values[first * length..][..task.channels.len() * length];
             return (&planes[piece.lines.start * width..], length);
         }
-        let plane_of = |c: usize| &values[(first + c) * height * width..][..height * width];
-        if self.at_once() {
-            let lines = piece.lines.len() + dilation[0] * (kernel[0] - 1);
-            // What the last taps of the last line's zeros reach.
-            let length = lines * line + dilation[1] * (kernel[1] - 1);
-            let planes = room.get(task.channels.len() * length);
-            for (c, to) in planes.chunks_exact_mut(length).enumerate() {
-                let from = plane_of(c);
-                to[lines * line..].fill(0.0);
-                for (i, to) in to.chunks_exact_mut(line).take(lines).enumerate() {
-                    let y = (piece.lines.start + i).checked_sub(top);
-                    match y.filter(|y| *y < height) {
-                        Some(y) => {
-                            to[..left].fill(0.0);
-                            to[left..left + width].copy_from_slice(&from[y * width..][..width]);
-                            to[left + width..].fill(0.0);
-                        }
-                        None => to.fill(0.0),
-                    }
-                }
-            }
-            return (planes, length);
-        }
-        let length = self.columns(piece);
-        let taps = kernel[0] * kernel[1];
-        let planes = room.get(task.channels.len() * taps * length);
-        for (row, to) in planes.chunks_exact_mut(length).enumerate() {
-            let (from, tap) = (plane_of(row / taps), row % taps);
-            let down = tap / kernel[1] * dilation[0];
-            let right = tap % kernel[1] * dilation[1];
-            for (i, to) in to.chunks_exact_mut(line).enumerate() {
+        let [more_lines, more] = self.reach();
+        let lines = piece.lines.len() + more_lines;
+        let length = lines * line + more;
+        let apart = stride[0] * stride[1];
+        let planes = room.get(task.channels.len() * apart * length);
+        for (plane, to) in planes.chunks_exact_mut(length).enumerate() {
+            let (channel, apart) = (plane / apart, plane % apart);
+            let from = &values[(first + channel) * height * width..][..height * width];
+            let (down, right) = (apart / stride[1], apart % stride[1]);
+            // Pixels of a line before the picture, and its first one.
+            let skip = left.saturating_sub(right).div_ceil(stride[1]).min(line);
+            let begin = skip * stride[1] + right - left;
+            to[lines * line..].fill(0.0);
+            for (i, to) in to.chunks_exact_mut(line).take(lines).enumerate() {
                 let y = ((piece.lines.start + i) * stride[0] + down).checked_sub(top);
                 let Some(y) = y.filter(|y| *y < height) else {
                     to.fill(0.0);
                     continue;
                 };
-                let from = &from[y * width..][..width];
-                for (x, to) in to.iter_mut().enumerate() {
-                    let x = (x * stride[1] + right).checked_sub(left);
-                    *to = x.and_then(|x| from.get(x)).copied().unwrap_or(0.0);
+                let from = from[y * width..][..width].get(begin..).unwrap_or_default();
+                let (before, to) = to.split_at_mut(skip);
+                before.fill(0.0);
+                let (to, after) = to.split_at_mut(from.len().div_ceil(stride[1]).min(to.len()));
+                after.fill(0.0);
+                match stride[1] {
+                    1 => to.copy_from_slice(&from[..to.len()]),
+                    step => {
+                        let from = from.iter().step_by(step);
+                        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                    }
                 }
             }
         }
@@ -305,17 +310,26 @@ impl Pictures<'_> {
     /// Where a row of a task begins in its planes.
     fn place(&self, row: usize, length: usize) -> usize {
         let Shape {
-            kernel, dilation, ..
+            kernel,
+            stride,
+            dilation,
+            ..
         } = *self.shape;
-        if !self.at_once() {
-            return row * length;
-        }
         let taps = kernel[0] * kernel[1];
         let (channel, tap) = (row / taps, row % taps);
         let down = tap / kernel[1] * dilation[0];
         let right = tap % kernel[1] * dilation[1];
-        channel * length + down * self.line() + right
+        let apart = down % stride[0] * stride[1] + right % stride[1];
+        let plane = channel * stride[0] * stride[1] + apart;
+        plane * length + down / stride[0] * self.line() + right / stride[1]
     }
+}
+
+/// Room of a thread.
+#[derive(Default)]
+struct Room {
+    planes: Buffer,
+    dy: Buffer,
 }
 
 /// The products of a task's rows with all filters.
@@ -326,7 +340,7 @@ struct ByRows<'a> {
     turned: &'a [f32],
     filled: usize,
     task: Task<'a>,
-    room: &'a mut Buffer,
+    room: &'a mut Room,
 }
 
 impl WithSimd for ByRows<'_> {
@@ -344,7 +358,7 @@ impl WithSimd for ByRows<'_> {
         } = self;
         let rows = task.sums.len() / filled;
         for piece in pieces {
-            let (planes, length) = all.planes(piece, &task, room);
+            let (planes, length) = all.planes(piece, &task, &mut room.planes);
             let columns = all.columns(piece);
             for from in (0..columns).step_by(COLUMNS) {
                 let count = COLUMNS.min(columns - from);
@@ -424,143 +438,82 @@ fn product<S: Simd, const R: usize, const V: usize>(
     V
 }
 
-/// Columns of the pixels' matrix that are gathered together for [`Dots`].
-const GATHERED: usize = 512;
-
-/// Room of a thread.
-#[derive(Default)]
-struct Room {
-    pixels: Buffer,
-    runs: Vec<gather::Run>,
-}
-
-impl Pictures<'_> {
-    fn by_dots(&self, dw: &mut [f32], instructions: Instructions) {
-        let (filters, depth) = (self.shape.filters(), self.shape.depth());
-        let plane = self.out[0] * self.out[1];
-        let groups = dw.par_chunks_exact_mut(filters * depth).enumerate();
-        groups.for_each_init(Room::default, |room, (group, dw)| {
-            let pictures = self.x.values.chunks_exact(self.each);
-            for (values, dy) in pictures.zip(self.dy.chunks_exact(self.each_out)) {
-                let x = Picture { values, ..self.x };
-                instructions.0.dispatch(Dots {
-                    gather: Gather::new(&x, self.shape, group).expect("something comes out"),
-                    dy: &dy[group * filters * plane..][..filters * plane],
-                    rows: 0..depth,
-                    sums: dw,
-                    room,
-                });
-            }
-        });
-    }
-}
-
-/// Products of the rows of dy with some rows of the pixels' matrix.
-struct Dots<'a> {
-    gather: Gather<'a>,
-    dy: &'a [f32],
-    rows: Range<usize>,
-    /// `[K / groups, rows]`
-    sums: &'a mut [f32],
+/// The products of a task's rows with each of few filters.
+struct ByColumns<'a> {
+    all: &'a Pictures<'a>,
+    pieces: &'a [Piece],
+    task: Task<'a>,
     room: &'a mut Room,
 }
 
-impl WithSimd for Dots<'_> {
+impl WithSimd for ByColumns<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self {
-            gather, rows, sums, ..
+            all,
+            pieces,
+            task,
+            room,
         } = self;
-        let (plane, count) = (gather.columns(), rows.len());
-        for from in (0..plane).step_by(GATHERED) {
-            let columns = from..(from + GATHERED).min(plane);
-            gather.runs(columns.clone(), GATHERED, &mut self.room.runs);
-            let pixels = self.room.pixels.get(count * GATHERED);
-            let runs = &self.room.runs;
-            gather.fill(rows.clone(), runs, pixels, GATHERED, |column, row| {
-                row * GATHERED + column
-            });
-            let dy = &self.dy[from..];
-            let a = (dy, plane);
-            let b = (&*pixels, GATHERED);
-            if S::REGISTER_COUNT >= 32 {
-                dots::<S, 4, 6>(simd, a, b, columns.len(), count, sums);
-            } else {
-                dots::<S, 3, 4>(simd, a, b, columns.len(), count, sums);
+        let Room { planes, dy } = room;
+        let (filters, line, [height, width]) = (all.shape.filters(), all.line(), all.out);
+        let rows = task.sums.len() / filters;
+        for piece in pieces {
+            let (planes, length) = all.planes(piece, &task, planes);
+            let columns = all.columns(piece);
+            let row = |row: usize| &planes[all.place(row, length)..][..columns];
+            let from = &all.dy[piece.picture * all.each_out..][..all.each_out];
+            let from = &from[task.group * filters * height * width..];
+            for k in 0..filters {
+                let dy = dy.get(columns);
+                let from = &from[(k * height + piece.lines.start) * width..];
+                for (to, from) in dy.chunks_exact_mut(line).zip(from.chunks_exact(width)) {
+                    to[..width].copy_from_slice(from);
+                    to[width..].fill(0.0);
+                }
+                let mut i = 0;
+                while i < rows {
+                    let left = rows - i;
+                    let sums = &mut task.sums[i * filters..];
+                    if left >= 5 {
+                        let x = [row(i), row(i + 1), row(i + 2), row(i + 3), row(i + 4)];
+                        dots::<S, 5>(simd, x, dy, filters, k, sums);
+                        i += 5;
+                    } else {
+                        dots::<S, 1>(simd, [row(i)], dy, filters, k, sums);
+                        i += 1;
+                    }
+                }
             }
         }
     }
 }
 
-/// Adds the products of each row of `a` with each of `b`'s first `count` to `sums`, `len` numbers of each row; rows begin at the strides.
+/// Adds the products of `R` rows of pixels with a filter's dy to the `k`th of each row of `sums`, `[R, filters]`.
 #[inline(always)]
-fn dots<S: Simd, const R: usize, const C: usize>(
+fn dots<S: Simd, const R: usize>(
     simd: S,
-    a: (&[f32], usize),
-    b: (&[f32], usize),
-    len: usize,
-    count: usize,
+    x: [&[f32]; R],
+    dy: &[f32],
+    filters: usize,
+    k: usize,
     sums: &mut [f32],
 ) {
-    let rows = sums.len() / count;
-    let mut i = 0;
-    while i < rows {
-        let tall = i + R <= rows;
-        let mut j = 0;
-        while j < count {
-            let wide = j + C <= count;
-            let at = (i, j, count);
-            match (tall, wide) {
-                (true, true) => dot::<S, R, C>(simd, a, b, len, at, sums),
-                (true, false) => dot::<S, R, 1>(simd, a, b, len, at, sums),
-                (false, true) => dot::<S, 1, C>(simd, a, b, len, at, sums),
-                (false, false) => dot::<S, 1, 1>(simd, a, b, len, at, sums),
-            }
-            j += if wide { C } else { 1 };
+    let (vectors, tail) = S::as_simd_f32s(dy);
+    let x = x.map(|x| {
+        let (head, tail) = S::as_simd_f32s(x);
+        (&head[..vectors.len()], tail)
+    });
+    let mut held = [simd.splat_f32s(0.0); R];
+    for (v, dy) in vectors.iter().enumerate() {
+        for r in 0..R {
+            held[r] = simd.mul_add_e_f32s(x[r].0[v], *dy, held[r]);
         }
-        i += if tall { R } else { 1 };
     }
-}
-
-#[inline(always)]
-fn dot<S: Simd, const R: usize, const C: usize>(
-    simd: S,
-    (a, a_step): (&[f32], usize),
-    (b, b_step): (&[f32], usize),
-    len: usize,
-    (i, j, count): (usize, usize, usize),
-    sums: &mut [f32],
-) {
-    let vectors = len / S::F32_LANES;
-    let mut heads_a: [&[S::f32s]; R] = [&[]; R];
     for r in 0..R {
-        let row = &a[(i + r) * a_step..][..len];
-        heads_a[r] = &S::as_simd_f32s(row).0[..vectors];
-    }
-    let mut heads_b: [&[S::f32s]; C] = [&[]; C];
-    for c in 0..C {
-        let row = &b[(j + c) * b_step..][..len];
-        heads_b[c] = &S::as_simd_f32s(row).0[..vectors];
-    }
-    let mut held = [[simd.splat_f32s(0.0); C]; R];
-    for v in 0..vectors {
-        for c in 0..C {
-            let b = heads_b[c][v];
-            for r in 0..R {
-                held[r][c] = simd.mul_add_e_f32s(heads_a[r][v], b, held[r][c]);
-            }
-        }
-    }
-    let tail = vectors * S::F32_LANES..len;
-    for r in 0..R {
-        for c in 0..C {
-            let mut sum = simd.reduce_sum_f32s(held[r][c]);
-            for t in tail.clone() {
-                sum += a[(i + r) * a_step + t] * b[(j + c) * b_step + t];
-            }
-            sums[(i + r) * count + j + c] += sum;
-        }
+        let rest = tail.iter().zip(x[r].1).map(|(dy, x)| dy * x);
+        sums[r * filters + k] += simd.reduce_sum_f32s(held[r]) + rest.sum::<f32>();
     }
 }
