@@ -16,14 +16,14 @@ use super::detect::{DRAWN_SCORE, save};
 
 const CONFIG: &str =
     include_str!("../../../configs/demo/retinanet_mobilenetv3-small_fpn_digits.py");
-const CHECKPOINT: &[u8] = include_bytes!("../../../configs/demo/digits.pth");
+const CHECKPOINT: &[u8] = include_bytes!("../../../configs/demo/digits.safetensors");
 const PICTURE: &[u8] = include_bytes!("../../../configs/demo/digits.jpg");
 
 /// Arguments of `smalti demo`.
 #[derive(Args)]
 #[command(
-    after_help = "The detector is MMPretrain's MobileNetV3-small in MMDetection's RetinaNet, as on MMDetection's how-to page, trained by MMDetection \
-    on handwritten digits. Its config, checkpoint and picture are in configs/demo/."
+    after_help = "The detector is MMPretrain's MobileNetV3-small in MMDetection's RetinaNet, as on MMDetection's how-to page, trained by Smalti \
+    on handwritten digits. Its config, checkpoint, log of the training and picture are in configs/demo/."
 )]
 pub struct DemoArgs {
     /// Where the drawn picture goes

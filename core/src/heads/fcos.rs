@@ -177,7 +177,7 @@ impl FcosHead {
 impl DenseHead for FcosHead {
     /// Class logits, distances, centreness logits.
     fn forward(&self, maps: &[Tensor<4>]) -> Outputs {
-        let level = |(i, x): (usize, &Tensor<4>)| {
+        let level = |i: usize, x: &Tensor<4>| {
             let of_class = self.cls_convs.forward(x);
             let of_box = self.reg_convs.forward(x);
             let middle = if self.centerness_on_reg {
@@ -197,7 +197,7 @@ impl DenseHead for FcosHead {
             };
             [logits, distances, self.conv_centerness.forward(middle)]
         };
-        Outputs::new(maps.iter().enumerate().map(level))
+        Outputs::of(maps, level)
     }
 
     fn candidates(&self, outputs: &Outputs, _: &Pictures) -> Candidates {

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::probe::Probe;
+use crate::threads;
 
 /// A head's raw outputs as the original returns them: groups (class logits, box numbers, objectness, ...) of one tensor a level. Only the
 /// head that made them looks inside.
@@ -19,6 +20,17 @@ impl Outputs {
             }
         }
         Self(groups)
+    }
+
+    /// Of what `level` gives for each map, given its place. The first is done before the others, which may share weights that it prepares.
+    pub fn of<const G: usize>(
+        maps: &[Tensor<4>],
+        level: impl Fn(usize, &Tensor<4>) -> [Tensor<4>; G] + Sync,
+    ) -> Self {
+        let (first, others) = maps.split_at(maps.len().min(1));
+        let first: Vec<_> = first.iter().map(|map| level(0, map)).collect();
+        let others = threads::side_by_side(others, |i, map| level(i + 1, map));
+        Self::new(first.into_iter().chain(others))
     }
 
     /// The groups of each level.

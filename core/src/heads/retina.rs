@@ -104,12 +104,12 @@ impl RetinaHead {
 impl DenseHead for RetinaHead {
     /// Class logits, deltas.
     fn forward(&self, maps: &[Tensor<4>]) -> Outputs {
-        Outputs::new(maps.iter().map(|x| {
+        Outputs::of(maps, |_, x| {
             [
                 self.retina_cls.forward(self.cls_convs.forward(x)),
                 self.retina_reg.forward(self.reg_convs.forward(x)),
             ]
-        }))
+        })
     }
 
     fn candidates(&self, outputs: &Outputs, _: &Pictures) -> Candidates {

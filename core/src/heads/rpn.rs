@@ -131,13 +131,13 @@ fn select(test_cfg: &Node) -> Result<Select, Diagnostics> {
 impl DenseHead for RpnHead {
     /// Object logits, deltas.
     fn forward(&self, maps: &[Tensor<4>]) -> Outputs {
-        Outputs::new(maps.iter().map(|x| {
+        Outputs::of(maps, |_, x| {
             let x = match &self.convs {
                 Convs::One(conv) => conv.forward(x.clone()),
                 Convs::Several(convs) => convs.forward(x),
             };
             [self.rpn_cls.forward(x.clone()), self.rpn_reg.forward(x)]
-        }))
+        })
     }
 
     fn candidates(&self, outputs: &Outputs, _: &Pictures) -> Candidates {

@@ -173,7 +173,7 @@ pub(super) fn decode(points: &PointGenerator, level: usize, boxes: &Tensor<4>) -
 impl DenseHead for YoloxHead {
     /// Class logits, boxes, objectness logits.
     fn forward(&self, maps: &[Tensor<4>]) -> Outputs {
-        Outputs::new(maps.iter().enumerate().map(|(i, x)| {
+        Outputs::of(maps, |i, x| {
             let of_class = self.cls_convs[i].forward(x);
             let of_box = self.reg_convs[i].forward(x);
             [
@@ -181,7 +181,7 @@ impl DenseHead for YoloxHead {
                 self.conv_reg[i].forward(of_box.clone()),
                 self.conv_obj[i].forward(of_box),
             ]
-        }))
+        })
     }
 
     fn candidates(&self, outputs: &Outputs, _: &Pictures) -> Candidates {
