@@ -60,7 +60,7 @@ fn the_demo_finds_digits_and_draws_them() {
     let png = scratch.path("demo.png");
     let output = smalti(&["demo", "--device", "cpu", "--out", &png]);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stdout(&output).contains("6 digits"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("8 digits"), "{}", stdout(&output));
     assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
 }
 
