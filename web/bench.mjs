@@ -51,7 +51,7 @@ async function smalti(dist) {
   const read = (name) => fs.readFileSync(path.join(dist, name));
   const { initSync, Detector } = await import(pathToFileURL(path.join(dist, 'smalti_web.js')));
   initSync({ module: read('smalti_web_bg.wasm') });
-  const detector = await Detector.load(read('digits.py').toString(), read('digits.pth'), 'cpu');
+  const detector = await Detector.load(read('digits.py').toString(), read('digits.safetensors'), 'cpu');
   const found = JSON.parse(await detector.detect(read('digits.jpg')));
   assert.ok(found.length > 0, 'it finds the digits of the picture that comes with it');
   const header = Buffer.from('P6 320 320 255\n');

@@ -23,5 +23,5 @@ mkdir -p web/dist
   --remove-name-section --remove-producers-section
 cp web/page/* web/dist/
 cp configs/demo/retinanet_mobilenetv3-small_fpn_digits.py web/dist/digits.py
-cp configs/demo/digits.pth configs/demo/digits.jpg web/dist/
+cp configs/demo/digits.safetensors configs/demo/digits.jpg web/dist/
 ls -l web/dist/*.wasm

@@ -17,7 +17,7 @@ async function load() {
   const config = new TextDecoder().decode(await bytes('digits.py'));
   detector?.free();
   detector = undefined;
-  detector = await Detector.load(config, await bytes('digits.pth'), $('device').value);
+  detector = await Detector.load(config, await bytes('digits.safetensors'), $('device').value);
 }
 
 async function show() {
