@@ -2,7 +2,9 @@
 
 fn main() {
     print!("{}", own_backbone::describe());
-    match own_backbone::watch(std::path::Path::new("work_dirs/mine")) {
+    let folder = std::env::temp_dir().join("smalti-own-backbone");
+    let _ = std::fs::remove_dir_all(&folder);
+    match own_backbone::watch(&folder) {
         Ok(seen) => print!("{seen}"),
         Err(e) => eprintln!("{e}"),
     }
