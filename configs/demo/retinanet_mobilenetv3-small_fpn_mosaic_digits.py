@@ -12,13 +12,7 @@ train_pipeline = [
     dict(type='FilterAnnotations', min_gt_bbox_wh=(2, 2), keep_empty=False),
     dict(type='PackDetInputs')
 ]
-last_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='Resize', scale=img_scale, keep_ratio=True),
-    dict(type='PackDetInputs')
-]
+last_pipeline = _base_.train_pipeline
 train_dataloader = dict(num_workers=4, dataset=dict(pipeline=train_pipeline))
 train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [

@@ -35,6 +35,12 @@ pub enum AdapterKind {
     Software,
 }
 
+/// Whether tensors of this device are in the processor's memory, gradients recorded or not.
+pub(crate) fn is_processor(device: &Device) -> bool {
+    let device = device.clone().without_autodiff();
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
 impl fmt::Display for AdapterKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -3,6 +3,9 @@
 use std::future::Future;
 
 use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
+
+use crate::device::is_processor;
 
 /// Does `walk`, if it is the processor's, as one of rayon's threads, so that handing parts of it to the others takes no switch from a thread
 /// outside to them and back, of which there would be one at every layer. Only one such walk is done at a time: a thread that waits for a part
@@ -34,36 +37,17 @@ pub(crate) async fn among<R: Send, F: Future<Output = R>>(
 
 /// What `make` makes of each, given its place. The processor's threads take them up side by side, unless gradients are recorded: small maps
 /// keep no two threads busy. None may wait for what another prepares.
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn side_by_side<R: Send>(
     maps: &[Tensor<4>],
     make: impl Fn(usize, &Tensor<4>) -> R + Sync,
 ) -> Vec<R> {
-    use rayon::prelude::*;
-
     let apart = |map: &Tensor<4>| is_processor(&map.device()) && !map.is_autodiff();
-    if maps.len() > 1 && maps.iter().all(apart) {
+    if maps.iter().all(apart) {
         let each = maps.par_iter().enumerate();
         return each.map(|(i, map)| make(i, map)).collect();
     }
     let each = maps.iter().enumerate();
     each.map(|(i, map)| make(i, map)).collect()
-}
-
-/// What `make` makes of each, given its place: a page has one thread.
-#[cfg(target_arch = "wasm32")]
-pub(crate) fn side_by_side<R: Send>(
-    maps: &[Tensor<4>],
-    make: impl Fn(usize, &Tensor<4>) -> R + Sync,
-) -> Vec<R> {
-    let each = maps.iter().enumerate();
-    each.map(|(i, map)| make(i, map)).collect()
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-fn is_processor(device: &Device) -> bool {
-    let device = device.clone().without_autodiff();
-    matches!(device.as_dispatch(), burn::backend::DispatchDevice::Flex(_))
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@
 //! Loops are written once over [`pulp::Simd`], or so that the compiler makes vectors of them, and run with the widest [`Instructions`] that
 //! the machine has (AVX-512, AVX2, NEON, WebAssembly's SIMD). Threads are rayon's. No buffer grows with the picture: a thread's is
 //! 256 KiB, or 5 MiB for Winograd's algorithm and 8 MiB that threads share for small pictures; more only from 700 channels on, where a
-//! single panel of tiles is larger. They are kept for the next call.
+//! single panel of tiles is larger. They are kept for the next call. A gradient of weights turns 4 MiB of dy at a time, and a thread has up to
+//! as much of padded planes.
 
 mod activate;
 mod curve;

@@ -3,9 +3,7 @@
 //! Shapes: any, the same for all.
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{
-    Backend, Cube, Dispatch, DispatchDevice, Flex, TensorMetadata, backend_extension,
-};
+use burn::backend::{Backend, Cube, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Tensor};
 use smalti_shaders::ACTIVATE;
 use smalti_shaders::records::ActRecord;
@@ -13,6 +11,7 @@ use smalti_shaders::records::ActRecord;
 use super::conv::cpu::{fused, in_order, slice, tensor};
 use super::conv::gpu::number;
 use super::launch::{Dense, Gpu, MOST_WORKGROUPS};
+use crate::device::is_processor;
 use crate::layers::Activation;
 
 /// An activation and its gradient.
@@ -33,7 +32,7 @@ pub trait Activate: Backend {
 /// nothing, or of an activation that costs more than a pass over memory.
 pub fn activate<const D: usize>(x: &Tensor<D>, act: Activation) -> Option<Tensor<D>> {
     let device = x.device().without_autodiff();
-    let here = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
+    let here = is_processor(&device);
     let count: usize = x.dims().iter().product();
     let fits = here || ((1..MOST).contains(&count) && Gpu::of(&device).is_some());
     if !fits || x.dtype() != DType::F32 || fused(act).is_none() {

@@ -7,15 +7,14 @@
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{
-    Backend, Cube, Dispatch, DispatchDevice, Flex, TensorMetadata, backend_extension,
-};
+use burn::backend::{Backend, Cube, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Int, Tensor};
 use smalti_shaders::FOCAL;
 use smalti_shaders::records::FocalRecord;
 
 use super::conv::cpu::{in_order, slice, tensor};
 use super::launch::{Buffer, Gpu};
+use crate::device::is_processor;
 
 pub use smalti_cpu::Focal;
 
@@ -58,7 +57,7 @@ pub fn focal<const D: usize>(
     );
     assert_eq!(labels.dims(), [of.rows()], "labels");
     let device = logits.device().without_autodiff();
-    let here = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
+    let here = is_processor(&device);
     let fits = (1..=MOST).contains(&of.logits());
     if !(here || Gpu::of(&device).is_some()) || !fits || logits.dtype() != DType::F32 {
         return None;

@@ -1,11 +1,12 @@
 //! Convolution on the CPU by `smalti-cpu`, which chooses the algorithm.
 
-use burn::backend::{DispatchDevice, Flex, TensorMetadata, tensor::FloatTensor};
+use burn::backend::{Flex, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::{DType, Shape as Dims, Tensor, TensorData};
 use rayon::prelude::*;
 use smalti_cpu::{Act, InputGradient, Picture, Shape};
 
 use super::{ConvShape, Finish, Prepared};
+use crate::device::is_processor;
 use crate::layers::{Activation, Weight};
 
 /// Filters as their algorithm wants them.
@@ -55,8 +56,7 @@ pub(super) fn conv2d(
 
 /// Whether [`convolve`] and the gradients have an answer.
 pub(in crate::ops) fn applies(x: &Tensor<4>, weight: [usize; 4], shape: &ConvShape) -> bool {
-    let device = x.device().without_autodiff();
-    let here = matches!(device.as_dispatch(), DispatchDevice::Flex(_)) && x.dtype() == DType::F32;
+    let here = is_processor(&x.device()) && x.dtype() == DType::F32;
     let full = !x.dims().contains(&0) && !weight.contains(&0);
     here && full && shape.size_out(x.dims(), weight).is_some()
 }
@@ -126,7 +126,7 @@ pub(super) fn of(shape: &ConvShape, [channels_out, channels, kernel @ ..]: [usiz
     }
 }
 
-/// Picture by picture; with the shape of what comes out, if anything does. What is added is of all pictures.
+/// Pictures side by side; with the shape of what comes out, if anything does. What is added is of all pictures.
 fn run(
     filters: &Filters,
     x: &[f32],

@@ -6,12 +6,13 @@
 mod gpu;
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, DispatchDevice, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Tensor};
 use smalti_cpu::{BatchNorm, Statistics};
 
 use super::conv::cpu::{fused, in_order, slice, tensor};
 use super::launch::Gpu;
+use crate::device::is_processor;
 use crate::layers::Activation;
 
 /// What is done to the channels besides their weights.
@@ -75,7 +76,7 @@ pub fn batch_norm(
     act: &mut Option<Activation>,
 ) -> Option<(Tensor<4>, MeanVar)> {
     let device = x.device().without_autodiff();
-    let here = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
+    let here = is_processor(&device);
     let fits = here || (Gpu::of(&device).is_some() && gpu::fits(x.dims()));
     if !fits || x.dtype() != DType::F32 || x.dims().contains(&0) {
         return None;
