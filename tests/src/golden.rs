@@ -9,9 +9,10 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::Value as Json;
+use smalti::backbones::{Backbone, Backbones};
 use smalti::batch::{Batch, Pictures};
 use smalti::build::Build;
-use smalti::config::{Dict, Node, Value};
+use smalti::config::{Diagnostics, Dict, Node, Value};
 use smalti::data::Meta;
 use smalti::data::pixels::Pixels;
 use smalti::detectors::{Detector, Detectors};
@@ -52,10 +53,11 @@ impl Row {
         struct Kind {
             pipeline: Option<serde::de::IgnoredAny>,
             losses: Option<serde::de::IgnoredAny>,
+            grads: Option<serde::de::IgnoredAny>,
             steps: Option<serde::de::IgnoredAny>,
         }
         let kind: Kind = serde_json::from_str(line)?;
-        match (kind.pipeline, kind.losses, kind.steps) {
+        match (kind.pipeline, kind.losses.or(kind.grads), kind.steps) {
             (Some(_), _, _) => serde_json::from_str(line).map(Row::Pipeline),
             (_, Some(_), _) => serde_json::from_str(line).map(Row::Training),
             (_, _, Some(_)) => serde_json::from_str(line).map(Row::Trajectory),
@@ -70,6 +72,8 @@ pub struct Model {
     /// Name of the config.
     file: String,
     model: Option<Json>,
+    /// In place of `model`: a backbone alone.
+    backbone: Option<Json>,
     score_thr: Option<f32>,
     #[serde(default)]
     state: Vec<(String, Vec<usize>)>,
@@ -156,7 +160,64 @@ fn pixels(device: &Device) -> Pixels {
     on.exact(true)
 }
 
+/// A backbone's maps.
+fn compare_backbone(row: &Model, backbone: &Json, device: &Device) -> Result<String, String> {
+    let [n, _, h, w] = row.input.ok_or("the row lacks `input`")?;
+    let node = tagged(backbone, "the row's backbone")?;
+    let (backbone, _) = build_backbone(&node, &row.state, &row.alias, device, Mode::Fixed)?;
+    let pixels = Tensor::from_data(TensorData::new(image(n, h, w), [n, 3, h, w]), device);
+    let maps = backbone.forward(pixels);
+    let features = backbone.features();
+    if features.len() != maps.len() {
+        return Err(format!("{} maps, {} are said", maps.len(), features.len()));
+    }
+    for (feature, map) in features.iter().zip(&maps) {
+        let [_, channels, height, width] = map.dims();
+        let sides = [h, w].map(|side| side.div_ceil(feature.stride));
+        if [channels, height, width] != [feature.channels, sides[0], sides[1]] {
+            let dims = map.dims();
+            return Err(format!("a map of {dims:?}, where {feature:?} is said"));
+        }
+    }
+    let named = maps.into_iter().enumerate();
+    stages(row, named.map(|(i, map)| (format!("backbone.{i}"), map)))
+}
+
+/// Compares what parts gave with the row's `stages`; a line of figures.
+fn stages(
+    row: &Model,
+    told: impl IntoIterator<Item = (String, Tensor<4>)>,
+) -> Result<String, String> {
+    let mut worst = (0.0, String::from("none"));
+    let mut seen = 0;
+    for (name, tensor) in told {
+        let Some(expected) = row.stages.get(&name) else {
+            return Err(format!("our model gives {name}, the row has no such stage"));
+        };
+        let expected = Summary::deserialize(expected).map_err(|e| format!("{name}: {e}"))?;
+        let error = stage_error(tensor, &expected).map_err(|e| format!("{name}: {e}"))?;
+        if error >= worst.0 || error.is_nan() {
+            worst = (error, name);
+        }
+        seen += 1;
+    }
+    if seen != row.stages.len() {
+        return Err(format!(
+            "the row has {} stages, our model gives {seen}",
+            row.stages.len()
+        ));
+    }
+    let line = format!("worst stage {} {:.1e}", worst.1, worst.0);
+    if worst.0.is_nan() || worst.0 > STAGE_TOLERANCE {
+        return Err(format!("{line}, above {STAGE_TOLERANCE:.0e}"));
+    }
+    Ok(line)
+}
+
 fn compare(row: &Model, device: &Device) -> Result<String, String> {
+    if let Some(backbone) = &row.backbone {
+        return compare_backbone(row, backbone, device);
+    }
     let (Some(model), Some([n, _, h, w])) = (&row.model, row.input) else {
         let why = row
             .error
@@ -190,29 +251,7 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
     let found = pollster::block_on(smalti::predict(detector.as_ref(), batch, &mut probe));
     let found = found.map_err(|e| e.to_string())?;
 
-    let mut worst = (0.0, String::from("none"));
-    let mut seen = 0;
-    for (name, tensor) in told {
-        let Some(expected) = row.stages.get(&name) else {
-            return Err(format!("our model gives {name}, the row has no such stage"));
-        };
-        let expected = Summary::deserialize(expected).map_err(|e| format!("{name}: {e}"))?;
-        let error = stage_error(tensor, &expected).map_err(|e| format!("{name}: {e}"))?;
-        if error >= worst.0 || error.is_nan() {
-            worst = (error, name);
-        }
-        seen += 1;
-    }
-    if seen != row.stages.len() {
-        return Err(format!(
-            "the row has {} stages, our model gives {seen}",
-            row.stages.len()
-        ));
-    }
-    let stages = format!("worst stage {} {:.1e}", worst.1, worst.0);
-    if worst.0.is_nan() || worst.0 > STAGE_TOLERANCE {
-        return Err(format!("{stages}, above {STAGE_TOLERANCE:.0e}"));
-    }
+    let stages = stages(row, told)?;
     let Some(expected) = row.predict.as_ref().and_then(|p| p.first()) else {
         return Ok(stages);
     };
@@ -242,22 +281,48 @@ pub(crate) fn build(
     device: &Device,
     mode: Mode,
 ) -> Result<(Box<dyn Detector>, Params), String> {
+    build_by(model, state, alias, device, mode, |node, build| {
+        let (make, build) = build.root::<Detectors>(node)?;
+        make(node, &build)
+    })
+}
+
+/// As [`build`], a backbone alone.
+pub(crate) fn build_backbone(
+    backbone: &Node,
+    state: &[(String, Vec<usize>)],
+    alias: &HashMap<String, String>,
+    device: &Device,
+    mode: Mode,
+) -> Result<(Box<dyn Backbone>, Params), String> {
+    build_by(backbone, state, alias, device, mode, |node, build| {
+        let (make, build) = build.root::<Backbones>(node)?;
+        make(node, &build)
+    })
+}
+
+fn build_by<T>(
+    node: &Node,
+    state: &[(String, Vec<usize>)],
+    alias: &HashMap<String, String>,
+    device: &Device,
+    mode: Mode,
+    make: impl FnOnce(&Node, &Build) -> Result<T, Diagnostics>,
+) -> Result<(T, Params), String> {
     let formula = Formula {
         alias: alias.clone(),
     };
-    let mut node = model.clone();
+    let mut node = node.clone();
     forget_weights(&mut node);
     let registry = smalti::registry();
     let params = Params::new(device, mode, Some(Box::new(formula)));
     let build = Build::new(&registry, params.clone(), DEFAULT_SCOPE, None);
-    let found = build.root::<Detectors>(&node);
-    let detector = found.and_then(|(make, build)| make(&node, &build));
-    let detector = detector.map_err(|problems| {
+    let made = make(&node, &build).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(|p| p.to_string()).collect();
         lines.join("\n")
     })?;
     check_state(state, &params.state())?;
-    Ok((detector, params))
+    Ok((made, params))
 }
 
 /// Names, shapes and their order.
@@ -344,7 +409,7 @@ impl TensorSource for Formula {
             Role::Buffer => {
                 entry.key.ends_with("running_mean") || entry.key.ends_with("running_var")
             }
-            Role::Counter => false,
+            Role::Counter | Role::Index => false,
         };
         let key = self.alias.get(&entry.key).unwrap_or(&entry.key);
         filled.then(|| weight(key, &entry.shape))

@@ -5,25 +5,31 @@ use std::collections::{BTreeMap, HashMap};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::Value as Json;
+use smalti::backbones::Backbone;
 use smalti::batch::Pictures;
 use smalti::data::Meta;
+use smalti::detectors::Detector;
 use smalti::layers::{Mode, Role};
 use smalti::probe::Probe;
 use smalti::targets::{Objects, Targets};
 
-use crate::formula::tagged;
-use crate::golden::{build, image};
+use crate::formula::{tagged, uniform};
+use crate::golden::{build, build_backbone, image};
 
 /// Expected values of one step.
 #[derive(Deserialize)]
 pub struct Row {
     file: String,
-    model: Json,
+    model: Option<Json>,
+    /// In place of `model`: a backbone alone, whose loss is [`spread_loss`].
+    backbone: Option<Json>,
     state: Vec<(String, Vec<usize>)>,
     #[serde(default)]
     alias: HashMap<String, String>,
     input: [usize; 4],
+    #[serde(default)]
     gt: Vec<Given>,
+    #[serde(default)]
     losses: BTreeMap<String, f64>,
     total: f64,
     frozen: Vec<String>,
@@ -106,10 +112,40 @@ pub(crate) fn pictures([count, _, height, width]: [usize; 4]) -> Pictures {
     }
 }
 
+/// A loss of a backbone alone: the mean of each map's numbers, each times a number in `[-1, 1)` by formula.
+fn spread_loss(maps: Vec<Tensor<4>>) -> Option<Tensor<1>> {
+    let of = |(i, map): (usize, Tensor<4>)| {
+        let dims = map.dims();
+        let factors = uniform(&format!("spread.{i}"), dims.iter().product());
+        let device = map.device().without_autodiff();
+        let factors = Tensor::from_data(TensorData::new(factors.collect(), dims), &device);
+        (map * factors).mean()
+    };
+    maps.into_iter().enumerate().map(of).reduce(|a, b| a + b)
+}
+
+/// What the row's model makes of its pictures.
+enum Model {
+    Whole(Box<dyn Detector>),
+    Backbone(Box<dyn Backbone>),
+}
+
 /// Trains the row's model for one step on `device`.
 pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
-    let node = tagged(&row.model, "the row's model")?;
-    let (detector, params) = build(&node, &row.state, &row.alias, device, Mode::Train)?;
+    let (state, alias) = (&row.state, &row.alias);
+    let (model, params) = match (&row.model, &row.backbone) {
+        (Some(model), _) => {
+            let node = tagged(model, "the row's model")?;
+            let (detector, params) = build(&node, state, alias, device, Mode::Train)?;
+            (Model::Whole(detector), params)
+        }
+        (None, Some(backbone)) => {
+            let node = tagged(backbone, "the row's backbone")?;
+            let (backbone, params) = build_backbone(&node, state, alias, device, Mode::Train)?;
+            (Model::Backbone(backbone), params)
+        }
+        (None, None) => return Err("the row has no `model`".into()),
+    };
     let store = params.store();
     let frozen: Vec<_> = store
         .parameters()
@@ -127,26 +163,38 @@ pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
     let pixels = Tensor::cat(mirrored[..n].to_vec(), 0);
     store.track(true);
     store.learn("", true);
-    let probe = &mut Probe::off();
-    let maps = detector.extract(pixels, probe);
-    let losses = detector.losses(maps, &pictures(row.input), &targets(&row.gt), probe);
     let mut worst = Worst::default();
     let mut names = Vec::new();
-    for (name, loss) in losses.iter() {
-        let value = f64::from(loss.clone().into_scalar::<f32>());
-        let Some(expected) = row.losses.get(name) else {
-            return Err(format!("our model gives {name}, the row has no such loss"));
-        };
-        worst.add(name, value, *expected, LOSS * expected.abs());
-        names.push(name);
-    }
+    let total = match model {
+        Model::Backbone(backbone) => spread_loss(backbone.forward(pixels)),
+        Model::Whole(detector) => {
+            let probe = &mut Probe::off();
+            let maps = detector.extract(pixels, probe);
+            let losses = detector.losses(maps, &pictures(row.input), &targets(&row.gt), probe);
+            for (name, loss) in losses.iter() {
+                let value = f64::from(loss.clone().into_scalar::<f32>());
+                let Some(expected) = row.losses.get(name) else {
+                    return Err(format!("our model gives {name}, the row has no such loss"));
+                };
+                worst.add(name, value, *expected, LOSS * expected.abs());
+                names.push(name.to_string());
+            }
+            losses.total()
+        }
+    };
     if names.len() != row.losses.len() {
         let expected: Vec<_> = row.losses.keys().collect();
         return Err(format!("losses {names:?}, expected {expected:?}"));
     }
-    let total = losses.total().ok_or("there is no loss")?;
+    let total = total.ok_or("there is no loss")?;
     let value = f64::from(total.clone().into_scalar::<f32>());
-    worst.add("total", value, row.total, LOSS * row.total.abs());
+    // A mean of numbers of both signs: it is small beside what it is made of.
+    let of = if row.backbone.is_some() {
+        1.0
+    } else {
+        row.total.abs()
+    };
+    worst.add("total", value, row.total, LOSS * of);
 
     let gradients = store.gradients(total);
     let norms = row.grads.values().map(|g| g.norm);

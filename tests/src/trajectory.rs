@@ -14,7 +14,7 @@ use smalti::data::Meta;
 use smalti::data::datasets::MetaInfo;
 use smalti::data::image::{Image, Samples};
 use smalti::data::packed::Packed;
-use smalti::layers::{Role, Store};
+use smalti::layers::Store;
 use smalti::structures::GroundTruth;
 use smalti::train::feed::{Feed, Take};
 use smalti::train::hooks::{Hook, Step as HookStep};
@@ -268,7 +268,7 @@ impl Hook for Record {
 
 fn digests(store: &Store) -> Result<BTreeMap<String, Digest>, String> {
     let entries = store.entries().into_iter();
-    let floats = entries.filter(|(_, slot)| slot.role() != Role::Counter);
+    let floats = entries.filter(|(_, slot)| slot.role().on_device());
     floats
         .map(|(name, slot)| Ok((name, Digest::of(slot.value())?)))
         .collect()

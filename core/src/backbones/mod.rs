@@ -8,7 +8,6 @@ mod timm;
 pub use csp_darknet::CspDarknet;
 pub use mobilenet_v3::MobileNetV3;
 pub use resnet::ResNet;
-pub use timm::TimmEfficientNet;
 
 use burn::tensor::Tensor;
 

@@ -30,23 +30,28 @@ impl DropPath {
     }
 
     /// # Shapes
-    /// - input and output: `[N, C, H, W]`
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// - input and output: `[N, ..]`
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         if !self.learning() {
             return x;
         }
         let n = x.dims()[0];
-        let kept = 1.0 / (1.0 - self.rate) as f32;
-        let factor = |roll: f32| {
-            if f64::from(roll) < self.rate {
-                0.0
-            } else {
-                kept
-            }
-        };
-        let factors: Vec<f32> = self.dice.roll(n).into_iter().map(factor).collect();
+        let mut shape = [1; D];
+        shape[0] = n;
+        let factors = self.dice.factors(self.rate, n);
         let device = x.device().without_autodiff();
-        x * Tensor::from_data(TensorData::new(factors, [n, 1, 1, 1]), &device)
+        x * Tensor::from_data(TensorData::new(factors, shape), &device)
+    }
+
+    /// `branch` added to `x`, but for pictures that go without.
+    ///
+    /// # Shapes
+    /// - all: `[N, ..]`
+    pub fn add<const D: usize>(this: &Option<Self>, x: Tensor<D>, branch: Tensor<D>) -> Tensor<D> {
+        match this {
+            Some(drop) => x + drop.forward(branch),
+            None => x + branch,
+        }
     }
 }
 
@@ -64,7 +69,7 @@ mod tests {
         assert!(DropPath::new(0.0, &params).is_none());
         let drop = DropPath::new(0.25, &params.at("a")).unwrap();
         let run = || -> Vec<f32> {
-            let y = drop.forward(Tensor::ones([400, 1, 1, 2], &device));
+            let y = drop.forward(Tensor::<4>::ones([400, 1, 1, 2], &device));
             y.into_data().try_into_vec().unwrap()
         };
         let y = run();

@@ -3,14 +3,17 @@
 //! [`Store`].
 
 mod activation;
+mod attention;
 mod conv;
 mod csp_layer;
 mod drawing;
 mod drop_path;
+mod dropout;
 #[cfg(feature = "train")]
 mod gradients;
 mod init;
 mod init_rule;
+mod linear;
 mod norm;
 mod normed_conv;
 mod params;
@@ -25,14 +28,20 @@ mod torch_random;
 mod weight;
 
 pub use activation::{ActConfig, Activation};
+pub use attention::{
+    RelativePositionBias, attend, gather_rows, join_heads, join_windows, map_from_tokens,
+    split_heads, split_qkv, tokens_from_map, window_distances, windows,
+};
 pub use conv::{ConvBias, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
 pub use csp_layer::{CspLayer, CspLayerConfig};
 pub use drawing::Course;
 pub use drop_path::DropPath;
+pub use dropout::Dropout;
 #[cfg(feature = "train")]
 pub use gradients::Gradients;
 pub use init::{Distribution, Fan, Init};
 pub use init_rule::InitRule;
+pub use linear::{Linear, Mlp};
 pub use norm::{Norm, NormConfig, NormKind};
 pub use normed_conv::{NormedConv, NormedConvConfig};
 pub use params::{Mode, Params};

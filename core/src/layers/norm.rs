@@ -1,5 +1,5 @@
 //! Normalisation layers, by the names that mmcv and MMDetection register: BN (also SyncBN, which is BN on one device), FrozenBN,
-//! GN and IN.
+//! GN, IN and LN (also LN2d, which is LN on maps).
 
 use burn::tensor::Tensor;
 use serde::Deserialize;
@@ -46,6 +46,8 @@ pub enum NormKind {
     Group(usize),
     /// Per picture and channel.
     Instance,
+    /// Per place, over its channels: those of a map, or the last axis of tokens.
+    Layer,
 }
 
 impl NormConfig {
@@ -69,6 +71,14 @@ impl NormConfig {
             num_groups: Some(groups),
             eps: None,
             ..Self::batch(0.0)
+        }
+    }
+
+    /// Layer norm with the given epsilon.
+    pub fn layer(eps: f64) -> Self {
+        Self {
+            kind: "LN".into(),
+            ..Self::batch(eps)
         }
     }
 
@@ -96,8 +106,9 @@ impl NormConfig {
                 Some(groups) => Ok(NormKind::Group(groups)),
                 None => Err("`GN` needs `num_groups`, for example num_groups=32".into()),
             },
+            "LN" | "LN2d" | "LayerNorm" | "LayerNorm2d" => Ok(NormKind::Layer),
             other => Err(format!(
-                "unknown norm `{other}`; known are BN, BN2d, SyncBN, FrozenBN, GN, IN"
+                "unknown norm `{other}`; known are BN, BN2d, SyncBN, FrozenBN, GN, IN, LN, LN2d"
             )),
         }
     }
@@ -114,11 +125,12 @@ impl NormConfig {
         Ok(())
     }
 
-    /// The name that mmcv gives such a layer: `bn`, `gn` or `in`, to which a position may be appended.
+    /// The name that mmcv gives such a layer: `bn`, `gn`, `in` or `ln`, to which a position may be appended.
     pub fn abbreviation(&self) -> &'static str {
         match self.norm_kind() {
             Ok(NormKind::Group(_)) => "gn",
             Ok(NormKind::Instance) => "in",
+            Ok(NormKind::Layer) => "ln",
             _ => "bn",
         }
     }
@@ -189,6 +201,8 @@ impl NormConfig {
             "MMSyncBN" => &["SyncBatchNorm"],
             "GN" | "GroupNorm" => &["GroupNorm"],
             "IN" | "IN2d" | "InstanceNorm2d" => &["InstanceNorm2d", "_InstanceNorm"],
+            "LN" | "LayerNorm" => &["LayerNorm"],
+            "LN2d" | "LayerNorm2d" => &["LayerNorm2d", "LayerNorm"],
             _ => &["BatchNorm2d", "_BatchNorm"],
         }
     }
@@ -262,6 +276,22 @@ impl Norm {
         self.forward_with(x, &mut Finish::default())
     }
 
+    /// A layer norm along the last axis.
+    ///
+    /// # Shapes
+    /// - input and output: `[.., C]`
+    ///
+    /// # Panics
+    /// If it is of another kind, whose statistics go over maps.
+    pub fn forward_tokens<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        assert_eq!(self.kind, NormKind::Layer, "tokens have layer norms");
+        let x = centred(x, D - 1, self.eps);
+        match &self.affine {
+            Some((weight, bias)) => x * weight.get().unsqueeze() + bias.get().unsqueeze(),
+            None => x,
+        }
+    }
+
     /// As [`Norm::forward`], with as much of `finish` as is done in the same pass over memory, which it then takes.
     pub(super) fn forward_with(&self, x: Tensor<4>, finish: &mut Finish) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
@@ -279,6 +309,7 @@ impl Norm {
                 self.affine(self.standardise(x, [n, groups, c / groups * h * w]))
             }
             (None, NormKind::Instance) => self.affine(self.standardise(x, [n, c, h * w])),
+            (None, NormKind::Layer) => self.affine(centred(x, 1, self.eps)),
             (None, _) => self.batch(x, None, finish).0,
         }
     }
@@ -333,11 +364,15 @@ impl Norm {
     /// Mean 0 and deviation 1 along the last axis of `x` seen as `shape`.
     fn standardise(&self, x: Tensor<4>, shape: [usize; 3]) -> Tensor<4> {
         let dims = x.dims();
-        let x = x.reshape(shape);
-        let centred = x.clone() - x.mean_dim(2);
-        let variance = centred.clone().square().mean_dim(2);
-        (centred / (variance + self.eps).sqrt()).reshape(dims)
+        centred(x.reshape(shape), 2, self.eps).reshape(dims)
     }
+}
+
+/// Mean 0 and deviation 1 along one axis.
+fn centred<const D: usize>(x: Tensor<D>, axis: usize, eps: f64) -> Tensor<D> {
+    let centred = x.clone() - x.mean_dim(axis);
+    let variance = centred.clone().square().mean_dim(axis);
+    centred / (variance + eps).sqrt()
 }
 
 /// `[C]` to `[1, C, 1, 1]`.

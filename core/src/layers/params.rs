@@ -293,6 +293,21 @@ impl Params {
         Counter(slot)
     }
 
+    /// Says that the original keeps whole numbers `name` here that follow from the config. What a checkpoint has of them is not read: a layer
+    /// works them out for itself.
+    ///
+    /// # Panics
+    /// If there are not as many `values` as the shape has.
+    pub fn indices(&self, name: &str, shape: &[usize], values: impl FnOnce() -> Vec<i64>) {
+        let (slot, _) = self.register(name, shape, Role::Index);
+        if self.mode() == Mode::Train {
+            let values = values();
+            let count = shape.iter().product::<usize>();
+            assert_eq!(values.len(), count, "values of {}", self.key(name));
+            slot.set_indices(values);
+        }
+    }
+
     /// The values of parameter `name`, for a layer that computes its tensors from them once and then gives them to [`Params::upload`].
     /// Empty in [`Mode::Plan`].
     ///
@@ -496,8 +511,8 @@ impl Walk {
         let found = from_main.or_else(|| {
             let mut overlays = self.overlays.iter_mut();
             overlays.find_map(|(prefix, source)| {
-                let mut keys = keys.iter().rev();
-                keys.find_map(|key| ask(source, key.strip_prefix(prefix.as_str())?))
+                let mut names = names.iter();
+                names.find_map(|name| ask(source, name.strip_prefix(prefix.as_str())?))
             })
         });
         let of_slot = faults.into_iter().map(|why| (slot.key().to_string(), why));

@@ -97,6 +97,15 @@ impl Dice {
         drawn.1 += 1;
         (0..n).map(|_| stream.uniform()).collect()
     }
+
+    /// `n` factors: 0 for a share of `rate`, for the others what keeps the mean at 1.
+    pub fn factors(&self, rate: f64, n: usize) -> Vec<f32> {
+        let kept = 1.0 / (1.0 - rate) as f32;
+        let factor = |roll: f32| {
+            if f64::from(roll) < rate { 0.0 } else { kept }
+        };
+        self.roll(n).into_iter().map(factor).collect()
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use burn::tensor::{Tensor, TensorData};
 
@@ -28,6 +28,15 @@ pub enum Role {
     Buffer,
     /// A whole number that inference does not read (`num_batches_tracked`).
     Counter,
+    /// Whole numbers that follow from the config (`relative_position_index`): written for those who expect them, never read.
+    Index,
+}
+
+impl Role {
+    /// Whether there is a tensor of it on a device.
+    pub fn on_device(self) -> bool {
+        matches!(self, Role::Parameter | Role::Buffer)
+    }
 }
 
 /// What kind of layer a tensor belongs to; `paramwise_cfg` and initialisers ask.
@@ -57,6 +66,8 @@ pub struct Slot {
     value: RwLock<Option<Tensor<1>>>,
     /// The value of a [`Role::Counter`], which no device needs.
     count: AtomicU64,
+    /// The values of a [`Role::Index`], likewise.
+    indices: OnceLock<Arc<Vec<i64>>>,
     version: AtomicU64,
     frozen: AtomicBool,
     tracked: Arc<AtomicBool>,
@@ -73,6 +84,7 @@ impl Slot {
             kind,
             value: RwLock::new(None),
             count: AtomicU64::new(0),
+            indices: OnceLock::new(),
             version: AtomicU64::new(0),
             frozen: AtomicBool::new(false),
             tracked,
@@ -112,7 +124,7 @@ impl Slot {
     /// The values, row-major; nothing that is computed from them is recorded.
     ///
     /// # Panics
-    /// If the model was not built for training, or this is a counter.
+    /// If the model was not built for training, or this is a counter or an index.
     pub fn value(&self) -> Tensor<1> {
         self.leaf().without_autodiff()
     }
@@ -153,6 +165,16 @@ impl Slot {
     /// Sets the value of a counter, and gives the one before.
     pub fn replace_count(&self, count: u64) -> u64 {
         self.count.swap(count, Relaxed)
+    }
+
+    /// The values of a [`Role::Index`]; none of others, or where only names and shapes were wanted.
+    pub fn indices(&self) -> Arc<Vec<i64>> {
+        self.indices.get().cloned().unwrap_or_default()
+    }
+
+    /// Sets the values of a [`Role::Index`], once and for all.
+    pub(super) fn set_indices(&self, indices: Vec<i64>) {
+        self.indices.get_or_init(|| Arc::new(indices));
     }
 
     /// Its row in the state dict, under its first name.
@@ -202,6 +224,9 @@ impl Slot {
         if self.role == Role::Counter {
             let count = values.first().map_or(0, |count| *count as u64);
             self.count.store(count, Relaxed);
+            return;
+        }
+        if self.role == Role::Index {
             return;
         }
         let device = self.leaf().device().without_autodiff();

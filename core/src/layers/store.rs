@@ -193,7 +193,7 @@ impl Store {
         let entries = self.entries();
         let slots: Vec<_> = entries
             .iter()
-            .filter(|(name, slot)| name == slot.key() && slot.role() != Role::Counter)
+            .filter(|(name, slot)| name == slot.key() && slot.role().on_device())
             .map(|(_, slot)| slot)
             .collect();
         let reads = slots.iter().fold(Transaction::default(), |reads, slot| {
@@ -210,6 +210,7 @@ impl Store {
         let values = entries.iter().map(|(name, slot)| {
             let values = match slot.role() {
                 Role::Counter => Arc::new(vec![slot.count() as f32]),
+                Role::Index => Arc::new(slot.indices().iter().map(|i| *i as f32).collect()),
                 _ => by_key[slot.key()].clone(),
             };
             (name.clone(), (slot.shape().to_vec(), values))

@@ -13,6 +13,7 @@ pub mod launch;
 pub mod norm;
 pub mod pool;
 pub mod preprocess;
+pub mod resize;
 #[cfg(feature = "train")]
 pub(crate) mod train;
 

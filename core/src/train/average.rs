@@ -222,7 +222,7 @@ impl Average {
         let update_buffers = config.update_buffers.unwrap_or(false);
         let all = store.entries().into_iter();
         let entries = all
-            .filter(|(name, slot)| name == slot.key())
+            .filter(|(name, slot)| name == slot.key() && slot.role() != Role::Index)
             .filter(|(_, slot)| update_buffers || slot.role() == Role::Parameter)
             .map(|(name, slot)| Entry {
                 slot,

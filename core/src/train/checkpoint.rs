@@ -52,7 +52,7 @@ pub struct Held {
 #[derive(Clone, Debug, PartialEq)]
 enum Values {
     F32(Arc<Vec<f32>>),
-    Count(i64),
+    Whole(Arc<Vec<i64>>),
 }
 
 impl Saved for Held {
@@ -63,14 +63,14 @@ impl Saved for Held {
     fn dtype(&self) -> DType {
         match self.values {
             Values::F32(_) => DType::F32,
-            Values::Count(_) => DType::I64,
+            Values::Whole(_) => DType::I64,
         }
     }
 
     fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
         Ok(match &self.values {
             Values::F32(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
-            Values::Count(count) => Cow::Owned(count.to_le_bytes().to_vec()),
+            Values::Whole(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
         })
     }
 
@@ -166,7 +166,12 @@ fn state_dict(learner: &Learner, first: usize) -> Result<Vec<(String, Held)>, St
         let held = match slot.role() {
             Role::Counter => Held {
                 shape: Vec::new(),
-                values: Values::Count(slot.count() as i64),
+                values: Values::Whole(Arc::new(vec![slot.count() as i64])),
+                tied: None,
+            },
+            Role::Index => Held {
+                shape: slot.shape().to_vec(),
+                values: Values::Whole(slot.indices()),
                 tied: None,
             },
             _ => {

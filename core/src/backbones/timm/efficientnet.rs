@@ -1,4 +1,4 @@
-//! timm's EfficientNet (Tan and Le 2019, arXiv 1905.11946) behind `mmpretrain.TIMMBackbone`, as timm 0.9.16 builds it:
+//! timm's EfficientNet (Tan and Le 2019, arXiv 1905.11946):
 //! b0 to b8, lite0 to lite4, and the `tf_` variants, which pad as TensorFlow does and use an epsilon of 1e-3.
 //!
 //! With `features_only` the output i is the last map of the i-th resolution (strides 2, 4, 8, 16, 32); without, it is
@@ -7,31 +7,22 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::{Backbone, Feature};
-use crate::build::Build;
-use crate::config::{Diagnostics, Node, error_at, unsupported};
+use super::{Asked, COMMON, activation};
+use crate::backbones::{Backbone, Feature};
+use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{
     Activation, ConvConfig, ConvNormAct, DropPath, Init, InitRule, NormConfig, Padding, Params,
     SqueezeExcite, make_divisible,
 };
-use crate::limits::{Channels, List, Pixels};
 
-/// The keys of `type='mmpretrain.TIMMBackbone'`, and those of timm's EfficientNet that it passes on.
+/// The keys of timm's EfficientNet.
 #[derive(Debug, Deserialize)]
-struct TimmConfig {
-    model_name: String,
-    features_only: Option<bool>,
-    pretrained: Option<bool>,
-    checkpoint_path: Option<String>,
-    in_channels: Option<Channels>,
-    out_indices: Option<List<i64>>,
-    output_stride: Option<Pixels>,
+struct Keys {
     act_layer: Option<String>,
     bn_eps: Option<f64>,
     bn_momentum: Option<f64>,
     pad_type: Option<String>,
     feature_location: Option<String>,
-    drop_path_rate: Option<f64>,
 }
 
 /// A member of the family.
@@ -70,6 +61,9 @@ const SCALES: [(f64, f64); 9] = [
     (2.2, 3.6),
 ];
 
+/// How many of these there are in `lite`.
+const LITE: usize = 5;
+
 /// Where timm's own weights lie, below [`WEIGHTS_AT`]; a name without a tag has the weights of timm's default tag.
 const WEIGHTS: [(&str, &str); 13] = [
     ("efficientnet_b0", "efficientnet_b0_ra-3dd342df.pth"),
@@ -90,13 +84,8 @@ const WEIGHTS_AT: &str =
     "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/";
 
 impl Variant {
-    /// Reads a timm model name; a tag after a dot and the old suffixes `_ap`, `_ns`, `_aa` name weights only.
+    /// Reads a model's name; the old suffixes `_ap`, `_ns`, `_aa` name weights only.
     fn parse(name: &str) -> Option<Self> {
-        let name = name
-            .strip_prefix("timm")
-            .and_then(|n| n.strip_prefix(['/', ':']))
-            .unwrap_or(name);
-        let name = name.split('.').next()?;
         let (tensorflow, name) = match name.strip_prefix("tf_") {
             Some(rest) => (true, rest),
             None => (false, name),
@@ -129,7 +118,7 @@ impl Variant {
             }
         };
         let index: usize = index.parse().ok()?;
-        let limit = if lite { 5 } else { SCALES.len() };
+        let limit = if lite { LITE } else { SCALES.len() };
         let &(width, depth) = SCALES[..limit].get(index)?;
         Some(Self {
             width,
@@ -221,24 +210,35 @@ fn maps(stages: &[Vec<BlockShape>], from_expansion: bool) -> Vec<(usize, Feature
     maps
 }
 
-fn activation(name: &str) -> Option<Activation> {
-    Some(match name {
-        "relu" => Activation::Relu,
-        "relu6" => Activation::Relu6,
-        "swish" | "silu" => Activation::Silu,
-        "hard_swish" => Activation::HSwish,
-        "leaky_relu" => Activation::LeakyRelu(0.01),
-        "elu" => Activation::Elu(1.0),
-        "gelu" => Activation::Gelu,
-        "mish" => Activation::Mish,
-        "sigmoid" => Activation::Sigmoid,
-        "tanh" => Activation::Tanh,
-        _ => return None,
-    })
+/// The names that [`Variant::parse`] knows.
+pub(super) fn names() -> Vec<String> {
+    let of = |prefix: &str| {
+        let sizes = (0..SCALES.len()).map(|i| format!("b{i}"));
+        let lite = (0..LITE).map(|i| format!("lite{i}"));
+        let all = sizes.chain(lite).chain(["l2".to_string()]);
+        all.map(|size| format!("{prefix}efficientnet_{size}"))
+            .collect::<Vec<_>>()
+    };
+    let mut names = [of(""), of("tf_")].concat();
+    names.extend(["b2a", "b3a"].map(|size| format!("efficientnet_{size}")));
+    names.extend(["l2_ns", "l2_ns_475"].map(|size| format!("tf_efficientnet_{size}")));
+    for kind in ["ap", "ns", "aa"] {
+        let old = |i| format!("tf_efficientnet_b{i}_{kind}");
+        names.extend((0..SCALES.len()).map(old));
+    }
+    names
 }
 
-pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
-    Ok(Box::new(TimmEfficientNet::read(node, build)?))
+/// Where timm's own weights of a model lie.
+pub(super) fn weights(name: &str) -> Option<String> {
+    let (_, file) = WEIGHTS.iter().find(|(known, _)| *known == name)?;
+    Some(format!("{WEIGHTS_AT}{file}"))
+}
+
+pub(super) fn build(asked: &Asked) -> Result<Box<dyn Backbone>, Diagnostics> {
+    let keys: Keys = asked.node.read_knowing(COMMON)?;
+    let plan = keys.plan(asked)?;
+    Ok(Box::new(TimmEfficientNet::new(plan, &asked.params)))
 }
 
 /// More classes than any classifier has.
@@ -301,13 +301,10 @@ struct Plan {
     from_expansion: bool,
 }
 
-impl TimmConfig {
-    fn style(&self, node: &Node) -> Result<Style, Diagnostics> {
-        let Some(variant) = Variant::parse(&self.model_name) else {
-            let message = format!("the timm model '{}' is not supported", self.model_name);
-            let help = "supported are efficientnet_b0 to b8 and l2, efficientnet_lite0 to lite4 and the same with tf_ before";
-            return Err(unsupported(node, "model_name", message, help));
-        };
+impl Keys {
+    fn style(&self, asked: &Asked) -> Result<Style, Diagnostics> {
+        let node = asked.node;
+        let variant = Variant::parse(&asked.name).expect("the family knows its names");
         let default_act = if variant.lite { "relu6" } else { "swish" };
         let act_name = self.act_layer.as_deref().unwrap_or(default_act);
         let Some(act) = activation(act_name) else {
@@ -342,44 +339,24 @@ impl TimmConfig {
         })
     }
 
-    /// Takes the values below `at` from `checkpoint_path`, or from timm's own weights if `pretrained` asks for them.
-    fn take_weights(&self, node: &Node, build: &Build, at: &Params) -> Result<(), Diagnostics> {
-        if let Some(path) = self.checkpoint_path.as_deref().filter(|p| !p.is_empty()) {
-            return build.pretrained(node, path, None, at);
-        }
-        if self.pretrained != Some(true) {
-            return Ok(());
-        }
-        let name = self.model_name.as_str();
-        let Some((_, file)) = WEIGHTS.iter().find(|(known, _)| *known == name) else {
-            let message = format!("no address is known for the weights of '{name}'");
-            let help = "give them with checkpoint_path='...' or init_cfg=dict(type='Pretrained', checkpoint='...')";
-            return Err(error_at(node, "pretrained", message, help));
-        };
-        build.pretrained(node, &format!("{WEIGHTS_AT}{file}"), None, at)
-    }
-
-    fn plan(&self, node: &Node, style: Style) -> Result<Plan, Diagnostics> {
+    fn plan(&self, asked: &Asked) -> Result<Plan, Diagnostics> {
         let Style {
             variant,
             make,
             from_expansion,
-        } = style;
-        let channels_in = self.in_channels.map_or(3, Channels::get);
+        } = self.style(asked)?;
+        let channels_in = asked.channels_in;
         let stem = ConvConfig::new(channels_in, variant.stem_channels(), 3)
             .stride(STEM_STRIDE)
             .padding(make.padding(3, STEM_STRIDE, 1));
-        let output_stride = self.output_stride.map_or(32, Pixels::get);
-        let stages = variant.stages(output_stride, self.drop_path_rate(node)?);
+        let stages = variant.stages(asked.output_stride, asked.drop_path_rate);
         let maps = maps(&stages, from_expansion);
-        let (head, out_stages, features) = if self.features_only.unwrap_or(false) {
-            let (out_stages, features) = self.wanted(node, &maps)?.into_iter().unzip();
+        let (head, out_stages, features) = if asked.features_only {
+            let levels: Vec<_> = maps.iter().map(|map| map.1).collect();
+            let wanted = asked.wanted(&levels)?.into_iter();
+            let (out_stages, features) = wanted.map(|i| maps[i]).unzip();
             (None, out_stages, features)
         } else {
-            if self.out_indices.is_some() {
-                let message = "`out_indices` needs features_only=True".to_string();
-                return Err(error_at(node, "out_indices", message, ""));
-            }
             let (channels, wide) = (variant.end_channels(), variant.head_channels());
             let map = Feature {
                 channels: wide,
@@ -391,7 +368,7 @@ impl TimmConfig {
                 vec![map],
             )
         };
-        let classes = node.get("num_classes").and_then(Node::as_int);
+        let classes = asked.node.get("num_classes").and_then(Node::as_int);
         let classes = classes.map_or(1000, |n| usize::try_from(n).unwrap_or(0));
         let classifier = head.is_some().then(|| [classes, features[0].channels]);
         let classifier = classifier.filter(|shape| (1..=MOST_CLASSES).contains(&shape[0]));
@@ -406,38 +383,6 @@ impl TimmConfig {
             out_stages,
             from_expansion,
         })
-    }
-
-    fn drop_path_rate(&self, node: &Node) -> Result<f64, Diagnostics> {
-        let rate = self.drop_path_rate.unwrap_or(0.0);
-        if (0.0..1.0).contains(&rate) {
-            return Ok(rate);
-        }
-        let message = format!("`drop_path_rate` is {rate}, must be from 0 to less than 1");
-        Err(error_at(node, "drop_path_rate", message, ""))
-    }
-
-    /// Those of `maps` that `out_indices` names, in their own order.
-    fn wanted(
-        &self,
-        node: &Node,
-        maps: &[(usize, Feature)],
-    ) -> Result<Vec<(usize, Feature)>, Diagnostics> {
-        let count = maps.len() as i64;
-        let all = [0, 1, 2, 3, 4];
-        let named = self.out_indices.as_deref().unwrap_or(&all);
-        if let Some(index) = named.iter().find(|i| !(-count..count).contains(i)) {
-            let name = &self.model_name;
-            let message = format!(
-                "`out_indices` names map {index}; '{name}' has maps 0 to {}",
-                count - 1
-            );
-            let help = "their strides are 2, 4, 8, 16, 32";
-            return Err(error_at(node, "out_indices", message, help));
-        }
-        let is_named = |i: i64| named.iter().any(|index| index.rem_euclid(count) == i);
-        let wanted = (0..count).zip(maps).filter(|(i, _)| is_named(*i));
-        Ok(wanted.map(|(_, map)| *map).collect())
     }
 }
 
@@ -456,17 +401,6 @@ pub struct TimmEfficientNet {
 }
 
 impl TimmEfficientNet {
-    fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
-        let config: TimmConfig = node.read_knowing(&["drop_rate", "num_classes", "init_cfg"])?;
-        let style = config.style(node)?;
-        let params = build.params.at("timm_model");
-        if build.wants_weights() {
-            config.take_weights(node, build, &params)?;
-        }
-        let plan = config.plan(node, style)?;
-        Ok(Self::new(plan, &params))
-    }
-
     fn new(plan: Plan, params: &Params) -> Self {
         let make = &plan.make;
         let stem = make.layer(plan.stem, true, params, "conv_stem", "bn1");
@@ -674,14 +608,19 @@ mod tests {
         );
         assert_eq!(
             Variant::parse("tf_efficientnet_b0_ap"),
-            Variant::parse("tf_efficientnet_b0.ap_in1k")
+            Variant::parse("tf_efficientnet_b0")
         );
         assert!(Variant::parse("tf_efficientnet_lite3").unwrap().lite);
         assert_eq!(
-            Variant::parse("timm/efficientnet_b2a"),
+            Variant::parse("efficientnet_b2a"),
             Variant::parse("efficientnet_b2")
         );
         assert_eq!(Variant::parse("tf_efficientnet_l2_ns").unwrap().width, 4.3);
+        assert!(
+            super::names()
+                .iter()
+                .all(|name| Variant::parse(name).is_some())
+        );
         for unknown in [
             "efficientnet_b9",
             "efficientnet_b0_gn",
