@@ -35,6 +35,7 @@ pub mod losses;
 pub mod model;
 pub mod necks;
 pub mod priors;
+pub mod roi_heads;
 pub mod samplers;
 
 pub mod device;
@@ -67,6 +68,10 @@ pub fn registry() -> registry::Registry {
         .extend(priors::ROWS)
         .extend(box_coders::ROWS)
         .extend(detectors::ROWS)
+        .extend(roi_heads::ROWS)
+        .extend(roi_heads::EXTRACTORS)
+        .extend(roi_heads::BOX_HEADS)
+        .extend(roi_heads::MASK_HEADS)
         .extend(initializers::ROWS);
     data::register(&mut all);
     #[cfg(feature = "train")]

@@ -207,6 +207,18 @@ kernel!(
     /// An activation, or its gradient.
     ACTIVATE, "norm/activate", [256, 1, 1], 4
 );
+kernel!(
+    /// The features of regions.
+    ROI_ALIGN, "roi/align", [64, 1, 1], 5
+);
+kernel!(
+    /// The gradient of the pyramid they are read from.
+    ROI_ALIGN_GRADIENT, "roi/align_gradient", [64, 1, 1], 6
+);
+kernel!(
+    /// Masks of boxes at the size of a picture.
+    MASK_PASTE, "roi/mask_paste", [64, 1, 1], 4
+);
 
 /// Every kernel.
 pub const ALL: &[Kernel] = &[
@@ -251,4 +263,7 @@ pub const ALL: &[Kernel] = &[
     NORM_SLOPES,
     NORM_GRADIENT,
     ACTIVATE,
+    ROI_ALIGN,
+    ROI_ALIGN_GRADIENT,
+    MASK_PASTE,
 ];

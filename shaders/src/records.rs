@@ -123,6 +123,8 @@ record!(
         max_ratio: f32,
         /// Boxes must be wider and higher than this, px, unless it is negative.
         min_bbox_size: f32,
+        /// Boxes of a prior: 1, or one for each class.
+        boxes_each: u32,
     }
 );
 
@@ -401,6 +403,78 @@ record!(
 );
 
 record!(
+    /// What `roi/align` and its gradient are told: R regions, C channels, N pictures, P places of all levels.
+    RoiRecord {
+        /// Strides in elements of the pyramid: pictures, channels, places; then 0.
+        strides: [u32; 4],
+        /// Bins down and across.
+        bins: [u32; 2],
+        /// Samples of a bin each way; 0 for as many as it has places.
+        ratio: u32,
+        /// Places have their middle at half numbers.
+        aligned: u32,
+        /// What a bin is: 0 the mean of samples, 1 the largest of them, 2 the largest of whole places.
+        kind: u32,
+        /// Regions choose their level by their size.
+        by_size: u32,
+        /// Else all are read from this one.
+        level: u32,
+        /// How many there are.
+        levels: u32,
+        /// Regions of less than twice so many px a side are of the finest level.
+        finest: f32,
+        /// C.
+        channels: u32,
+        /// R.
+        regions: u32,
+        /// N.
+        pictures: u32,
+        /// P.
+        places: u32,
+        /// C filled up to a multiple of four.
+        filled: u32,
+        /// 0.
+        unused: [u32; 2],
+    }
+);
+
+record!(
+    /// A level of a pyramid, for the same.
+    RoiLevel {
+        /// Its first place.
+        first: u32,
+        /// Rows.
+        height: u32,
+        /// Columns.
+        width: u32,
+        /// Places per pixel.
+        scale: f32,
+    }
+);
+
+record!(
+    /// What `roi/mask_paste` is told.
+    PasteRecord {
+        /// How many masks.
+        masks: u32,
+        /// Rows of each.
+        mask_height: u32,
+        /// Columns of each.
+        mask_width: u32,
+        /// Of the picture, px.
+        height: u32,
+        /// Of the picture, px.
+        width: u32,
+        /// Words of a row of the picture.
+        words: u32,
+        /// Values times 255, not above the threshold or not.
+        grey: u32,
+        /// From it on a pixel is 1.
+        threshold: f32,
+    }
+);
+
+record!(
     /// What `activate` is told.
     ActRecord {
         /// Of the activation.
@@ -447,6 +521,13 @@ pub const ALL: &[(&str, &[Member], usize)] = &[
         size_of::<FocalRecord>(),
     ),
     ("NormRecord", NormRecord::MEMBERS, size_of::<NormRecord>()),
+    ("RoiRecord", RoiRecord::MEMBERS, size_of::<RoiRecord>()),
+    ("RoiLevel", RoiLevel::MEMBERS, size_of::<RoiLevel>()),
+    (
+        "PasteRecord",
+        PasteRecord::MEMBERS,
+        size_of::<PasteRecord>(),
+    ),
     ("ActRecord", ActRecord::MEMBERS, size_of::<ActRecord>()),
     ("State", State::MEMBERS, size_of::<State>()),
     ("Row", Row::MEMBERS, size_of::<Row>()),

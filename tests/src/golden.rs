@@ -92,6 +92,8 @@ struct Predicted {
     bboxes: Vec<[f32; 4]>,
     scores: Vec<f32>,
     labels: Vec<usize>,
+    /// Pixels of each mask, or the sum of its values, from models that give masks.
+    mask_area: Option<Vec<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -116,6 +118,10 @@ const STORED: usize = 100;
 
 /// Largest error of a stage, in units of its largest absolute value.
 const STAGE_TOLERANCE: f64 = 1e-3;
+
+/// Largest difference of the masks' areas, of all together: where a mask is a pixel wide, its values lie at the threshold, and a pixel times
+/// 1 + 1e-5 moves the original's own by one in twenty.
+const MASK_TOLERANCE: f64 = 5e-3;
 
 /// Reads rows from a `.jsonl` or `.jsonl.gz` file.
 pub fn read_rows(path: &Path) -> Result<Vec<Row>, String> {
@@ -235,6 +241,7 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
         pixels,
         pictures: Pictures {
             metas: vec![Meta {
+                ori_shape: [h, w],
                 img_shape: [h, w],
                 scale_factor: [1.0, 1.0],
                 ..Meta::default()
@@ -261,7 +268,8 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
         // There may be more in the original too; the best must be these, but for those that rounding brings in at the end.
         found.truncate(STORED + 5);
     }
-    let same = same_boxes(expected, &found);
+    let pairs = same_boxes(expected, &found);
+    let same = pairs.len();
     let wanted = row.agree.unwrap_or(total).saturating_sub(1);
     let line = format!("{stages}, {same} of {total} boxes agree");
     if same < wanted {
@@ -269,6 +277,14 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
     }
     if total < STORED && found.len() > total + 1 {
         return Err(format!("{line}, but ours are {}", found.len()));
+    }
+    let Some(areas) = &expected.mask_area else {
+        return Ok(line);
+    };
+    let off = mask_error(areas, &found, &pairs)?;
+    let line = format!("{line}, masks off by {off:.1e}");
+    if off > MASK_TOLERANCE {
+        return Err(format!("{line}, above {MASK_TOLERANCE:.0e}"));
     }
     Ok(line)
 }
@@ -373,15 +389,32 @@ fn stage_error(tensor: Tensor<4>, expected: &Summary) -> Result<f64, String> {
     ))
 }
 
-/// Expected boxes that are found: same label, score within 1e-3, box within 0.1 px; each of ours counts once.
-fn same_boxes(expected: &Predicted, found: &Instances) -> usize {
+/// By how many pixels masks' areas differ, of all that there are.
+fn mask_error(areas: &[f64], found: &Instances, pairs: &[(usize, usize)]) -> Result<f64, String> {
+    let masks = found.masks.as_ref().ok_or("our model gives no masks")?;
+    let masks = masks.to_bitmaps();
+    if masks.len() != found.len() {
+        return Err(format!("{} masks for {} boxes", masks.len(), found.len()));
+    }
+    let (mut off, mut all) = (0.0, 0.0);
+    for (i, j) in pairs {
+        let ours = masks[*j].iter().map(|v| f64::from(*v)).sum::<f64>();
+        off += (ours - areas[*i]).abs();
+        all += areas[*i];
+    }
+    Ok(off / f64::max(all, 1.0))
+}
+
+/// Expected boxes that are found, with which of ours: same label, score within 1e-3, box within 0.1 px; each of ours counts once.
+fn same_boxes(expected: &Predicted, found: &Instances) -> Vec<(usize, usize)> {
     let mut used = vec![false; found.scores.len()];
-    let mut count = 0;
-    for ((bbox, score), label) in expected
+    let mut pairs = Vec::new();
+    for (i, ((bbox, score), label)) in expected
         .bboxes
         .iter()
         .zip(&expected.scores)
         .zip(&expected.labels)
+        .enumerate()
     {
         let same = |j: usize| {
             let near = |(a, b): (&f32, &f32)| (a - b).abs() < 0.1;
@@ -391,10 +424,10 @@ fn same_boxes(expected: &Predicted, found: &Instances) -> usize {
         };
         if let Some(j) = (0..used.len()).find(|j| !used[*j] && same(*j)) {
             used[j] = true;
-            count += 1;
+            pairs.push((i, j));
         }
     }
-    count
+    pairs
 }
 
 /// The state dict's values by formula.

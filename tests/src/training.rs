@@ -11,6 +11,7 @@ use smalti::data::Meta;
 use smalti::detectors::Detector;
 use smalti::layers::{Mode, Role};
 use smalti::probe::Probe;
+use smalti::structures::Masks;
 use smalti::targets::{Objects, Targets};
 
 use crate::formula::{tagged, uniform};
@@ -29,6 +30,8 @@ pub struct Row {
     input: [usize; 4],
     #[serde(default)]
     gt: Vec<Given>,
+    #[serde(default)]
+    with_mask: bool,
     #[serde(default)]
     losses: BTreeMap<String, f64>,
     total: f64,
@@ -95,6 +98,19 @@ pub(crate) fn targets(gt: &[Given]) -> Targets {
     Targets {
         pictures: gt.iter().map(objects).collect(),
     }
+}
+
+/// Each object's mask: its box, rounded out, less a fifth of its width on the left.
+fn masks(boxes: &[[f32; 4]], [width, height]: [usize; 2]) -> Masks {
+    let mask = |[x1, y1, x2, y2]: &[f32; 4]| {
+        let left = f64::from(*x1) + f64::from(x2 - x1) / 5.0;
+        let across = left.floor() as usize..x2.ceil() as usize;
+        let down = y1.floor() as usize..y2.ceil() as usize;
+        let pixels = (0..width * height)
+            .map(|i| u8::from(across.contains(&(i % width)) && down.contains(&(i / width))));
+        pixels.collect()
+    };
+    Masks::bitmaps([width, height], boxes.iter().map(mask).collect())
 }
 
 /// Pictures that fill their batch.
@@ -170,7 +186,15 @@ pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
         Model::Whole(detector) => {
             let probe = &mut Probe::off();
             let maps = detector.extract(pixels, probe);
-            let losses = detector.losses(maps, &pictures(row.input), &targets(&row.gt), probe);
+            let (pictures, mut targets) = (pictures(row.input), targets(&row.gt));
+            if row.with_mask {
+                let [.., height, width] = row.input;
+                for objects in &mut targets.pictures {
+                    objects.masks = Some(masks(&objects.boxes, [width, height]));
+                }
+            }
+            let losses = detector.losses(maps, &pictures, &targets, probe);
+            let losses = pollster::block_on(losses).map_err(|e| e.to_string())?;
             for (name, loss) in losses.iter() {
                 let value = f64::from(loss.clone().into_scalar::<f32>());
                 let Some(expected) = row.losses.get(name) else {

@@ -2,9 +2,11 @@
 
 mod extractor;
 mod single_stage;
+mod two_stage;
 
 pub use extractor::Extractor;
 pub use single_stage::SingleStage;
+pub use two_stage::TwoStage;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -37,17 +39,18 @@ pub trait Detector: std::fmt::Debug + Send + Sync {
         probe: &mut Probe,
     ) -> Pending<'a, Vec<Instances>>;
 
-    /// Maps and objects to losses. All work is queued on the device when this returns; nothing is read back.
+    /// Maps and objects to losses. What is awaited are the proposals of a first stage, which the second is to learn from: a detector of one
+    /// stage reads nothing back.
     ///
     /// # Panics
     /// If the model was not built for training.
-    fn losses(
-        &self,
+    fn losses<'a>(
+        &'a self,
         maps: Vec<Tensor<4>>,
-        pictures: &Pictures,
-        targets: &Targets,
+        pictures: &'a Pictures,
+        targets: &'a Targets,
         probe: &mut Probe,
-    ) -> Losses;
+    ) -> Pending<'a, Losses>;
 
     /// Switches the loss `name` on or off; whether there is one that can be.
     fn switch_loss(&self, _name: &str, _on: bool) -> bool {
@@ -82,10 +85,15 @@ impl Family for Detectors {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Detectors>; 5] = [
+pub const ROWS: [Row<Detectors>; 10] = [
+    Row::<Detectors>::new("mmdet", "CascadeRCNN", two_stage::build),
     Row::<Detectors>::new("mmdet", "FCOS", single_stage::build),
+    Row::<Detectors>::new("mmdet", "FastRCNN", two_stage::build),
+    Row::<Detectors>::new("mmdet", "FasterRCNN", two_stage::build),
+    Row::<Detectors>::new("mmdet", "MaskRCNN", two_stage::build),
     Row::<Detectors>::new("mmdet", "RPN", single_stage::build_rpn),
     Row::<Detectors>::new("mmdet", "RetinaNet", single_stage::build),
     Row::<Detectors>::new("mmdet", "SingleStageDetector", single_stage::build),
+    Row::<Detectors>::new("mmdet", "TwoStageDetector", two_stage::build),
     Row::<Detectors>::new("mmdet", "YOLOX", single_stage::build),
 ];

@@ -87,6 +87,7 @@ impl SingleStage {
             features: extractor.features(),
             test_cfg: cfgs.test,
             train_cfg: cfgs.train.filter(|n| !n.is_none()),
+            proposal_cfg: None,
         };
         let (make, below) = build.part::<Heads>("bbox_head", head_node)?;
         // Checkpoints of RPNs of MMDetection 2, and of two-stage detectors, whose first stage this may be.
@@ -117,17 +118,18 @@ impl Detector for SingleStage {
         Box::pin(async move { ops::detect(&candidates, pictures).await })
     }
 
-    fn losses(
-        &self,
+    fn losses<'a>(
+        &'a self,
         maps: Vec<Tensor<4>>,
-        pictures: &Pictures,
-        targets: &Targets,
+        pictures: &'a Pictures,
+        targets: &'a Targets,
         probe: &mut Probe,
-    ) -> Losses {
+    ) -> Pending<'a, Losses> {
         let outputs = self.head.forward(&maps);
         drop(maps);
         outputs.tell(probe, "head");
-        self.head.losses(&outputs, pictures, targets)
+        let losses = self.head.losses(&outputs, pictures, targets);
+        Box::pin(async move { Ok(losses) })
     }
 
     fn switch_loss(&self, name: &str, on: bool) -> bool {

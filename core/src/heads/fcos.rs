@@ -218,6 +218,7 @@ impl DenseHead for FcosHead {
                 boxes: Tensor::cat(boxes, 1),
                 coder: Coder::Xyxy {
                     clip: self.clip_border,
+                    each: 1,
                 },
             }
         };

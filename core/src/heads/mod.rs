@@ -43,6 +43,8 @@ pub struct Given<'a> {
     pub test_cfg: &'a Node,
     /// The part of the detector's `train_cfg` that is the head's, if there is one.
     pub train_cfg: Option<&'a Node>,
+    /// How the proposals are chosen that a second stage learns from; None where that is as in `test_cfg`.
+    pub proposal_cfg: Option<&'a Node>,
 }
 
 impl<'a> Given<'a> {
@@ -68,6 +70,11 @@ pub trait DenseHead: std::fmt::Debug + Send + Sync {
 
     /// What post-processing has to choose from. No device is waited for.
     fn candidates(&self, outputs: &Outputs, pictures: &Pictures) -> Candidates;
+
+    /// The same for proposals that a second stage learns from.
+    fn proposals(&self, outputs: &Outputs, pictures: &Pictures) -> Candidates {
+        self.candidates(outputs, pictures)
+    }
 
     /// What is to be learned from `outputs`. All is queued on the device when this returns, nothing is read back.
     ///
@@ -140,7 +147,7 @@ fn initial(node: &Node, build: &Build, classifier: Option<&str>) {
 }
 
 /// What a head learns by, read by `read`. None where it is not for training and something of it is not built here yet: it can run.
-fn training<T>(
+pub(crate) fn training<T>(
     build: &Build,
     read: impl FnOnce() -> Result<T, Diagnostics>,
 ) -> Result<Option<T>, Diagnostics> {

@@ -42,6 +42,15 @@ impl Outputs {
         (0..self.0[0].len()).map(|level| std::array::from_fn(|group| &self.0[group][level]))
     }
 
+    /// The same, without what they were computed from.
+    pub fn without_autodiff(self) -> Self {
+        let group = |group: Vec<Tensor<4>>| {
+            let tensors = group.into_iter();
+            tensors.map(Tensor::without_autodiff).collect()
+        };
+        Self(self.0.into_iter().map(group).collect())
+    }
+
     /// Tells each group, as `head.0`, `head.1`, ...
     pub fn tell(&self, probe: &mut Probe, part: &str) {
         for (i, group) in self.0.iter().enumerate() {

@@ -50,6 +50,8 @@ pub struct RpnHead {
     scores: ClassScores,
     anchors: Anchored,
     select: Select,
+    /// Of what a second stage learns from.
+    select_to_learn: Select,
     losses: Option<AnchorLosses>,
 }
 
@@ -70,6 +72,7 @@ impl RpnHead {
         }
         let anchors = Anchored::read(node, &given, build, AnchorGenerator::by_default)?;
         let scores = ClassScores::read(node, 1)?;
+        let select_to_learn = select(given.proposal_cfg.unwrap_or(given.test_cfg))?;
         let select = select(given.test_cfg)?;
 
         let losses = training(build, || AnchorLosses::read(node, &given, build))?;
@@ -108,6 +111,7 @@ impl RpnHead {
             scores,
             anchors,
             select,
+            select_to_learn,
             losses,
         })
     }
@@ -142,6 +146,11 @@ impl DenseHead for RpnHead {
 
     fn candidates(&self, outputs: &Outputs, _: &Pictures) -> Candidates {
         self.anchors.candidates(outputs, self.scores, &self.select)
+    }
+
+    fn proposals(&self, outputs: &Outputs, _: &Pictures) -> Candidates {
+        let select = &self.select_to_learn;
+        self.anchors.candidates(outputs, self.scores, select)
     }
 
     fn losses(&self, outputs: &Outputs, pictures: &Pictures, targets: &Targets) -> Losses {

@@ -65,7 +65,34 @@ pub fn read(test_cfg: &Node, classes: usize) -> Result<Select, Diagnostics> {
 
 /// As [`read`]; without `max_per_img` all instances stay.
 pub fn read_unlimited(test_cfg: &Node, classes: usize) -> Result<Select, Diagnostics> {
-    let config: TestConfig = test_cfg.read_knowing(OTHERS)?;
+    read_knowing(test_cfg, classes, OTHERS)
+}
+
+/// As [`read`], of a second stage: all scores that pass are candidates, and a `max_per_img` that is not above 0 is no limit.
+pub fn read_second_stage(test_cfg: &Node, classes: usize) -> Result<Select, Diagnostics> {
+    let select = read_knowing(test_cfg, classes, &[OTHERS, &["mask_thr_binary"]].concat())?;
+    if super::present(test_cfg, "score_thr").is_none() {
+        let message = "the key `score_thr` is missing";
+        return Err(error_at(
+            test_cfg,
+            "score_thr",
+            message,
+            "for example score_thr=0.05",
+        ));
+    }
+    Ok(Select {
+        nms_pre: i64::MAX,
+        min_bbox_size: -1.0,
+        max_per_img: match select.max_per_img {
+            most if most > 0 => most,
+            _ => i64::MAX,
+        },
+        ..select
+    })
+}
+
+fn read_knowing(test_cfg: &Node, classes: usize, others: &[&str]) -> Result<Select, Diagnostics> {
+    let config: TestConfig = test_cfg.read_knowing(others)?;
     let nms = match test_cfg.get("nms") {
         None => {
             let help =

@@ -192,7 +192,10 @@ impl DenseHead for YoloxHead {
                 activation: Scoring::None,
                 factor: None,
                 boxes: decode(&self.points, i, boxes),
-                coder: Coder::Xyxy { clip: false },
+                coder: Coder::Xyxy {
+                    clip: false,
+                    each: 1,
+                },
             }
         };
         Candidates {

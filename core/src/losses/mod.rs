@@ -367,6 +367,16 @@ impl Losses {
         self.0.extend(named);
     }
 
+    /// The same with all that is minimised times a factor.
+    pub fn weighted(self, factor: f64) -> Self {
+        let each = self.0.into_iter();
+        let each = each.map(|(name, loss)| match name.contains("loss") {
+            true => (name, loss * factor),
+            false => (name, loss),
+        });
+        Self(each.collect())
+    }
+
     /// The same, without what they were computed from.
     pub fn without_autodiff(self) -> Self {
         let values = self.0.into_iter();
@@ -456,7 +466,11 @@ fn only_sigmoid(node: &Node, use_sigmoid: Option<bool>) -> Result<(), Diagnostic
 }
 
 /// `acc`; or `acc_classes`, where a loss has its own say on `custom` classes.
-fn class_accuracy(custom: Option<usize>, logits: Tensor<2>, labels: Tensor<1, Int>) -> Losses {
+pub(crate) fn class_accuracy(
+    custom: Option<usize>,
+    logits: Tensor<2>,
+    labels: Tensor<1, Int>,
+) -> Losses {
     let mut found = Losses::default();
     match custom {
         None => found.add("acc", accuracy(logits, labels, Accuracy::default())),

@@ -10,10 +10,12 @@ pub mod detections;
 pub mod differentiable;
 pub mod focal;
 pub mod launch;
+pub mod mask_paste;
 pub mod norm;
 pub mod pool;
 pub mod preprocess;
 pub mod resize;
+pub mod roi_align;
 #[cfg(feature = "train")]
 pub(crate) mod train;
 

@@ -109,7 +109,10 @@ impl Learner {
         self.store.set_step(self.seed, iter);
         let probe = &mut Probe::off();
         let maps = self.detector.extract(batch.pixels, probe); // backbone, neck
-        let losses = self.detector.losses(maps, &batch.pictures, targets, probe); // priors, assigners, samplers, losses
+        let losses = self
+            .detector
+            .losses(maps, &batch.pictures, targets, probe) // priors, assigners, samplers, losses
+            .await?;
         let total = losses.total().expect("a detector that learns has a loss");
         let share = self.accumulation.factor();
         let total = if share == 1 {

@@ -12,6 +12,7 @@ use super::optimizers::{Kept, Optimizer};
 use super::{Settings, groups};
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{Gradients, Store};
+use crate::ops::DetectError;
 use crate::ops::launch::ReadError;
 use crate::registry::{DEFAULT_SCOPE, Registry};
 
@@ -35,6 +36,14 @@ pub enum UpdateError {
     NotFinite(f32),
     /// The device was lost.
     Read(ReadError),
+    /// A first stage gave no proposals.
+    Proposals(DetectError),
+}
+
+impl From<DetectError> for UpdateError {
+    fn from(error: DetectError) -> Self {
+        Self::Proposals(error)
+    }
 }
 
 impl fmt::Display for UpdateError {
@@ -45,6 +54,7 @@ impl fmt::Display for UpdateError {
                 "the norm of all gradients is {norm}, and `clip_grad` has error_if_nonfinite=True"
             ),
             Self::Read(error) => error.fmt(f),
+            Self::Proposals(error) => error.fmt(f),
         }
     }
 }

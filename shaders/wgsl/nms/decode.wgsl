@@ -45,6 +45,7 @@ struct LevelRecord {
     ctr_clamp: f32,
     max_ratio: f32,
     min_bbox_size: f32,
+    boxes_each: u32,
 }
 
 struct State {
@@ -68,7 +69,7 @@ struct Row {
     source: u32,
 }
 
-// N x (A*4) x H x W, any strides: deltas, or x1, y1, x2, y2 in px
+// N x (A*4) x H x W, any strides: deltas, or x1, y1, x2, y2 in px; boxes_each times as many channels
 @group(0) @binding(0) var<storage, read_write> boxes: array<f32>;
 @group(0) @binding(1) var<storage, read_write> level: LevelRecord;
 // N x 4: height and width to clip to, factors for x and y; then base anchors, A x 4 a level, px
@@ -164,7 +165,8 @@ fn write_box(slot: u32, key: u32, index: u32, picture: u32) {
     let label = index % classes;
     let a = prior % level.priors;
     let cell = prior / level.priors;
-    let first = at_strides(level.box_strides, picture, a * 4u, cell);
+    let of_prior = a * level.boxes_each + select(0u, label, level.boxes_each > 1u);
+    let first = at_strides(level.box_strides, picture, of_prior * 4u, cell);
     let step = level.box_strides.y;
     if (first + 3u * step >= arrayLength(&boxes) || slot >= arrayLength(&slots)) {
         return;

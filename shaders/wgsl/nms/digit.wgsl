@@ -42,6 +42,7 @@ struct LevelRecord {
     ctr_clamp: f32,
     max_ratio: f32,
     min_bbox_size: f32,
+    boxes_each: u32,
 }
 
 struct State {

@@ -162,10 +162,12 @@ impl LevelBoxes<'_> {
             Some((factors, grid)) => product(c.score, factors[grid.at(a, y, x)])?,
             None => c.score,
         };
-        let four: [f32; 4] = std::array::from_fn(|i| boxes[grid.at(a * 4 + i, y, x)]);
+        let each = self.level.boxes_each();
+        let of_prior = a * each + if each > 1 { label } else { 0 };
+        let four: [f32; 4] = std::array::from_fn(|i| boxes[grid.at(of_prior * 4 + i, y, x)]);
         let b = match &self.level.coder {
-            Coder::Xyxy { clip: false } => four,
-            Coder::Xyxy { clip: true } => clipped(four, self.frame.clip),
+            Coder::Xyxy { clip: false, .. } => four,
+            Coder::Xyxy { clip: true, .. } => clipped(four, self.frame.clip),
             Coder::Delta {
                 coder,
                 base_anchors,

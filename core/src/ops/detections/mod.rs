@@ -44,7 +44,7 @@ pub struct Level {
     pub activation: Scoring,
     /// `[N, A, H, W]`, 0 to 1: multiplied into the scores of the best `nms_pre`, so it decides nothing before (centreness, IoU).
     pub factor: Option<Tensor<4>>,
-    /// `[N, A * 4, H, W]`.
+    /// `[N, A * 4, H, W]`; `[N, A * C * 4, H, W]` where each class has its own.
     pub boxes: Tensor<4>,
     /// What the numbers of `boxes` are.
     pub coder: Coder,
@@ -57,6 +57,8 @@ pub enum Coder {
     Xyxy {
         /// Clip to the picture.
         clip: bool,
+        /// Boxes of a prior: 1, or one for each class, where a second stage has its own for each.
+        each: usize,
     },
     /// Deltas of anchors: only the best are decoded, as there are many.
     Delta {
@@ -73,8 +75,16 @@ impl Level {
     /// Boxes a place (A).
     fn priors(&self) -> usize {
         match &self.coder {
-            Coder::Xyxy { .. } => self.boxes.dims()[1] / 4,
+            Coder::Xyxy { each, .. } => self.boxes.dims()[1] / 4 / each,
             Coder::Delta { base_anchors, .. } => base_anchors.len(),
+        }
+    }
+
+    /// Boxes of a prior.
+    fn boxes_each(&self) -> usize {
+        match &self.coder {
+            Coder::Xyxy { each, .. } => *each,
+            Coder::Delta { .. } => 1,
         }
     }
 
@@ -317,6 +327,14 @@ pub fn detect_blocking(
 fn check(levels: &[Level], pictures: usize, select: &Select) -> Result<(), DetectError> {
     for (i, level) in levels.iter().enumerate() {
         let [n, c, h, w] = level.scores.dims();
+        let each = level.boxes_each();
+        if each != 1 && each != select.classes {
+            let message = format!(
+                "level {i} has {each} boxes a prior for {} classes",
+                select.classes
+            );
+            return Err(DetectError::Shape(message));
+        }
         let a = level.priors();
         let background = level.activation == Scoring::Softmax;
         let channels = select.classes + usize::from(background);
@@ -327,7 +345,11 @@ fn check(levels: &[Level], pictures: usize, select: &Select) -> Result<(), Detec
                 a * channels
             )));
         }
-        let mut shapes = vec![("boxes", level.boxes.dims(), [n, a * 4, h, w])];
+        let mut shapes = vec![(
+            "boxes",
+            level.boxes.dims(),
+            [n, a * level.boxes_each() * 4, h, w],
+        )];
         shapes.extend(
             level
                 .factor

@@ -239,10 +239,11 @@ fn level_record(
         first_source: placed.first_source as u32,
         has_factor: u32::from(placed.factor.is_some()),
         min_bbox_size: select.min_bbox_size,
+        boxes_each: level.boxes_each() as u32,
         ..LevelRecord::zeroed()
     };
     match &level.coder {
-        Coder::Xyxy { clip } => LevelRecord {
+        Coder::Xyxy { clip, .. } => LevelRecord {
             decoded: 1,
             clip: u32::from(*clip),
             ..record

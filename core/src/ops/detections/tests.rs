@@ -145,7 +145,7 @@ impl Maps {
             factor: self.factor.as_ref().map(|f| tensor(f, a)),
             boxes: tensor(&self.deltas, a * 4),
             coder: match config.boxes {
-                Some(clip) => Coder::Xyxy { clip },
+                Some(clip) => Coder::Xyxy { clip, each: 1 },
                 None => Coder::Delta {
                     coder: config.coder.clone(),
                     base_anchors: self.anchors.clone(),
@@ -646,5 +646,42 @@ fn mmdetection_s_results() {
                 );
             }
         }
+    }
+}
+
+/// Two places and two classes, each of which has a box of its own at each place.
+#[test]
+fn classes_can_have_boxes_of_their_own() {
+    let [first, second] = [[1.0, 2.0, 11.0, 12.0], [20.0, 0.0, 30.0, 8.0]];
+    let [third, fourth] = [[40.0, 1.0, 50.0, 9.0], [60.0, 3.0, 70.0, 7.0]];
+    // By class, then by side of the box, then by place.
+    let boxes: [[Xyxy; 2]; 2] = [[first, third], [second, fourth]];
+    let of_class = |boxes: [Xyxy; 2]| (0..4).flat_map(move |i| boxes.map(|b| b[i]));
+    let numbers: Vec<f32> = boxes.into_iter().flat_map(of_class).collect();
+    let scores = vec![0.9, 0.3, 0.6, 0.8];
+    let run = |device: &Device| {
+        let level = Level {
+            scores: Tensor::from_data(TensorData::new(scores.clone(), [1, 2, 1, 2]), device),
+            activation: Scoring::None,
+            factor: None,
+            boxes: Tensor::from_data(TensorData::new(numbers.clone(), [1, 8, 1, 2]), device),
+            coder: Coder::Xyxy {
+                clip: true,
+                each: 2,
+            },
+        };
+        let candidates = Candidates {
+            levels: vec![level],
+            select: config(2).select,
+        };
+        let found = detect_blocking(&candidates, &shown(&[meta(100, 100)]));
+        found.unwrap().remove(0)
+    };
+    let found = run(&Device::flex());
+    assert_eq!(found.scores, [0.9, 0.8, 0.6, 0.3]);
+    assert_eq!(found.labels, [0, 1, 1, 0]);
+    assert_eq!(found.boxes, [first, fourth, second, third]);
+    if let Some(device) = gpu() {
+        assert_eq!(run(&device), found);
     }
 }

@@ -1,0 +1,226 @@
+// The features of regions at a fixed size, from one level of a pyramid each.
+// Twin: src/reference/roi_align.rs, within 1e-5 of the largest.
+//
+// binding 0  record   RoiRecord: R regions, C channels, N pictures, P places of all levels, rows x columns of bins
+// binding 1  levels   RoiLevel of each level: its first place, rows, columns, places per pixel
+// binding 2  regions  f32 [R, 5]: which picture, then xyxy px
+// binding 3  pyramid  f32 [N, C, P], any strides
+// binding 4  out      f32 [R, rows, columns, C], C filled up to a multiple of four, 0 there
+//
+// dispatch: ceil(filled / 64), any number of workgroups, which take every so manyth bin; an invocation is one channel of a bin.
+
+struct RoiRecord {
+    strides: vec4<u32>,
+    bins: vec2<u32>,
+    ratio: u32,
+    aligned: u32,
+    kind: u32,
+    by_size: u32,
+    level: u32,
+    levels: u32,
+    finest: f32,
+    channels: u32,
+    regions: u32,
+    pictures: u32,
+    places: u32,
+    filled: u32,
+    unused: vec2<u32>,
+}
+
+struct RoiLevel {
+    first: u32,
+    height: u32,
+    width: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read_write> record: RoiRecord;
+@group(0) @binding(1) var<storage, read_write> levels: array<RoiLevel>;
+@group(0) @binding(2) var<storage, read_write> regions: array<f32>;
+@group(0) @binding(3) var<storage, read_write> pyramid: array<f32>;
+@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+
+// Where the samples along an axis of a region lie (`Axis` of the twin).
+struct Axis {
+    start: f32,
+    bin: f32,
+    samples: u32,
+    size: u32,
+}
+
+// A place before a sample, the next one, and the sample's distance to the first; `there` is false where it counts 0.
+struct Sample {
+    low: u32,
+    high: u32,
+    t: f32,
+    there: bool,
+}
+
+const MEAN = 0u;
+const LARGEST = 1u;
+const MOST_SAMPLES = 16384.0;
+
+fn axis_of(low: f32, high: f32, size: u32, scale: f32, bins: u32) -> Axis {
+    let offset = select(0.0, 0.5, record.aligned != 0u);
+    let start = low * scale - offset;
+    var length = high * scale - offset - start;
+    if (record.aligned == 0u) {
+        length = max(length, 1.0);
+    }
+    var samples = record.ratio;
+    if (samples == 0u) {
+        samples = u32(clamp(ceil(length / f32(bins)), 0.0, MOST_SAMPLES));
+    }
+    return Axis(start, length / f32(bins), samples, size);
+}
+
+fn sample_of(axis: Axis, bin: u32, i: u32) -> Sample {
+    let within = (f32(i) + 0.5) * axis.bin / f32(axis.samples);
+    let found = axis.start + f32(bin) * axis.bin + within;
+    if (!(found >= -1.0 && found <= f32(axis.size))) {
+        return Sample(0u, 0u, 0.0, false);
+    }
+    let at = max(found, 0.0);
+    let low = u32(at);
+    if (low + 1u >= axis.size) {
+        return Sample(axis.size - 1u, axis.size - 1u, 0.0, true);
+    }
+    return Sample(low, low + 1u, at - f32(low), true);
+}
+
+// Whole places of a bin (RoIPool): the first, and one past the last.
+fn places_of(low: f32, high: f32, bin: u32, bins: u32, size: u32, scale: f32) -> vec2<u32> {
+    let first = low * scale;
+    let last = (high + 1.0) * scale;
+    if (!(last > first)) {
+        return vec2<u32>(0u, 0u);
+    }
+    let each = (last - first) / f32(bins);
+    let ends = vec2<f32>(floor(f32(bin) * each + first), ceil(f32(bin + 1u) * each + first));
+    return vec2<u32>(clamp(ends, vec2<f32>(0.0), vec2<f32>(f32(size))));
+}
+
+fn corner_of(region: u32, i: u32) -> f32 {
+    return regions[region * 5u + 1u + i];
+}
+
+// The level that a region is read from.
+fn level_of(region: u32) -> u32 {
+    if (record.by_size == 0u) {
+        return min(record.level, record.levels - 1u);
+    }
+    let area = (corner_of(region, 2u) - corner_of(region, 0u)) * (corner_of(region, 3u) - corner_of(region, 1u));
+    // What has no size, and what is no number, is of the finest.
+    if (!(area > 0.0)) {
+        return 0u;
+    }
+    let level = floor(log2(sqrt(area) / record.finest + 1e-6));
+    return u32(clamp(level, 0.0, f32(record.levels) - 1.0));
+}
+
+fn picture_of(region: u32) -> u32 {
+    return min(u32(max(regions[region * 5u], 0.0)), record.pictures - 1u);
+}
+
+fn value_of(picture: u32, channel: u32, place: u32) -> f32 {
+    let at = picture * record.strides.x + channel * record.strides.y + place * record.strides.z;
+    return pyramid[min(at, arrayLength(&pyramid) - 1u)];
+}
+
+fn mean_of(picture: u32, channel: u32, level: RoiLevel, down: Axis, across: Axis, row: u32, column: u32) -> f32 {
+    var sum = 0.0;
+    for (var i = 0u; i < down.samples; i++) {
+        let y = sample_of(down, row, i);
+        if (!y.there) {
+            continue;
+        }
+        for (var j = 0u; j < across.samples; j++) {
+            let x = sample_of(across, column, j);
+            if (!x.there) {
+                continue;
+            }
+            let above = level.first + y.low * level.width;
+            let below = level.first + y.high * level.width;
+            let upper = value_of(picture, channel, above + x.low) * (1.0 - x.t) + value_of(picture, channel, above + x.high) * x.t;
+            let lower = value_of(picture, channel, below + x.low) * (1.0 - x.t) + value_of(picture, channel, below + x.high) * x.t;
+            sum += upper * (1.0 - y.t) + lower * y.t;
+        }
+    }
+    return sum / max(f32(down.samples) * f32(across.samples), 1.0);
+}
+
+fn largest_of(picture: u32, channel: u32, level: RoiLevel, down: Axis, across: Axis, row: u32, column: u32) -> f32 {
+    var best = 0.0;
+    for (var i = 0u; i < down.samples; i++) {
+        let y = sample_of(down, row, i);
+        for (var j = 0u; j < across.samples; j++) {
+            let x = sample_of(across, column, j);
+            var value = 0.0;
+            if (y.there && x.there) {
+                let above = level.first + y.low * level.width;
+                let below = level.first + y.high * level.width;
+                let upper = value_of(picture, channel, above + x.low) * (1.0 - x.t) + value_of(picture, channel, above + x.high) * x.t;
+                let lower = value_of(picture, channel, below + x.low) * (1.0 - x.t) + value_of(picture, channel, below + x.high) * x.t;
+                value = upper * (1.0 - y.t) + lower * y.t;
+            }
+            if ((i == 0u && j == 0u) || value > best) {
+                best = value;
+            }
+        }
+    }
+    return best;
+}
+
+fn largest_place_of(picture: u32, channel: u32, level: RoiLevel, rows: vec2<u32>, columns: vec2<u32>) -> f32 {
+    var best = 0.0;
+    for (var y = rows.x; y < rows.y; y++) {
+        for (var x = columns.x; x < columns.y; x++) {
+            let value = value_of(picture, channel, level.first + y * level.width + x);
+            if ((y == rows.x && x == columns.x) || value > best) {
+                best = value;
+            }
+        }
+    }
+    return best;
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn main(
+    @builtin(global_invocation_id) id: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let channel = id.x;
+    if (channel >= record.filled) {
+        return;
+    }
+    let area = record.bins.x * record.bins.y;
+    for (var bin = id.y; bin < record.regions * area; bin += groups.y) {
+        let region = bin / area;
+        let row = bin % area / record.bins.y;
+        let column = bin % record.bins.y;
+        var value = 0.0;
+        if (channel < record.channels) {
+            let picture = picture_of(region);
+            let level = levels[level_of(region)];
+            let x1 = corner_of(region, 0u);
+            let y1 = corner_of(region, 1u);
+            let x2 = corner_of(region, 2u);
+            let y2 = corner_of(region, 3u);
+            let down = axis_of(y1, y2, level.height, level.scale, record.bins.x);
+            let across = axis_of(x1, x2, level.width, level.scale, record.bins.y);
+            if (record.kind == MEAN) {
+                value = mean_of(picture, channel, level, down, across, row, column);
+            } else if (record.kind == LARGEST) {
+                value = largest_of(picture, channel, level, down, across, row, column);
+            } else {
+                let rows = places_of(y1, y2, row, record.bins.x, level.height, level.scale);
+                let columns = places_of(x1, x2, column, record.bins.y, level.width, level.scale);
+                value = largest_place_of(picture, channel, level, rows, columns);
+            }
+        }
+        let at = bin * record.filled + channel;
+        if (at < arrayLength(&out)) {
+            out[at] = value;
+        }
+    }
+}
