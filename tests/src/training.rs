@@ -72,9 +72,10 @@ const LOSS: f64 = 1e-4;
 /// Largest difference of a gradient's norm, relative.
 const GRADIENT: f64 = 1e-3;
 /// What a few gradients ([`FEW`] of all) may be off: where a model amplifies rounding, the original's own f32 is off its f64 by 2.5e-3, and by
-/// 1.7e-3 when every pixel is multiplied by 1 + 1e-6 (seen for three of nine rows).
+/// 1.7e-3 when every pixel is multiplied by 1 + 1e-6 (seen for three of nine rows). Of a Mask R-CNN with SyncBN 25 of 168 are off by more
+/// than 1e-3, 4.4e-3 at most, when the original runs once more with another number of threads.
 const AMPLIFIED: f64 = 5e-3;
-const FEW: f64 = 0.1;
+const FEW: f64 = 0.2;
 /// What a norm may be off in any case, as a share of the largest one: gradients that are nothing but rounding, as of a bias before a norm by
 /// the batch's statistics.
 const ROUNDING: f64 = 1e-6;
@@ -254,7 +255,8 @@ pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
         row.running.len()
     );
     if amplified as f64 > FEW * seen as f64 {
-        return Err(what);
+        let (Ok(line) | Err(line)) = worst.verdict(what);
+        return Err(line);
     }
     worst.verdict(what)
 }
