@@ -64,7 +64,7 @@ impl DeltaRows for DeltaCoder {
         let mut deltas = [0.0; 4];
         for axis in 0..2 {
             let middle = |b: Xyxy| (b[axis] + b[axis + 2]) * 0.5;
-            let size = |b: Xyxy| b[axis + 2] - b[axis];
+            let size = |b: Xyxy| b[axis + 2] - b[axis] + self.extra();
             deltas[axis] = (middle(object) - middle(anchor)) / size(anchor);
             deltas[axis + 2] = (size(object) / size(anchor)).ln();
         }
@@ -76,7 +76,7 @@ impl DeltaRows for DeltaCoder {
         let axis = |axis: usize| {
             let number = |i: usize| column(&deltas, i) * self.stds[i] + self.means[i];
             let (low, high) = (column(&anchors, axis), column(&anchors, axis + 2));
-            let size = high.clone() - low.clone();
+            let size = high.clone() - low.clone() + self.extra();
             let (mut shift, mut ratio) = (size.clone() * number(axis), number(axis + 2));
             let most = self.max_ratio();
             if self.add_ctr_clamp {
@@ -103,7 +103,6 @@ impl Family for BoxCoders {
     type Build = fn(&Node) -> Result<BoxCoder, Diagnostics>;
     const NOT_YET: &'static [(&'static str, &'static str)] = &[
         ("BucketingBBoxCoder", ""),
-        ("LegacyDeltaXYWHBBoxCoder", ""),
         ("PseudoBBoxCoder", ""),
         ("TBLRBBoxCoder", ""),
         ("YOLOBBoxCoder", ""),
@@ -111,9 +110,10 @@ impl Family for BoxCoders {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<BoxCoders>; 2] = [
+pub const ROWS: [Row<BoxCoders>; 3] = [
     Row::<BoxCoders>::new("mmdet", "DeltaXYWHBBoxCoder", delta),
     Row::<BoxCoders>::new("mmdet", "DistancePointBBoxCoder", distance),
+    Row::<BoxCoders>::new("mmdet", "LegacyDeltaXYWHBBoxCoder", legacy),
 ];
 
 fn delta(node: &Node) -> Result<BoxCoder, Diagnostics> {
@@ -125,6 +125,24 @@ fn delta(node: &Node) -> Result<BoxCoder, Diagnostics> {
         clip_border: config.clip_border.unwrap_or(default.clip_border),
         add_ctr_clamp: config.add_ctr_clamp.unwrap_or(default.add_ctr_clamp),
         ctr_clamp: config.ctr_clamp.unwrap_or(default.ctr_clamp),
+        ..default
+    }))
+}
+
+/// That of MMDetection 1.x, which knows two keys.
+fn legacy(node: &Node) -> Result<BoxCoder, Diagnostics> {
+    /// Its keys.
+    #[derive(Deserialize)]
+    struct Keys {
+        target_means: Option<[f32; 4]>,
+        target_stds: Option<[f32; 4]>,
+    }
+    let keys: Keys = node.read_knowing(&["use_box_type"])?;
+    let default = DeltaCoder::default();
+    Ok(BoxCoder::Delta(DeltaCoder {
+        means: keys.target_means.unwrap_or(default.means),
+        stds: keys.target_stds.unwrap_or(default.stds),
+        legacy: true,
         ..default
     }))
 }

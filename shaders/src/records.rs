@@ -125,6 +125,8 @@ record!(
         min_bbox_size: f32,
         /// Boxes of a prior: 1, or one for each class.
         boxes_each: u32,
+        /// Added to the size of a prior, and taken from that of a picture, px.
+        extra: f32,
     }
 );
 

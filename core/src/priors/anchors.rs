@@ -45,6 +45,15 @@ pub struct AnchorLevel {
 impl AnchorGenerator {
     /// Reads `anchor_generator=dict(type='AnchorGenerator', ...)`.
     pub fn read(node: &Node) -> Result<Self, Diagnostics> {
+        Self::read_as(node, false)
+    }
+
+    /// Reads `anchor_generator=dict(type='LegacyAnchorGenerator', ...)`, that of MMDetection 1.x.
+    pub fn read_legacy(node: &Node) -> Result<Self, Diagnostics> {
+        Self::read_as(node, true)
+    }
+
+    fn read_as(node: &Node, legacy: bool) -> Result<Self, Diagnostics> {
         let config: AnchorConfig = node.read_knowing(&["use_box_type"])?;
         let fail = |key, message: &str| Err(error_at(node, key, message, ""));
         let strides: Vec<_> = config
@@ -110,10 +119,15 @@ impl AnchorGenerator {
             };
             let centre = match &config.centers {
                 Some(centres) => centres[i],
+                None if legacy => [offset * (size - 1.0); 2],
                 None => [offset * size; 2],
             };
+            let anchors = base_anchors(size, centre, &scales, &config.ratios, scale_major);
             AnchorLevel {
-                base_anchors: base_anchors(size, centre, &scales, &config.ratios, scale_major),
+                base_anchors: match legacy {
+                    true => anchors.into_iter().map(whole).collect(),
+                    false => anchors,
+                },
                 stride,
             }
         });
@@ -184,6 +198,11 @@ fn base_anchors(
         }
     }
     anchors
+}
+
+/// A px smaller, and at whole pixels, as MMDetection 1.x has them.
+fn whole([x1, y1, x2, y2]: [f32; 4]) -> [f32; 4] {
+    [x1 + 0.5, y1 + 0.5, x2 - 0.5, y2 - 0.5].map(f32::round_ties_even)
 }
 
 #[cfg(test)]

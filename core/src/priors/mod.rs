@@ -17,7 +17,6 @@ impl Family for Priors {
     const KIND: &'static str = "prior generator";
     type Build = fn(&Node) -> Result<AnchorGenerator, Diagnostics>;
     const NOT_YET: &'static [(&'static str, &'static str)] = &[
-        ("LegacyAnchorGenerator", ""),
         ("LegacySSDAnchorGenerator", ""),
         (
             "MlvlPointGenerator",
@@ -29,8 +28,11 @@ impl Family for Priors {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Priors>; 1] = [Row::<Priors>::new(
-    "mmdet",
-    "AnchorGenerator",
-    AnchorGenerator::read,
-)];
+pub const ROWS: [Row<Priors>; 2] = [
+    Row::<Priors>::new("mmdet", "AnchorGenerator", AnchorGenerator::read),
+    Row::<Priors>::new(
+        "mmdet",
+        "LegacyAnchorGenerator",
+        AnchorGenerator::read_legacy,
+    ),
+];

@@ -9,7 +9,7 @@ use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use serde::Deserialize;
 
-use super::regions::Regions;
+use super::regions::{Regions, clipped};
 use super::{Given, box_learning::BoxLearning};
 use crate::batch::Pictures;
 use crate::box_coders::{BoxCoder, BoxCoders, DeltaCoder, DeltaRows};
@@ -400,14 +400,24 @@ impl BoxHead {
     }
 
     /// What there is to choose from: every class of every region.
-    pub(super) fn candidates(&self, regions: &Regions, outputs: BoxOutputs) -> Candidates {
-        let [pictures, most, _] = regions.boxes.dims();
-        let boxes = regions.boxes.clone().reshape([pictures * most, 4]);
+    pub(super) fn candidates(
+        &self,
+        regions: &Regions,
+        outputs: BoxOutputs,
+        pictures: &Pictures,
+    ) -> Candidates {
+        let [count, most, _] = regions.boxes.dims();
+        let boxes = regions.boxes.clone().reshape([count * most, 4]);
         let (boxes, each) = self.decoded(boxes, &outputs.deltas);
-        let boxes = boxes.reshape([pictures, most, each * 4]);
+        let clip = self.coder.clip_border || outputs.deltas.is_none();
+        let mut boxes = boxes.reshape([count, most * each, 4]);
+        if clip {
+            boxes = clipped(boxes, pictures, self.coder.extra());
+        }
+        let boxes = boxes.reshape([count, most, each * 4]);
         let there = regions.there.clone().unsqueeze_dim::<3>(2);
         let scores = self.scores(outputs.logits);
-        let scores = scores.reshape([pictures, most, self.classes]);
+        let scores = scores.reshape([count, most, self.classes]);
         // What is no region must not pass whatever the threshold is.
         let scores = scores * there.clone() - (there.neg() + 1.0) * 1e9;
         let as_map = |x: Tensor<3>| x.swap_dims(1, 2).unsqueeze_dim::<4>(2);
@@ -416,10 +426,7 @@ impl BoxHead {
             activation: Scoring::None,
             factor: None,
             boxes: as_map(boxes),
-            coder: Coder::Xyxy {
-                clip: self.coder.clip_border || outputs.deltas.is_none(),
-                each,
-            },
+            coder: Coder::Xyxy { clip: false, each },
         };
         Candidates {
             levels: vec![level],
@@ -430,7 +437,10 @@ impl BoxHead {
     /// The same with boxes that are cut where the coder's are.
     pub(super) fn clips(&self, regions: Regions, pictures: &Pictures) -> Regions {
         match self.coder.clip_border {
-            true => regions.clipped(pictures),
+            true => Regions {
+                boxes: clipped(regions.boxes, pictures, self.coder.extra()),
+                ..regions
+            },
             false => regions,
         }
     }

@@ -230,7 +230,8 @@ impl Stage {
         for (sampled, meta) in sampled.iter().zip(&pictures.metas) {
             let (own, rest) = all.split_at(sampled.boxes.len());
             all = rest;
-            let [height, width] = meta.img_shape.map(|side| side as f32);
+            let less = self.box_head.coder.extra();
+            let [height, width] = meta.img_shape.map(|side| side as f32 - less);
             let cut = |b: &Xyxy| match self.box_head.coder.clip_border {
                 false => *b,
                 true => {
@@ -256,7 +257,7 @@ impl RoiHead for CascadeRoiHead {
         Box::pin(async move {
             let (regions, outputs) = self.refine(&maps, Regions::from(&proposals), pictures);
             let last = self.stages.last().expect("a cascade has stages");
-            let candidates = last.box_head.candidates(&regions, outputs);
+            let candidates = last.box_head.candidates(&regions, outputs, pictures);
             let Some(level) = self.masks else {
                 drop(maps);
                 return detections::detect(&candidates, pictures).await;

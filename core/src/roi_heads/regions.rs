@@ -40,19 +40,13 @@ impl Regions {
         let boxes = self.boxes.clone().reshape([pictures * most, 4]);
         Tensor::cat(vec![numbers, boxes], 1)
     }
-
-    /// The same with boxes cut at the ends of their pictures.
-    pub fn clipped(self, pictures: &Pictures) -> Self {
-        let boxes = clipped(self.boxes, pictures);
-        Self { boxes, ..self }
-    }
 }
 
-/// Boxes `[N, K, 4]` cut at the ends of their pictures.
-fn clipped(boxes: Tensor<3>, pictures: &Pictures) -> Tensor<3> {
+/// Boxes `[N, K, 4]` cut at the ends of their pictures, which are `less` px smaller than they are.
+pub(super) fn clipped(boxes: Tensor<3>, pictures: &Pictures, less: f32) -> Tensor<3> {
     let metas = &pictures.metas;
     let ends = metas.iter().flat_map(|meta| {
-        let [height, width] = meta.img_shape.map(|side| side as f32);
+        let [height, width] = meta.img_shape.map(|side| side as f32 - less);
         [width, height, width, height]
     });
     let ends = TensorData::new(ends.collect::<Vec<_>>(), [metas.len(), 1, 4]);

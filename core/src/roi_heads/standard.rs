@@ -161,7 +161,7 @@ impl RoiHead for StandardRoiHead {
         Box::pin(async move {
             let regions = Regions::from(&proposals);
             let outputs = self.boxes(&maps, regions.rows());
-            let candidates = self.box_head.candidates(&regions, outputs);
+            let candidates = self.box_head.candidates(&regions, outputs, pictures);
             let Some(masks) = &self.masks else {
                 drop(maps);
                 return detections::detect(&candidates, pictures).await;

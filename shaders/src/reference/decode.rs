@@ -21,6 +21,8 @@ pub struct DeltaCoder {
     pub add_ctr_clamp: bool,
     /// Largest shift of the centre, px.
     pub ctr_clamp: f32,
+    /// As MMDetection 1.x: a prior is a px wider and higher than its ends say, and a picture ends a px earlier.
+    pub legacy: bool,
 }
 
 impl Default for DeltaCoder {
@@ -32,6 +34,7 @@ impl Default for DeltaCoder {
             wh_ratio_clip: 16.0 / 1000.0,
             add_ctr_clamp: false,
             ctr_clamp: 32.0,
+            legacy: false,
         }
     }
 }
@@ -42,13 +45,18 @@ impl DeltaCoder {
         self.wh_ratio_clip.ln().abs() as f32
     }
 
+    /// What is added to the size of a prior, and taken from that of a picture, px.
+    pub fn extra(&self) -> f32 {
+        if self.legacy { 1.0 } else { 0.0 }
+    }
+
     /// The box that `deltas` make of `anchor`, clipped to a picture of height and width `img_shape` px.
     pub fn decode(&self, anchor: Xyxy, deltas: [f32; 4], img_shape: [f32; 2]) -> Xyxy {
         let max_ratio = self.max_ratio();
         let mut out = [0.0; 4];
         for axis in 0..2 {
             let (low, high) = (anchor[axis], anchor[axis + 2]);
-            let (centre, size) = ((low + high) * 0.5, high - low);
+            let (centre, size) = ((low + high) * 0.5, high - low + self.extra());
             let mut shift = size * (deltas[axis] * self.stds[axis] + self.means[axis]);
             let mut ratio = deltas[axis + 2] * self.stds[axis + 2] + self.means[axis + 2];
             // written so that NaN stays NaN, and an infinite delta does too: it means nothing
@@ -66,7 +74,7 @@ impl DeltaCoder {
             out[axis] = middle - half;
             out[axis + 2] = middle + half;
             if self.clip_border {
-                let limit = img_shape[1 - axis];
+                let limit = img_shape[1 - axis] - self.extra();
                 out[axis] = out[axis].max(0.0).min(limit);
                 out[axis + 2] = out[axis + 2].max(0.0).min(limit);
             }

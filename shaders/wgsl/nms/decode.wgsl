@@ -46,6 +46,7 @@ struct LevelRecord {
     max_ratio: f32,
     min_bbox_size: f32,
     boxes_each: u32,
+    extra: f32,
 }
 
 struct State {
@@ -118,7 +119,7 @@ struct Made {
 }
 
 fn clipped(b: vec4<f32>, picture: u32) -> vec4<f32> {
-    let limit = vec2<f32>(numbers[picture * 4u + 1u], numbers[picture * 4u]);
+    let limit = vec2<f32>(numbers[picture * 4u + 1u], numbers[picture * 4u]) - level.extra;
     return clamp(b, vec4<f32>(0.0), vec4<f32>(limit, limit));
 }
 
@@ -138,7 +139,7 @@ fn decode_box(deltas: vec4<f32>, a: u32, cell: u32, picture: u32) -> Made {
     let low = vec2<f32>(numbers[base], numbers[base + 1u]) + shift;
     let high = vec2<f32>(numbers[base + 2u], numbers[base + 3u]) + shift;
     let centre = (low + high) * 0.5;
-    let size = high - low;
+    let size = high - low + level.extra;
 
     let d = deltas * level.stds + level.means;
     var move_by = size * d.xy;

@@ -43,6 +43,7 @@ struct LevelRecord {
     max_ratio: f32,
     min_bbox_size: f32,
     boxes_each: u32,
+    extra: f32,
 }
 
 struct State {

@@ -257,6 +257,7 @@ fn level_record(
             add_ctr_clamp: u32::from(coder.add_ctr_clamp),
             ctr_clamp: coder.ctr_clamp,
             max_ratio: coder.max_ratio(),
+            extra: coder.extra(),
             ..record
         },
     }
