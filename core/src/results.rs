@@ -1,5 +1,6 @@
 //! Detections in COCO's result form: a JSON list of
-//! `{"image_id", "category_id", "bbox": [x, y, w, h], "score"}`, boxes in pixels of the original picture.
+//! `{"image_id", "category_id", "bbox": [x, y, w, h], "score"}`, boxes in pixels of the original picture; from models that give masks with
+//! `"segmentation": {"size": [h, w], "counts"}` besides, COCO's run lengths in their text form.
 //!
 //! `image_id` is the annotation file's for that `file_name`; a picture that the file does not list is left out, since
 //! COCO's `loadRes` refuses results with other ids. Without a file it is the picture's file name. `category_id` is the
@@ -9,6 +10,8 @@
 use std::io::{self, Write};
 
 use crate::data::coco::{Id, Ids, ImageId};
+use crate::structures::Instances;
+use crate::structures::masks::Runs;
 
 /// One detection.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,12 +24,20 @@ pub struct Row {
     pub bbox: [f64; 4],
     /// 0 to 1.
     pub score: f64,
+    /// Its pixels, from models that give masks.
+    pub mask: Option<Runs>,
 }
 
 /// COCO's box of ours.
 pub fn xywh_from_xyxy(xyxy: [f32; 4]) -> [f64; 4] {
     let [x1, y1, x2, y2] = xyxy.map(f64::from);
     [x1, y1, x2 - x1, y2 - y1]
+}
+
+/// COCO's compressed form of a mask.
+pub fn segmentation(mask: &Runs) -> serde_json::Value {
+    let [width, height] = mask.size();
+    serde_json::json!({"size": [height, width], "counts": mask.text()})
 }
 
 /// Ids of pictures and classes for results.
@@ -123,39 +134,37 @@ impl<W: Write> ResultWriter<W> {
         let score = serde_json::to_string(&row.score)?;
         write!(
             self.out,
-            "{{\"image_id\":{image},\"category_id\":{category},\"bbox\":{bbox},\"score\":{score}}}"
+            "{{\"image_id\":{image},\"category_id\":{category},\"bbox\":{bbox},\"score\":{score}"
         )?;
+        if let Some(mask) = &row.mask {
+            write!(self.out, ",\"segmentation\":{}", segmentation(mask))?;
+        }
+        self.out.write_all(b"}")?;
         self.rows += 1;
         Ok(())
     }
 
-    /// Appends a picture's detections, boxes xyxy in px. Returns how many have no place because the
+    /// Appends a picture's detections. Returns how many have no place because the
     /// annotation file lacks the picture or their class.
     ///
     /// # Errors
     /// Of writing.
-    pub fn picture(
-        &mut self,
-        naming: &Naming,
-        path: &str,
-        boxes: &[[f32; 4]],
-        scores: &[f32],
-        labels: &[usize],
-    ) -> io::Result<usize> {
+    pub fn picture(&mut self, naming: &Naming, path: &str, found: &Instances) -> io::Result<usize> {
         let Some(image_id) = naming.image(path) else {
-            return Ok(boxes.len());
+            return Ok(found.len());
         };
         let mut left_out = 0;
-        for ((xyxy, score), label) in boxes.iter().zip(scores).zip(labels) {
-            let Some(category_id) = naming.category(*label) else {
+        for i in 0..found.len() {
+            let Some(category_id) = naming.category(found.labels[i]) else {
                 left_out += 1;
                 continue;
             };
             self.row(&Row {
                 image_id: image_id.clone(),
                 category_id,
-                bbox: xywh_from_xyxy(*xyxy),
-                score: f64::from(*score),
+                bbox: xywh_from_xyxy(found.boxes[i]),
+                score: f64::from(found.scores[i]),
+                mask: found.masks.as_ref().and_then(|masks| Runs::of(masks, i)),
             })?;
         }
         Ok(left_out)
@@ -176,6 +185,7 @@ impl<W: Write> ResultWriter<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::structures::{Bitmap, Masks};
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|n| (*n).to_owned()).collect()
@@ -183,10 +193,13 @@ mod tests {
 
     fn written(naming: &Naming, path: &str) -> String {
         let mut writer = ResultWriter::new(Vec::new()).unwrap();
-        let boxes = [[1.5, 2.0, 4.0, 8.25], [0.0, 0.0, 1.0, 1.0]];
-        writer
-            .picture(naming, path, &boxes, &[0.5, 0.25], &[1, 0])
-            .unwrap();
+        let found = Instances {
+            boxes: vec![[1.5, 2.0, 4.0, 8.25], [0.0, 0.0, 1.0, 1.0]],
+            scores: vec![0.5, 0.25],
+            labels: vec![1, 0],
+            masks: None,
+        };
+        writer.picture(naming, path, &found).unwrap();
         String::from_utf8(writer.finish().unwrap()).unwrap()
     }
 
@@ -200,6 +213,24 @@ mod tests {
         );
         let empty = ResultWriter::new(Vec::new()).unwrap().finish().unwrap();
         assert_eq!(empty, b"[]\n");
+    }
+
+    #[test]
+    fn masks_are_run_lengths() {
+        let naming = Naming::new(&names(&["cat"]), None).unwrap();
+        let bitmap: Bitmap = vec![0, 1, 1, 0, 1, 1].into();
+        let found = Instances {
+            boxes: vec![[1.0, 0.0, 3.0, 2.0]],
+            scores: vec![0.5],
+            labels: vec![0],
+            masks: Some(Masks::bitmaps([3, 2], vec![bitmap])),
+        };
+        let mut writer = ResultWriter::new(Vec::new()).unwrap();
+        writer.picture(&naming, "a.jpg", &found).unwrap();
+        let text = String::from_utf8(writer.finish().unwrap()).unwrap();
+        // Down the columns: two pixels without, then four.
+        let mask = r#""segmentation":{"counts":"24","size":[2,3]}"#;
+        assert!(text.contains(mask), "{text}");
     }
 
     fn ids(json: &str) -> Option<Ids> {

@@ -21,6 +21,7 @@ use smalti::data::sample::{DataInfo, Sample};
 use smalti::data::transforms::Context;
 use smalti::data::{Fault, Lookup};
 use smalti::draw::sample::rgb;
+use smalti::structures::masks::Runs;
 use smalti::weights::Checkpoint;
 use wasm_bindgen::prelude::*;
 
@@ -65,7 +66,8 @@ impl Detector {
         self.device.clone()
     }
 
-    /// Finds objects in a picture file (JPEG, PNG, WebP, ...). Gives JSON: `[{bbox: [x1, y1, x2, y2], score, label, name}]`, pixels.
+    /// Finds objects in a picture file (JPEG, PNG, WebP, ...). Gives JSON: `[{bbox: [x1, y1, x2, y2], score, label, name}]`, pixels; from models
+    /// that give masks with `mask: {size: [height, width], counts}` besides, COCO's run lengths in their text form.
     pub async fn detect(&self, picture: Vec<u8>) -> Result<String, JsError> {
         let picture = self.predictor.decode("picture", &picture)?;
         let found = self.predictor.detect(&[picture]).await?;
@@ -74,7 +76,12 @@ impl Detector {
         let rows: Vec<_> = (0..found.len())
             .map(|i| {
                 let label = found.labels[i];
-                json!({"bbox": found.boxes[i], "score": found.scores[i], "label": label, "name": names[label]})
+                let mut row = json!({"bbox": found.boxes[i], "score": found.scores[i], "label": label, "name": names[label]});
+                let mask = found.masks.as_ref().and_then(|masks| Runs::of(masks, i));
+                if let Some(mask) = mask {
+                    row["mask"] = smalti::results::segmentation(&mask);
+                }
+                row
             })
             .collect();
         Ok(json!(rows).to_string())

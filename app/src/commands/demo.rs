@@ -81,9 +81,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         let naming = Naming::new(predictor.classes(), None)?;
         let mut writer =
             ResultWriter::new(AtomicFile::create(path).map_err(failed)?).map_err(failed)?;
-        writer
-            .picture(&naming, &name, &found.boxes, &found.scores, &found.labels)
-            .map_err(failed)?;
+        writer.picture(&naming, &name, &found).map_err(failed)?;
         writer
             .finish()
             .and_then(AtomicFile::commit)

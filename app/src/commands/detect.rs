@@ -17,7 +17,7 @@ use smalti::draw::{Canvas, Marked, caption};
 use smalti::host::files::AtomicFile;
 use smalti::probe::Probe;
 use smalti::results::{Naming, ResultWriter};
-use smalti::structures::Instances;
+use smalti::structures::{Instances, Masks};
 
 use super::config::{ReadOptions, tell};
 use super::{DeviceArg, model};
@@ -299,16 +299,10 @@ impl<'a> Output<'a> {
         let name = path.display().to_string();
         if let Some((naming, writer)) = &mut self.json {
             let lowest = self.args.score_thr.unwrap_or(0.0);
-            let count = found.scores.iter().take_while(|s| **s >= lowest).count();
-            writer
-                .picture(
-                    naming,
-                    &name,
-                    &found.boxes[..count],
-                    &found.scores[..count],
-                    &found.labels[..count],
-                )
-                .map_err(|e| format!("--json: {e}"))?;
+            let mut found = found.clone();
+            found.truncate(found.scores.iter().take_while(|s| **s >= lowest).count());
+            let written = writer.picture(naming, &name, &found);
+            written.map_err(|e| format!("--json: {e}"))?;
         }
         let lowest = self.args.score_thr.unwrap_or(DRAWN_SCORE);
         let count = found.scores.iter().take_while(|s| **s >= lowest).count();
@@ -400,14 +394,18 @@ pub fn save(
     count: usize,
     classes: &[String],
 ) -> Result<(), String> {
+    let size = [picture.width(), picture.height()];
+    let masks = found.masks.as_ref().filter(|masks| masks.size() == size);
+    let masks = masks.map(Masks::to_bitmaps).unwrap_or_default();
     let marked: Vec<_> = (0..count)
         .map(|i| Marked {
             xyxy: found.boxes[i],
             label: found.labels[i],
             caption: caption(&classes[found.labels[i]], found.scores[i]),
+            mask: masks.get(i).cloned(),
         })
         .collect();
-    let (width, height) = (picture.width(), picture.height());
+    let [width, height] = size;
     let mut canvas = Canvas::new(width, height, picture.to_rgb()).expect("a picture has pixels");
     canvas.draw(&marked);
     let png = canvas.png().map_err(|e| e.to_string())?;

@@ -18,6 +18,7 @@ use smalti::host::clock;
 use smalti::host::disk::Disk;
 use smalti::host::files::AtomicFile;
 use smalti::results::{ResultWriter, Row, xywh_from_xyxy};
+use smalti::structures::masks::Runs;
 use smalti::train::hooks::{DetVisualizationHook, Seen};
 use smalti::train::work_dir;
 
@@ -218,16 +219,14 @@ impl Output {
         let id = told.info.img_id.clone();
         let image_id = id.unwrap_or(Id::Number(told.info.index as i64));
         let found = told.found;
-        for ((bbox, score), label) in found.boxes.iter().zip(&found.scores).zip(&found.labels) {
+        for (i, label) in found.labels.iter().enumerate() {
+            let category = self.categories.get(*label).cloned();
             let row = Row {
                 image_id: image_id.clone(),
-                category_id: self
-                    .categories
-                    .get(*label)
-                    .cloned()
-                    .unwrap_or(Id::Number(*label as i64)),
-                bbox: xywh_from_xyxy(*bbox),
-                score: f64::from(*score),
+                category_id: category.unwrap_or(Id::Number(*label as i64)),
+                bbox: xywh_from_xyxy(found.boxes[i]),
+                score: f64::from(found.scores[i]),
+                mask: found.masks.as_ref().and_then(|masks| Runs::of(masks, i)),
             };
             let written = self.writer.row(&row);
             written.map_err(|e| format!("{}: {e}", self.path.display()))?;

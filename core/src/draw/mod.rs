@@ -15,6 +15,8 @@ use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
+use crate::structures::Bitmap;
+
 /// An RGB picture to draw on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Canvas {
@@ -32,6 +34,8 @@ pub struct Marked {
     pub label: usize,
     /// For example `dog 0.87`; none draws a box only.
     pub caption: String,
+    /// 0 or 1 for each pixel of the picture; none draws a box only.
+    pub mask: Option<Bitmap>,
 }
 
 /// A rectangle of whole pixels; right and bottom exclusive, maybe outside of the picture.
@@ -100,12 +104,18 @@ impl Canvas {
         Ok(bytes)
     }
 
-    /// Draws boxes, the most important first: it is drawn last, and its caption is placed first.
+    /// Draws masks, and over them boxes, the most important first: it is drawn last, and its caption is placed first.
     /// Lines and letters grow with the picture.
     pub fn draw(&mut self, marked: &[Marked]) {
         let side = (self.width + self.height) as f32 / 2.0;
         let line = (side * 0.003 + 1.0).round() as i64;
         let text = Text::new(side * 0.016 + 8.0);
+        let size = [self.width, self.height];
+        for one in marked.iter().rev() {
+            if let Some(mask) = one.mask.as_ref().filter(|m| m.len() == size[0] * size[1]) {
+                self.mask(mask, size, self.area(one.xyxy), line, colour(one.label));
+            }
+        }
         for one in marked.iter().rev() {
             if let Some(area) = self.area(one.xyxy) {
                 self.frame(area, line, colour(one.label));
@@ -271,6 +281,7 @@ mod tests {
             xyxy,
             label: 0,
             caption: caption.into(),
+            mask: None,
         }
     }
 

@@ -106,7 +106,7 @@ impl Canvas {
     }
 
     /// Tints the mask's pixels and draws its outline; looks at the whole canvas, for a mask may be larger than its box.
-    fn mask(
+    pub(super) fn mask(
         &mut self,
         mask: &[u8],
         [width, height]: [usize; 2],

@@ -42,7 +42,7 @@ use crate::datasets::MetaInfo;
 use crate::files::Files;
 use crate::sample::{DataInfo, Instance};
 use crate::structures::Instances;
-use crate::structures::masks::{Masks, Runs, Shapes};
+use crate::structures::masks::Runs;
 use smalti_config::registry::{Family, Row};
 use smalti_config::{Diagnostics, Node};
 
@@ -75,7 +75,7 @@ pub fn detections(found: &Instances) -> Vec<Detection> {
     let rows = found.boxes.iter().zip(&found.scores).zip(&found.labels);
     let rows = rows.enumerate().map(|(i, ((bbox, score), label))| {
         let [x1, y1, x2, y2] = bbox.map(f64::from);
-        let mask = found.masks.as_ref().and_then(|masks| runs(masks, i));
+        let mask = found.masks.as_ref().and_then(|masks| Runs::of(masks, i));
         Detection {
             label: *label,
             bbox: [x1, y1, x2 - x1, y2 - y1],
@@ -84,13 +84,6 @@ pub fn detections(found: &Instances) -> Vec<Detection> {
         }
     });
     rows.collect()
-}
-
-fn runs(masks: &Masks, i: usize) -> Option<Runs> {
-    match &masks.shapes {
-        Shapes::Bitmaps(all) => all.get(i).map(|b| Runs::of_bitmap(b, masks.size())),
-        Shapes::Polygons(all) => Runs::of_polygon(all.get(i)?, masks.size()).ok(),
-    }
 }
 
 /// What is counted, and how.

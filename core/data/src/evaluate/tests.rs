@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use super::coco_eval::{Judged, Protocol, evaluate};
 use super::*;
 use crate::lookup::Lookup;
+use crate::structures::Masks;
 use crate::structures::masks::{RleCounts, rle_to_bitmap};
 use smalti_config::parse_value;
 

@@ -1,7 +1,7 @@
 //! [`Runs`]: a mask as run lengths, and what pycocotools' maskApi computes with them: areas, boxes, unions and overlaps, without a bitmap.
 
 use super::fill::toggles;
-use super::{Polygon, RleCounts};
+use super::{Masks, Polygon, RleCounts, Shapes};
 
 /// Run lengths of a mask: columns from the top left, background first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,14 @@ pub struct Runs {
 }
 
 impl Runs {
+    /// Mask `i` of `masks`. None if there is no such mask, or a polygon cannot be filled.
+    pub fn of(masks: &Masks, i: usize) -> Option<Self> {
+        match &masks.shapes {
+            Shapes::Bitmaps(all) => Some(Self::of_bitmap(all.get(i)?, masks.size())),
+            Shapes::Polygons(all) => Self::of_polygon(all.get(i)?, masks.size()).ok(),
+        }
+    }
+
     /// Of a bitmap of `[width, height]`: rows of 0 and others.
     ///
     /// # Panics
