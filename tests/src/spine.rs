@@ -1,5 +1,6 @@
 //! Models against MMDetection's own outputs: `data/spine.jsonl.gz` (the how-to page's and the zoo's RetinaNets), `data/options.jsonl.gz`
-//! (an option of a class in each row) and `data/heads.jsonl.gz` (small FCOS, RPN and YOLOX models, likewise). They were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`.
+//! (an option of a class in each row), `data/heads.jsonl.gz` (small FCOS, RPN and YOLOX models, likewise) and `data/two-stage.jsonl.gz` (small two-stage
+//! models, likewise). They were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`.
 //! `data/train.jsonl.gz` has one step of training (see `training.rs`), `data/trajectory.jsonl.gz` short runs (see `trajectory.rs`).
 
 use std::path::Path;
@@ -46,6 +47,20 @@ fn every_option_on_the_cpu() {
 #[test]
 fn other_heads_on_the_cpu() {
     check_all(&rows("heads.jsonl.gz"), &Device::flex());
+}
+
+/// What they find, and a step of their training.
+#[test]
+fn second_stages_on_the_cpu() {
+    check_all(&rows("two-stage.jsonl.gz"), &Device::flex());
+}
+
+#[test]
+fn second_stages_on_a_gpu() {
+    let Some(device) = crate::gpu() else { return };
+    let some = ["mask.py", "avgpool_max", "cascade_mask"];
+    let picked = |r: &&Row| some.iter().any(|s| r.name().contains(s));
+    check_all(rows("two-stage.jsonl.gz").iter().filter(picked), &device);
 }
 
 /// Losses and gradients of a step.
