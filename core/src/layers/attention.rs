@@ -5,6 +5,7 @@
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use super::{Init, Params, Weight};
+use crate::ops::count::counted;
 
 /// Scaled dot-product attention (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.1): `softmax(scale * q k^T + bias) v`.
 ///
@@ -18,6 +19,10 @@ pub fn attend(
     scale: f64,
     bias: Option<Tensor<4>>,
 ) -> Tensor<4> {
+    let ([b, heads, n, d], [_, _, m, of_v]) = (q.dims(), v.dims());
+    if counted(|| b * heads * n * m * (d + of_v)) {
+        return Tensor::zeros([b, heads, n, of_v], &q.device());
+    }
     let scores = (q * scale).matmul(k.swap_dims(2, 3));
     let scores = match bias {
         Some(bias) => scores + bias,

@@ -6,6 +6,7 @@
 pub mod activate;
 pub mod augment;
 pub mod conv;
+pub mod count;
 pub mod detections;
 pub mod differentiable;
 pub mod focal;
