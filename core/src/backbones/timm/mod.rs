@@ -5,8 +5,12 @@
 //! classifier would read. Tensors lie below `timm_model`.
 
 mod efficientnet;
+mod regnet;
 mod resnet;
 
+use burn::tensor::Tensor;
+use burn::tensor::module::avg_pool2d;
+use burn::tensor::ops::{AvgPoolOptions, PadMode};
 use serde::Deserialize;
 
 use super::{Backbone, Feature};
@@ -24,8 +28,9 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 2] = [
+const FAMILIES: [Family; 3] = [
     Family::new(efficientnet::names, efficientnet::build),
+    Family::new(regnet::names, regnet::build),
     Family::new(resnet::names, resnet::build),
 ];
 
@@ -241,6 +246,17 @@ fn squeeze_excite(channels: usize, squeezed: usize, act: Activation, at: &Params
     SqueezeExcite::new(channels, squeezed, convs, |conv, act, at| {
         conv.act(Some(act)).init(at, None)
     })
+}
+
+/// The mean of each square of two, also of what is left over at an edge; with stride 1 zeros follow at the edge.
+fn shortcut_average(x: Tensor<4>, stride: usize) -> Tensor<4> {
+    let options = AvgPoolOptions::new([2; 2]).with_stride([stride; 2]);
+    if stride == 1 {
+        let padded = x.pad([(0, 1), (0, 1)], PadMode::Constant(0.0));
+        return avg_pool2d(padded, options);
+    }
+    let options = options.with_ceil_mode(true).with_count_include_pad(false);
+    avg_pool2d(x, options)
 }
 
 /// What timm calls activations.

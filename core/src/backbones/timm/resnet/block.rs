@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use super::models::Arch;
 use super::scales::Scales;
 use super::split::SplitAttention;
-use super::{AntiAlias, Attention, Kind, Make, average, shortcut_average};
-use crate::backbones::timm::squeeze_excite;
+use super::{AntiAlias, Attention, Kind, Make, average};
+use crate::backbones::timm::{shortcut_average, squeeze_excite};
 use crate::layers::{
     Activation, BlurPool, ConvConfig, ConvNormAct, DropPath, EfficientChannelAttention, Init,
     InitRule, Params, SqueezeExcite,

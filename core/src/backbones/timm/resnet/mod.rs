@@ -15,7 +15,7 @@ pub(super) use models::{names, weights};
 
 use burn::tensor::Tensor;
 use burn::tensor::module::avg_pool2d;
-use burn::tensor::ops::{AvgPoolOptions, PadMode};
+use burn::tensor::ops::AvgPoolOptions;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -562,17 +562,6 @@ impl StemPool {
 /// The mean of each square of `side`; what is left over at an edge is dropped.
 fn average(x: Tensor<4>, side: usize) -> Tensor<4> {
     avg_pool2d(x, AvgPoolOptions::new([side; 2]).with_stride([side; 2]))
-}
-
-/// The mean of each square of two, also of what is left over at an edge; with stride 1 zeros follow at the edge.
-fn shortcut_average(x: Tensor<4>, stride: usize) -> Tensor<4> {
-    let options = AvgPoolOptions::new([2; 2]).with_stride([stride; 2]);
-    if stride == 1 {
-        let padded = x.pad([(0, 1), (0, 1)], PadMode::Constant(0.0));
-        return avg_pool2d(padded, options);
-    }
-    let options = options.with_ceil_mode(true).with_count_include_pad(false);
-    avg_pool2d(x, options)
 }
 
 #[cfg(test)]
