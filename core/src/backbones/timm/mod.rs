@@ -7,6 +7,7 @@
 mod efficientnet;
 mod regnet;
 mod resnet;
+mod vgg;
 
 use burn::tensor::Tensor;
 use burn::tensor::module::avg_pool2d;
@@ -28,10 +29,11 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 3] = [
+const FAMILIES: [Family; 4] = [
     Family::new(efficientnet::names, efficientnet::build),
     Family::new(regnet::names, regnet::build),
     Family::new(resnet::names, resnet::build),
+    Family::new(vgg::names, vgg::build),
 ];
 
 impl Family {
