@@ -3,6 +3,7 @@
 mod alexnet;
 mod chain;
 mod csp_darknet;
+mod densenet;
 mod mobilenet_v3;
 mod resnet;
 mod timm;
@@ -69,13 +70,14 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 9] = [
+pub const ROWS: [Row<Backbones>; 10] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
     Row::<Backbones>::new("mmdet", "SSDVGG", vgg::build_ssd),
     Row::<Backbones>::new("mmpretrain", "AlexNet", alexnet::build),
+    Row::<Backbones>::new("mmpretrain", "DenseNet", densenet::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
     Row::<Backbones>::new("mmpretrain", "VGG", vgg::build),

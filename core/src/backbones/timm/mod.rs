@@ -4,6 +4,7 @@
 //! With `features_only` there is a map for each entry of `out_indices`, which count the model's levels; without, the single map that its
 //! classifier would read. Tensors lie below `timm_model`.
 
+mod densenet;
 mod efficientnet;
 mod regnet;
 mod resnet;
@@ -29,7 +30,8 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 4] = [
+const FAMILIES: [Family; 5] = [
+    Family::new(densenet::names, densenet::build),
     Family::new(efficientnet::names, efficientnet::build),
     Family::new(regnet::names, regnet::build),
     Family::new(resnet::names, resnet::build),
