@@ -1,9 +1,13 @@
 //! Backbones: a picture in, feature maps out. To add one, write a file and a row in [`ROWS`].
 
+mod alexnet;
+mod chain;
 mod csp_darknet;
+mod densenet;
 mod mobilenet_v3;
 mod resnet;
 mod timm;
+mod vgg;
 
 pub use csp_darknet::CspDarknet;
 pub use mobilenet_v3::MobileNetV3;
@@ -66,13 +70,17 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 6] = [
+pub const ROWS: [Row<Backbones>; 10] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
+    Row::<Backbones>::new("mmdet", "SSDVGG", vgg::build_ssd),
+    Row::<Backbones>::new("mmpretrain", "AlexNet", alexnet::build),
+    Row::<Backbones>::new("mmpretrain", "DenseNet", densenet::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
+    Row::<Backbones>::new("mmpretrain", "VGG", vgg::build),
 ];
 
 /// Builds the backbone of a Python `text`: it, and its state dict without `backbone.`; or what is said of it.

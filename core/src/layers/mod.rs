@@ -4,6 +4,8 @@
 
 mod activation;
 mod attention;
+mod blur_pool;
+mod channel_attention;
 mod conv;
 mod csp_layer;
 mod deconv;
@@ -34,6 +36,8 @@ pub use attention::{
     RelativePositionBias, attend, gather_rows, join_heads, join_windows, map_from_tokens,
     split_heads, split_qkv, tokens_from_map, window_distances, windows,
 };
+pub use blur_pool::BlurPool;
+pub use channel_attention::EfficientChannelAttention;
 pub use conv::{ConvBias, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
 pub use csp_layer::{CspLayer, CspLayerConfig};
 pub use deconv::Deconv;

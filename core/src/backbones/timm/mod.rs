@@ -4,14 +4,21 @@
 //! With `features_only` there is a map for each entry of `out_indices`, which count the model's levels; without, the single map that its
 //! classifier would read. Tensors lie below `timm_model`.
 
+mod densenet;
 mod efficientnet;
+mod regnet;
+mod resnet;
+mod vgg;
 
+use burn::tensor::Tensor;
+use burn::tensor::module::avg_pool2d;
+use burn::tensor::ops::{AvgPoolOptions, PadMode};
 use serde::Deserialize;
 
 use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, nearest, unsupported};
-use crate::layers::{Activation, Params};
+use crate::layers::{Activation, NormConfig, Params, SqueezeExcite};
 use crate::limits::{Channels, List, Pixels};
 
 /// A family of models.
@@ -23,10 +30,22 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 1] = [Family {
-    names: efficientnet::names,
-    build: efficientnet::build,
-}];
+const FAMILIES: [Family; 5] = [
+    Family::new(densenet::names, densenet::build),
+    Family::new(efficientnet::names, efficientnet::build),
+    Family::new(regnet::names, regnet::build),
+    Family::new(resnet::names, resnet::build),
+    Family::new(vgg::names, vgg::build),
+];
+
+impl Family {
+    const fn new(
+        names: fn() -> Vec<String>,
+        build: fn(&Asked) -> Result<Box<dyn Backbone>, Diagnostics>,
+    ) -> Self {
+        Self { names, build }
+    }
+}
 
 /// The keys of `type='mmpretrain.TIMMBackbone'` and of all models.
 #[derive(Debug, Deserialize)]
@@ -162,7 +181,8 @@ impl Config {
             return Ok(());
         }
         let name = self.model_name.as_str();
-        let Some(address) = efficientnet::weights(name) else {
+        let address = efficientnet::weights(name).or_else(|| resnet::weights(name));
+        let Some(address) = address else {
             let message = format!("no address is known for the weights of '{name}'");
             let help = "give them with checkpoint_path='...' or init_cfg=dict(type='Pretrained', checkpoint='...')";
             return Err(error_at(node, "pretrained", message, help));
@@ -191,6 +211,56 @@ impl Asked<'_> {
         let is_named = |i: &i64| named.iter().any(|index| index.rem_euclid(count) == *i);
         Ok((0..count).filter(is_named).map(|i| i as usize).collect())
     }
+}
+
+impl Asked<'_> {
+    /// The share of numbers that the classifier does without, whose map is given where `features_only` is not.
+    fn classifier_dropout(&self) -> Result<Option<f64>, Diagnostics> {
+        let rate = self.node.get("drop_rate").filter(|_| !self.features_only);
+        let rate = rate.and_then(Node::as_float).unwrap_or(0.0);
+        if !(0.0..1.0).contains(&rate) {
+            let message = format!("`drop_rate` is {rate}, must be from 0 to less than 1");
+            return Err(error_at(self.node, "drop_rate", message, ""));
+        }
+        Ok((rate > 0.0).then_some(rate))
+    }
+}
+
+/// The norm that a `norm_layer` names: MMPretrain looks it up among its own and gives it nothing but channels.
+fn norm_layer(node: &Node, default: NormConfig) -> Result<NormConfig, Diagnostics> {
+    let Some(name) = node.get("norm_layer").filter(|name| !name.is_none()) else {
+        return Ok(default);
+    };
+    let name = name.as_str().unwrap_or_default();
+    let bare = name.rsplit('.').next().unwrap_or_default();
+    if !["BN", "BN2d", "SyncBN", "IN", "IN2d", "LN2d"].contains(&bare) {
+        let message = format!("`norm_layer` is '{name}', which takes more than channels");
+        let help = "known are 'BN', 'BN2d', 'SyncBN', 'IN', 'IN2d', 'LN2d'";
+        return Err(error_at(node, "norm_layer", message, help));
+    }
+    Ok(NormConfig {
+        kind: bare.to_string(),
+        ..NormConfig::batch(1e-5)
+    })
+}
+
+/// timm's squeeze-and-excite of two convolutions, `fc1` and `fc2`.
+fn squeeze_excite(channels: usize, squeezed: usize, act: Activation, at: &Params) -> SqueezeExcite {
+    let convs = [(act, &at.at("fc1")), (Activation::Sigmoid, &at.at("fc2"))];
+    SqueezeExcite::new(channels, squeezed, convs, |conv, act, at| {
+        conv.act(Some(act)).init(at, None)
+    })
+}
+
+/// The mean of each square of two, also of what is left over at an edge; with stride 1 zeros follow at the edge.
+fn shortcut_average(x: Tensor<4>, stride: usize) -> Tensor<4> {
+    let options = AvgPoolOptions::new([2; 2]).with_stride([stride; 2]);
+    if stride == 1 {
+        let padded = x.pad([(0, 1), (0, 1)], PadMode::Constant(0.0));
+        return avg_pool2d(padded, options);
+    }
+    let options = options.with_ceil_mode(true).with_count_include_pad(false);
+    avg_pool2d(x, options)
 }
 
 /// What timm calls activations.
