@@ -5,13 +5,14 @@
 //! classifier would read. Tensors lie below `timm_model`.
 
 mod efficientnet;
+mod hrnet;
 
 use serde::Deserialize;
 
 use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, nearest, unsupported};
-use crate::layers::{Activation, Params};
+use crate::layers::{Activation, Dropout, Params};
 use crate::limits::{Channels, List, Pixels};
 
 /// A family of models.
@@ -23,10 +24,16 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 1] = [Family {
-    names: efficientnet::names,
-    build: efficientnet::build,
-}];
+const FAMILIES: [Family; 2] = [
+    Family {
+        names: efficientnet::names,
+        build: efficientnet::build,
+    },
+    Family {
+        names: hrnet::names,
+        build: hrnet::build,
+    },
+];
 
 /// The keys of `type='mmpretrain.TIMMBackbone'` and of all models.
 #[derive(Debug, Deserialize)]
@@ -190,6 +197,22 @@ impl Asked<'_> {
         }
         let is_named = |i: &i64| named.iter().any(|index| index.rem_euclid(count) == *i);
         Ok((0..count).filter(is_named).map(|i| i as usize).collect())
+    }
+
+    /// What leaves numbers out of the map that the classifier would read (`drop_rate`).
+    ///
+    /// # Errors
+    /// The rate is none.
+    fn head_dropout(&self) -> Result<Option<Dropout>, Diagnostics> {
+        let rate = self.node.get("drop_rate").filter(|rate| !rate.is_none());
+        let rate = rate.map_or(Some(0.0), Node::as_float);
+        match rate.filter(|rate| (0.0..1.0).contains(rate)) {
+            Some(rate) => Ok(Dropout::new(rate, &self.params.at("head_drop"))),
+            None => {
+                let message = "`drop_rate` must be from 0 to less than 1";
+                Err(error_at(self.node, "drop_rate", message, ""))
+            }
+        }
     }
 }
 
