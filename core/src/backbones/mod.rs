@@ -1,6 +1,8 @@
 //! Backbones: a picture in, feature maps out. To add one, write a file and a row in [`ROWS`].
 
+mod cross_stage;
 mod csp_darknet;
+mod csp_net;
 mod high_resolution;
 mod hrnet;
 mod mobilenet_v3;
@@ -9,6 +11,7 @@ mod resnet;
 mod timm;
 
 pub use csp_darknet::CspDarknet;
+pub use csp_net::CspNet;
 pub use hrnet::HrNet;
 pub use mobilenet_v3::MobileNetV3;
 pub use resnet::ResNet;
@@ -70,12 +73,15 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 8] = [
+pub const ROWS: [Row<Backbones>; 11] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "HRNet", hrnet::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
+    Row::<Backbones>::new("mmpretrain", "CSPDarkNet", csp_net::build_darknet),
+    Row::<Backbones>::new("mmpretrain", "CSPResNeXt", csp_net::build_resnext),
+    Row::<Backbones>::new("mmpretrain", "CSPResNet", csp_net::build_resnet),
     Row::<Backbones>::new("mmpretrain", "HRNet", hrnet::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),

@@ -4,6 +4,7 @@
 //! With `features_only` there is a map for each entry of `out_indices`, which count the model's levels; without, the single map that its
 //! classifier would read. Tensors lie below `timm_model`.
 
+mod cspnet;
 mod efficientnet;
 mod hrnet;
 
@@ -24,7 +25,11 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 2] = [
+const FAMILIES: [Family; 3] = [
+    Family {
+        names: cspnet::names,
+        build: cspnet::build,
+    },
     Family {
         names: efficientnet::names,
         build: efficientnet::build,
@@ -184,9 +189,18 @@ impl Asked<'_> {
     /// # Errors
     /// A level is asked for that is not there.
     fn wanted(&self, maps: &[Feature]) -> Result<Vec<usize>, Diagnostics> {
+        self.wanted_or(maps, None)
+    }
+
+    /// As [`Asked::wanted`], with others where nothing is said.
+    fn wanted_or(
+        &self,
+        maps: &[Feature],
+        default: Option<&[i64]>,
+    ) -> Result<Vec<usize>, Diagnostics> {
         let count = maps.len() as i64;
         let all: Vec<i64> = (0..count.max(5)).collect();
-        let named = self.out_indices.as_deref().unwrap_or(&all);
+        let named = self.out_indices.as_deref().or(default).unwrap_or(&all);
         if let Some(index) = named.iter().find(|i| !(-count..count).contains(i)) {
             let name = &self.name;
             let last = count - 1;
