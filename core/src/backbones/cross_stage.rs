@@ -1,5 +1,5 @@
 //! Stages of cross-stage partial networks (Wang et al. 2019, arXiv 1911.11929) and of Darknet (Redmon and Farhadi 2018, arXiv 1804.02767), as
-//! MMPretrain 1.2.0 and timm 0.9.16 build them: a 1x1 convolution whose channels are split in two halves, of which one passes residual blocks
+//! MMDetection 3.3.0, MMPretrain 1.2.0 and timm 0.9.16 build them: a 1x1 convolution whose channels are split in two halves, of which one passes residual blocks
 //! and the other goes past them, and a 1x1 convolution that joins them.
 //!
 //! Shapes: x `[N, channels_in, H, W]`, output `[N, channels_out, H / stride, W / stride]`.
@@ -15,6 +15,7 @@ use crate::layers::{
 /// Whose names the tensors have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Names {
+    Mmdet,
     Mmpretrain,
     Timm,
 }
@@ -23,6 +24,8 @@ impl Names {
     /// Of a stage: what makes it smaller, widens it, follows the blocks, and joins the halves.
     fn parts(self) -> [&'static str; 4] {
         match self {
+            // Its stages have no halves.
+            Self::Mmdet => ["conv", "", "", ""],
             Self::Mmpretrain => [
                 "downsample_conv",
                 "expand_conv",
@@ -38,10 +41,18 @@ impl Names {
         }
     }
 
+    /// The i-th block of a stage.
+    fn block(self, at: &Params, i: usize) -> Params {
+        match self {
+            Self::Mmdet => at.at(format!("res{i}")),
+            Self::Mmpretrain | Self::Timm => at.at("blocks").at(i),
+        }
+    }
+
     /// A convolution `conv` and its norm `bn` at a place.
     pub fn module(self, style: &ConvStyle, conv: ConvConfig, at: &Params) -> ConvNormAct {
         match self {
-            Self::Mmpretrain => style.module(conv, at),
+            Self::Mmdet | Self::Mmpretrain => style.module(conv, at),
             Self::Timm => style.named(conv.bias(false), at, "conv", "bn"),
         }
     }
@@ -259,9 +270,8 @@ impl CrossStageConfig {
             let style = if split.linear { &bare } else { style };
             one(style, channels, split.channels, expand)
         });
-        let block = |(i, block): (usize, &BlockConfig)| {
-            block.init(block_style, names, &at.at("blocks").at(i))
-        };
+        let block =
+            |(i, block): (usize, &BlockConfig)| block.init(block_style, names, &names.block(at, i));
         let blocks = self.blocks.iter().enumerate().map(block).collect();
         let split = self.split.zip(expand).map(|(split, expand)| Split {
             expand,

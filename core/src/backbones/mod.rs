@@ -3,7 +3,9 @@
 mod cross_stage;
 mod csp_darknet;
 mod csp_net;
+mod darknet;
 mod high_resolution;
+mod hourglass;
 mod hrnet;
 mod mobilenet_v3;
 mod residual;
@@ -12,6 +14,8 @@ mod timm;
 
 pub use csp_darknet::CspDarknet;
 pub use csp_net::CspNet;
+pub use darknet::Darknet;
+pub use hourglass::HourglassNet;
 pub use hrnet::HrNet;
 pub use mobilenet_v3::MobileNetV3;
 pub use resnet::ResNet;
@@ -73,9 +77,12 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 11] = [
+pub const ROWS: [Row<Backbones>; 14] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
+    Row::<Backbones>::new("mmdet", "CSPNeXt", csp_darknet::build_next),
+    Row::<Backbones>::new("mmdet", "Darknet", darknet::build),
     Row::<Backbones>::new("mmdet", "HRNet", hrnet::build),
+    Row::<Backbones>::new("mmdet", "HourglassNet", hourglass::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),

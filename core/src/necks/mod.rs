@@ -80,7 +80,8 @@ impl Family for Necks {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Necks>; 3] = [
+pub const ROWS: [Row<Necks>; 4] = [
+    Row::<Necks>::new("mmdet", "CSPNeXtPAFPN", yolox_pafpn::build_next),
     Row::<Necks>::new("mmdet", "FPN", fpn::build),
     Row::<Necks>::new("mmdet", "HRFPN", hrfpn::build),
     Row::<Necks>::new("mmdet", "YOLOXPAFPN", yolox_pafpn::build),

@@ -5,6 +5,7 @@
 //! classifier would read. Tensors lie below `timm_model`.
 
 mod cspnet;
+mod dla;
 mod efficientnet;
 mod hrnet;
 
@@ -25,10 +26,14 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 3] = [
+const FAMILIES: [Family; 4] = [
     Family {
         names: cspnet::names,
         build: cspnet::build,
+    },
+    Family {
+        names: dla::names,
+        build: dla::build,
     },
     Family {
         names: efficientnet::names,
