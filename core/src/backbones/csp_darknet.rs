@@ -1,8 +1,9 @@
 //! CSPDarknet, the backbone of YOLOX (Ge et al. 2021, arXiv 2107.08430) and YOLOv5, as MMDetection 3.3.0 builds it: a stem that sorts
 //! 2x2 pixels into channels, then stages of a strided convolution and a [`CspLayer`], the last with spatial pyramid pooling
-//! (He et al. 2014, arXiv 1406.4729) between them. `out_indices` counts the stem as 0.
+//! (He et al. 2014, arXiv 1406.4729) between them; and CSPNeXt, the backbone of RTMDet (Lyu et al. 2022, arXiv 2212.07784), whose stem is three
+//! convolutions and whose layers have other blocks and channel attention. `out_indices` counts the stem as 0.
 //!
-//! Shapes: output i is `[N, channels_i, H / 2^(i + 1), W / 2^(i + 1)]`. H and W must be even, as the original's.
+//! Shapes: output i is `[N, channels_i, H / 2^(i + 1), W / 2^(i + 1)]`. H and W of CSPDarknet's must be even, as the original's.
 
 use burn::tensor::Tensor;
 use serde::Deserialize;
@@ -16,7 +17,7 @@ use crate::layers::{
 use crate::limits::{Index, List, Pixels};
 use crate::ops::pool::max_pool2d;
 
-/// The keys of `type='CSPDarknet'`, in the original's spelling.
+/// The keys of `type='CSPDarknet'` and `type='CSPNeXt'`, in the originals' spelling.
 #[derive(Debug, Deserialize)]
 struct CspDarknetConfig {
     arch: Option<String>,
@@ -25,7 +26,14 @@ struct CspDarknetConfig {
     out_indices: Option<List<Index>>,
     use_depthwise: Option<bool>,
     arch_ovewrite: Option<Short<StageRow, MOST_STAGES>>,
+    /// Of CSPDarknet.
     spp_kernal_sizes: Option<List<Pixels>>,
+    /// Of CSPNeXt.
+    spp_kernel_sizes: Option<List<Pixels>>,
+    /// Of CSPNeXt: channels of each half of a layer, as a share of its own.
+    expand_ratio: Option<f64>,
+    /// Of CSPNeXt.
+    channel_attention: Option<bool>,
     frozen_stages: Option<i64>,
     norm_eval: Option<bool>,
 }
@@ -47,6 +55,49 @@ const P6: [StageRow; 5] = [
     (768, 1024, 3, false, true),
 ];
 
+/// Blocks of CSPNeXt's longer stages, which are 9 in the tables above.
+const NEXT_BLOCKS: usize = 6;
+
+/// Which of the two registered classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    Darknet,
+    Next,
+}
+
+impl Variant {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Darknet => "CSPDarknet",
+            Self::Next => "CSPNeXt",
+        }
+    }
+
+    fn spp_key(self) -> &'static str {
+        match self {
+            Self::Darknet => "spp_kernal_sizes",
+            Self::Next => "spp_kernel_sizes",
+        }
+    }
+
+    /// Keys that the other has.
+    fn foreign(self, config: &CspDarknetConfig) -> Option<&'static str> {
+        let given = match self {
+            Self::Darknet => [
+                config.spp_kernel_sizes.as_ref().map(|_| "spp_kernel_sizes"),
+                config.expand_ratio.map(|_| "expand_ratio"),
+                config.channel_attention.map(|_| "channel_attention"),
+            ],
+            Self::Next => [
+                config.spp_kernal_sizes.as_ref().map(|_| "spp_kernal_sizes"),
+                None,
+                None,
+            ],
+        };
+        given.into_iter().flatten().next()
+    }
+}
+
 /// Each layer splits its channels in two halves.
 const LEAST_CHANNELS: usize = 2;
 /// A wider stage is a slip in a config, and would not fit any device.
@@ -58,8 +109,11 @@ const MOST_STAGES: usize = 16;
 
 /// All layers in numbers that were checked.
 struct Plan {
+    variant: Variant,
     style: ConvStyle,
     stem_channels: usize,
+    /// Of CSPNeXt's first two convolutions.
+    half_stem_channels: usize,
     stages: Vec<StagePlan>,
     /// Whether the stem, and how many stages, are frozen: 0 is the stem alone, -1 nothing.
     frozen: i64,
@@ -75,27 +129,45 @@ struct StagePlan {
 }
 
 impl CspDarknetConfig {
-    fn plan(&self, node: &Node) -> Result<Plan, Diagnostics> {
-        let rows = self.rows(node)?;
+    fn plan(&self, node: &Node, variant: Variant) -> Result<Plan, Diagnostics> {
+        if let Some(key) = variant.foreign(self) {
+            let message = format!("the key `{key}` is not known to {}", variant.name());
+            let help = match key.starts_with("spp") {
+                true => format!("did you mean `{}`?", variant.spp_key()),
+                false => "`CSPNeXt` has it".into(),
+            };
+            return Err(error_at(node, key, message, &help));
+        }
+        let rows = &self.rows(node, variant)?;
         let out_indices = self.out_indices(node, rows.len())?;
         let frozen = self.frozen(node, rows.len())?;
-        let spp_kernels = self.spp_kernels(node, rows)?;
-        let widths = self.widths(node, rows)?;
-        let halves = widths[1..].iter().map(|c| c / 2);
+        let spp_kernels = self.spp_kernels(node, rows, variant)?;
+        let widths = self.widths(node, rows, variant)?;
+        let inside = self.inside(node, &widths[1..])?;
+        let stem = rows[0].0 as f64 * self.widen_factor.unwrap_or(1.0);
+        let half_stem_channels = (stem / 2.0) as usize;
+        let halves = widths[1..].iter().map(|c| c / 2).chain(inside.clone());
         let all: Vec<_> = widths.iter().copied().chain(halves).collect();
         let style = ConvStyle::read(node, ConvStyle::batch_swish(), &all)?;
-        let blocks = self.blocks(node, rows)?;
+        let next = variant == Variant::Next;
+        if next && let Some(norm) = &style.norm {
+            let checked = norm.check(&[half_stem_channels]);
+            checked.map_err(|message| error_at(node, "norm_cfg", message, ""))?;
+        }
+        let blocks = self.blocks(node, rows, variant)?;
         let stage = |(i, row): (usize, &StageRow)| {
             let &(_, _, _, add_identity, use_spp) = row;
             StagePlan {
                 channels_in: widths[i],
                 spp_kernels: use_spp.then(|| spp_kernels.clone()),
                 csp: CspLayerConfig {
-                    channels_in: widths[i + 1],
-                    channels_out: widths[i + 1],
+                    channels_inside: inside[i],
                     num_blocks: blocks[i],
                     add_identity,
                     use_depthwise: self.use_depthwise.unwrap_or(false),
+                    next,
+                    channel_attention: next && self.channel_attention.unwrap_or(true),
+                    ..CspLayerConfig::new(widths[i + 1], widths[i + 1])
                 },
             }
         };
@@ -106,8 +178,10 @@ impl CspDarknetConfig {
                 .then_some(Feature { channels, stride })
         };
         Ok(Plan {
+            variant,
             style,
             stem_channels: widths[0],
+            half_stem_channels,
             stages: rows.iter().enumerate().map(stage).collect(),
             frozen,
             evaluate: self.norm_eval.unwrap_or(false),
@@ -123,16 +197,33 @@ impl CspDarknetConfig {
             .filter(|rows| !rows.is_empty())
     }
 
-    fn rows(&self, node: &Node) -> Result<&[StageRow], Diagnostics> {
-        let rows: &[StageRow] = match self.arch.as_deref() {
-            None | Some("P5") => &P5,
-            Some("P6") => &P6,
+    fn rows(&self, node: &Node, variant: Variant) -> Result<Vec<StageRow>, Diagnostics> {
+        let mut rows = match self.arch.as_deref() {
+            None | Some("P5") => P5.to_vec(),
+            Some("P6") => P6.to_vec(),
             Some(other) => {
-                let message = format!("CSPDarknet has no arch '{other}'");
+                let message = format!("{} has no arch '{other}'", variant.name());
                 return Err(error_at(node, "arch", message, "known are P5, P6"));
             }
         };
-        Ok(self.own_rows().unwrap_or(rows))
+        if variant == Variant::Next {
+            let long = rows.iter_mut().filter(|row| row.2 == 9);
+            long.for_each(|row| row.2 = NEXT_BLOCKS);
+        }
+        Ok(self.own_rows().map_or(rows, <[StageRow]>::to_vec))
+    }
+
+    /// Channels of each half of the layers of so many channels.
+    fn inside(&self, node: &Node, widths: &[usize]) -> Result<Vec<usize>, Diagnostics> {
+        let share = self.expand_ratio.unwrap_or(0.5);
+        let inside = widths.iter().map(|c| (*c as f64 * share) as usize);
+        let inside: Vec<_> = inside.collect();
+        if let Some(c) = inside.iter().find(|c| !(1..=MOST_CHANNELS).contains(*c)) {
+            let message = format!("half a layer would have {c} channels");
+            let help = format!("1 to {MOST_CHANNELS} are possible");
+            return Err(error_at(node, "expand_ratio", message, &help));
+        }
+        Ok(inside)
     }
 
     fn out_indices(&self, node: &Node, stages: usize) -> Result<Vec<usize>, Diagnostics> {
@@ -155,27 +246,41 @@ impl CspDarknetConfig {
         Err(error_at(node, "frozen_stages", message, "0 is the stem"))
     }
 
-    fn spp_kernels(&self, node: &Node, rows: &[StageRow]) -> Result<Vec<usize>, Diagnostics> {
-        let kernels = self.spp_kernal_sizes.as_ref();
+    fn spp_kernels(
+        &self,
+        node: &Node,
+        rows: &[StageRow],
+        variant: Variant,
+    ) -> Result<Vec<usize>, Diagnostics> {
+        let key = variant.spp_key();
+        let kernels = self
+            .spp_kernal_sizes
+            .as_ref()
+            .or(self.spp_kernel_sizes.as_ref());
         let kernels = kernels.map_or_else(|| vec![5, 9, 13], List::numbers);
         if let Some(even) = kernels.iter().find(|k| **k % 2 == 0)
             && rows.iter().any(|row| row.4)
         {
-            let message = format!("`spp_kernal_sizes` has {even}, must be odd");
+            let message = format!("`{key}` has {even}, must be odd");
             let help = "a window with a middle pixel keeps the map's size";
-            return Err(error_at(node, "spp_kernal_sizes", message, help));
+            return Err(error_at(node, key, message, help));
         }
         Ok(kernels)
     }
 
     /// The blocks of each stage.
-    fn blocks(&self, node: &Node, rows: &[StageRow]) -> Result<Vec<usize>, Diagnostics> {
+    fn blocks(
+        &self,
+        node: &Node,
+        rows: &[StageRow],
+        variant: Variant,
+    ) -> Result<Vec<usize>, Diagnostics> {
         let deepen = self.deepen_factor.unwrap_or(1.0);
         // Python rounds halves to even.
         let deepened = |row: &StageRow| (row.2 as f64 * deepen).round_ties_even() as usize;
         let blocks: Vec<_> = rows.iter().map(|row| deepened(row).max(1)).collect();
         if let Some(many) = blocks.iter().find(|n| **n > MOST_BLOCKS) {
-            let message = format!("CSPDarknet would have a stage of {many} blocks");
+            let message = format!("{} would have a stage of {many} blocks", variant.name());
             let help = format!("up to {MOST_BLOCKS} are possible");
             return Err(error_at(node, self.source("deepen_factor"), message, &help));
         }
@@ -191,7 +296,12 @@ impl CspDarknetConfig {
     }
 
     /// The channels after the stem and after each stage.
-    fn widths(&self, node: &Node, rows: &[StageRow]) -> Result<Vec<usize>, Diagnostics> {
+    fn widths(
+        &self,
+        node: &Node,
+        rows: &[StageRow],
+        variant: Variant,
+    ) -> Result<Vec<usize>, Diagnostics> {
         let widen = self.widen_factor.unwrap_or(1.0);
         let widened = |channels: usize| (channels as f64 * widen) as usize;
         let mut channels = widened(rows[0].0);
@@ -210,7 +320,7 @@ impl CspDarknetConfig {
         }
         let possible = LEAST_CHANNELS..=MOST_CHANNELS;
         if let Some(c) = widths.iter().find(|c| !possible.contains(c)) {
-            let message = format!("CSPDarknet would have a layer of {c} channels");
+            let message = format!("{} would have a layer of {c} channels", variant.name());
             let help = format!("{LEAST_CHANNELS} to {MOST_CHANNELS} are possible");
             return Err(error_at(node, self.source("widen_factor"), message, &help));
         }
@@ -219,32 +329,36 @@ impl CspDarknetConfig {
 }
 
 pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
-    Ok(Box::new(CspDarknet::read(node, build)?))
+    Ok(Box::new(CspDarknet::read(node, build, Variant::Darknet)?))
 }
 
-/// CSPDarknet of YOLOX, all sizes.
+pub(super) fn build_next(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
+    Ok(Box::new(CspDarknet::read(node, build, Variant::Next)?))
+}
+
+/// CSPDarknet of YOLOX and CSPNeXt of RTMDet, all sizes.
 #[derive(Debug)]
 pub struct CspDarknet {
-    stem: ConvNormAct,
+    variant: Variant,
+    stem: Vec<ConvNormAct>,
     stages: Vec<Stage>,
     out_indices: Vec<usize>,
     features: Vec<Feature>,
 }
 
 impl CspDarknet {
-    fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
+    fn read(node: &Node, build: &Build, variant: Variant) -> Result<Self, Diagnostics> {
         let config: CspDarknetConfig =
             node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
         build.initial(node, |at| {
             at.initialise(InitRule::of(&["Conv2d"], Init::TORCH))
         });
-        Ok(Self::new(config.plan(node)?, &build.params))
+        Ok(Self::new(config.plan(node, variant)?, &build.params))
     }
 
     fn new(plan: Plan, params: &Params) -> Self {
         let style = &plan.style;
-        let stem = ConvConfig::new(4 * 3, plan.stem_channels, 3).pad(1);
-        let stem = style.module(stem, &params.at("stem").at("conv"));
+        let stem = stem(&plan, &params.at("stem"));
         let stage = |(i, stage)| {
             let at = params.at(format!("stage{}", i + 1));
             Stage::new(stage, style, &at)
@@ -261,6 +375,7 @@ impl CspDarknet {
             params.evaluate();
         }
         Self {
+            variant: plan.variant,
             stem,
             stages,
             out_indices: plan.out_indices,
@@ -271,7 +386,11 @@ impl CspDarknet {
 
 impl Backbone for CspDarknet {
     fn forward(&self, x: Tensor<4>) -> Vec<Tensor<4>> {
-        let mut x = self.stem.forward(pixels_to_channels(x));
+        let x = match self.variant {
+            Variant::Darknet => pixels_to_channels(x),
+            Variant::Next => x,
+        };
+        let mut x = self.stem.iter().fold(x, |x, conv| conv.forward(x));
         let mut outputs = Vec::new();
         for i in 0..=self.stages.len() {
             if i > 0 {
@@ -289,8 +408,30 @@ impl Backbone for CspDarknet {
     }
 
     fn size_divisor(&self) -> usize {
-        2
+        match self.variant {
+            Variant::Darknet => 2,
+            Variant::Next => 1,
+        }
     }
+}
+
+/// CSPDarknet's convolution of sorted pixels, or CSPNeXt's three, which `conv_cfg` is not for.
+fn stem(plan: &Plan, at: &Params) -> Vec<ConvNormAct> {
+    let (out, half) = (plan.stem_channels, plan.half_stem_channels);
+    if plan.variant == Variant::Darknet {
+        let conv = ConvConfig::new(4 * 3, out, 3).pad(1);
+        return vec![plan.style.module(conv, &at.at("conv"))];
+    }
+    let plain = ConvStyle {
+        kind: Default::default(),
+        ..plan.style.clone()
+    };
+    let convs = [(3, half, 2), (half, half, 1), (half, out, 1)];
+    let conv = |(i, (from, to, stride)): (usize, (usize, usize, usize))| {
+        let conv = ConvConfig::new(from, to, 3).stride(stride).pad(1);
+        plain.module(conv, &at.at(i))
+    };
+    convs.into_iter().enumerate().map(conv).collect()
 }
 
 /// The four pixels of each 2x2 square one after another in the channels: left column first, from top to bottom.
@@ -519,6 +660,7 @@ mod tests {
             ("frozen_stages=5", "must be -1 to 4"),
             ("spp_kernal_sizes=(5, 8)", "has 8, must be odd"),
             ("spp_kernel_sizes=(5,)", "did you mean `spp_kernal_sizes`"),
+            ("expand_ratio=0.5", "`CSPNeXt` has it"),
             ("widen_factor=0.001", "a layer of 0 channels"),
             ("widen_factor=1e300", "2 to 65536 are possible"),
             (
@@ -530,6 +672,16 @@ mod tests {
             ("act_cfg=dict(type='Swich')", "unknown activation `Swich`"),
         ] {
             let message = made(keys, Mode::Plan).unwrap_err();
+            assert!(message.contains(part), "{keys}: {message}");
+        }
+        for (keys, part) in [
+            ("arch='P7'", "CSPNeXt has no arch 'P7'"),
+            ("spp_kernal_sizes=(5,)", "did you mean `spp_kernel_sizes`"),
+            ("expand_ratio=0.001", "half a layer would have 0 channels"),
+            ("expand_ratio=1e300", "1 to 65536 are possible"),
+        ] {
+            let text = format!("dict(type='CSPNeXt', {keys})");
+            let message = crate::backbones::made(&text, Mode::Plan).unwrap_err();
             assert!(message.contains(part), "{keys}: {message}");
         }
         let own = "arch_ovewrite=[[8, 16, 1, True, False], [16, 32, 1, False, True]], out_indices=[1, 2], frozen_stages=1, norm_eval=True";

@@ -1,10 +1,12 @@
 //! Necks: feature maps in, feature maps of one width out. To add one, write a file and a row in [`ROWS`].
 
 mod fpn;
+mod hrfpn;
 mod upsample;
 mod yolox_pafpn;
 
 pub use fpn::Fpn;
+pub use hrfpn::HrFpn;
 pub use yolox_pafpn::YoloxPafpn;
 
 use burn::tensor::Tensor;
@@ -78,8 +80,10 @@ impl Family for Necks {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Necks>; 2] = [
+pub const ROWS: [Row<Necks>; 4] = [
+    Row::<Necks>::new("mmdet", "CSPNeXtPAFPN", yolox_pafpn::build_next),
     Row::<Necks>::new("mmdet", "FPN", fpn::build),
+    Row::<Necks>::new("mmdet", "HRFPN", hrfpn::build),
     Row::<Necks>::new("mmdet", "YOLOXPAFPN", yolox_pafpn::build),
 ];
 

@@ -1,5 +1,6 @@
 //! YOLOX's path aggregation network (Ge et al. 2021, arXiv 2107.08430, after PANet: Liu et al. 2018, arXiv 1803.01534) as MMDetection
-//! 3.3.0 builds it: maps are joined side by side, not added, from the coarsest to the finest and back.
+//! 3.3.0 builds it: maps are joined side by side, not added, from the coarsest to the finest and back. And that of RTMDet (Lyu et al. 2022, arXiv
+//! 2212.07784), `CSPNeXtPAFPN`, with CSPNeXt's blocks and 3x3 convolutions at the end.
 //!
 //! Shapes: inputs `[N, in_channels[i], H_i, W_i]`, each level half the one before; outputs `[N, out_channels, H_i, W_i]`.
 
@@ -14,7 +15,7 @@ use crate::config::{Diagnostic, Diagnostics, Node, error_at};
 use crate::layers::{ConvConfig, ConvNormAct, ConvStyle, CspLayer, CspLayerConfig, Init, InitRule};
 use crate::limits::{Channels, Layers, List};
 
-/// The keys of `type='YOLOXPAFPN'`.
+/// The keys of `type='YOLOXPAFPN'` and `type='CSPNeXtPAFPN'`.
 #[derive(Debug, Deserialize)]
 struct YoloxPafpnConfig {
     /// Absent: as the backbone's outputs.
@@ -22,18 +23,31 @@ struct YoloxPafpnConfig {
     out_channels: Channels,
     num_csp_blocks: Option<Layers>,
     use_depthwise: Option<bool>,
+    /// Of CSPNeXt's: channels of each half of a layer, as a share of its own.
+    expand_ratio: Option<f64>,
     upsample_cfg: Option<UpsampleConfig>,
 }
+
+/// Channels of half a layer.
+const MOST_CHANNELS: usize = 1 << 16;
 
 pub(super) fn build(
     node: &Node,
     inputs: Features,
     build: &Build,
 ) -> Result<Box<dyn Neck>, Diagnostics> {
-    Ok(Box::new(YoloxPafpn::read(node, inputs, build)?))
+    Ok(Box::new(YoloxPafpn::read(node, inputs, build, false)?))
 }
 
-/// YOLOX's path aggregation network.
+pub(super) fn build_next(
+    node: &Node,
+    inputs: Features,
+    build: &Build,
+) -> Result<Box<dyn Neck>, Diagnostics> {
+    Ok(Box::new(YoloxPafpn::read(node, inputs, build, true)?))
+}
+
+/// YOLOX's path aggregation network, and RTMDet's.
 #[derive(Debug)]
 pub struct YoloxPafpn {
     /// From the coarsest level on, as the blocks after them.
@@ -42,16 +56,18 @@ pub struct YoloxPafpn {
     /// From the finest level on, as the blocks after them.
     downsamples: Vec<Vec<ConvNormAct>>,
     bottom_up_blocks: Vec<CspLayer>,
-    out_convs: Vec<ConvNormAct>,
+    out_convs: Vec<Vec<ConvNormAct>>,
     upsample: Upsample,
     features: Vec<Feature>,
 }
 
 impl YoloxPafpn {
-    fn read(node: &Node, inputs: Features, build: &Build) -> Result<Self, Diagnostics> {
+    /// `next` for CSPNeXt's.
+    fn read(node: &Node, inputs: Features, build: &Build, next: bool) -> Result<Self, Diagnostics> {
+        let name = if next { "CSPNeXtPAFPN" } else { "YOLOXPAFPN" };
         let config: YoloxPafpnConfig =
             node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
-        let channels = inputs.channels("YOLOXPAFPN", node, config.in_channels.as_ref())?;
+        let channels = inputs.channels(name, node, config.in_channels.as_ref())?;
         let levels = channels.len();
         let out = config.out_channels.get();
         let strides: Vec<_> = inputs.list.iter().map(|f| f.stride).collect();
@@ -59,7 +75,7 @@ impl YoloxPafpn {
         if levels == 0 || channels.contains(&1) || !strides.windows(2).all(halves) {
             let backbone = inputs.of;
             let message = format!(
-                "`YOLOXPAFPN` joins levels of which each is half the one before, and splits their channels; backbone `{backbone}` \
+                "`{name}` joins levels of which each is half the one before, and splits their channels; backbone `{backbone}` \
                  gives strides {strides:?} and channels {channels:?}"
             );
             let error = Diagnostic::error(message)
@@ -74,11 +90,30 @@ impl YoloxPafpn {
             Some(cfg) => Upsample::read(node, Some(cfg))?,
         };
         if upsample.scale_factor() != Some([2.0; 2]) {
-            let message = "`upsample_cfg` of `YOLOXPAFPN` must have `scale_factor` 2";
+            let message = format!("`upsample_cfg` of `{name}` must have `scale_factor` 2");
             let help = "each level is half the one before: write upsample_cfg=dict(scale_factor=2, mode='nearest')";
             return Err(error_at(node, "upsample_cfg", message, help));
         }
-        let inner = channels.iter().flat_map(|c| [*c, c / 2]);
+        if config.expand_ratio.is_some() && !next {
+            let message = "the key `expand_ratio` is not known to `YOLOXPAFPN`";
+            return Err(error_at(
+                node,
+                "expand_ratio",
+                message,
+                "`CSPNeXtPAFPN` has it",
+            ));
+        }
+        let share = config.expand_ratio.unwrap_or(0.5);
+        let inside = |channels: usize| (channels as f64 * share) as usize;
+        if let Some(c) = channels
+            .iter()
+            .find(|c| !(1..=MOST_CHANNELS).contains(&inside(**c)))
+        {
+            let message = format!("half a layer would have {} channels", inside(*c));
+            let help = format!("1 to {MOST_CHANNELS} are possible");
+            return Err(error_at(node, "expand_ratio", message, &help));
+        }
+        let inner = channels.iter().flat_map(|c| [*c, inside(*c)]);
         let all: Vec<_> = inner.chain([out]).collect();
         let style = ConvStyle::read(node, ConvStyle::batch_swish(), &all)?;
 
@@ -92,11 +127,12 @@ impl YoloxPafpn {
         };
         let csp = |list: &str, i: usize, channels_in: usize, channels_out: usize| {
             let config = CspLayerConfig {
-                channels_in,
-                channels_out,
+                channels_inside: inside(channels_out),
                 num_blocks: config.num_csp_blocks.map_or(3, Layers::get),
                 add_identity: false,
                 use_depthwise,
+                next,
+                ..CspLayerConfig::new(channels_in, channels_out)
             };
             config.init(&style, &params.at(list).at(i))
         };
@@ -121,7 +157,13 @@ impl YoloxPafpn {
                 .map(|(i, (fine, coarse))| csp("bottom_up_blocks", i, 2 * fine, coarse))
                 .collect(),
             out_convs: (0..levels)
-                .map(|i| conv1x1("out_convs", i, channels[i], out))
+                .map(|i| {
+                    if !next {
+                        return vec![conv1x1("out_convs", i, channels[i], out)];
+                    }
+                    let at = params.at("out_convs").at(i);
+                    style.conv3x3([channels[i], out], 1, use_depthwise, None, &at)
+                })
                 .collect(),
             upsample,
             features: strides
@@ -166,7 +208,10 @@ impl Neck for YoloxPafpn {
             maps.push(block.forward(Tensor::cat(vec![reduced, coarse], 1)));
         }
         let outputs = maps.into_iter().zip(&self.out_convs);
-        outputs.map(|(x, conv)| conv.forward(x)).collect()
+        let through = |(x, convs): (Tensor<4>, &Vec<ConvNormAct>)| {
+            convs.iter().fold(x, |x, conv| conv.forward(x))
+        };
+        outputs.map(through).collect()
     }
 
     fn features(&self) -> Vec<Feature> {

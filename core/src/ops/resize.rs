@@ -3,6 +3,8 @@
 //!
 //! Shapes: x `[N, C, H, W]`, result `[N, C, H', W']`.
 
+use burn::tensor::module::interpolate;
+use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Between which pixels, and how.
@@ -83,6 +85,16 @@ pub fn resize(
     let x = x.reshape([n * c, h, width]);
     let x = down.unsqueeze::<3>().matmul(x);
     x.reshape([n, c, height, width])
+}
+
+/// `x` with each pixel as a square of `factor` x `factor` (`mode='nearest'`).
+pub fn enlarge(x: Tensor<4>, factor: usize) -> Tensor<4> {
+    if factor == 1 {
+        return x;
+    }
+    let [_, _, h, w] = x.dims();
+    let options = InterpolateOptions::new(InterpolateMode::Nearest);
+    interpolate(x, options.with_output_size([h * factor, w * factor]))
 }
 
 #[cfg(test)]

@@ -4,8 +4,11 @@
 //! With `features_only` there is a map for each entry of `out_indices`, which count the model's levels; without, the single map that its
 //! classifier would read. Tensors lie below `timm_model`.
 
+mod cspnet;
 mod densenet;
+mod dla;
 mod efficientnet;
+mod hrnet;
 mod regnet;
 mod resnet;
 mod vgg;
@@ -18,7 +21,7 @@ use serde::Deserialize;
 use super::{Backbone, Feature};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, nearest, unsupported};
-use crate::layers::{Activation, NormConfig, Params, SqueezeExcite};
+use crate::layers::{Activation, Dropout, NormConfig, Params, SqueezeExcite};
 use crate::limits::{Channels, List, Pixels};
 
 /// A family of models.
@@ -30,9 +33,12 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 5] = [
+const FAMILIES: [Family; 8] = [
+    Family::new(cspnet::names, cspnet::build),
     Family::new(densenet::names, densenet::build),
+    Family::new(dla::names, dla::build),
     Family::new(efficientnet::names, efficientnet::build),
+    Family::new(hrnet::names, hrnet::build),
     Family::new(regnet::names, regnet::build),
     Family::new(resnet::names, resnet::build),
     Family::new(vgg::names, vgg::build),
@@ -197,9 +203,18 @@ impl Asked<'_> {
     /// # Errors
     /// A level is asked for that is not there.
     fn wanted(&self, maps: &[Feature]) -> Result<Vec<usize>, Diagnostics> {
+        self.wanted_or(maps, None)
+    }
+
+    /// As [`Asked::wanted`], with others where nothing is said.
+    fn wanted_or(
+        &self,
+        maps: &[Feature],
+        default: Option<&[i64]>,
+    ) -> Result<Vec<usize>, Diagnostics> {
         let count = maps.len() as i64;
         let all: Vec<i64> = (0..count.max(5)).collect();
-        let named = self.out_indices.as_deref().unwrap_or(&all);
+        let named = self.out_indices.as_deref().or(default).unwrap_or(&all);
         if let Some(index) = named.iter().find(|i| !(-count..count).contains(i)) {
             let name = &self.name;
             let last = count - 1;
@@ -210,6 +225,22 @@ impl Asked<'_> {
         }
         let is_named = |i: &i64| named.iter().any(|index| index.rem_euclid(count) == *i);
         Ok((0..count).filter(is_named).map(|i| i as usize).collect())
+    }
+
+    /// What leaves numbers out of the map that the classifier would read (`drop_rate`).
+    ///
+    /// # Errors
+    /// The rate is none.
+    fn head_dropout(&self) -> Result<Option<Dropout>, Diagnostics> {
+        let rate = self.node.get("drop_rate").filter(|rate| !rate.is_none());
+        let rate = rate.map_or(Some(0.0), Node::as_float);
+        match rate.filter(|rate| (0.0..1.0).contains(rate)) {
+            Some(rate) => Ok(Dropout::new(rate, &self.params.at("head_drop"))),
+            None => {
+                let message = "`drop_rate` must be from 0 to less than 1";
+                Err(error_at(self.node, "drop_rate", message, ""))
+            }
+        }
     }
 }
 
