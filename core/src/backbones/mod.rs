@@ -2,6 +2,9 @@
 
 mod csp_darknet;
 mod mobilenet_v3;
+mod regnet;
+mod res2net;
+mod resnest;
 mod resnet;
 mod timm;
 
@@ -66,12 +69,24 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 6] = [
+pub const ROWS: [Row<Backbones>; 18] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
+    Row::<Backbones>::new("mmdet", "RegNet", regnet::build),
+    Row::<Backbones>::new("mmdet", "Res2Net", res2net::build),
+    Row::<Backbones>::new("mmdet", "ResNeSt", resnest::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
+    Row::<Backbones>::new("mmpretrain", "RegNet", regnet::build_mmpretrain),
+    Row::<Backbones>::new("mmpretrain", "Res2Net", res2net::build_mmpretrain),
+    Row::<Backbones>::new("mmpretrain", "ResNeSt", resnest::build_mmpretrain),
+    Row::<Backbones>::new("mmpretrain", "ResNeXt", resnet::mmpretrain::build_next),
+    Row::<Backbones>::new("mmpretrain", "ResNet", resnet::mmpretrain::build),
+    Row::<Backbones>::new("mmpretrain", "ResNetV1c", resnet::mmpretrain::build_v1c),
+    Row::<Backbones>::new("mmpretrain", "ResNetV1d", resnet::mmpretrain::build_v1d),
+    Row::<Backbones>::new("mmpretrain", "SEResNeXt", resnet::mmpretrain::build_se_next),
+    Row::<Backbones>::new("mmpretrain", "SEResNet", resnet::mmpretrain::build_se),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
 ];
 

@@ -151,6 +151,13 @@ impl Params {
         }
     }
 
+    /// Says in which order the state dict of the original has parts of what is here, where they were built in another one. To be said after that.
+    pub fn listed_in_order(&self, parts: impl IntoIterator<Item = impl Display>) {
+        let places: Vec<_> = parts.into_iter().map(|p| join(&self.prefix, p)).collect();
+        let place = |name: &str| places.iter().position(|p| moved(name, p, "").is_some());
+        self.store.sort(place);
+    }
+
     /// Has the initial values of all that is built from now on drawn as MMDetection does, when the model is whole. `between` is how many words others
     /// take from the generator after the model is built and before `init_weights`. To be said at the root.
     pub fn draw_later(&self, course: Course, between: usize) {

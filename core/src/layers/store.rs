@@ -267,6 +267,22 @@ impl Store {
         slot
     }
 
+    /// Puts the entries that have a `place` into the order of their places, among the positions that they have.
+    pub(super) fn sort(&self, place: impl Fn(&str) -> Option<usize>) {
+        let contents = &mut *self.contents.write().expect(POISONED);
+        let entries = contents.entries.iter().enumerate();
+        let placed = entries.filter_map(|(i, (name, _))| place(name).map(|place| (place, i)));
+        let mut placed: Vec<_> = placed.collect();
+        let positions: Vec<_> = placed.iter().map(|(_, i)| *i).collect();
+        placed.sort();
+        let sorted = placed.iter().map(|(_, i)| contents.entries[*i].clone());
+        let sorted: Vec<_> = sorted.collect();
+        for (position, entry) in positions.into_iter().zip(sorted) {
+            contents.by_name.insert(entry.0.clone(), position);
+            contents.entries[position] = entry;
+        }
+    }
+
     pub(super) fn behaviour(&self, at: &str, kind: LayerKind, learn: bool) -> Phase {
         let behaviour = Arc::new(Behaviour::new(at, kind, learn));
         let mut contents = self.contents.write().expect(POISONED);
