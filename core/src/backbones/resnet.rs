@@ -1180,6 +1180,107 @@ mod tests {
     }
 
     #[test]
+    fn blocks_begin_as_the_original_s() {
+        let (kaiming, torch) = ("Kaiming", "PyTorch");
+        for (text, mean, kind) in [
+            (
+                "dict(type='ResNet', depth=50, base_channels=16)",
+                0.0,
+                kaiming,
+            ),
+            (
+                "dict(type='ResNet', depth=50, base_channels=16, init_cfg=None)",
+                0.0,
+                kaiming,
+            ),
+            (
+                "dict(type='ResNet', depth=50, base_channels=16, zero_init_residual=False)",
+                1.0,
+                kaiming,
+            ),
+            // MMDetection does so for its own two blocks only.
+            (
+                "dict(type='ResNeXt', depth=50, base_channels=16)",
+                1.0,
+                kaiming,
+            ),
+            (
+                "dict(type='Res2Net', depth=50, base_channels=16)",
+                1.0,
+                kaiming,
+            ),
+            (
+                "dict(type='ResNeSt', depth=50, base_channels=16)",
+                1.0,
+                kaiming,
+            ),
+            ("dict(type='RegNet', arch='regnetx_400mf')", 0.0, kaiming),
+            (
+                "dict(type='mmpretrain.ResNeXt', depth=50, base_channels=16)",
+                0.0,
+                kaiming,
+            ),
+            (
+                "dict(type='mmpretrain.SEResNet', depth=50, base_channels=16)",
+                0.0,
+                kaiming,
+            ),
+            (
+                "dict(type='mmpretrain.ResNeSt', depth=50, base_channels=16)",
+                0.0,
+                kaiming,
+            ),
+            (
+                "dict(type='mmpretrain.ResNet', depth=50, base_channels=16, init_cfg=None)",
+                0.0,
+                torch,
+            ),
+            // These two have no `init_cfg` by default.
+            (
+                "dict(type='mmpretrain.Res2Net', depth=50, base_channels=16)",
+                0.0,
+                torch,
+            ),
+            (
+                "dict(type='mmpretrain.RegNet', arch='regnetx_400mf')",
+                0.0,
+                torch,
+            ),
+        ] {
+            let node = crate::config::parse_value(text).unwrap();
+            let registry = crate::registry();
+            let params = Params::new(&Device::flex(), Mode::Train, None);
+            let root = Build::new(&registry, params.clone(), "mmdet", None);
+            let (make, part) = root
+                .part::<crate::backbones::Backbones>("b", &node)
+                .unwrap();
+            make(&node, &part).unwrap();
+            let store = params.store();
+            let slot = |name: &str| store.slot(&format!("b.layer1.0.{name}")).unwrap();
+            let values = |name: &str| {
+                slot(name)
+                    .value()
+                    .into_data()
+                    .try_into_vec::<f32>()
+                    .unwrap()
+            };
+            let norm = values("bn3.weight");
+            assert!(norm.iter().all(|v| *v == mean), "{text}");
+            let conv = values("conv3.weight");
+            let square = conv.iter().map(|v| f64::from(v * v)).sum::<f64>();
+            let [out, inputs, ..] = slot("conv3.weight").shape()[..] else {
+                panic!("a convolution has four dimensions");
+            };
+            let variance = match kind {
+                "Kaiming" => 2.0 / out as f64,
+                _ => 1.0 / (3 * inputs) as f64,
+            };
+            let ratio = square / conv.len() as f64 / variance;
+            assert!((ratio - 1.0).abs() < 0.2, "{text}: {ratio}"); // of 1024 numbers, deviation 0.045
+        }
+    }
+
+    #[test]
     fn trained_and_folded_builds_agree() {
         let (train, store) = build(Mode::Train, "norm_eval=False, frozen_stages=1", None);
         let before = pollster::block_on(store.source()).unwrap();
