@@ -1,5 +1,7 @@
 //! "Did you mean": the name in a list that is nearest to a mistyped one.
 
+use std::cmp::Reverse;
+
 /// How many names are compared.
 const NAMES: usize = 2000;
 /// Longer words, in characters, are nobody's typos.
@@ -20,8 +22,15 @@ pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Op
         .filter(|name| name.len() <= 4 * LONGEST)
         .map(|name| (distance(&lower, &name.to_lowercase()), name))
         .filter(|(d, name)| *d <= limit || contains(&lower, &name.to_lowercase()))
-        .min_by_key(|(d, _)| *d)
+        // Of those that are as near, the one that begins as it does for longest.
+        .min_by_key(|(d, name)| (*d, Reverse(same_start(&lower, &name.to_lowercase()))))
         .map(|(_, name)| name)
+}
+
+/// How many characters two words begin with alike.
+fn same_start(a: &str, b: &str) -> usize {
+    let pairs = a.chars().zip(b.chars());
+    pairs.take_while(|(a, b)| a == b).count()
 }
 
 /// One name within the other counts as near when it is most of it (`channels`, `in_channels`).
@@ -62,6 +71,7 @@ mod tests {
         assert_eq!(nearest("in_chanels", names), Some("in_channels"));
         assert_eq!(nearest("num_out", names), Some("num_outs"));
         assert_eq!(nearest("depth", names), None);
+        assert_eq!(nearest("ResNett", ["ResNeSt", "ResNet"]), Some("ResNet"));
         assert_eq!(distance("ab", "ba"), 1);
         assert_eq!(distance("", "abc"), 3);
     }

@@ -11,7 +11,10 @@ mod high_resolution;
 mod hourglass;
 mod hrnet;
 mod mobilenet_v3;
+mod regnet;
+mod res2net;
 mod residual;
+mod resnest;
 mod resnet;
 mod timm;
 mod vgg;
@@ -81,12 +84,15 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 18] = [
+pub const ROWS: [Row<Backbones>; 30] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "CSPNeXt", csp_darknet::build_next),
     Row::<Backbones>::new("mmdet", "Darknet", darknet::build),
     Row::<Backbones>::new("mmdet", "HRNet", hrnet::build),
     Row::<Backbones>::new("mmdet", "HourglassNet", hourglass::build),
+    Row::<Backbones>::new("mmdet", "RegNet", regnet::build),
+    Row::<Backbones>::new("mmdet", "Res2Net", res2net::build),
+    Row::<Backbones>::new("mmdet", "ResNeSt", resnest::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
@@ -98,6 +104,15 @@ pub const ROWS: [Row<Backbones>; 18] = [
     Row::<Backbones>::new("mmpretrain", "CSPResNet", csp_net::build_resnet),
     Row::<Backbones>::new("mmpretrain", "HRNet", hrnet::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
+    Row::<Backbones>::new("mmpretrain", "RegNet", regnet::build_mmpretrain),
+    Row::<Backbones>::new("mmpretrain", "Res2Net", res2net::build_mmpretrain),
+    Row::<Backbones>::new("mmpretrain", "ResNeSt", resnest::build_mmpretrain),
+    Row::<Backbones>::new("mmpretrain", "ResNeXt", resnet::mmpretrain::build_next),
+    Row::<Backbones>::new("mmpretrain", "ResNet", resnet::mmpretrain::build),
+    Row::<Backbones>::new("mmpretrain", "ResNetV1c", resnet::mmpretrain::build_v1c),
+    Row::<Backbones>::new("mmpretrain", "ResNetV1d", resnet::mmpretrain::build_v1d),
+    Row::<Backbones>::new("mmpretrain", "SEResNeXt", resnet::mmpretrain::build_se_next),
+    Row::<Backbones>::new("mmpretrain", "SEResNet", resnet::mmpretrain::build_se),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
     Row::<Backbones>::new("mmpretrain", "VGG", vgg::build),
 ];
