@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use super::Backbone;
-use super::chain::{Chain, Pool};
+use super::plain_chain::{PlainChain, Pool};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, unsupported};
 use crate::layers::{Activation, ConvConfig};
@@ -31,7 +31,7 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Dia
         let message = "AlexNet with `num_classes` gives scores, which no neck takes";
         return Err(unsupported(node, "num_classes", message, "leave it out"));
     }
-    let mut chain = Chain::new(3);
+    let mut chain = PlainChain::new(3);
     for (place, channels, kernel, stride, padding, pooled) in LAYERS {
         let layer = ConvConfig::new(chain.channels(), channels, kernel)
             .stride(stride)

@@ -1,7 +1,6 @@
 //! Backbones: a picture in, feature maps out. To add one, write a file and a row in [`ROWS`].
 
 mod alexnet;
-mod chain;
 mod cross_stage;
 mod csp_darknet;
 mod csp_net;
@@ -11,6 +10,7 @@ mod high_resolution;
 mod hourglass;
 mod hrnet;
 mod mobilenet_v3;
+mod plain_chain;
 mod regnet;
 mod res2net;
 mod residual;

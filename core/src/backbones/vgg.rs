@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::Backbone;
-use super::chain::{Chain, Pool};
+use super::plain_chain::{PlainChain, Pool};
 use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, error_at, unsupported};
 use crate::layers::{Activation, ConvConfig, ConvNormAct, ConvStyle, Init, InitRule, Params};
@@ -151,8 +151,8 @@ impl VggConfig {
 
 impl Plan {
     /// `features.0`, `.1`, ..: convolutions with norm and activation, poolings.
-    fn build(&self, params: &Params) -> Chain {
-        let mut chain = Chain::new(3);
+    fn build(&self, params: &Params) -> PlainChain {
+        let mut chain = PlainChain::new(3);
         let mut index = 0;
         for (i, (count, dilation)) in self.stages.iter().enumerate() {
             for _ in 0..*count {
@@ -210,25 +210,26 @@ impl SsdConfig {
         node: &Node,
         blocks: [usize; 5],
         params: &Params,
-    ) -> Result<Chain, Diagnostics> {
+    ) -> Result<PlainChain, Diagnostics> {
         let wanted = self.out_feature_indices.as_ref();
         let wanted = wanted.map_or_else(|| vec![22, 34], List::numbers);
-        let mut chain = Chain::new(3);
+        let mut chain = PlainChain::new(3);
         let mut index = 0;
-        let convolution = |chain: &mut Chain, conv: ConvConfig, channels, index: &mut usize| {
-            let layer: ConvNormAct = conv
-                .bias(true)
-                .act(Some(Activation::Relu))
-                .init(&params.at(format!("features.{index}")), None);
-            chain.convolution(layer, channels, 1);
-            for _ in 0..2 {
-                if wanted.contains(index) {
-                    chain.give();
+        let convolution =
+            |chain: &mut PlainChain, conv: ConvConfig, channels, index: &mut usize| {
+                let layer: ConvNormAct = conv
+                    .bias(true)
+                    .act(Some(Activation::Relu))
+                    .init(&params.at(format!("features.{index}")), None);
+                chain.convolution(layer, channels, 1);
+                for _ in 0..2 {
+                    if wanted.contains(index) {
+                        chain.give();
+                    }
+                    *index += 1;
                 }
-                *index += 1;
-            }
-        };
-        let pool = |chain: &mut Chain, pool, index: &mut usize| {
+            };
+        let pool = |chain: &mut PlainChain, pool, index: &mut usize| {
             chain.pool(pool);
             if wanted.contains(index) {
                 chain.give();

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Asked, COMMON, norm_layer};
-use crate::backbones::chain::{Chain, Pool};
+use crate::backbones::plain_chain::{PlainChain, Pool};
 use crate::backbones::vgg::{CHANNELS, stages, three};
 use crate::backbones::{Backbone, Feature};
 use crate::config::{Diagnostics, error_at, unsupported};
@@ -89,7 +89,7 @@ pub(super) fn build(asked: &Asked) -> Result<Box<dyn Backbone>, Diagnostics> {
 
     let params = &asked.params;
     params.initialise_built(InitRule::of(&["Conv2d"], Init::KAIMING));
-    let mut chain = Chain::new(asked.channels_in);
+    let mut chain = PlainChain::new(asked.channels_in);
     let mut index = 0;
     for (i, count) in blocks.into_iter().enumerate().take(last + 1) {
         for _ in 0..count {

@@ -11,7 +11,7 @@ use crate::ops::pool::max_pool2d;
 
 /// Layers one after the other, and after which of them maps are given.
 #[derive(Debug)]
-pub(super) struct Chain {
+pub(super) struct PlainChain {
     layers: Vec<Layer>,
     /// How many layers come before each map, ascending.
     given: Vec<(usize, Feature)>,
@@ -36,7 +36,7 @@ pub(super) struct Pool {
     pub ceil: bool,
 }
 
-impl Chain {
+impl PlainChain {
     pub fn new(channels_in: usize) -> Self {
         Self {
             layers: Vec::new(),
@@ -72,7 +72,7 @@ impl Chain {
     }
 }
 
-impl Backbone for Chain {
+impl Backbone for PlainChain {
     fn forward(&self, mut x: Tensor<4>) -> Vec<Tensor<4>> {
         let mut outputs = Vec::new();
         for (i, layer) in self.layers.iter().enumerate() {
