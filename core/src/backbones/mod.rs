@@ -6,9 +6,13 @@ mod csp_darknet;
 mod csp_net;
 mod darknet;
 mod densenet;
+mod efficientnet;
+mod efficientnet_v2;
 mod high_resolution;
 mod hourglass;
 mod hrnet;
+mod inverted_residual;
+mod mobilenet_v2;
 mod mobilenet_v3;
 mod plain_chain;
 mod regnet;
@@ -16,6 +20,8 @@ mod res2net;
 mod residual;
 mod resnest;
 mod resnet;
+mod shufflenet;
+mod staged;
 mod timm;
 mod vgg;
 
@@ -24,7 +30,6 @@ pub use csp_net::CspNet;
 pub use darknet::Darknet;
 pub use hourglass::HourglassNet;
 pub use hrnet::HrNet;
-pub use mobilenet_v3::MobileNetV3;
 pub use resnet::ResNet;
 
 use burn::tensor::Tensor;
@@ -84,25 +89,30 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 30] = [
+pub const ROWS: [Row<Backbones>; 37] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "CSPNeXt", csp_darknet::build_next),
     Row::<Backbones>::new("mmdet", "Darknet", darknet::build),
-    Row::<Backbones>::new("mmdet", "HRNet", hrnet::build),
+    Row::<Backbones>::new("mmdet", "EfficientNet", efficientnet::build_mmdet),
     Row::<Backbones>::new("mmdet", "HourglassNet", hourglass::build),
     Row::<Backbones>::new("mmdet", "RegNet", regnet::build),
     Row::<Backbones>::new("mmdet", "Res2Net", res2net::build),
     Row::<Backbones>::new("mmdet", "ResNeSt", resnest::build),
+    Row::<Backbones>::new("mmdet", "HRNet", hrnet::build),
+    Row::<Backbones>::new("mmdet", "MobileNetV2", mobilenet_v2::build_mmdet),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
-    Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
+    Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "SSDVGG", vgg::build_ssd),
     Row::<Backbones>::new("mmpretrain", "AlexNet", alexnet::build),
-    Row::<Backbones>::new("mmpretrain", "DenseNet", densenet::build),
     Row::<Backbones>::new("mmpretrain", "CSPDarkNet", csp_net::build_darknet),
-    Row::<Backbones>::new("mmpretrain", "CSPResNeXt", csp_net::build_resnext),
     Row::<Backbones>::new("mmpretrain", "CSPResNet", csp_net::build_resnet),
+    Row::<Backbones>::new("mmpretrain", "CSPResNeXt", csp_net::build_resnext),
+    Row::<Backbones>::new("mmpretrain", "DenseNet", densenet::build),
+    Row::<Backbones>::new("mmpretrain", "EfficientNet", efficientnet::build),
+    Row::<Backbones>::new("mmpretrain", "EfficientNetV2", efficientnet_v2::build),
     Row::<Backbones>::new("mmpretrain", "HRNet", hrnet::build_mmpretrain),
+    Row::<Backbones>::new("mmpretrain", "MobileNetV2", mobilenet_v2::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
     Row::<Backbones>::new("mmpretrain", "RegNet", regnet::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "Res2Net", res2net::build_mmpretrain),
@@ -113,6 +123,8 @@ pub const ROWS: [Row<Backbones>; 30] = [
     Row::<Backbones>::new("mmpretrain", "ResNetV1d", resnet::mmpretrain::build_v1d),
     Row::<Backbones>::new("mmpretrain", "SEResNeXt", resnet::mmpretrain::build_se_next),
     Row::<Backbones>::new("mmpretrain", "SEResNet", resnet::mmpretrain::build_se),
+    Row::<Backbones>::new("mmpretrain", "ShuffleNetV1", shufflenet::build_v1),
+    Row::<Backbones>::new("mmpretrain", "ShuffleNetV2", shufflenet::build_v2),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
     Row::<Backbones>::new("mmpretrain", "VGG", vgg::build),
 ];

@@ -94,7 +94,13 @@ pub enum Padding {
 
 impl Padding {
     /// Zeros before and after one axis of `size`.
-    fn sides(self, size: usize, kernel: usize, stride: usize, dilation: usize) -> (usize, usize) {
+    pub fn sides(
+        self,
+        size: usize,
+        kernel: usize,
+        stride: usize,
+        dilation: usize,
+    ) -> (usize, usize) {
         match self {
             Padding::Even(p) => (p, p),
             Padding::Same => {

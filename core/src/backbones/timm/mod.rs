@@ -8,9 +8,11 @@ mod cspnet;
 mod densenet;
 mod dla;
 mod efficientnet;
+mod ghostnet;
 mod hrnet;
 mod regnet;
 mod resnet;
+mod rexnet;
 mod vgg;
 
 use burn::tensor::Tensor;
@@ -33,14 +35,16 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 8] = [
+const FAMILIES: [Family; 10] = [
     Family::new(cspnet::names, cspnet::build),
     Family::new(densenet::names, densenet::build),
     Family::new(dla::names, dla::build),
     Family::new(efficientnet::names, efficientnet::build),
+    Family::new(ghostnet::names, ghostnet::build),
     Family::new(hrnet::names, hrnet::build),
     Family::new(regnet::names, regnet::build),
     Family::new(resnet::names, resnet::build),
+    Family::new(rexnet::names, rexnet::build),
     Family::new(vgg::names, vgg::build),
 ];
 
