@@ -173,8 +173,11 @@ fn compare_backbone(row: &Model, backbone: &Json, device: &Device) -> Result<Str
     }
     for (feature, map) in features.iter().zip(&maps) {
         let [_, channels, height, width] = map.dims();
-        let sides = [h, w].map(|side| side.div_ceil(feature.stride));
-        if [channels, height, width] != [feature.channels, sides[0], sides[1]] {
+        // Filters that do not pad leave out what is no multiple of their stride.
+        let fits = |size, side: usize| {
+            [side / feature.stride, side.div_ceil(feature.stride)].contains(&size)
+        };
+        if channels != feature.channels || !fits(height, h) || !fits(width, w) {
             let dims = map.dims();
             return Err(format!("a map of {dims:?}, where {feature:?} is said"));
         }

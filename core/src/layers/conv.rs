@@ -7,7 +7,7 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::{Activation, Init, LayerKind, Mode, Norm, NormConfig, Params, Weight};
+use super::{Activation, Init, LayerKind, Mode, Norm, NormConfig, Params, Role, Weight};
 use crate::ops::conv::{ConvShape, Finish, conv2d};
 
 /// A `conv_cfg` dict.
@@ -88,17 +88,30 @@ impl ConvLayerConfig {
 pub enum Padding {
     /// So many on every side.
     Even(usize),
+    /// So many above and below, and so many on the left and on the right.
+    Each([usize; 2]),
     /// As TensorFlow's `SAME`: as many as make the output `ceil(input / stride)`, the odd one at the end.
     Same,
 }
 
 impl Padding {
-    /// Zeros before and after one axis of `size`.
-    fn sides(self, size: usize, kernel: usize, stride: usize, dilation: usize) -> (usize, usize) {
+    /// Zeros before and after one axis (0 is the height) of `size`. Where a filter is larger than what it moves over, so many more at the end
+    /// that it has one place: PyTorch has none, and fails.
+    fn sides(
+        self,
+        axis: usize,
+        size: usize,
+        kernel: usize,
+        stride: usize,
+        dilation: usize,
+    ) -> (usize, usize) {
+        let taps = dilation * (kernel - 1) + 1;
+        let even = |p: usize| (p, p + taps.saturating_sub(size + 2 * p));
         match self {
-            Padding::Even(p) => (p, p),
+            Padding::Even(p) => even(p),
+            Padding::Each(p) => even(p[axis]),
             Padding::Same => {
-                let needed = (size.div_ceil(stride) - 1) * stride + dilation * (kernel - 1) + 1;
+                let needed = (size.div_ceil(stride) - 1) * stride + taps;
                 let total = needed.saturating_sub(size);
                 (total / 2, total - total / 2)
             }
@@ -111,13 +124,14 @@ impl Padding {
 pub struct ConvConfig {
     channels_in: usize,
     channels_out: usize,
-    kernel: usize,
+    kernel: [usize; 2],
     stride: usize,
     padding: Padding,
     dilation: usize,
     groups: usize,
     bias: Option<bool>,
     kind: ConvKind,
+    linear: bool,
     act: Option<Activation>,
 }
 
@@ -127,15 +141,22 @@ impl ConvConfig {
         Self {
             channels_in,
             channels_out,
-            kernel,
+            kernel: [kernel; 2],
             stride: 1,
             padding: Padding::Even(0),
             dilation: 1,
             groups: 1,
             bias: None,
             kind: ConvKind::Plain,
+            linear: false,
             act: None,
         }
+    }
+
+    /// Height and width of the filters.
+    pub fn kernel(mut self, kernel: [usize; 2]) -> Self {
+        self.kernel = kernel;
+        self
     }
 
     /// Step between outputs, in pixels.
@@ -182,6 +203,16 @@ impl ConvConfig {
         self
     }
 
+    /// Says that the original has a linear layer along the channels here in place of this 1x1 convolution: its weight is `[C_out, C]`.
+    ///
+    /// # Panics
+    /// If the filter is not 1x1.
+    pub fn linear(mut self) -> Self {
+        assert_eq!(self.kernel, [1; 2], "a linear layer sees one place");
+        self.linear = true;
+        self
+    }
+
     /// What follows the norm.
     pub fn act(mut self, act: Option<Activation>) -> Self {
         self.act = act;
@@ -197,12 +228,13 @@ impl ConvConfig {
 
     fn shape(&self) -> [usize; 4] {
         let inputs = self.channels_in / self.groups;
-        [self.channels_out, inputs, self.kernel, self.kernel]
+        let [height, width] = self.kernel;
+        [self.channels_out, inputs, height, width]
     }
 
     /// What one input channel of a group goes to: filters of the group, times their taps.
     pub fn fan_out_of_group(&self) -> usize {
-        self.kernel * self.kernel * self.channels_out / self.groups
+        self.kernel[0] * self.kernel[1] * self.channels_out / self.groups
     }
 
     /// Builds the layer: the convolution's tensors below `conv`, the norm's below the other place.
@@ -212,12 +244,17 @@ impl ConvConfig {
     pub fn init(&self, conv: &Params, norm: Option<(&NormConfig, &Params)>) -> ConvNormAct {
         let shape = self.shape();
         // What `paramwise_cfg` takes for depthwise (mmengine's DefaultOptimWrapperConstructor), one input channel among it.
-        let layer = conv.layer(if self.channels_in == self.groups {
-            LayerKind::DepthwiseConv
-        } else {
-            LayerKind::Conv
+        let layer = conv.layer(match self.channels_in == self.groups {
+            _ if self.linear => LayerKind::Linear,
+            true => LayerKind::DepthwiseConv,
+            false => LayerKind::Conv,
         });
-        let conv = &layer.class(self.kind.classes());
+        let conv = &layer.class(match self.linear {
+            true => &["Linear"],
+            false => self.kind.classes(),
+        });
+        // In the state dict.
+        let listed = if self.linear { &shape[..2] } else { &shape };
         let channels = self.channels_out;
         let with_bias = self.bias.unwrap_or(norm.is_none());
         let bias_init = Init::torch_bias(&shape);
@@ -235,13 +272,13 @@ impl ConvConfig {
         };
         let standardised = self.kind == ConvKind::Standardised;
         if conv.mode() == Mode::Train {
-            let weight = conv.weight("weight", shape, Init::TORCH);
+            let weight = conv.listed("weight", listed, shape, Role::Parameter, Init::TORCH);
             let bias = with_bias.then(|| conv.weight("bias", [channels], bias_init));
             let norm = norm.map(|(config, at)| config.init(channels, at));
             return layer(weight, bias, norm, standardised);
         }
 
-        let mut weight = conv.values("weight", &shape, Init::TORCH);
+        let mut weight = conv.values("weight", listed, Init::TORCH);
         if standardised {
             standardise_values(&mut weight, channels);
         }
@@ -315,7 +352,7 @@ pub struct ConvNormAct {
     norm: Option<Norm>,
     /// Whether the filters are standardised at each use; they are once and for all where they do not change.
     standardise: bool,
-    kernel: usize,
+    kernel: [usize; 2],
     stride: usize,
     padding: Padding,
     dilation: usize,
@@ -346,13 +383,13 @@ impl ConvNormAct {
 
     fn run(&self, x: Tensor<4>, add: Option<Tensor<4>>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
-        let sides = |size| {
+        let sides = |axis: usize, size| {
             self.padding
-                .sides(size, self.kernel, self.stride, self.dilation)
+                .sides(axis, size, self.kernel[axis], self.stride, self.dilation)
         };
         let shape = ConvShape {
             stride: [self.stride; 2],
-            padding: [sides(h), sides(w)],
+            padding: [sides(0, h), sides(1, w)],
             dilation: [self.dilation; 2],
             groups: self.groups,
         };
@@ -466,12 +503,38 @@ mod tests {
     fn same_padding_is_tensorflows() {
         // 7 rows, stride 2: 4 outputs need 9 rows with a 3x3 filter, one zero on each side;
         // 5 columns alike. An even size needs a single zero, at the end.
-        assert_eq!(Padding::Same.sides(7, 3, 2, 1), (1, 1));
-        assert_eq!(Padding::Same.sides(8, 3, 2, 1), (0, 1));
-        assert_eq!(Padding::Same.sides(8, 5, 1, 1), (2, 2));
-        assert_eq!(Padding::Same.sides(5, 1, 2, 1), (0, 0));
+        assert_eq!(Padding::Same.sides(0, 7, 3, 2, 1), (1, 1));
+        assert_eq!(Padding::Same.sides(0, 8, 3, 2, 1), (0, 1));
+        assert_eq!(Padding::Same.sides(0, 8, 5, 1, 1), (2, 2));
+        assert_eq!(Padding::Same.sides(0, 5, 1, 2, 1), (0, 0));
         let config = ConvConfig::new(4, 2, 3).stride(2).padding(Padding::Same);
         assert_eq!(run(Mode::Fixed, &config, None).1, [1, 2, 4, 3]);
+    }
+
+    #[test]
+    fn a_small_picture_has_one_place() {
+        // Four columns are one tap short of a 1x5 filter.
+        let row = ConvConfig::new(4, 2, 1).kernel([1, 5]);
+        assert_eq!(run(Mode::Fixed, &row, None).1, [1, 2, 7, 1]);
+        assert_eq!(Padding::Even(0).sides(1, 4, 5, 1, 1), (0, 1));
+        assert_eq!(Padding::Each([0, 2]).sides(1, 4, 5, 1, 1), (2, 2));
+        assert_eq!(Padding::Each([0, 2]).sides(0, 2, 4, 4, 1), (0, 2));
+    }
+
+    #[test]
+    fn a_linear_layer_is_a_convolution_of_one_place() {
+        for mode in [Mode::Fixed, Mode::Train] {
+            let params = Params::new(&Device::flex(), mode, None);
+            let layer = ConvConfig::new(4, 8, 1).linear();
+            let layer = layer.init(&params.at("fc"), None);
+            let state = params.state();
+            assert_eq!(
+                (state[0].shape.as_slice(), state[1].shape.as_slice()),
+                (&[8, 4][..], &[8][..])
+            );
+            let y = layer.forward(Tensor::ones([1, 4, 2, 3], &Device::flex()));
+            assert_eq!(y.dims(), [1, 8, 2, 3]);
+        }
     }
 
     #[test]

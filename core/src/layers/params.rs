@@ -339,7 +339,7 @@ impl Params {
     }
 
     /// `listed` is the shape in the state dict.
-    fn listed<const D: usize>(
+    pub(super) fn listed<const D: usize>(
         &self,
         name: &str,
         listed: &[usize],

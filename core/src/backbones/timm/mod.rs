@@ -172,13 +172,13 @@ impl Config {
 }
 
 impl Asked<'_> {
-    /// Which of the levels `maps` are asked for, as their numbers in order: all five where nothing is said.
+    /// Which of the levels `maps` are asked for, as their numbers in order: all, at most five, where nothing is said.
     ///
     /// # Errors
     /// A level is asked for that is not there.
     fn wanted(&self, maps: &[Feature]) -> Result<Vec<usize>, Diagnostics> {
         let count = maps.len() as i64;
-        let all: Vec<i64> = (0..count.max(5)).collect();
+        let all: Vec<i64> = (0..count.min(5)).collect();
         let named = self.out_indices.as_deref().unwrap_or(&all);
         if let Some(index) = named.iter().find(|i| !(-count..count).contains(i)) {
             let name = &self.name;
