@@ -1,10 +1,13 @@
 //! Backbones: a picture in, feature maps out. To add one, write a file and a row in [`ROWS`].
 
+mod convnext;
 mod csp_darknet;
+mod keys;
 mod mobilenet_v3;
 mod resnet;
 mod timm;
 
+pub use convnext::ConvNext;
 pub use csp_darknet::CspDarknet;
 pub use mobilenet_v3::MobileNetV3;
 pub use resnet::ResNet;
@@ -66,11 +69,12 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 6] = [
+pub const ROWS: [Row<Backbones>; 7] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
+    Row::<Backbones>::new("mmpretrain", "ConvNeXt", convnext::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
 ];

@@ -4,6 +4,7 @@
 //! With `features_only` there is a map for each entry of `out_indices`, which count the model's levels; without, the single map that its
 //! classifier would read. Tensors lie below `timm_model`.
 
+mod convnext;
 mod efficientnet;
 
 use serde::Deserialize;
@@ -23,10 +24,18 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 1] = [Family {
-    names: efficientnet::names,
-    build: efficientnet::build,
-}];
+const FAMILIES: [Family; 3] = [
+    family(convnext::names, convnext::build),
+    family(convnext::inception_names, convnext::build_inception),
+    family(efficientnet::names, efficientnet::build),
+];
+
+const fn family(
+    names: fn() -> Vec<String>,
+    build: fn(&Asked) -> Result<Box<dyn Backbone>, Diagnostics>,
+) -> Family {
+    Family { names, build }
+}
 
 /// The keys of `type='mmpretrain.TIMMBackbone'` and of all models.
 #[derive(Debug, Deserialize)]
