@@ -464,16 +464,13 @@ pub(crate) fn forget_weights(node: &mut Node) {
     };
     let mut kept = Dict::new();
     for (key, entry) in dict.iter() {
-        if let Some(name) = key.as_str()
-            && name != "pretrained"
-        {
-            let mut child = entry.node.clone();
-            match name {
-                "init_cfg" => child.value = Value::None,
-                _ => forget_weights(&mut child),
-            }
-            kept.set(name, child);
+        let mut entry = entry.clone();
+        match key.as_str() {
+            Some("pretrained") => continue,
+            Some("init_cfg") => entry.node.value = Value::None,
+            _ => forget_weights(&mut entry.node),
         }
+        kept.insert(key.clone(), entry);
     }
     node.value = Value::Dict(kept);
 }

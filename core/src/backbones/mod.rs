@@ -4,12 +4,15 @@ mod convnext;
 mod csp_darknet;
 mod keys;
 mod mobilenet_v3;
+mod mobileone;
+mod repvgg;
 mod resnet;
 mod timm;
 
 pub use convnext::ConvNext;
 pub use csp_darknet::CspDarknet;
 pub use mobilenet_v3::MobileNetV3;
+pub use repvgg::RepNet;
 pub use resnet::ResNet;
 
 use burn::tensor::Tensor;
@@ -69,13 +72,15 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 7] = [
+pub const ROWS: [Row<Backbones>; 9] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
     Row::<Backbones>::new("mmpretrain", "ConvNeXt", convnext::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
+    Row::<Backbones>::new("mmpretrain", "MobileOne", mobileone::build),
+    Row::<Backbones>::new("mmpretrain", "RepVGG", repvgg::build),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
 ];
 

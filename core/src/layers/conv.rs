@@ -226,7 +226,7 @@ impl ConvConfig {
         at.built_and_dropped(Init::torch_bias(&shape), &shape[..1]);
     }
 
-    fn shape(&self) -> [usize; 4] {
+    pub(super) fn shape(&self) -> [usize; 4] {
         let inputs = self.channels_in / self.groups;
         let [height, width] = self.kernel;
         [self.channels_out, inputs, height, width]
@@ -242,57 +242,140 @@ impl ConvConfig {
     /// # Panics
     /// If the norm config is not valid ([`NormConfig::norm_kind`]) or a size is zero.
     pub fn init(&self, conv: &Params, norm: Option<(&NormConfig, &Params)>) -> ConvNormAct {
-        let shape = self.shape();
-        // What `paramwise_cfg` takes for depthwise (mmengine's DefaultOptimWrapperConstructor), one input channel among it.
-        let layer = conv.layer(match self.channels_in == self.groups {
-            _ if self.linear => LayerKind::Linear,
-            true => LayerKind::DepthwiseConv,
-            false => LayerKind::Conv,
-        });
-        let conv = &layer.class(match self.linear {
-            true => &["Linear"],
-            false => self.kind.classes(),
-        });
-        // In the state dict.
-        let listed = if self.linear { &shape[..2] } else { &shape };
         let channels = self.channels_out;
+        if conv.mode() == Mode::Train {
+            let (shape, conv) = (self.shape(), &self.place(conv));
+            let listed = self.listed(&shape);
+            let weight = conv.listed("weight", listed, shape, Role::Parameter, Init::TORCH);
+            let bias_init = Init::torch_bias(&shape);
+            let bias = self.bias.unwrap_or(norm.is_none());
+            let bias = bias.then(|| conv.weight("bias", [channels], bias_init));
+            let norm = norm.map(|(config, at)| config.init(channels, at));
+            return ConvNormAct {
+                norm,
+                standardise: self.kind == ConvKind::Standardised,
+                ..self.layer(weight, bias)
+            };
+        }
+        let fixed = norm.filter(|(config, _)| config.has_fixed_statistics());
+        let with_bias = self.bias.unwrap_or(norm.is_none());
+        let (weight, bias) = self.clone().bias(with_bias).folded(conv, fixed);
+        let rest = norm.filter(|_| fixed.is_none());
+        let rest = rest.map(|(config, at)| config.init(channels, at));
+        ConvNormAct {
+            norm: rest,
+            ..self.of_values(weight, bias, conv)
+        }
+    }
+
+    /// Filters and biases that are final; a norm is folded into them. Empty in [`Mode::Plan`].
+    pub(super) fn folded(
+        &self,
+        conv: &Params,
+        norm: Option<(&NormConfig, &Params)>,
+    ) -> (Vec<f32>, Option<Vec<f32>>) {
+        let (shape, conv, channels) = (self.shape(), &self.place(conv), self.channels_out);
+        let mut weight = conv.values("weight", self.listed(&shape), Init::TORCH);
+        if self.kind == ConvKind::Standardised {
+            standardise_values(&mut weight, channels);
+        }
         let with_bias = self.bias.unwrap_or(norm.is_none());
         let bias_init = Init::torch_bias(&shape);
-        let layer = |weight, bias, norm, standardise| ConvNormAct {
+        let bias = with_bias.then(|| conv.values("bias", &[channels], bias_init));
+        match norm {
+            Some((config, at)) => {
+                let bias = fold(config, channels, at, &mut weight, bias);
+                (weight, Some(bias))
+            }
+            None => (weight, bias),
+        }
+    }
+
+    /// The layer of values that are final.
+    pub(super) fn of_values(
+        &self,
+        weight: Vec<f32>,
+        bias: Option<Vec<f32>>,
+        at: &Params,
+    ) -> ConvNormAct {
+        let bias = bias.map(|b| at.upload(b, [self.channels_out]));
+        self.layer(at.upload(weight, self.shape()), bias)
+    }
+
+    fn layer(&self, weight: Weight<4>, bias: Option<Weight<1>>) -> ConvNormAct {
+        ConvNormAct {
             weight,
             bias,
-            norm,
-            standardise,
+            norm: None,
+            standardise: false,
             kernel: self.kernel,
             stride: self.stride,
             padding: self.padding,
             dilation: self.dilation,
             groups: self.groups,
             act: self.act,
-        };
-        let standardised = self.kind == ConvKind::Standardised;
-        if conv.mode() == Mode::Train {
-            let weight = conv.listed("weight", listed, shape, Role::Parameter, Init::TORCH);
-            let bias = with_bias.then(|| conv.weight("bias", [channels], bias_init));
-            let norm = norm.map(|(config, at)| config.init(channels, at));
-            return layer(weight, bias, norm, standardised);
         }
+    }
 
-        let mut weight = conv.values("weight", listed, Init::TORCH);
-        if standardised {
-            standardise_values(&mut weight, channels);
-        }
-        let mut bias = with_bias.then(|| conv.values("bias", &[channels], bias_init));
-        let mut rest = None;
-        if let Some((config, at)) = norm {
-            if config.has_fixed_statistics() {
-                bias = Some(fold(config, channels, at, &mut weight, bias));
-            } else {
-                rest = Some(config.init(channels, at));
+    /// The place, said to belong to such a layer.
+    fn place(&self, conv: &Params) -> Params {
+        // What `paramwise_cfg` takes for depthwise (mmengine's DefaultOptimWrapperConstructor), one input channel among it.
+        let layer = conv.layer(match self.channels_in == self.groups {
+            _ if self.linear => LayerKind::Linear,
+            true => LayerKind::DepthwiseConv,
+            false => LayerKind::Conv,
+        });
+        layer.class(match self.linear {
+            true => &["Linear"],
+            false => self.kind.classes(),
+        })
+    }
+
+    /// The weight's shape in the state dict.
+    fn listed<'s>(&self, shape: &'s [usize; 4]) -> &'s [usize] {
+        if self.linear { &shape[..2] } else { shape }
+    }
+
+    /// Whether filters that are summed have the sum's result: none is to see other zeros at the end than the others.
+    pub(super) fn is_centred(&self) -> bool {
+        self.kind != ConvKind::SamePadding && self.padding != Padding::Same
+    }
+
+    /// Adds smaller filters of as many channels to the middle of these, of the size of this layer.
+    pub(super) fn add_centred(&self, filters: &mut [f32], smaller: &[f32], [h, w]: [usize; 2]) {
+        let [height, width] = self.kernel;
+        let (top, left) = ((height - h) / 2, (width - w) / 2);
+        let each = filters.chunks_exact_mut(height * width);
+        for (filter, smaller) in each.zip(smaller.chunks_exact(h * w)) {
+            for (y, row) in smaller.chunks_exact(w).enumerate() {
+                let at = (top + y) * width + left;
+                let into = filter[at..at + w].iter_mut();
+                into.zip(row).for_each(|(into, value)| *into += value);
             }
         }
-        let bias = bias.map(|b| conv.upload(b, [channels]));
-        layer(conv.upload(weight, shape), bias, rest, false)
+    }
+
+    /// Adds to these filters what multiplies each channel by a factor.
+    pub(super) fn add_factors(&self, filters: &mut [f32], factors: &[f64]) {
+        let [_, inputs, height, width] = self.shape();
+        let middle = height / 2 * width + width / 2;
+        for (c, factor) in factors.iter().enumerate() {
+            let at = (c * inputs + c % inputs) * height * width + middle;
+            filters[at] = (f64::from(filters[at]) + factor) as f32;
+        }
+    }
+
+    pub(super) fn kernel_size(&self) -> [usize; 2] {
+        self.kernel
+    }
+
+    pub(super) fn channels_out(&self) -> usize {
+        self.channels_out
+    }
+
+    /// What [`ConvNormAct::forward`] applies last.
+    pub(super) fn last(&self) -> Option<Activation> {
+        self.act
     }
 }
 

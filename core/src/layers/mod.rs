@@ -4,6 +4,7 @@
 
 mod activation;
 mod attention;
+mod branches;
 mod conv;
 mod csp_layer;
 mod drawing;
@@ -34,6 +35,7 @@ pub use attention::{
     RelativePositionBias, attend, gather_rows, join_heads, join_windows, map_from_tokens,
     split_heads, split_qkv, tokens_from_map, window_distances, windows,
 };
+pub use branches::{Branch, Branches};
 pub use conv::{ConvBias, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
 pub use csp_layer::{CspLayer, CspLayerConfig};
 pub use drawing::Course;
@@ -47,7 +49,7 @@ pub use layer_scale::LayerScale;
 pub use linear::{Linear, Mlp};
 pub use norm::{Norm, NormConfig, NormKind};
 pub use normed_conv::{NormedConv, NormedConvConfig};
-pub use params::{Mode, Params};
+pub use params::{Merged, Mode, Params};
 pub use phase::{Dice, Phase};
 pub use response_norm::ResponseNorm;
 pub use scale::Scale;

@@ -6,6 +6,7 @@
 
 mod convnext;
 mod efficientnet;
+mod repvgg;
 
 use serde::Deserialize;
 
@@ -24,10 +25,11 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 3] = [
+const FAMILIES: [Family; 4] = [
     family(convnext::names, convnext::build),
     family(convnext::inception_names, convnext::build_inception),
     family(efficientnet::names, efficientnet::build),
+    family(repvgg::names, repvgg::build),
 ];
 
 const fn family(
