@@ -56,12 +56,27 @@ pub(super) fn unknown_arch<'a>(
     error_at(node, "arch", message, &help)
 }
 
-/// `out_indices`, a number or a list of them, in order: stages or layers of which there are `count`; negative ones count back from `end`.
-/// `default` where nothing is said.
+/// As [`said_indices`], in order.
 ///
 /// # Errors
 /// One is not there.
 pub(super) fn out_indices(
+    node: &Node,
+    default: &[i64],
+    count: usize,
+    end: usize,
+) -> Result<Vec<usize>, Diagnostics> {
+    let mut places = said_indices(node, default, count, end)?;
+    places.sort_unstable();
+    Ok(places)
+}
+
+/// `out_indices`, a number or a list of them, each once: stages or layers of which there are `count`; negative ones count back from `end`.
+/// `default` where nothing is said.
+///
+/// # Errors
+/// One is not there.
+pub(super) fn said_indices(
     node: &Node,
     default: &[i64],
     count: usize,
@@ -85,9 +100,13 @@ pub(super) fn out_indices(
             error_at(node, "out_indices", message, "")
         })
     };
-    let mut places = said.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-    places.sort_unstable();
-    places.dedup();
+    let mut places = Vec::new();
+    for index in &said {
+        let at = place(index)?;
+        if !places.contains(&at) {
+            places.push(at);
+        }
+    }
     Ok(places)
 }
 

@@ -5,6 +5,7 @@ mod csp_darknet;
 mod keys;
 mod mobilenet_v3;
 mod mobileone;
+mod poolformer;
 mod repvgg;
 mod resnet;
 mod timm;
@@ -12,6 +13,7 @@ mod timm;
 pub use convnext::ConvNext;
 pub use csp_darknet::CspDarknet;
 pub use mobilenet_v3::MobileNetV3;
+pub use poolformer::PoolFormer;
 pub use repvgg::RepNet;
 pub use resnet::ResNet;
 
@@ -72,7 +74,7 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 9] = [
+pub const ROWS: [Row<Backbones>; 11] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
@@ -80,6 +82,8 @@ pub const ROWS: [Row<Backbones>; 9] = [
     Row::<Backbones>::new("mmpretrain", "ConvNeXt", convnext::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
     Row::<Backbones>::new("mmpretrain", "MobileOne", mobileone::build),
+    Row::<Backbones>::new("mmpretrain", "PoolFormer", poolformer::build),
+    Row::<Backbones>::new("mmpretrain", "RIFormer", poolformer::build_riformer),
     Row::<Backbones>::new("mmpretrain", "RepVGG", repvgg::build),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
 ];

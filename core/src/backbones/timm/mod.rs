@@ -6,6 +6,7 @@
 
 mod convnext;
 mod efficientnet;
+mod metaformer;
 mod repvgg;
 
 use serde::Deserialize;
@@ -25,10 +26,11 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 4] = [
+const FAMILIES: [Family; 5] = [
     family(convnext::names, convnext::build),
     family(convnext::inception_names, convnext::build_inception),
     family(efficientnet::names, efficientnet::build),
+    family(metaformer::names, metaformer::build),
     family(repvgg::names, repvgg::build),
 ];
 
