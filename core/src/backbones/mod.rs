@@ -1,21 +1,29 @@
 //! Backbones: a picture in, feature maps out. To add one, write a file and a row in [`ROWS`].
 
+mod convmixer;
 mod convnext;
 mod csp_darknet;
+mod hornet;
 mod keys;
 mod mobilenet_v3;
 mod mobileone;
 mod poolformer;
+mod replknet;
 mod repvgg;
 mod resnet;
 mod timm;
+mod van;
 
+pub use convmixer::ConvMixer;
 pub use convnext::ConvNext;
 pub use csp_darknet::CspDarknet;
+pub use hornet::HorNet;
 pub use mobilenet_v3::MobileNetV3;
 pub use poolformer::PoolFormer;
+pub use replknet::RepLkNet;
 pub use repvgg::RepNet;
 pub use resnet::ResNet;
+pub use van::Van;
 
 use burn::tensor::Tensor;
 
@@ -74,18 +82,22 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 11] = [
+pub const ROWS: [Row<Backbones>; 15] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
+    Row::<Backbones>::new("mmpretrain", "ConvMixer", convmixer::build),
     Row::<Backbones>::new("mmpretrain", "ConvNeXt", convnext::build),
+    Row::<Backbones>::new("mmpretrain", "HorNet", hornet::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
     Row::<Backbones>::new("mmpretrain", "MobileOne", mobileone::build),
     Row::<Backbones>::new("mmpretrain", "PoolFormer", poolformer::build),
     Row::<Backbones>::new("mmpretrain", "RIFormer", poolformer::build_riformer),
+    Row::<Backbones>::new("mmpretrain", "RepLKNet", replknet::build),
     Row::<Backbones>::new("mmpretrain", "RepVGG", repvgg::build),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
+    Row::<Backbones>::new("mmpretrain", "VAN", van::build),
 ];
 
 /// Builds the backbone of a Python `text`: it, and its state dict without `backbone.`; or what is said of it.
