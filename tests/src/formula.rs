@@ -1,7 +1,7 @@
 //! What rows of expected values share: numbers by formula and tagged config trees. No tensors.
 
 use serde_json::Value as Json;
-use smalti::config::{Dict, Node, Value};
+use smalti::config::{Dict, Entry, Key, Node, Value};
 
 /// `n` values in [-1, 1): a splitmix64 stream seeded with FNV-1a of `key`, top 24 bits.
 pub fn uniform(key: &str, n: usize) -> impl Iterator<Item = f32> + use<> {
@@ -42,8 +42,14 @@ pub fn tagged(json: &Json, name: &str) -> Result<Node, String> {
             Some((tag, pairs)) if tag == "d" => {
                 let mut dict = Dict::new();
                 for pair in pairs.as_array().ok_or("a dict is not a list of pairs")? {
-                    let key = pair[0].as_str().ok_or("a key is not a string")?;
-                    dict.set(key, tagged(&pair[1], name)?);
+                    let node = tagged(&pair[1], name)?;
+                    let key = match (pair[0].as_str(), pair[0].as_i64()) {
+                        (Some(key), _) => Key::Str(key.into()),
+                        (None, Some(key)) => Key::Int(key),
+                        (None, None) => return Err("a key is no string and no integer".into()),
+                    };
+                    let of_key = node.origin.clone();
+                    dict.insert(key, Entry { node, key: of_key });
                 }
                 Value::Dict(dict)
             }

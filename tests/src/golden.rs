@@ -179,8 +179,11 @@ fn compare_backbone(row: &Model, backbone: &Json, device: &Device) -> Result<Str
     }
     for (feature, map) in features.iter().zip(&maps) {
         let [_, channels, height, width] = map.dims();
-        let sides = [h, w].map(|side| side.div_ceil(feature.stride));
-        if [channels, height, width] != [feature.channels, sides[0], sides[1]] {
+        // Filters that do not pad leave out what is no multiple of their stride.
+        let fits = |size, side: usize| {
+            [side / feature.stride, side.div_ceil(feature.stride)].contains(&size)
+        };
+        if channels != feature.channels || !fits(height, h) || !fits(width, w) {
             let dims = map.dims();
             return Err(format!("a map of {dims:?}, where {feature:?} is said"));
         }
@@ -494,16 +497,13 @@ pub(crate) fn forget_weights(node: &mut Node) {
     };
     let mut kept = Dict::new();
     for (key, entry) in dict.iter() {
-        if let Some(name) = key.as_str()
-            && name != "pretrained"
-        {
-            let mut child = entry.node.clone();
-            match name {
-                "init_cfg" => child.value = Value::None,
-                _ => forget_weights(&mut child),
-            }
-            kept.set(name, child);
+        let mut entry = entry.clone();
+        match key.as_str() {
+            Some("pretrained") => continue,
+            Some("init_cfg") => entry.node.value = Value::None,
+            _ => forget_weights(&mut entry.node),
         }
+        kept.insert(key.clone(), entry);
     }
     node.value = Value::Dict(kept);
 }

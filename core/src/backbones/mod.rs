@@ -1,6 +1,8 @@
 //! Backbones: a picture in, feature maps out. To add one, write a file and a row in [`ROWS`].
 
 mod alexnet;
+mod convmixer;
+mod convnext;
 mod cross_stage;
 mod csp_darknet;
 mod csp_net;
@@ -9,13 +11,19 @@ mod densenet;
 mod efficientnet;
 mod efficientnet_v2;
 mod high_resolution;
+mod hornet;
 mod hourglass;
 mod hrnet;
 mod inverted_residual;
+mod keys;
 mod mobilenet_v2;
 mod mobilenet_v3;
+mod mobileone;
 mod plain_chain;
+mod poolformer;
 mod regnet;
+mod replknet;
+mod repvgg;
 mod res2net;
 mod residual;
 mod resnest;
@@ -23,14 +31,22 @@ mod resnet;
 mod shufflenet;
 mod staged;
 mod timm;
+mod van;
 mod vgg;
 
+pub use convmixer::ConvMixer;
+pub use convnext::ConvNext;
 pub use csp_darknet::CspDarknet;
 pub use csp_net::CspNet;
 pub use darknet::Darknet;
+pub use hornet::HorNet;
 pub use hourglass::HourglassNet;
 pub use hrnet::HrNet;
+pub use poolformer::PoolFormer;
+pub use replknet::RepLkNet;
+pub use repvgg::RepNet;
 pub use resnet::ResNet;
+pub use van::Van;
 
 use burn::tensor::Tensor;
 
@@ -89,7 +105,7 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 37] = [
+pub const ROWS: [Row<Backbones>; 46] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "CSPNeXt", csp_darknet::build_next),
     Row::<Backbones>::new("mmdet", "Darknet", darknet::build),
@@ -127,6 +143,15 @@ pub const ROWS: [Row<Backbones>; 37] = [
     Row::<Backbones>::new("mmpretrain", "ShuffleNetV2", shufflenet::build_v2),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
     Row::<Backbones>::new("mmpretrain", "VGG", vgg::build),
+    Row::<Backbones>::new("mmpretrain", "ConvMixer", convmixer::build),
+    Row::<Backbones>::new("mmpretrain", "ConvNeXt", convnext::build),
+    Row::<Backbones>::new("mmpretrain", "HorNet", hornet::build),
+    Row::<Backbones>::new("mmpretrain", "MobileOne", mobileone::build),
+    Row::<Backbones>::new("mmpretrain", "PoolFormer", poolformer::build),
+    Row::<Backbones>::new("mmpretrain", "RIFormer", poolformer::build_riformer),
+    Row::<Backbones>::new("mmpretrain", "RepLKNet", replknet::build),
+    Row::<Backbones>::new("mmpretrain", "RepVGG", repvgg::build),
+    Row::<Backbones>::new("mmpretrain", "VAN", van::build),
 ];
 
 /// Builds the backbone of a Python `text`: it, and its state dict without `backbone.`; or what is said of it.

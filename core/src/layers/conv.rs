@@ -7,7 +7,7 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::{Activation, Init, LayerKind, Mode, Norm, NormConfig, Params, Weight};
+use super::{Activation, Init, LayerKind, Mode, Norm, NormConfig, Params, Role, Weight};
 use crate::ops::conv::{ConvShape, Finish, conv2d};
 
 /// A `conv_cfg` dict.
@@ -88,23 +88,30 @@ impl ConvLayerConfig {
 pub enum Padding {
     /// So many on every side.
     Even(usize),
+    /// So many above and below, and so many on the left and on the right.
+    Each([usize; 2]),
     /// As TensorFlow's `SAME`: as many as make the output `ceil(input / stride)`, the odd one at the end.
     Same,
 }
 
 impl Padding {
-    /// Zeros before and after one axis of `size`.
+    /// Zeros before and after one axis (0 is the height) of `size`. Where a filter is larger than what it moves over, so many more at the end
+    /// that it has one place: PyTorch has none, and fails.
     pub fn sides(
         self,
+        axis: usize,
         size: usize,
         kernel: usize,
         stride: usize,
         dilation: usize,
     ) -> (usize, usize) {
+        let taps = dilation * (kernel - 1) + 1;
+        let even = |p: usize| (p, p + taps.saturating_sub(size + 2 * p));
         match self {
-            Padding::Even(p) => (p, p),
+            Padding::Even(p) => even(p),
+            Padding::Each(p) => even(p[axis]),
             Padding::Same => {
-                let needed = (size.div_ceil(stride) - 1) * stride + dilation * (kernel - 1) + 1;
+                let needed = (size.div_ceil(stride) - 1) * stride + taps;
                 let total = needed.saturating_sub(size);
                 (total / 2, total - total / 2)
             }
@@ -117,13 +124,14 @@ impl Padding {
 pub struct ConvConfig {
     channels_in: usize,
     channels_out: usize,
-    kernel: usize,
+    kernel: [usize; 2],
     stride: usize,
     padding: Padding,
     dilation: usize,
     groups: usize,
     bias: Option<bool>,
     kind: ConvKind,
+    linear: bool,
     act: Option<Activation>,
 }
 
@@ -133,15 +141,22 @@ impl ConvConfig {
         Self {
             channels_in,
             channels_out,
-            kernel,
+            kernel: [kernel; 2],
             stride: 1,
             padding: Padding::Even(0),
             dilation: 1,
             groups: 1,
             bias: None,
             kind: ConvKind::Plain,
+            linear: false,
             act: None,
         }
+    }
+
+    /// Height and width of the filters.
+    pub fn kernel(mut self, kernel: [usize; 2]) -> Self {
+        self.kernel = kernel;
+        self
     }
 
     /// Step between outputs, in pixels.
@@ -188,6 +203,16 @@ impl ConvConfig {
         self
     }
 
+    /// Says that the original has a linear layer along the channels here in place of this 1x1 convolution: its weight is `[C_out, C]`.
+    ///
+    /// # Panics
+    /// If the filter is not 1x1.
+    pub fn linear(mut self) -> Self {
+        assert_eq!(self.kernel, [1; 2], "a linear layer sees one place");
+        self.linear = true;
+        self
+    }
+
     /// What follows the norm.
     pub fn act(mut self, act: Option<Activation>) -> Self {
         self.act = act;
@@ -201,14 +226,15 @@ impl ConvConfig {
         at.built_and_dropped(Init::torch_bias(&shape), &shape[..1]);
     }
 
-    fn shape(&self) -> [usize; 4] {
+    pub(super) fn shape(&self) -> [usize; 4] {
         let inputs = self.channels_in / self.groups;
-        [self.channels_out, inputs, self.kernel, self.kernel]
+        let [height, width] = self.kernel;
+        [self.channels_out, inputs, height, width]
     }
 
     /// What one input channel of a group goes to: filters of the group, times their taps.
     pub fn fan_out_of_group(&self) -> usize {
-        self.kernel * self.kernel * self.channels_out / self.groups
+        self.kernel[0] * self.kernel[1] * self.channels_out / self.groups
     }
 
     /// Builds the layer: the convolution's tensors below `conv`, the norm's below the other place.
@@ -216,52 +242,140 @@ impl ConvConfig {
     /// # Panics
     /// If the norm config is not valid ([`NormConfig::norm_kind`]) or a size is zero.
     pub fn init(&self, conv: &Params, norm: Option<(&NormConfig, &Params)>) -> ConvNormAct {
-        let shape = self.shape();
-        // What `paramwise_cfg` takes for depthwise (mmengine's DefaultOptimWrapperConstructor), one input channel among it.
-        let layer = conv.layer(if self.channels_in == self.groups {
-            LayerKind::DepthwiseConv
-        } else {
-            LayerKind::Conv
-        });
-        let conv = &layer.class(self.kind.classes());
         let channels = self.channels_out;
+        if conv.mode() == Mode::Train {
+            let (shape, conv) = (self.shape(), &self.place(conv));
+            let listed = self.listed(&shape);
+            let weight = conv.listed("weight", listed, shape, Role::Parameter, Init::TORCH);
+            let bias_init = Init::torch_bias(&shape);
+            let bias = self.bias.unwrap_or(norm.is_none());
+            let bias = bias.then(|| conv.weight("bias", [channels], bias_init));
+            let norm = norm.map(|(config, at)| config.init(channels, at));
+            return ConvNormAct {
+                norm,
+                standardise: self.kind == ConvKind::Standardised,
+                ..self.layer(weight, bias)
+            };
+        }
+        let fixed = norm.filter(|(config, _)| config.has_fixed_statistics());
+        let with_bias = self.bias.unwrap_or(norm.is_none());
+        let (weight, bias) = self.clone().bias(with_bias).folded(conv, fixed);
+        let rest = norm.filter(|_| fixed.is_none());
+        let rest = rest.map(|(config, at)| config.init(channels, at));
+        ConvNormAct {
+            norm: rest,
+            ..self.of_values(weight, bias, conv)
+        }
+    }
+
+    /// Filters and biases that are final; a norm is folded into them. Empty in [`Mode::Plan`].
+    pub(super) fn folded(
+        &self,
+        conv: &Params,
+        norm: Option<(&NormConfig, &Params)>,
+    ) -> (Vec<f32>, Option<Vec<f32>>) {
+        let (shape, conv, channels) = (self.shape(), &self.place(conv), self.channels_out);
+        let mut weight = conv.values("weight", self.listed(&shape), Init::TORCH);
+        if self.kind == ConvKind::Standardised {
+            standardise_values(&mut weight, channels);
+        }
         let with_bias = self.bias.unwrap_or(norm.is_none());
         let bias_init = Init::torch_bias(&shape);
-        let layer = |weight, bias, norm, standardise| ConvNormAct {
+        let bias = with_bias.then(|| conv.values("bias", &[channels], bias_init));
+        match norm {
+            Some((config, at)) => {
+                let bias = fold(config, channels, at, &mut weight, bias);
+                (weight, Some(bias))
+            }
+            None => (weight, bias),
+        }
+    }
+
+    /// The layer of values that are final.
+    pub(super) fn of_values(
+        &self,
+        weight: Vec<f32>,
+        bias: Option<Vec<f32>>,
+        at: &Params,
+    ) -> ConvNormAct {
+        let bias = bias.map(|b| at.upload(b, [self.channels_out]));
+        self.layer(at.upload(weight, self.shape()), bias)
+    }
+
+    fn layer(&self, weight: Weight<4>, bias: Option<Weight<1>>) -> ConvNormAct {
+        ConvNormAct {
             weight,
             bias,
-            norm,
-            standardise,
+            norm: None,
+            standardise: false,
             kernel: self.kernel,
             stride: self.stride,
             padding: self.padding,
             dilation: self.dilation,
             groups: self.groups,
             act: self.act,
-        };
-        let standardised = self.kind == ConvKind::Standardised;
-        if conv.mode() == Mode::Train {
-            let weight = conv.weight("weight", shape, Init::TORCH);
-            let bias = with_bias.then(|| conv.weight("bias", [channels], bias_init));
-            let norm = norm.map(|(config, at)| config.init(channels, at));
-            return layer(weight, bias, norm, standardised);
         }
+    }
 
-        let mut weight = conv.values("weight", &shape, Init::TORCH);
-        if standardised {
-            standardise_values(&mut weight, channels);
-        }
-        let mut bias = with_bias.then(|| conv.values("bias", &[channels], bias_init));
-        let mut rest = None;
-        if let Some((config, at)) = norm {
-            if config.has_fixed_statistics() {
-                bias = Some(fold(config, channels, at, &mut weight, bias));
-            } else {
-                rest = Some(config.init(channels, at));
+    /// The place, said to belong to such a layer.
+    fn place(&self, conv: &Params) -> Params {
+        // What `paramwise_cfg` takes for depthwise (mmengine's DefaultOptimWrapperConstructor), one input channel among it.
+        let layer = conv.layer(match self.channels_in == self.groups {
+            _ if self.linear => LayerKind::Linear,
+            true => LayerKind::DepthwiseConv,
+            false => LayerKind::Conv,
+        });
+        layer.class(match self.linear {
+            true => &["Linear"],
+            false => self.kind.classes(),
+        })
+    }
+
+    /// The weight's shape in the state dict.
+    fn listed<'s>(&self, shape: &'s [usize; 4]) -> &'s [usize] {
+        if self.linear { &shape[..2] } else { shape }
+    }
+
+    /// Whether filters that are summed have the sum's result: none is to see other zeros at the end than the others.
+    pub(super) fn is_centred(&self) -> bool {
+        self.kind != ConvKind::SamePadding && self.padding != Padding::Same
+    }
+
+    /// Adds smaller filters of as many channels to the middle of these, of the size of this layer.
+    pub(super) fn add_centred(&self, filters: &mut [f32], smaller: &[f32], [h, w]: [usize; 2]) {
+        let [height, width] = self.kernel;
+        let (top, left) = ((height - h) / 2, (width - w) / 2);
+        let each = filters.chunks_exact_mut(height * width);
+        for (filter, smaller) in each.zip(smaller.chunks_exact(h * w)) {
+            for (y, row) in smaller.chunks_exact(w).enumerate() {
+                let at = (top + y) * width + left;
+                let into = filter[at..at + w].iter_mut();
+                into.zip(row).for_each(|(into, value)| *into += value);
             }
         }
-        let bias = bias.map(|b| conv.upload(b, [channels]));
-        layer(conv.upload(weight, shape), bias, rest, false)
+    }
+
+    /// Adds to these filters what multiplies each channel by a factor.
+    pub(super) fn add_factors(&self, filters: &mut [f32], factors: &[f64]) {
+        let [_, inputs, height, width] = self.shape();
+        let middle = height / 2 * width + width / 2;
+        for (c, factor) in factors.iter().enumerate() {
+            let at = (c * inputs + c % inputs) * height * width + middle;
+            filters[at] = (f64::from(filters[at]) + factor) as f32;
+        }
+    }
+
+    pub(super) fn kernel_size(&self) -> [usize; 2] {
+        self.kernel
+    }
+
+    pub(super) fn channels_out(&self) -> usize {
+        self.channels_out
+    }
+
+    /// What [`ConvNormAct::forward`] applies last.
+    pub(super) fn last(&self) -> Option<Activation> {
+        self.act
     }
 }
 
@@ -321,7 +435,7 @@ pub struct ConvNormAct {
     norm: Option<Norm>,
     /// Whether the filters are standardised at each use; they are once and for all where they do not change.
     standardise: bool,
-    kernel: usize,
+    kernel: [usize; 2],
     stride: usize,
     padding: Padding,
     dilation: usize,
@@ -352,13 +466,13 @@ impl ConvNormAct {
 
     fn run(&self, x: Tensor<4>, add: Option<Tensor<4>>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
-        let sides = |size| {
+        let sides = |axis: usize, size| {
             self.padding
-                .sides(size, self.kernel, self.stride, self.dilation)
+                .sides(axis, size, self.kernel[axis], self.stride, self.dilation)
         };
         let shape = ConvShape {
             stride: [self.stride; 2],
-            padding: [sides(h), sides(w)],
+            padding: [sides(0, h), sides(1, w)],
             dilation: [self.dilation; 2],
             groups: self.groups,
         };
@@ -472,12 +586,38 @@ mod tests {
     fn same_padding_is_tensorflows() {
         // 7 rows, stride 2: 4 outputs need 9 rows with a 3x3 filter, one zero on each side;
         // 5 columns alike. An even size needs a single zero, at the end.
-        assert_eq!(Padding::Same.sides(7, 3, 2, 1), (1, 1));
-        assert_eq!(Padding::Same.sides(8, 3, 2, 1), (0, 1));
-        assert_eq!(Padding::Same.sides(8, 5, 1, 1), (2, 2));
-        assert_eq!(Padding::Same.sides(5, 1, 2, 1), (0, 0));
+        assert_eq!(Padding::Same.sides(0, 7, 3, 2, 1), (1, 1));
+        assert_eq!(Padding::Same.sides(0, 8, 3, 2, 1), (0, 1));
+        assert_eq!(Padding::Same.sides(0, 8, 5, 1, 1), (2, 2));
+        assert_eq!(Padding::Same.sides(0, 5, 1, 2, 1), (0, 0));
         let config = ConvConfig::new(4, 2, 3).stride(2).padding(Padding::Same);
         assert_eq!(run(Mode::Fixed, &config, None).1, [1, 2, 4, 3]);
+    }
+
+    #[test]
+    fn a_small_picture_has_one_place() {
+        // Four columns are one tap short of a 1x5 filter.
+        let row = ConvConfig::new(4, 2, 1).kernel([1, 5]);
+        assert_eq!(run(Mode::Fixed, &row, None).1, [1, 2, 7, 1]);
+        assert_eq!(Padding::Even(0).sides(1, 4, 5, 1, 1), (0, 1));
+        assert_eq!(Padding::Each([0, 2]).sides(1, 4, 5, 1, 1), (2, 2));
+        assert_eq!(Padding::Each([0, 2]).sides(0, 2, 4, 4, 1), (0, 2));
+    }
+
+    #[test]
+    fn a_linear_layer_is_a_convolution_of_one_place() {
+        for mode in [Mode::Fixed, Mode::Train] {
+            let params = Params::new(&Device::flex(), mode, None);
+            let layer = ConvConfig::new(4, 8, 1).linear();
+            let layer = layer.init(&params.at("fc"), None);
+            let state = params.state();
+            assert_eq!(
+                (state[0].shape.as_slice(), state[1].shape.as_slice()),
+                (&[8, 4][..], &[8][..])
+            );
+            let y = layer.forward(Tensor::ones([1, 4, 2, 3], &Device::flex()));
+            assert_eq!(y.dims(), [1, 8, 2, 3]);
+        }
     }
 
     #[test]

@@ -30,6 +30,15 @@ pub enum Mode {
     Train,
 }
 
+/// Tensors that the deployed form of the original has in place of others.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// Places whose tensors go.
+    pub from: Vec<String>,
+    /// Names, shapes and values of those that come.
+    pub tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+}
+
 struct Walk {
     device: Device,
     mode: Mode,
@@ -48,6 +57,8 @@ struct Walk {
     once: Vec<(String, String)>,
     initialised: Vec<String>,
     unreadable: Vec<(String, String)>,
+    /// If they are wanted.
+    merged: Option<Vec<Merged>>,
 }
 
 /// A place in the state dict: a prefix, and the values that go below it. Cheap to clone.
@@ -77,6 +88,7 @@ impl Params {
             once: Vec::new(),
             initialised: Vec::new(),
             unreadable: Vec::new(),
+            merged: None,
         };
         Self {
             prefix: String::new(),
@@ -222,6 +234,34 @@ impl Params {
         self.walk.borrow_mut().overlays.push((prefix, source));
     }
 
+    /// Has layers that the original can merge for deployment tell what they come to: to be said in [`Mode::Fixed`], before they are built.
+    pub fn note_merged(&self) {
+        self.walk.borrow_mut().merged = Some(Vec::new());
+    }
+
+    /// What was told since [`Params::note_merged`].
+    pub fn merged(&self) -> Vec<Merged> {
+        let walk = self.walk.borrow();
+        walk.merged.clone().unwrap_or_default()
+    }
+
+    /// Tells what a layer comes to: places whose tensors go, and the tensors that come here.
+    pub(super) fn tell_merged(
+        &self,
+        from: impl IntoIterator<Item = Params>,
+        tensors: impl FnOnce() -> Vec<(&'static str, Vec<usize>, Vec<f32>)>,
+    ) {
+        let mut walk = self.walk.borrow_mut();
+        let Some(merged) = &mut walk.merged else {
+            return;
+        };
+        let named = |(name, shape, values)| (self.key(name), shape, values);
+        merged.push(Merged {
+            from: from.into_iter().map(|at| at.prefix).collect(),
+            tensors: tensors().into_iter().map(named).collect(),
+        });
+    }
+
     /// Names of the parts and tensors that were built here, without those that are inside of them.
     pub(crate) fn parts(&self) -> Vec<String> {
         let mut parts = Vec::new();
@@ -346,7 +386,7 @@ impl Params {
     }
 
     /// `listed` is the shape in the state dict.
-    fn listed<const D: usize>(
+    pub(super) fn listed<const D: usize>(
         &self,
         name: &str,
         listed: &[usize],

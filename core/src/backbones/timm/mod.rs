@@ -4,13 +4,16 @@
 //! With `features_only` there is a map for each entry of `out_indices`, which count the model's levels; without, the single map that its
 //! classifier would read. Tensors lie below `timm_model`.
 
+mod convnext;
 mod cspnet;
 mod densenet;
 mod dla;
 mod efficientnet;
 mod ghostnet;
 mod hrnet;
+mod metaformer;
 mod regnet;
+mod repvgg;
 mod resnet;
 mod rexnet;
 mod vgg;
@@ -35,14 +38,18 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 10] = [
+const FAMILIES: [Family; 14] = [
+    Family::new(convnext::names, convnext::build),
+    Family::new(convnext::inception_names, convnext::build_inception),
     Family::new(cspnet::names, cspnet::build),
     Family::new(densenet::names, densenet::build),
     Family::new(dla::names, dla::build),
     Family::new(efficientnet::names, efficientnet::build),
     Family::new(ghostnet::names, ghostnet::build),
     Family::new(hrnet::names, hrnet::build),
+    Family::new(metaformer::names, metaformer::build),
     Family::new(regnet::names, regnet::build),
+    Family::new(repvgg::names, repvgg::build),
     Family::new(resnet::names, resnet::build),
     Family::new(rexnet::names, rexnet::build),
     Family::new(vgg::names, vgg::build),
@@ -202,7 +209,7 @@ impl Config {
 }
 
 impl Asked<'_> {
-    /// Which of the levels `maps` are asked for, as their numbers in order: all five where nothing is said.
+    /// Which of the levels `maps` are asked for, as their numbers in order: all, at most five, where nothing is said.
     ///
     /// # Errors
     /// A level is asked for that is not there.
@@ -217,7 +224,7 @@ impl Asked<'_> {
         default: Option<&[i64]>,
     ) -> Result<Vec<usize>, Diagnostics> {
         let count = maps.len() as i64;
-        let all: Vec<i64> = (0..count.max(5)).collect();
+        let all: Vec<i64> = (0..count.min(5)).collect();
         let named = self.out_indices.as_deref().or(default).unwrap_or(&all);
         if let Some(index) = named.iter().find(|i| !(-count..count).contains(i)) {
             let name = &self.name;

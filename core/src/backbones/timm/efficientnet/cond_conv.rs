@@ -77,7 +77,8 @@ impl CondConv {
         let filters = filters.reshape([n * out, inputs, kernel, kernel]).into();
         let shape = ConvShape {
             stride: [stride; 2],
-            padding: [h, w].map(|size| padding.sides(size, kernel, stride, dilation)),
+            padding: [(0, h), (1, w)]
+                .map(|(axis, size)| padding.sides(axis, size, kernel, stride, dilation)),
             dilation: [dilation; 2],
             groups: groups * n,
         };
