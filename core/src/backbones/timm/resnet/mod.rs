@@ -583,7 +583,7 @@ mod tests {
             ("resnet50", "layers=[3, 4]", "`layers` has 2 entries"),
             (
                 "resnet50",
-                "cardinality=3, block_reduce_first=2",
+                "cardinality=3, base_width=5, block_reduce_first=2",
                 "does not divide",
             ),
             ("resnet50", "base_width=65536, cardinality=64", "channels"),
@@ -613,7 +613,7 @@ mod tests {
             ),
             ("ecaresnet50d_pruned", "in_channels=1", "takes 3 channels"),
             ("resnest14d", "drop_path_rate=0.1", "no stochastic depth"),
-            ("resnest14d", "cardinality=3", "does not divide"),
+            ("resnest14d", "base_width=63", "does not divide"),
         ] {
             let text =
                 format!("dict(type='mmpretrain.TIMMBackbone', model_name='{model}', {keys})");

@@ -182,7 +182,7 @@ impl Arch {
 }
 
 /// All but those that are other names of these.
-const MODELS: [(&str, Arch); 98] = [
+const MODELS: [(&str, Arch); 97] = [
     ("ecaresnet101d", deep(R101).d().eca()),
     (
         "ecaresnet101d_pruned",
@@ -287,8 +287,6 @@ const MODELS: [(&str, Arch); 98] = [
     ("seresnextaa201d_32x8d", SERESNEXTAA201D),
     ("wide_resnet101_2", deep(R101).wide(1, 128)),
     ("wide_resnet50_2", deep(R50).wide(1, 128)),
-    // The last by name, for those who count: 98 with this one.
-    ("seresnext26tn_32x4d", next(R18, 32, 4).t().se()),
 ];
 
 const SERESNEXTAA201D: Arch = next([3, 24, 36, 4], 32, 8)
@@ -349,7 +347,7 @@ const PRUNED_101: Pruned = [
 ];
 
 /// Older names, each of one of the models above with certain weights. timm has one model for all of Facebook's `ig_`.
-const ALIASES: [(&str, &str); 41] = [
+const ALIASES: [(&str, &str); 43] = [
     ("gluon_resnet101_v1b", "resnet101"),
     ("gluon_resnet101_v1c", "resnet101c"),
     ("gluon_resnet101_v1d", "resnet101d"),
@@ -375,6 +373,7 @@ const ALIASES: [(&str, &str); 41] = [
     ("ig_resnext101_32x32d", "resnext101_32x8d"),
     ("ig_resnext101_32x48d", "resnext101_32x8d"),
     ("ig_resnext101_32x8d", "resnext101_32x8d"),
+    ("seresnext26tn_32x4d", "seresnext26t_32x4d"),
     ("ssl_resnet18", "resnet18"),
     ("ssl_resnet50", "resnet50"),
     ("ssl_resnext101_32x16d", "resnext101_32x16d"),
@@ -391,6 +390,7 @@ const ALIASES: [(&str, &str); 41] = [
     ("tv_resnet152", "resnet152"),
     ("tv_resnet34", "resnet34"),
     ("tv_resnet50", "resnet50"),
+    ("tv_resnext50_32x4d", "resnext50_32x4d"),
 ];
 
 const TIMM: &str = "https://github.com/huggingface/pytorch-image-models/releases/download/";
