@@ -24,7 +24,6 @@ use crate::layers::{ConvConfig, ConvNormAct, Dropout, Init, NormConfig, Params};
 /// The keys of timm's EfficientNet and MobileNetV3.
 #[derive(Debug, Deserialize)]
 struct Keys {
-    drop_rate: Option<f64>,
     act_layer: Option<String>,
     bn_eps: Option<f64>,
     bn_momentum: Option<f64>,
@@ -73,8 +72,8 @@ struct Plan {
     /// Levels of which maps are given: 0 is the stem, then the stages; none if the head's map is the output.
     out_levels: Option<Vec<usize>>,
     from_expansion: bool,
-    /// Share of the numbers of the head's map that are dropped while learning.
-    drop_rate: f64,
+    /// Of the head's map.
+    dropout: Option<Dropout>,
 }
 
 impl Keys {
@@ -154,11 +153,6 @@ impl Keys {
             );
             return Err(error_at(asked.node, "output_stride", message, ""));
         }
-        let drop_rate = self.drop_rate.unwrap_or(0.0);
-        if !(0.0..1.0).contains(&drop_rate) {
-            let message = format!("`drop_rate` is {drop_rate}, must be from 0 to less than 1");
-            return Err(error_at(asked.node, "drop_rate", message, ""));
-        }
         let stages = block::shapes(&recipe, asked.output_stride, asked.drop_path_rate);
         let maps = maps(&recipe, &stages, from_expansion);
         let (out_levels, features) = if asked.features_only {
@@ -180,7 +174,7 @@ impl Keys {
             features,
             out_levels,
             from_expansion,
-            drop_rate,
+            dropout: asked.head_dropout()?,
         })
     }
 }
@@ -226,7 +220,8 @@ pub struct TimmEfficientNet {
 }
 
 impl TimmEfficientNet {
-    fn new(plan: Plan, asked: &Asked) -> Self {
+    fn new(mut plan: Plan, asked: &Asked) -> Self {
+        let dropout = plan.dropout.take();
         let Plan { make, recipe, .. } = &plan;
         let params = &asked.params;
         let act = Some(make.act);
@@ -246,10 +241,8 @@ impl TimmEfficientNet {
             stage.iter().enumerate().map(block).collect()
         };
         let stages = plan.stages.iter().enumerate().map(stage).collect();
-        let head = plan.out_levels.is_none().then(|| {
-            let dropout = Dropout::new(plan.drop_rate, &params.at("dropout"));
-            (plan.head(params), dropout)
-        });
+        let head = plan.out_levels.is_none();
+        let head = head.then(|| (plan.head(params), dropout));
         let classifier = head
             .is_some()
             .then(|| classifier(asked.node, recipe.head_channels()));
@@ -384,7 +377,7 @@ mod tests {
             ),
             (
                 "mixnet_s', drop_rate=1.0",
-                "`drop_rate` is 1, must be from 0 to less than 1",
+                "`drop_rate` must be from 0 to less than 1",
             ),
             (
                 "ghostnet_100', output_stride=16",
