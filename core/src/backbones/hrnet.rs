@@ -279,7 +279,7 @@ mod tests {
                 "'BOTTLE' is not known",
             ),
             (
-                "type='mmpretrain.HRNet', norm_cfg=dict(type='GN', num_groups=32)".into(),
+                "type='mmpretrain.HRNet', norm_cfg=dict(type='GN', num_groups=48)".into(),
                 "does not divide",
             ),
             (
