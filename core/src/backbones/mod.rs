@@ -1,15 +1,22 @@
 //! Backbones: a picture in, feature maps out. To add one, write a file and a row in [`ROWS`].
 
 mod alexnet;
+mod channel_attention;
 mod cross_stage;
 mod csp_darknet;
 mod csp_net;
 mod darknet;
 mod densenet;
+mod edgenext;
+mod efficientformer;
+mod fourier;
 mod high_resolution;
 mod hourglass;
 mod hrnet;
+mod levit;
+mod mobile_vit;
 mod mobilenet_v3;
+mod options;
 mod plain_chain;
 mod regnet;
 mod res2net;
@@ -17,15 +24,27 @@ mod residual;
 mod resnest;
 mod resnet;
 mod timm;
+mod tiny_vit;
 mod vgg;
+mod vig;
+mod vision_transformer;
+mod xcit;
 
 pub use csp_darknet::CspDarknet;
 pub use csp_net::CspNet;
 pub use darknet::Darknet;
+pub use edgenext::EdgeNext;
+pub use efficientformer::EfficientFormer;
 pub use hourglass::HourglassNet;
 pub use hrnet::HrNet;
+pub use levit::Levit;
+pub use mobile_vit::MobileVit;
 pub use mobilenet_v3::MobileNetV3;
 pub use resnet::ResNet;
+pub use tiny_vit::TinyVit;
+pub use vig::Vig;
+pub use vision_transformer::VisionTransformer;
+pub use xcit::Xcit;
 
 use burn::tensor::Tensor;
 
@@ -72,6 +91,11 @@ pub trait Backbone: std::fmt::Debug + Send + Sync {
     fn size_divisor(&self) -> usize {
         1
     }
+
+    /// The one height and width that a batch can have, where the weights are for places of a picture.
+    fn only_size(&self) -> Option<[usize; 2]> {
+        None
+    }
 }
 
 /// The kind `backbone` of the registry.
@@ -84,7 +108,7 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 30] = [
+pub const ROWS: [Row<Backbones>; 42] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "CSPNeXt", csp_darknet::build_next),
     Row::<Backbones>::new("mmdet", "Darknet", darknet::build),
@@ -93,17 +117,29 @@ pub const ROWS: [Row<Backbones>; 30] = [
     Row::<Backbones>::new("mmdet", "RegNet", regnet::build),
     Row::<Backbones>::new("mmdet", "Res2Net", res2net::build),
     Row::<Backbones>::new("mmdet", "ResNeSt", resnest::build),
-    Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
+    Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
     Row::<Backbones>::new("mmdet", "SSDVGG", vgg::build_ssd),
     Row::<Backbones>::new("mmpretrain", "AlexNet", alexnet::build),
-    Row::<Backbones>::new("mmpretrain", "DenseNet", densenet::build),
+    Row::<Backbones>::new("mmpretrain", "BEiTViT", vision_transformer::build_beit),
     Row::<Backbones>::new("mmpretrain", "CSPDarkNet", csp_net::build_darknet),
     Row::<Backbones>::new("mmpretrain", "CSPResNeXt", csp_net::build_resnext),
     Row::<Backbones>::new("mmpretrain", "CSPResNet", csp_net::build_resnet),
+    Row::<Backbones>::new("mmpretrain", "DeiT3", vision_transformer::build_deit3),
+    Row::<Backbones>::new("mmpretrain", "DenseNet", densenet::build),
+    Row::<Backbones>::new(
+        "mmpretrain",
+        "DistilledVisionTransformer",
+        vision_transformer::build_distilled,
+    ),
+    Row::<Backbones>::new("mmpretrain", "EdgeNeXt", edgenext::build),
+    Row::<Backbones>::new("mmpretrain", "EfficientFormer", efficientformer::build),
     Row::<Backbones>::new("mmpretrain", "HRNet", hrnet::build_mmpretrain),
+    Row::<Backbones>::new("mmpretrain", "LeViT", levit::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
+    Row::<Backbones>::new("mmpretrain", "MobileViT", mobile_vit::build),
+    Row::<Backbones>::new("mmpretrain", "PyramidVig", vig::build_pyramid),
     Row::<Backbones>::new("mmpretrain", "RegNet", regnet::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "Res2Net", res2net::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "ResNeSt", resnest::build_mmpretrain),
@@ -114,7 +150,11 @@ pub const ROWS: [Row<Backbones>; 30] = [
     Row::<Backbones>::new("mmpretrain", "SEResNeXt", resnet::mmpretrain::build_se_next),
     Row::<Backbones>::new("mmpretrain", "SEResNet", resnet::mmpretrain::build_se),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
+    Row::<Backbones>::new("mmpretrain", "TinyViT", tiny_vit::build),
     Row::<Backbones>::new("mmpretrain", "VGG", vgg::build),
+    Row::<Backbones>::new("mmpretrain", "Vig", vig::build),
+    Row::<Backbones>::new("mmpretrain", "VisionTransformer", vision_transformer::build),
+    Row::<Backbones>::new("mmpretrain", "XCiT", xcit::build),
 ];
 
 /// Builds the backbone of a Python `text`: it, and its state dict without `backbone.`; or what is said of it.

@@ -16,12 +16,15 @@ mod dropout;
 mod gradients;
 mod init;
 mod init_rule;
+mod layer_scale;
 mod linear;
 mod norm;
 mod normed_conv;
 mod normed_linear;
+mod offset_bias;
 mod params;
 mod phase;
+mod resized;
 mod scale;
 mod slot;
 mod squeeze_excite;
@@ -33,8 +36,8 @@ mod weight;
 
 pub use activation::{ActConfig, Activation};
 pub use attention::{
-    RelativePositionBias, attend, gather_rows, join_heads, join_windows, map_from_tokens,
-    split_heads, split_qkv, tokens_from_map, window_distances, windows,
+    RelativePositionBias, attend, attend_without, gather_rows, join_heads, join_windows,
+    map_from_tokens, product, split_heads, split_qkv, tokens_from_map, window_distances, windows,
 };
 pub use blur_pool::BlurPool;
 pub use channel_attention::EfficientChannelAttention;
@@ -48,12 +51,15 @@ pub use dropout::Dropout;
 pub use gradients::Gradients;
 pub use init::{Distribution, Fan, Init};
 pub use init_rule::InitRule;
-pub use linear::{Linear, Mlp};
+pub use layer_scale::LayerScale;
+pub use linear::{Linear, LinearNorm, Mlp};
 pub use norm::{Norm, NormConfig, NormKind};
 pub use normed_conv::{NormedConv, NormedConvConfig};
 pub use normed_linear::NormedLinear;
+pub use offset_bias::OffsetBias;
 pub use params::{Mode, Params};
 pub use phase::{Dice, Phase};
+pub use resized::Resized;
 pub use scale::Scale;
 pub use slot::{LayerKind, Role, Slot, StateEntry};
 pub use squeeze_excite::{SqueezeExcite, make_divisible};
