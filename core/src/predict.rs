@@ -126,6 +126,14 @@ pub(crate) fn check(batch: &Batch, model: &dyn Detector) -> Result<(), PredictEr
             "the pictures have {c} channels, this backbone takes {wanted}: its `in_channels` says so"
         )));
     }
+    if let Some([height, width]) = model.only_size()
+        && [height, width] != [h, w]
+    {
+        return Err(PredictError::Batch(format!(
+            "the batch is {w} x {h} px, this backbone takes {width} x {height} only: its `img_size` says so; \
+             write dict(type='Resize', scale=({width}, {height})) and dict(type='Pad', size=({width}, {height}))"
+        )));
+    }
     if h % divisor != 0 || w % divisor != 0 {
         return Err(PredictError::Batch(format!(
             "the batch is {w} x {h} px, this detector takes multiples of {divisor}: write data_preprocessor=dict(..., pad_size_divisor={divisor})"

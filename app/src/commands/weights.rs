@@ -423,6 +423,7 @@ mod tests {
                 key: key.to_string(),
                 shape: shape.to_vec(),
                 once: None,
+                square: None,
             })
             .collect();
         let mut out = Vec::new();

@@ -1,6 +1,7 @@
 //! Backbones: a picture in, feature maps out. To add one, write a file and a row in [`ROWS`].
 
 mod alexnet;
+mod channel_attention;
 mod convmixer;
 mod convnext;
 mod cross_stage;
@@ -8,17 +9,23 @@ mod csp_darknet;
 mod csp_net;
 mod darknet;
 mod densenet;
+mod edgenext;
+mod efficientformer;
 mod efficientnet;
 mod efficientnet_v2;
+mod fourier;
 mod high_resolution;
 mod hornet;
 mod hourglass;
 mod hrnet;
 mod inverted_residual;
 mod keys;
+mod levit;
+mod mobile_vit;
 mod mobilenet_v2;
 mod mobilenet_v3;
 mod mobileone;
+mod options;
 mod plain_chain;
 mod poolformer;
 mod regnet;
@@ -31,22 +38,34 @@ mod resnet;
 mod shufflenet;
 mod staged;
 mod timm;
+mod tiny_vit;
 mod van;
 mod vgg;
+mod vig;
+mod vision_transformer;
+mod xcit;
 
 pub use convmixer::ConvMixer;
 pub use convnext::ConvNext;
 pub use csp_darknet::CspDarknet;
 pub use csp_net::CspNet;
 pub use darknet::Darknet;
+pub use edgenext::EdgeNext;
+pub use efficientformer::EfficientFormer;
 pub use hornet::HorNet;
 pub use hourglass::HourglassNet;
 pub use hrnet::HrNet;
+pub use levit::Levit;
+pub use mobile_vit::MobileVit;
 pub use poolformer::PoolFormer;
 pub use replknet::RepLkNet;
 pub use repvgg::RepNet;
 pub use resnet::ResNet;
+pub use tiny_vit::TinyVit;
 pub use van::Van;
+pub use vig::Vig;
+pub use vision_transformer::VisionTransformer;
+pub use xcit::Xcit;
 
 use burn::tensor::Tensor;
 
@@ -93,6 +112,11 @@ pub trait Backbone: std::fmt::Debug + Send + Sync {
     fn size_divisor(&self) -> usize {
         1
     }
+
+    /// The one height and width that a batch can have, where the weights are for places of a picture.
+    fn only_size(&self) -> Option<[usize; 2]> {
+        None
+    }
 }
 
 /// The kind `backbone` of the registry.
@@ -105,7 +129,7 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 46] = [
+pub const ROWS: [Row<Backbones>; 59] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "CSPNeXt", csp_darknet::build_next),
     Row::<Backbones>::new("mmdet", "Darknet", darknet::build),
@@ -116,11 +140,13 @@ pub const ROWS: [Row<Backbones>; 46] = [
     Row::<Backbones>::new("mmdet", "ResNeSt", resnest::build),
     Row::<Backbones>::new("mmdet", "HRNet", hrnet::build),
     Row::<Backbones>::new("mmdet", "MobileNetV2", mobilenet_v2::build_mmdet),
+    Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "SSDVGG", vgg::build_ssd),
     Row::<Backbones>::new("mmpretrain", "AlexNet", alexnet::build),
+    Row::<Backbones>::new("mmpretrain", "BEiTViT", vision_transformer::build_beit),
     Row::<Backbones>::new("mmpretrain", "CSPDarkNet", csp_net::build_darknet),
     Row::<Backbones>::new("mmpretrain", "CSPResNet", csp_net::build_resnet),
     Row::<Backbones>::new("mmpretrain", "CSPResNeXt", csp_net::build_resnext),
@@ -129,7 +155,18 @@ pub const ROWS: [Row<Backbones>; 46] = [
     Row::<Backbones>::new("mmpretrain", "EfficientNetV2", efficientnet_v2::build),
     Row::<Backbones>::new("mmpretrain", "HRNet", hrnet::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "MobileNetV2", mobilenet_v2::build),
+    Row::<Backbones>::new("mmpretrain", "DeiT3", vision_transformer::build_deit3),
+    Row::<Backbones>::new(
+        "mmpretrain",
+        "DistilledVisionTransformer",
+        vision_transformer::build_distilled,
+    ),
+    Row::<Backbones>::new("mmpretrain", "EdgeNeXt", edgenext::build),
+    Row::<Backbones>::new("mmpretrain", "EfficientFormer", efficientformer::build),
+    Row::<Backbones>::new("mmpretrain", "LeViT", levit::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
+    Row::<Backbones>::new("mmpretrain", "MobileViT", mobile_vit::build),
+    Row::<Backbones>::new("mmpretrain", "PyramidVig", vig::build_pyramid),
     Row::<Backbones>::new("mmpretrain", "RegNet", regnet::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "Res2Net", res2net::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "ResNeSt", resnest::build_mmpretrain),
@@ -142,6 +179,7 @@ pub const ROWS: [Row<Backbones>; 46] = [
     Row::<Backbones>::new("mmpretrain", "ShuffleNetV1", shufflenet::build_v1),
     Row::<Backbones>::new("mmpretrain", "ShuffleNetV2", shufflenet::build_v2),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
+    Row::<Backbones>::new("mmpretrain", "TinyViT", tiny_vit::build),
     Row::<Backbones>::new("mmpretrain", "VGG", vgg::build),
     Row::<Backbones>::new("mmpretrain", "ConvMixer", convmixer::build),
     Row::<Backbones>::new("mmpretrain", "ConvNeXt", convnext::build),
@@ -152,6 +190,9 @@ pub const ROWS: [Row<Backbones>; 46] = [
     Row::<Backbones>::new("mmpretrain", "RepLKNet", replknet::build),
     Row::<Backbones>::new("mmpretrain", "RepVGG", repvgg::build),
     Row::<Backbones>::new("mmpretrain", "VAN", van::build),
+    Row::<Backbones>::new("mmpretrain", "Vig", vig::build),
+    Row::<Backbones>::new("mmpretrain", "VisionTransformer", vision_transformer::build),
+    Row::<Backbones>::new("mmpretrain", "XCiT", xcit::build),
 ];
 
 /// Builds the backbone of a Python `text`: it, and its state dict without `backbone.`; or what is said of it.

@@ -63,6 +63,11 @@ impl Extractor {
         self.backbone.size_divisor().max(neck)
     }
 
+    /// The one height and width that a batch can have, if there is but one.
+    pub fn only_size(&self) -> Option<[usize; 2]> {
+        self.backbone.only_size()
+    }
+
     /// The pixels of a batch to the maps that heads read.
     ///
     /// # Panics

@@ -63,6 +63,9 @@ pub trait Detector: std::fmt::Debug + Send + Sync {
     /// Height and width of a batch must be multiples of this, px.
     fn size_divisor(&self) -> usize;
 
+    /// The one height and width that a batch can have, if there is but one.
+    fn only_size(&self) -> Option<[usize; 2]>;
+
     /// Channels that pictures must have.
     fn channels_in(&self) -> usize;
 

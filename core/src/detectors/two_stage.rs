@@ -148,6 +148,10 @@ impl Detector for TwoStage {
         self.extractor.size_divisor()
     }
 
+    fn only_size(&self) -> Option<[usize; 2]> {
+        self.extractor.only_size()
+    }
+
     fn channels_in(&self) -> usize {
         self.extractor.channels_in()
     }

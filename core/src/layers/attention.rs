@@ -4,7 +4,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use super::{Init, Params, Weight};
+use super::{Dropout, Init, Params, Weight};
 use crate::ops::count::counted;
 
 /// Scaled dot-product attention (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.1): `softmax(scale * q k^T + bias) v`.
@@ -19,6 +19,18 @@ pub fn attend(
     scale: f64,
     bias: Option<Tensor<4>>,
 ) -> Tensor<4> {
+    attend_without(q, k, v, scale, bias, &None)
+}
+
+/// As [`attend`], without some of the weights while learning.
+pub fn attend_without(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    scale: f64,
+    bias: Option<Tensor<4>>,
+    drop: &Option<Dropout>,
+) -> Tensor<4> {
     let ([b, heads, n, d], [_, _, m, of_v]) = (q.dims(), v.dims());
     if counted(|| b * heads * n * m * (d + of_v)) {
         return Tensor::zeros([b, heads, n, of_v], &q.device());
@@ -28,7 +40,24 @@ pub fn attend(
         Some(bias) => scores + bias,
         None => scores,
     };
-    activation::softmax(scores, 3).matmul(v)
+    let weights = activation::softmax(scores, 3);
+    let weights = match drop {
+        Some(drop) => drop.forward(weights),
+        None => weights,
+    };
+    weights.matmul(v)
+}
+
+/// A product of matrices, counted where products are.
+///
+/// # Shapes
+/// - inputs `[B, heads, N, d]` and `[B, heads, d, M]`, output `[B, heads, N, M]`
+pub fn product(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+    let ([n, heads, rows, d], [_, _, _, columns]) = (a.dims(), b.dims());
+    if counted(|| n * heads * rows * d * columns) {
+        return Tensor::zeros([n, heads, rows, columns], &a.device());
+    }
+    a.matmul(b)
 }
 
 /// The three of `qkv`, which has them one after another along its channels, each as heads.

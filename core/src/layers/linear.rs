@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use super::{Activation, Dropout, Init, LayerKind, Params, Weight};
+use super::conv::fold;
+use super::{Activation, Dropout, Init, LayerKind, Mode, Norm, NormConfig, Params, Weight};
 use crate::ops::count::counted;
 
 /// A product with a matrix along the last axis, `torch.nn.Linear`.
@@ -41,6 +42,69 @@ impl Linear {
             None => y,
         };
         y.reshape(dims)
+    }
+}
+
+/// A fully connected layer without a bias, then a batch norm over all tokens (LeViT, Graham et al. 2021, arXiv 2104.01136, section 4.2).
+#[derive(Debug)]
+pub struct LinearNorm {
+    linear: Linear,
+    /// None where it is folded into the layer.
+    norm: Option<Norm>,
+}
+
+impl LinearNorm {
+    /// The layer's tensors are at the first place, the norm's at the second.
+    pub fn new(
+        inputs: usize,
+        outputs: usize,
+        norm: &NormConfig,
+        [linear_at, norm_at]: [&Params; 2],
+    ) -> Self {
+        if linear_at.mode() == Mode::Train || !norm.has_fixed_statistics() {
+            return Self {
+                linear: Linear::new(inputs, outputs, false, linear_at),
+                norm: Some(norm.init(outputs, norm_at)),
+            };
+        }
+        let at = &linear_at.layer(LayerKind::Linear).class(&["Linear"]);
+        let shape = [outputs, inputs];
+        let mut weight = at.values("weight", &shape, Init::TORCH);
+        let bias = fold(norm, outputs, norm_at, &mut weight, None);
+        Self {
+            linear: Linear {
+                weight: at.upload(weight, shape),
+                bias: Some(at.upload(bias, [outputs])),
+            },
+            norm: None,
+        }
+    }
+
+    /// Of the layer alone, with a bias: what is left when the norm was folded before.
+    pub fn folded(inputs: usize, outputs: usize, at: &Params) -> Self {
+        Self {
+            linear: Linear::new(inputs, outputs, true, at),
+            norm: None,
+        }
+    }
+
+    /// Whether its norm takes in the statistics of what comes through.
+    pub fn learning(&self) -> bool {
+        self.norm.as_ref().is_some_and(Norm::learning)
+    }
+
+    /// # Shapes
+    /// - input `[B, N, inputs]`, output `[B, N, outputs]`
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = self.linear.forward(x);
+        match &self.norm {
+            Some(norm) => {
+                let dims = x.dims();
+                let [b, n, c] = dims;
+                norm.forward(x.reshape([b * n, c, 1, 1])).reshape(dims)
+            }
+            None => x,
+        }
     }
 }
 

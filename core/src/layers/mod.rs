@@ -22,8 +22,10 @@ mod linear;
 mod norm;
 mod normed_conv;
 mod normed_linear;
+mod offset_bias;
 mod params;
 mod phase;
+mod resized;
 mod response_norm;
 mod scale;
 mod slot;
@@ -36,8 +38,8 @@ mod weight;
 
 pub use activation::{ActConfig, Activation};
 pub use attention::{
-    RelativePositionBias, attend, gather_rows, join_heads, join_windows, map_from_tokens,
-    split_heads, split_qkv, tokens_from_map, window_distances, windows,
+    RelativePositionBias, attend, attend_without, gather_rows, join_heads, join_windows,
+    map_from_tokens, product, split_heads, split_qkv, tokens_from_map, window_distances, windows,
 };
 pub use blur_pool::BlurPool;
 pub use branches::{Branch, Branches};
@@ -53,12 +55,14 @@ pub use gradients::Gradients;
 pub use init::{Distribution, Fan, Init};
 pub use init_rule::InitRule;
 pub use layer_scale::LayerScale;
-pub use linear::{Linear, Mlp};
+pub use linear::{Linear, LinearNorm, Mlp};
 pub use norm::{Norm, NormConfig, NormKind};
 pub use normed_conv::{NormedConv, NormedConvConfig};
 pub use normed_linear::NormedLinear;
+pub use offset_bias::OffsetBias;
 pub use params::{Merged, Mode, Params};
 pub use phase::{Dice, Phase};
+pub use resized::Resized;
 pub use response_norm::ResponseNorm;
 pub use scale::Scale;
 pub use slot::{LayerKind, Role, Slot, StateEntry};

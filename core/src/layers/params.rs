@@ -15,8 +15,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::drawing::{Course, Drawing};
 use super::{
-    Counter, Dice, Init, InitRule, LayerKind, Phase, Role, Slot, StateEntry, Store, TensorSource,
-    Weight,
+    Counter, Dice, Init, InitRule, LayerKind, Phase, Resized, Role, Slot, StateEntry, Store,
+    TensorSource, Weight,
 };
 
 /// What is built.
@@ -55,6 +55,8 @@ struct Walk {
     ties: Vec<(String, String)>,
     /// Places, and what older checkpoints call them.
     once: Vec<(String, String)>,
+    /// Names of tensors, and how a checkpoint's of another shape is made one of theirs.
+    resized: Vec<(String, Resized)>,
     initialised: Vec<String>,
     unreadable: Vec<(String, String)>,
     /// If they are wanted.
@@ -86,6 +88,7 @@ impl Params {
             drawing: None,
             ties: Vec::new(),
             once: Vec::new(),
+            resized: Vec::new(),
             initialised: Vec::new(),
             unreadable: Vec::new(),
             merged: None,
@@ -228,6 +231,12 @@ impl Params {
         self.walk.borrow_mut().once.push(once);
     }
 
+    /// Says how the tensor `name` here is made of one of another shape. To be said before it is built.
+    pub fn resized(&self, name: &str, how: Resized) {
+        let name = self.key(name);
+        self.walk.borrow_mut().resized.push((name, how));
+    }
+
     /// Values for everything below this place that the main source lacks (`init_cfg=dict(type='Pretrained')`).
     pub fn overlay(&self, source: Box<dyn TensorSource>) {
         let prefix = self.key("");
@@ -300,6 +309,7 @@ impl Params {
         let walk = self.walk.borrow();
         for entry in &mut state {
             entry.once = walk.once_named(&entry.key);
+            entry.resized = walk.resized(&entry.key);
         }
         state
     }
@@ -317,6 +327,30 @@ impl Params {
     /// The parameter `name`.
     pub fn weight<const D: usize>(&self, name: &str, shape: [usize; D], init: Init) -> Weight<D> {
         self.tensor(name, shape, Role::Parameter, init)
+    }
+
+    /// The parameter `name`, which has these values where no checkpoint has it, whatever an `init_cfg` says.
+    pub fn weight_of<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        values: impl FnOnce() -> Vec<f32>,
+    ) -> Weight<D> {
+        let (slot, keys) = self.register(name, &shape, Role::Parameter);
+        if self.mode() == Mode::Plan {
+            return self.upload(Vec::new(), shape);
+        }
+        let given = self.walk.borrow_mut().given(&keys, &slot);
+        let values = given.unwrap_or_else(|| {
+            self.walk.borrow_mut().note_initialised(&slot);
+            values()
+        });
+        if self.mode() != Mode::Train {
+            return self.upload(values, shape);
+        }
+        let count = values.len();
+        slot.set(self.persistent(values, [count]));
+        Weight::live(slot, shape)
     }
 
     /// The parameter `name` without dimensions, one number.
@@ -522,6 +556,12 @@ impl Walk {
         once.filter_map(|(now, once)| moved(name, now, once)).next()
     }
 
+    /// How a tensor of another shape is made the tensor `name`, if that can be.
+    fn resized(&self, name: &str) -> Option<Resized> {
+        let mut resized = self.resized.iter();
+        resized.find_map(|(known, how)| (known == name).then_some(*how))
+    }
+
     /// All names of the tensor `name`, the one that was tied to first.
     fn names(&self, name: &str) -> Vec<String> {
         let tied = |(later, first): &(String, String)| moved(name, later, first);
@@ -548,8 +588,13 @@ impl Walk {
             names.extend(self.once_named(key));
         }
         let mut faults = Vec::new();
+        let resized = self.resized(slot.key());
         let mut ask = |source: &mut Box<dyn TensorSource>, name: &str| {
-            let found = source.tensor(&slot.entry(name));
+            let entry = StateEntry {
+                resized,
+                ..slot.entry(name)
+            };
+            let found = source.tensor(&entry);
             faults.extend(source.fault());
             found
         };

@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use burn::tensor::{Tensor, TensorData};
 
+use super::Resized;
+
 /// One row of the state dict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateEntry {
@@ -17,6 +19,8 @@ pub struct StateEntry {
     pub role: Role,
     /// Its name in older checkpoints, if that was another.
     pub once: Option<String>,
+    /// How a checkpoint's of another shape is made one of this, if that can be.
+    pub resized: Option<Resized>,
 }
 
 /// What a tensor of the state dict is for.
@@ -242,6 +246,7 @@ impl Slot {
             shape: self.shape.clone(),
             role: self.role,
             once: None,
+            resized: None,
         }
     }
 }

@@ -34,11 +34,12 @@ impl TensorSource for StateSource {
         };
         // A scalar may be stored as `[1]`. Other shapes are no match; the load report names them.
         let fits = view.shape() == entry.shape || view.shape() == [1] && entry.shape.is_empty();
-        if !fits {
+        if !fits && entry.resized.is_none() {
             return None;
         }
         match view.f32() {
-            Ok(values) => Some(values),
+            Ok(values) if fits => Some(values),
+            Ok(values) => (entry.resized)?.fit(view.shape(), &values, &entry.shape),
             Err(error) => {
                 self.fault = Some(error.to_string());
                 None
@@ -57,6 +58,7 @@ impl From<StateEntry> for Wanted {
             key: entry.key,
             shape: entry.shape,
             once: entry.once,
+            square: entry.resized.map(|resized| resized.extra),
         }
     }
 }

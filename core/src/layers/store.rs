@@ -251,6 +251,7 @@ impl Store {
                 shape: shape.to_vec(),
                 role,
                 once: None,
+                resized: None,
             };
             Arc::new(Slot::new(entry, kind, self.tracked.clone()))
         });

@@ -38,7 +38,7 @@ impl Interpolation {
     }
 
     /// `[to, from]`: what each pixel has of those before.
-    fn matrix(self, from: usize, to: usize, align_corners: bool) -> Vec<f32> {
+    pub(crate) fn matrix(self, from: usize, to: usize, align_corners: bool) -> Vec<f32> {
         let mut matrix = vec![0.0; from * to];
         let step = match (align_corners, to) {
             (true, 1) => 0.0,

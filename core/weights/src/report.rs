@@ -113,6 +113,27 @@ pub struct Wanted {
     pub shape: Vec<usize>,
     /// Its name in older checkpoints, if that was another.
     pub once: Option<String>,
+    /// Of vectors for the places of a map, `[1, places, channels]`, that are resized where the file has them for a square map of another size:
+    /// how many vectors there are before them.
+    pub square: Option<usize>,
+}
+
+impl Wanted {
+    /// Whether a tensor of this shape is, or is made, what is wanted.
+    pub(crate) fn takes(&self, file: &[usize]) -> bool {
+        if fits(file, &self.shape) {
+            return true;
+        }
+        let (Some(extra), [1, rows, channels], [1, places, same]) =
+            (self.square, file, &self.shape[..])
+        else {
+            return false;
+        };
+        let square = rows.checked_sub(extra).filter(|rows| *rows > 0);
+        let square = square.is_some_and(|rows| rows.isqrt().pow(2) == rows);
+        // One more is a class token that the model does without.
+        channels == same && (square || extra == 0 && *rows == places + 1)
+    }
 }
 
 /// Compares what a model wants with what a checkpoint has.
@@ -126,7 +147,10 @@ pub fn report(wanted: &[Wanted], checkpoint: &Checkpoint, prefix: Option<&str>) 
     let offered = offered(checkpoint, &below);
     let mut report = LoadReport::default();
     let mut used = HashSet::new();
-    for Wanted { key, shape, once } in wanted {
+    for one in wanted {
+        let Wanted {
+            key, shape, once, ..
+        } = one;
         let names = [Some(key), once.as_ref()];
         let mut known = names.into_iter().flatten().filter_map(|name| {
             let file_key = offered.by_key.get(name.as_str())?;
@@ -140,7 +164,7 @@ pub fn report(wanted: &[Wanted], checkpoint: &Checkpoint, prefix: Option<&str>) 
         };
         used.insert(name.as_str());
         match checkpoint.tensor(file_key) {
-            Ok(tensor) if fits(tensor.shape(), shape) => {
+            Ok(tensor) if one.takes(tensor.shape()) => {
                 report.matched.push((key.clone(), file_key.to_owned()));
             }
             Ok(tensor) => report.wrong_shape.push(WrongShape {

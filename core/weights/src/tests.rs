@@ -807,8 +807,24 @@ fn wanted(keys: &[(&str, usize)]) -> Vec<Wanted> {
         key: key.to_owned(),
         shape: vec![n],
         once: None,
+        square: None,
     };
     keys.iter().map(one).collect()
+}
+
+#[test]
+fn positions_of_another_picture_are_resized() {
+    let wanted = |extra| Wanted {
+        key: "pos_embed".into(),
+        shape: vec![1, 7, 4],
+        once: None,
+        square: extra,
+    };
+    assert!(wanted(Some(1)).takes(&[1, 5, 4]), "a token and four places");
+    assert!(wanted(Some(0)).takes(&[1, 8, 4]), "a token too many");
+    assert!(!wanted(Some(1)).takes(&[1, 4, 4]));
+    assert!(!wanted(Some(1)).takes(&[1, 5, 3]));
+    assert!(!wanted(None).takes(&[1, 5, 4]));
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn read_all(mut checkpoint: Checkpoint) {
             key: key.clone(),
             shape: tensor.shape().to_vec(),
             once: None,
+            square: None,
         });
         let Some(rest) = left.checked_sub(count) else {
             continue;

@@ -8,10 +8,14 @@ mod convnext;
 mod cspnet;
 mod densenet;
 mod dla;
+mod edgenext;
 mod efficientnet;
+mod efficientvit_mit;
+mod efficientvit_msra;
 mod ghostnet;
 mod hrnet;
 mod metaformer;
+mod mobile_vit;
 mod regnet;
 mod repvgg;
 mod resnet;
@@ -38,16 +42,20 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 14] = [
-    Family::new(convnext::names, convnext::build),
+const FAMILIES: [Family; 18] = [
     Family::new(convnext::inception_names, convnext::build_inception),
+    Family::new(convnext::names, convnext::build),
     Family::new(cspnet::names, cspnet::build),
     Family::new(densenet::names, densenet::build),
     Family::new(dla::names, dla::build),
+    Family::new(edgenext::names, edgenext::build),
     Family::new(efficientnet::names, efficientnet::build),
+    Family::new(efficientvit_mit::names, efficientvit_mit::build),
+    Family::new(efficientvit_msra::names, efficientvit_msra::build),
     Family::new(ghostnet::names, ghostnet::build),
     Family::new(hrnet::names, hrnet::build),
     Family::new(metaformer::names, metaformer::build),
+    Family::new(mobile_vit::names, mobile_vit::build),
     Family::new(regnet::names, regnet::build),
     Family::new(repvgg::names, repvgg::build),
     Family::new(resnet::names, resnet::build),
@@ -209,6 +217,45 @@ impl Config {
 }
 
 impl Asked<'_> {
+    /// The place of `name`, such as `stages.0`, which `features_only` calls `stages_0` and checkpoints do not.
+    fn flattened(&self, name: &str) -> Params {
+        if !self.features_only {
+            return self.params.at(name);
+        }
+        let at = self.params.at(name.replace('.', "_"));
+        at.once_called(name);
+        at
+    }
+
+    /// Refuses an `output_stride`, for families that have none.
+    fn no_output_stride(&self) -> Result<(), Diagnostics> {
+        if self.node.get("output_stride").is_none_or(Node::is_none) {
+            return Ok(());
+        }
+        let message = format!("'{}' has no `output_stride`", self.name);
+        Err(error_at(self.node, "output_stride", message, ""))
+    }
+
+    /// Refuses a `drop_path_rate`, for families that have none.
+    fn no_drop_path(&self) -> Result<(), Diagnostics> {
+        if self.drop_path_rate == 0.0 {
+            return Ok(());
+        }
+        let message = format!("'{}' has no `drop_path_rate`", self.name);
+        Err(error_at(self.node, "drop_path_rate", message, ""))
+    }
+
+    /// Which of the levels `maps` are asked for, and what they are; the last one alone without `features_only`.
+    fn levels(&self, maps: &[Feature]) -> Result<Vec<usize>, Diagnostics> {
+        match self.features_only {
+            true => {
+                let all: Vec<_> = (0..maps.len() as i64).collect();
+                self.wanted_or(maps, Some(&all))
+            }
+            false => Ok(vec![maps.len() - 1]),
+        }
+    }
+
     /// Which of the levels `maps` are asked for, as their numbers in order: all, at most five, where nothing is said.
     ///
     /// # Errors
