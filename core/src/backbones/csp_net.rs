@@ -42,9 +42,9 @@ enum Indices {
 /// A class.
 #[derive(Clone, Copy, PartialEq)]
 enum Class {
-    CspDarkNet,
-    CspResNet,
-    CspResNeXt,
+    DarkNet,
+    ResNet,
+    ResNeXt,
 }
 
 /// Channels out, blocks, channels of both halves.
@@ -72,44 +72,44 @@ const RESNEXT: [StageRow; 4] = [
 const GROUPS: usize = 32;
 
 pub(super) fn build_darknet(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
-    Ok(Box::new(CspNet::read(node, build, Class::CspDarkNet)?))
+    Ok(Box::new(CspNet::read(node, build, Class::DarkNet)?))
 }
 
 pub(super) fn build_resnet(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
-    Ok(Box::new(CspNet::read(node, build, Class::CspResNet)?))
+    Ok(Box::new(CspNet::read(node, build, Class::ResNet)?))
 }
 
 pub(super) fn build_resnext(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
-    Ok(Box::new(CspNet::read(node, build, Class::CspResNeXt)?))
+    Ok(Box::new(CspNet::read(node, build, Class::ResNeXt)?))
 }
 
 impl Class {
     fn name(self) -> &'static str {
         match self {
-            Self::CspDarkNet => "CSPDarkNet",
-            Self::CspResNet => "CSPResNet",
-            Self::CspResNeXt => "CSPResNeXt",
+            Self::DarkNet => "CSPDarkNet",
+            Self::ResNet => "CSPResNet",
+            Self::ResNeXt => "CSPResNeXt",
         }
     }
 
     fn rows(self) -> &'static [StageRow] {
         match self {
-            Self::CspDarkNet => &DARKNET,
-            Self::CspResNet => &RESNET,
-            Self::CspResNeXt => &RESNEXT,
+            Self::DarkNet => &DARKNET,
+            Self::ResNet => &RESNET,
+            Self::ResNeXt => &RESNEXT,
         }
     }
 
     fn stem_channels(self) -> usize {
-        if self == Self::CspDarkNet { 32 } else { 64 }
+        if self == Self::DarkNet { 32 } else { 64 }
     }
 
     fn block(self, stage: usize, channels: usize) -> BlockConfig {
         let (kind, channels_inside, groups) = match self {
-            Self::CspDarkNet if stage == 0 => (BlockKind::Dark, channels / 2, 1),
-            Self::CspDarkNet => (BlockKind::Dark, channels, 1),
-            Self::CspResNet => (BlockKind::Bottle, channels / 2, 1),
-            Self::CspResNeXt => (BlockKind::Bottle, channels, GROUPS),
+            Self::DarkNet if stage == 0 => (BlockKind::Dark, channels / 2, 1),
+            Self::DarkNet => (BlockKind::Dark, channels, 1),
+            Self::ResNet => (BlockKind::Bottle, channels / 2, 1),
+            Self::ResNeXt => (BlockKind::Bottle, channels, GROUPS),
         };
         BlockConfig {
             kind,
@@ -127,12 +127,12 @@ impl Class {
         let mut channels_in = self.stem_channels();
         let mut stages = Vec::new();
         for (i, &(out, blocks, wide)) in self.rows().iter().enumerate() {
-            let dark = self == Self::CspDarkNet;
+            let dark = self == Self::DarkNet;
             let down = DownConfig {
                 channels: if dark { out } else { channels_in },
                 stride: 2,
                 dilation: 1,
-                groups: if self == Self::CspResNeXt { GROUPS } else { 1 },
+                groups: if self == Self::ResNeXt { GROUPS } else { 1 },
                 pooled: false,
             };
             stages.push(CrossStageConfig {
@@ -187,14 +187,14 @@ impl CspNet {
     fn read(node: &Node, build: &Build, class: Class) -> Result<Self, Diagnostics> {
         let config: CspNetConfig =
             node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
-        let depth = if class == Class::CspDarkNet { 53 } else { 50 };
+        let depth = if class == Class::DarkNet { 53 } else { 50 };
         let name = class.name();
         if config.depth != depth {
             let message = format!("{name} has no depth {}", config.depth);
             let help = format!("known is {depth}");
             return Err(error_at(node, "depth", message, &help));
         }
-        if config.deep_stem.is_some() && class == Class::CspDarkNet {
+        if config.deep_stem.is_some() && class == Class::DarkNet {
             let message = "the key `deep_stem` is not known to CSPDarkNet";
             return Err(error_at(node, "deep_stem", message, ""));
         }
@@ -218,7 +218,7 @@ impl CspNet {
         let stem_channels = class.stem_channels();
         let norms: Vec<_> = norms.chain([stem_channels, stem_channels / 2]).collect();
         let style = ConvStyle::read(node, defaults, &norms)?;
-        if style.norm.is_none() && class != Class::CspDarkNet {
+        if style.norm.is_none() && class != Class::DarkNet {
             let message = format!("{name} needs a `norm_cfg`");
             return Err(error_at(node, "norm_cfg", message, ""));
         }
@@ -226,14 +226,14 @@ impl CspNet {
         let params = &build.params;
         build.initial(node, |at| {
             let init = match class {
-                Class::CspDarkNet => Init::TORCH,
+                Class::DarkNet => Init::TORCH,
                 _ => Init::KAIMING,
             };
             at.initialise(InitRule::of(&["Conv2d"], init));
         });
         let channels_in = config.in_channels.map_or(3, Channels::get);
         let stem = stem(class, channels_in, deep_stem, &style, &params.at("stem"));
-        let dark = class == Class::CspDarkNet;
+        let dark = class == Class::DarkNet;
         let pool = !dark && !deep_stem;
         // `conv_cfg` is of the blocks and the stem.
         let plain = ConvStyle {
@@ -280,7 +280,7 @@ fn stem(
     at: &Params,
 ) -> Vec<ConvNormAct> {
     let out = class.stem_channels();
-    if class == Class::CspDarkNet {
+    if class == Class::DarkNet {
         let plain = ConvStyle {
             kind: Default::default(),
             ..style.clone()

@@ -164,7 +164,7 @@ pub(super) fn build(asked: &Asked) -> Result<Box<dyn Backbone>, Diagnostics> {
             level_root: i > 2,
             above: 0,
         };
-        Level::Tree(tree.init(&arch.blocks, &style, &at))
+        Level::Tree(Box::new(tree.init(&arch.blocks, &style, &at)))
     };
     let levels = (0..=last).map(level).collect();
     params.built();
@@ -194,7 +194,7 @@ pub struct TimmDla {
 #[derive(Debug)]
 enum Level {
     Convs(Vec<ConvNormAct>),
-    Tree(Tree),
+    Tree(Box<Tree>),
 }
 
 impl Backbone for TimmDla {
@@ -264,11 +264,11 @@ impl TreeConfig {
             ];
             let root = at.at("root");
             let conv = ConvConfig::new(2 * to + above, to, 1).bias(false);
-            Parts::Blocks {
-                pair,
+            Parts::Blocks(Box::new(Pair {
+                blocks: pair,
                 root: style.named(conv, &root, "conv", "bn"),
                 shortcut: blocks.root_shortcut,
-            }
+            }))
         } else {
             let depth = self.depth - 1;
             let inner = Self {
@@ -310,11 +310,16 @@ struct Tree {
 #[derive(Debug)]
 enum Parts {
     Trees(Box<[Tree; 2]>),
-    Blocks {
-        pair: [Block; 2],
-        root: ConvNormAct,
-        shortcut: bool,
-    },
+    Blocks(Box<Pair>),
+}
+
+/// Two blocks, and what joins them.
+#[derive(Debug)]
+struct Pair {
+    blocks: [Block; 2],
+    root: ConvNormAct,
+    /// Whether the second's map is added.
+    shortcut: bool,
 }
 
 impl Tree {
@@ -333,11 +338,8 @@ impl Tree {
                 above.push(first.clone());
                 pair[1].forward(first, above)
             }
-            Parts::Blocks {
-                pair: [first, second],
-                root,
-                shortcut,
-            } => {
+            Parts::Blocks(pair) => {
+                let [first, second] = &pair.blocks;
                 let passed = match &self.project {
                     Some(project) => project.forward(bottom()),
                     None => bottom(),
@@ -347,9 +349,9 @@ impl Tree {
                 let mut all = vec![second.clone(), first];
                 all.append(&mut above);
                 let all = Tensor::cat(all, 1);
-                match shortcut {
-                    true => root.forward_onto(all, second),
-                    false => root.forward(all),
+                match pair.shortcut {
+                    true => pair.root.forward_onto(all, second),
+                    false => pair.root.forward(all),
                 }
             }
         }
@@ -359,8 +361,8 @@ impl Tree {
 /// A block that a shortcut is given to.
 #[derive(Debug)]
 enum Block {
-    Plain(ResidualBlock),
-    Bottle2neck(Bottle2neck),
+    Plain(Box<ResidualBlock>),
+    Bottle2neck(Box<Bottle2neck>),
 }
 
 impl Block {
@@ -379,7 +381,7 @@ impl Block {
             BlockKind::Bottle2neck => {
                 let ends = [from, to];
                 let made = Bottle2neck::new(ends, width, stride, blocks.groups, style, at);
-                return Self::Bottle2neck(made);
+                return Self::Bottle2neck(Box::new(made));
             }
         };
         let config = ResidualConfig {
@@ -387,7 +389,7 @@ impl Block {
             groups: blocks.groups,
             ..config
         };
-        Self::Plain(config.init_branch(style, at))
+        Self::Plain(Box::new(config.init_branch(style, at)))
     }
 
     fn forward(&self, x: Tensor<4>, shortcut: Tensor<4>) -> Tensor<4> {
