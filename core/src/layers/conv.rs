@@ -243,10 +243,16 @@ impl ConvConfig {
     /// What it makes of a side of `size` pixels; none if the filter does not fit in.
     pub fn side(&self, size: usize) -> Option<usize> {
         let [kernel, _] = self.kernel;
-        let sides = self.padding;
-        let (before, after) = sides.sides(0, size, kernel, self.stride, self.dilation);
         let filter = self.dilation * (kernel - 1) + 1;
-        let rest = (size + before + after).checked_sub(filter)?;
+        let zeros = match self.padding {
+            Padding::Even(p) => 2 * p,
+            Padding::Each(p) => 2 * p[0],
+            same => {
+                let (before, after) = same.sides(0, size, kernel, self.stride, self.dilation);
+                before + after
+            }
+        };
+        let rest = (size + zeros).checked_sub(filter)?;
         Some(rest / self.stride + 1)
     }
 

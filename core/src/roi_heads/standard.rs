@@ -17,7 +17,7 @@ use crate::detectors::Pending;
 use crate::losses::Losses;
 use crate::ops::detections::{self, DetectError, Kept};
 use crate::ops::mask_paste::{self, Level};
-use crate::structures::Instances;
+use crate::structures::{Instances, Masks};
 use crate::targets::Targets;
 
 /// The keys that [`StandardRoiHead`] reads by itself.
@@ -144,6 +144,10 @@ pub(super) async fn with_masks(
                 (meta.ori_shape[axis] as f64 * scale).round_ties_even() as usize
             }),
         };
+        if instances.is_empty() {
+            instances.masks = Some(Masks::none(across, down));
+            continue;
+        }
         let of_picture = probabilities.clone().narrow(0, i * most, instances.len());
         let masks = mask_paste::paste(of_picture, &instances.boxes, [across, down], level);
         instances.masks = Some(masks.await?);
