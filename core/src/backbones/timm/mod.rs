@@ -6,6 +6,7 @@
 
 mod convnext;
 mod efficientnet;
+mod fastvit;
 mod metaformer;
 mod repvgg;
 
@@ -26,10 +27,11 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 5] = [
+const FAMILIES: [Family; 6] = [
     family(convnext::names, convnext::build),
     family(convnext::inception_names, convnext::build_inception),
     family(efficientnet::names, efficientnet::build),
+    family(fastvit::names, fastvit::build),
     family(metaformer::names, metaformer::build),
     family(repvgg::names, repvgg::build),
 ];
