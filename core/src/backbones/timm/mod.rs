@@ -12,6 +12,7 @@ mod edgenext;
 mod efficientnet;
 mod efficientvit_mit;
 mod efficientvit_msra;
+mod fastvit;
 mod ghostnet;
 mod hrnet;
 mod metaformer;
@@ -42,7 +43,7 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 18] = [
+const FAMILIES: [Family; 19] = [
     Family::new(convnext::inception_names, convnext::build_inception),
     Family::new(convnext::names, convnext::build),
     Family::new(cspnet::names, cspnet::build),
@@ -52,6 +53,7 @@ const FAMILIES: [Family; 18] = [
     Family::new(efficientnet::names, efficientnet::build),
     Family::new(efficientvit_mit::names, efficientvit_mit::build),
     Family::new(efficientvit_msra::names, efficientvit_msra::build),
+    Family::new(fastvit::names, fastvit::build),
     Family::new(ghostnet::names, ghostnet::build),
     Family::new(hrnet::names, hrnet::build),
     Family::new(metaformer::names, metaformer::build),
