@@ -135,7 +135,7 @@ fn parse_shape(text: &str) -> Result<[usize; 4], String> {
 }
 
 /// `Type(key=value, ...)` as `dict(type='Type', key=value, ...)`; or that dict itself, as it stands in a config: `backbone=dict(...),`.
-fn parse_expression(text: &str) -> Result<Node, String> {
+pub(super) fn parse_expression(text: &str) -> Result<Node, String> {
     let text = text.trim().trim_end_matches(',').trim_end();
     let value = match text.split_once('=') {
         Some((name, value)) if name.trim() == "backbone" => value.trim_start(),

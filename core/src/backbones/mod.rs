@@ -40,6 +40,7 @@ mod staged;
 mod timm;
 mod tiny_vit;
 mod van;
+mod variants;
 mod vgg;
 mod vig;
 mod vision_transformer;
@@ -66,6 +67,8 @@ pub use van::Van;
 pub use vig::Vig;
 pub use vision_transformer::VisionTransformer;
 pub use xcit::Xcit;
+
+pub use variants::variants;
 
 use burn::tensor::Tensor;
 
@@ -129,33 +132,30 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 59] = [
+pub const ROWS: [Row<Backbones>; 58] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "CSPNeXt", csp_darknet::build_next),
     Row::<Backbones>::new("mmdet", "Darknet", darknet::build),
     Row::<Backbones>::new("mmdet", "EfficientNet", efficientnet::build_mmdet),
+    Row::<Backbones>::new("mmdet", "HRNet", hrnet::build),
     Row::<Backbones>::new("mmdet", "HourglassNet", hourglass::build),
+    Row::<Backbones>::new("mmdet", "MobileNetV2", mobilenet_v2::build_mmdet),
     Row::<Backbones>::new("mmdet", "RegNet", regnet::build),
     Row::<Backbones>::new("mmdet", "Res2Net", res2net::build),
     Row::<Backbones>::new("mmdet", "ResNeSt", resnest::build),
-    Row::<Backbones>::new("mmdet", "HRNet", hrnet::build),
-    Row::<Backbones>::new("mmdet", "MobileNetV2", mobilenet_v2::build_mmdet),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
-    Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "SSDVGG", vgg::build_ssd),
     Row::<Backbones>::new("mmpretrain", "AlexNet", alexnet::build),
     Row::<Backbones>::new("mmpretrain", "BEiTViT", vision_transformer::build_beit),
     Row::<Backbones>::new("mmpretrain", "CSPDarkNet", csp_net::build_darknet),
-    Row::<Backbones>::new("mmpretrain", "CSPResNet", csp_net::build_resnet),
     Row::<Backbones>::new("mmpretrain", "CSPResNeXt", csp_net::build_resnext),
-    Row::<Backbones>::new("mmpretrain", "DenseNet", densenet::build),
-    Row::<Backbones>::new("mmpretrain", "EfficientNet", efficientnet::build),
-    Row::<Backbones>::new("mmpretrain", "EfficientNetV2", efficientnet_v2::build),
-    Row::<Backbones>::new("mmpretrain", "HRNet", hrnet::build_mmpretrain),
-    Row::<Backbones>::new("mmpretrain", "MobileNetV2", mobilenet_v2::build),
+    Row::<Backbones>::new("mmpretrain", "CSPResNet", csp_net::build_resnet),
+    Row::<Backbones>::new("mmpretrain", "ConvMixer", convmixer::build),
+    Row::<Backbones>::new("mmpretrain", "ConvNeXt", convnext::build),
     Row::<Backbones>::new("mmpretrain", "DeiT3", vision_transformer::build_deit3),
+    Row::<Backbones>::new("mmpretrain", "DenseNet", densenet::build),
     Row::<Backbones>::new(
         "mmpretrain",
         "DistilledVisionTransformer",
@@ -163,11 +163,21 @@ pub const ROWS: [Row<Backbones>; 59] = [
     ),
     Row::<Backbones>::new("mmpretrain", "EdgeNeXt", edgenext::build),
     Row::<Backbones>::new("mmpretrain", "EfficientFormer", efficientformer::build),
+    Row::<Backbones>::new("mmpretrain", "EfficientNet", efficientnet::build),
+    Row::<Backbones>::new("mmpretrain", "EfficientNetV2", efficientnet_v2::build),
+    Row::<Backbones>::new("mmpretrain", "HRNet", hrnet::build_mmpretrain),
+    Row::<Backbones>::new("mmpretrain", "HorNet", hornet::build),
     Row::<Backbones>::new("mmpretrain", "LeViT", levit::build),
+    Row::<Backbones>::new("mmpretrain", "MobileNetV2", mobilenet_v2::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
+    Row::<Backbones>::new("mmpretrain", "MobileOne", mobileone::build),
     Row::<Backbones>::new("mmpretrain", "MobileViT", mobile_vit::build),
+    Row::<Backbones>::new("mmpretrain", "PoolFormer", poolformer::build),
     Row::<Backbones>::new("mmpretrain", "PyramidVig", vig::build_pyramid),
+    Row::<Backbones>::new("mmpretrain", "RIFormer", poolformer::build_riformer),
     Row::<Backbones>::new("mmpretrain", "RegNet", regnet::build_mmpretrain),
+    Row::<Backbones>::new("mmpretrain", "RepLKNet", replknet::build),
+    Row::<Backbones>::new("mmpretrain", "RepVGG", repvgg::build),
     Row::<Backbones>::new("mmpretrain", "Res2Net", res2net::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "ResNeSt", resnest::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "ResNeXt", resnet::mmpretrain::build_next),
@@ -180,16 +190,8 @@ pub const ROWS: [Row<Backbones>; 59] = [
     Row::<Backbones>::new("mmpretrain", "ShuffleNetV2", shufflenet::build_v2),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
     Row::<Backbones>::new("mmpretrain", "TinyViT", tiny_vit::build),
-    Row::<Backbones>::new("mmpretrain", "VGG", vgg::build),
-    Row::<Backbones>::new("mmpretrain", "ConvMixer", convmixer::build),
-    Row::<Backbones>::new("mmpretrain", "ConvNeXt", convnext::build),
-    Row::<Backbones>::new("mmpretrain", "HorNet", hornet::build),
-    Row::<Backbones>::new("mmpretrain", "MobileOne", mobileone::build),
-    Row::<Backbones>::new("mmpretrain", "PoolFormer", poolformer::build),
-    Row::<Backbones>::new("mmpretrain", "RIFormer", poolformer::build_riformer),
-    Row::<Backbones>::new("mmpretrain", "RepLKNet", replknet::build),
-    Row::<Backbones>::new("mmpretrain", "RepVGG", repvgg::build),
     Row::<Backbones>::new("mmpretrain", "VAN", van::build),
+    Row::<Backbones>::new("mmpretrain", "VGG", vgg::build),
     Row::<Backbones>::new("mmpretrain", "Vig", vig::build),
     Row::<Backbones>::new("mmpretrain", "VisionTransformer", vision_transformer::build),
     Row::<Backbones>::new("mmpretrain", "XCiT", xcit::build),

@@ -120,6 +120,14 @@ struct Asked<'a> {
     params: Params,
 }
 
+/// All names that there are models for.
+pub(super) fn names() -> Vec<String> {
+    FAMILIES
+        .iter()
+        .flat_map(|family| (family.names)())
+        .collect()
+}
+
 pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
     // A family reads the keys that are left, and refuses those that it does not know.
     let keys = node
