@@ -5,6 +5,7 @@ mod cross_stage;
 mod csp_darknet;
 mod csp_net;
 mod darknet;
+mod davit;
 mod densenet;
 mod efficientnet;
 mod efficientnet_v2;
@@ -14,7 +15,9 @@ mod hrnet;
 mod inverted_residual;
 mod mobilenet_v2;
 mod mobilenet_v3;
+mod mvit;
 mod plain_chain;
+mod pvt;
 mod regnet;
 mod res2net;
 mod residual;
@@ -22,15 +25,21 @@ mod resnest;
 mod resnet;
 mod shufflenet;
 mod staged;
+mod swin;
 mod timm;
+mod tokens;
 mod vgg;
 
 pub use csp_darknet::CspDarknet;
 pub use csp_net::CspNet;
 pub use darknet::Darknet;
+pub use davit::DaViT;
 pub use hourglass::HourglassNet;
 pub use hrnet::HrNet;
+pub use mvit::MViT;
+pub use pvt::PyramidVisionTransformer;
 pub use resnet::ResNet;
+pub use swin::SwinTransformer;
 
 use burn::tensor::Tensor;
 
@@ -89,12 +98,14 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 37] = [
+pub const ROWS: [Row<Backbones>; 46] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "CSPNeXt", csp_darknet::build_next),
     Row::<Backbones>::new("mmdet", "Darknet", darknet::build),
     Row::<Backbones>::new("mmdet", "EfficientNet", efficientnet::build_mmdet),
     Row::<Backbones>::new("mmdet", "HourglassNet", hourglass::build),
+    Row::<Backbones>::new("mmdet", "PyramidVisionTransformer", pvt::build),
+    Row::<Backbones>::new("mmdet", "PyramidVisionTransformerV2", pvt::build_v2),
     Row::<Backbones>::new("mmdet", "RegNet", regnet::build),
     Row::<Backbones>::new("mmdet", "Res2Net", res2net::build),
     Row::<Backbones>::new("mmdet", "ResNeSt", resnest::build),
@@ -104,16 +115,20 @@ pub const ROWS: [Row<Backbones>; 37] = [
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
     Row::<Backbones>::new("mmdet", "ResNeXt", resnet::build_next),
     Row::<Backbones>::new("mmdet", "SSDVGG", vgg::build_ssd),
+    Row::<Backbones>::new("mmdet", "SwinTransformer", swin::build),
     Row::<Backbones>::new("mmpretrain", "AlexNet", alexnet::build),
     Row::<Backbones>::new("mmpretrain", "CSPDarkNet", csp_net::build_darknet),
     Row::<Backbones>::new("mmpretrain", "CSPResNet", csp_net::build_resnet),
     Row::<Backbones>::new("mmpretrain", "CSPResNeXt", csp_net::build_resnext),
+    Row::<Backbones>::new("mmpretrain", "DaViT", davit::build),
     Row::<Backbones>::new("mmpretrain", "DenseNet", densenet::build),
     Row::<Backbones>::new("mmpretrain", "EfficientNet", efficientnet::build),
     Row::<Backbones>::new("mmpretrain", "EfficientNetV2", efficientnet_v2::build),
     Row::<Backbones>::new("mmpretrain", "HRNet", hrnet::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "MobileNetV2", mobilenet_v2::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
+    Row::<Backbones>::new("mmpretrain", "MViT", mvit::build),
+    Row::<Backbones>::new("mmpretrain", "PCPVT", pvt::build_pcpvt),
     Row::<Backbones>::new("mmpretrain", "RegNet", regnet::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "Res2Net", res2net::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "ResNeSt", resnest::build_mmpretrain),
@@ -125,6 +140,9 @@ pub const ROWS: [Row<Backbones>; 37] = [
     Row::<Backbones>::new("mmpretrain", "SEResNet", resnet::mmpretrain::build_se),
     Row::<Backbones>::new("mmpretrain", "ShuffleNetV1", shufflenet::build_v1),
     Row::<Backbones>::new("mmpretrain", "ShuffleNetV2", shufflenet::build_v2),
+    Row::<Backbones>::new("mmpretrain", "SVT", pvt::build_svt),
+    Row::<Backbones>::new("mmpretrain", "SwinTransformer", swin::build_pretrain),
+    Row::<Backbones>::new("mmpretrain", "SwinTransformerV2", swin::build_v2),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
     Row::<Backbones>::new("mmpretrain", "VGG", vgg::build),
 ];

@@ -63,6 +63,10 @@ pub enum Activation {
     Tanh,
     /// Gaussian error linear unit, exact form.
     Gelu,
+    /// Gaussian error linear unit, by a hyperbolic tangent.
+    GeluTanh,
+    /// `x * sigmoid(1.702 * x)`
+    QuickGelu,
     /// `x * tanh(softplus(x))`
     Mish,
     /// Values limited to a range.
@@ -71,7 +75,7 @@ pub enum Activation {
 
 impl Activation {
     /// Names that [`Activation::from_config`] knows.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 15] = [
         "ReLU",
         "ReLU6",
         "LeakyReLU",
@@ -83,6 +87,7 @@ impl Activation {
         "HSigmoid",
         "Tanh",
         "GELU",
+        "QuickGELU",
         "Mish",
         "Clip",
         "Clamp",
@@ -107,6 +112,7 @@ impl Activation {
             },
             "Tanh" => Self::Tanh,
             "GELU" => Self::Gelu,
+            "QuickGELU" => Self::QuickGelu,
             "Mish" => Self::Mish,
             "Clip" | "Clamp" => Self::Clip(config.min.unwrap_or(-1.0), config.max.unwrap_or(1.0)),
             _ => return None,
@@ -134,6 +140,12 @@ impl Activation {
             } => ((x + bias) / divisor).clamp(min, max),
             Self::Tanh => activation::tanh(x),
             Self::Gelu => activation::gelu(x),
+            Self::GeluTanh => {
+                let cubic = x.clone() + x.clone().powi_scalar(3) * 0.044_715;
+                let angle = cubic * (2.0 / std::f64::consts::PI).sqrt();
+                x * 0.5 * (angle.tanh() + 1.0)
+            }
+            Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
             Self::Mish => activation::mish(x),
             Self::Clip(min, max) => x.clamp(min, max),
         }

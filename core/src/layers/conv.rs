@@ -90,6 +90,8 @@ pub enum Padding {
     Even(usize),
     /// As TensorFlow's `SAME`: as many as make the output `ceil(input / stride)`, the odd one at the end.
     Same,
+    /// As many as `Same`, all at the end (mmcv's `AdaptivePadding` of `'corner'`).
+    Corner,
 }
 
 impl Padding {
@@ -103,10 +105,11 @@ impl Padding {
     ) -> (usize, usize) {
         match self {
             Padding::Even(p) => (p, p),
-            Padding::Same => {
+            Padding::Same | Padding::Corner => {
                 let needed = (size.div_ceil(stride) - 1) * stride + dilation * (kernel - 1) + 1;
                 let total = needed.saturating_sub(size);
-                (total / 2, total - total / 2)
+                let before = if self == Padding::Same { total / 2 } else { 0 };
+                (before, total - before)
             }
         }
     }
@@ -211,6 +214,16 @@ impl ConvConfig {
         self.kernel * self.kernel * self.channels_out / self.groups
     }
 
+    /// What it makes of a side of `size` pixels; none if the filter does not fit in.
+    pub fn side(&self, size: usize) -> Option<usize> {
+        let (before, after) = self
+            .padding
+            .sides(size, self.kernel, self.stride, self.dilation);
+        let filter = self.dilation * (self.kernel - 1) + 1;
+        let rest = (size + before + after).checked_sub(filter)?;
+        Some(rest / self.stride + 1)
+    }
+
     /// Builds the layer: the convolution's tensors below `conv`, the norm's below the other place.
     ///
     /// # Panics
@@ -293,7 +306,7 @@ fn standardise(weight: Tensor<4>) -> Tensor<4> {
 }
 
 /// Scales the filters in place so that the norm after them vanishes, and gives the bias that remains.
-fn fold(
+pub(super) fn fold(
     norm: &NormConfig,
     channels: usize,
     at: &Params,
@@ -334,7 +347,7 @@ impl ConvNormAct {
     /// - input: `[N, C, H, W]`
     /// - output: `[N, C_out, H', W']`, `H' = (H + padding - dilation * (kernel - 1) - 1) / stride + 1`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.run(x, None)
+        self.run(x, None, self.act)
     }
 
     /// As [`ConvNormAct::forward`], `shortcut` added before the activation: the end of a residual block.
@@ -342,7 +355,12 @@ impl ConvNormAct {
     /// # Shapes
     /// - shortcut: that of the output
     pub fn forward_onto(&self, x: Tensor<4>, shortcut: Tensor<4>) -> Tensor<4> {
-        self.run(x, Some(shortcut))
+        self.run(x, Some(shortcut), self.act)
+    }
+
+    /// As [`ConvNormAct::forward`], without the activation.
+    pub fn forward_bare(&self, x: Tensor<4>) -> Tensor<4> {
+        self.run(x, None, None)
     }
 
     /// Whether its norm takes in the statistics of what comes through.
@@ -350,7 +368,7 @@ impl ConvNormAct {
         self.norm.as_ref().is_some_and(Norm::learning)
     }
 
-    fn run(&self, x: Tensor<4>, add: Option<Tensor<4>>) -> Tensor<4> {
+    fn run(&self, x: Tensor<4>, add: Option<Tensor<4>>, act: Option<Activation>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         let sides = |size| {
             self.padding
@@ -370,7 +388,6 @@ impl ConvNormAct {
             &self.weight
         };
         let bias = self.bias.as_ref().map(Weight::get);
-        let act = self.act;
         let Some(norm) = &self.norm else {
             return conv2d(x, weight, &shape, Finish { bias, add, act });
         };

@@ -1,6 +1,6 @@
 //! Fully connected layers, one or two.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::{Activation, Dropout, Init, LayerKind, Params, Weight};
 use crate::ops::count::counted;
@@ -21,6 +21,11 @@ impl Linear {
             weight: at.weight("weight", shape, Init::TORCH),
             bias: bias.then(|| at.weight("bias", [outputs], Init::torch_bias(&shape))),
         }
+    }
+
+    /// Where its tensors are.
+    pub fn device(&self) -> Device {
+        self.weight.get().device()
     }
 
     /// # Shapes

@@ -16,6 +16,7 @@ mod dropout;
 mod gradients;
 mod init;
 mod init_rule;
+mod layer_scale;
 mod linear;
 mod norm;
 mod normed_conv;
@@ -30,11 +31,12 @@ mod store;
 mod style;
 mod torch_random;
 mod weight;
+mod window_attention;
 
 pub use activation::{ActConfig, Activation};
 pub use attention::{
-    RelativePositionBias, attend, gather_rows, join_heads, join_windows, map_from_tokens,
-    split_heads, split_qkv, tokens_from_map, window_distances, windows,
+    Pairs, RelativePositionBias, attend, attention_weights, gather_rows, join_heads, join_windows,
+    map_from_tokens, split_heads, split_qkv, tokens_from_map, window_distances, windows,
 };
 pub use blur_pool::BlurPool;
 pub use channel_attention::EfficientChannelAttention;
@@ -48,6 +50,7 @@ pub use dropout::Dropout;
 pub use gradients::Gradients;
 pub use init::{Distribution, Fan, Init};
 pub use init_rule::InitRule;
+pub use layer_scale::LayerScale;
 pub use linear::{Linear, Mlp};
 pub use norm::{Norm, NormConfig, NormKind};
 pub use normed_conv::{NormedConv, NormedConvConfig};
@@ -57,7 +60,8 @@ pub use phase::{Dice, Phase};
 pub use scale::Scale;
 pub use slot::{LayerKind, Role, Slot, StateEntry};
 pub use squeeze_excite::{SqueezeExcite, make_divisible};
-pub use state_source::StateSource;
+pub use state_source::{Find, ForeignSource, StateSource, Stored};
 pub use store::{Names, Snapshot, Store, TensorSource};
 pub use style::ConvStyle;
 pub use weight::{Counter, Weight};
+pub use window_attention::{Position, WindowAttention, WindowAttentionConfig, Windows, pad_end};

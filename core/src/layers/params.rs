@@ -279,6 +279,30 @@ impl Params {
         self.tensor(name, shape, Role::Parameter, init)
     }
 
+    /// The parameter `name`, which has these values where no checkpoint has it, whatever an `init_cfg` says.
+    pub fn weight_of<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        values: impl FnOnce() -> Vec<f32>,
+    ) -> Weight<D> {
+        let (slot, keys) = self.register(name, &shape, Role::Parameter);
+        if self.mode() == Mode::Plan {
+            return self.upload(Vec::new(), shape);
+        }
+        let given = self.walk.borrow_mut().given(&keys, &slot);
+        let values = given.unwrap_or_else(|| {
+            self.walk.borrow_mut().note_initialised(&slot);
+            values()
+        });
+        if self.mode() != Mode::Train {
+            return self.upload(values, shape);
+        }
+        let count = values.len();
+        slot.set(self.persistent(values, [count]));
+        Weight::live(slot, shape)
+    }
+
     /// The parameter `name` without dimensions, one number.
     pub fn number(&self, name: &str, init: Init) -> Weight<1> {
         self.listed(name, &[], [1], Role::Parameter, init)
@@ -346,7 +370,7 @@ impl Params {
     }
 
     /// `listed` is the shape in the state dict.
-    fn listed<const D: usize>(
+    pub(super) fn listed<const D: usize>(
         &self,
         name: &str,
         listed: &[usize],

@@ -10,9 +10,12 @@ mod dla;
 mod efficientnet;
 mod ghostnet;
 mod hrnet;
+mod maxxvit;
+mod pvt_v2;
 mod regnet;
 mod resnet;
 mod rexnet;
+mod swin;
 mod vgg;
 
 use burn::tensor::Tensor;
@@ -35,16 +38,19 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 10] = [
+const FAMILIES: [Family; 13] = [
     Family::new(cspnet::names, cspnet::build),
     Family::new(densenet::names, densenet::build),
     Family::new(dla::names, dla::build),
     Family::new(efficientnet::names, efficientnet::build),
     Family::new(ghostnet::names, ghostnet::build),
     Family::new(hrnet::names, hrnet::build),
+    Family::new(maxxvit::names, maxxvit::build),
+    Family::new(pvt_v2::names, pvt_v2::build),
     Family::new(regnet::names, regnet::build),
     Family::new(resnet::names, resnet::build),
     Family::new(rexnet::names, rexnet::build),
+    Family::new(swin::names, swin::build),
     Family::new(vgg::names, vgg::build),
 ];
 

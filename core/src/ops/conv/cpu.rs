@@ -176,7 +176,12 @@ pub(in crate::ops) fn fused(act: Activation) -> Option<Act> {
         },
         Activation::Sigmoid => Act::Sigmoid,
         Activation::Silu => Act::Silu,
-        Activation::Elu(_) | Activation::Tanh | Activation::Gelu | Activation::Mish => return None,
+        Activation::Elu(_)
+        | Activation::Tanh
+        | Activation::Gelu
+        | Activation::GeluTanh
+        | Activation::QuickGelu
+        | Activation::Mish => return None,
     })
 }
 

@@ -217,6 +217,11 @@ pub(crate) fn number(act: Activation) -> Option<(u32, [f32; 4])> {
             min,
             max,
         } => (7, by(&[bias, divisor, min, max])),
-        Activation::Elu(_) | Activation::Tanh | Activation::Gelu | Activation::Mish => return None,
+        Activation::Elu(_)
+        | Activation::Tanh
+        | Activation::Gelu
+        | Activation::GeluTanh
+        | Activation::QuickGelu
+        | Activation::Mish => return None,
     })
 }
