@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::config::registry::{Family, Registry};
 use crate::config::{Diagnostics, Node, error_at, nearest};
 use crate::initializers;
-use crate::layers::{Mode, Params};
+use crate::layers::{Find, ForeignSource, Mode, Params, StateSource};
 use crate::weights::Checkpoint;
 
 /// Opens a checkpoint by the name that a config gives it.
@@ -62,22 +62,41 @@ impl<'a> Build<'a> {
         prefix: Option<&str>,
         at: &Params,
     ) -> Result<(), Diagnostics> {
-        let Some(open) = self.open else { return Ok(()) };
-        let known = self.opened.borrow().get(name).cloned();
-        let checkpoint = match known {
-            Some(checkpoint) => checkpoint,
-            None => {
-                let checkpoint = open(name).map_err(|e| error_at(node, "init_cfg", e, ""))?;
-                self.opened
-                    .borrow_mut()
-                    .insert(name.to_string(), checkpoint.clone());
-                checkpoint
-            }
-        };
-        at.overlay(Box::new(crate::layers::StateSource::new(
-            checkpoint, prefix,
-        )));
+        if let Some(checkpoint) = self.checkpoint(node, name)? {
+            at.overlay(Box::new(StateSource::new(checkpoint, prefix)));
+        }
         Ok(())
+    }
+
+    /// As [`Build::pretrained`], of a checkpoint with other names and layouts than ours, which `find` knows.
+    ///
+    /// # Errors
+    /// The checkpoint cannot be had or read.
+    pub fn foreign(
+        &self,
+        node: &Node,
+        name: &str,
+        find: Find,
+        at: &Params,
+    ) -> Result<(), Diagnostics> {
+        if let Some(checkpoint) = self.checkpoint(node, name)? {
+            at.overlay(Box::new(ForeignSource::new(checkpoint, find)));
+        }
+        Ok(())
+    }
+
+    /// The checkpoint `name`; None where none are opened.
+    fn checkpoint(&self, node: &Node, name: &str) -> Result<Option<Arc<Checkpoint>>, Diagnostics> {
+        let Some(open) = self.open else {
+            return Ok(None);
+        };
+        if let Some(known) = self.opened.borrow().get(name) {
+            return Ok(Some(known.clone()));
+        }
+        let checkpoint = open(name).map_err(|e| error_at(node, "init_cfg", e, ""))?;
+        let mut opened = self.opened.borrow_mut();
+        opened.insert(name.to_string(), checkpoint.clone());
+        Ok(Some(checkpoint))
     }
 
     /// What builds the part `name` that `node` describes, and its context: tensors below `name`, its own `_scope_` and `init_cfg`.

@@ -85,6 +85,9 @@ pub(crate) fn apply(node: &Node, build: &Build) -> Result<Vec<(String, Node)>, D
     };
     let mut overridden = Vec::new();
     for cfg in listed(given) {
+        if cfg.get("type").is_none() && cfg.get("checkpoint").is_some() && reads_its_own(node) {
+            continue;
+        }
         let initializer = build.find::<Initializers>(cfg)?(cfg)?;
         take(cfg, &initializer, build, &build.params)?;
         for other in cfg
@@ -106,6 +109,19 @@ pub(crate) fn apply(node: &Node, build: &Build) -> Result<Vec<(String, Node)>, D
         }
     }
     Ok(overridden)
+}
+
+/// Whether the part is one of MMDetection's that take the checkpoint of an `init_cfg` whatever its `type`.
+fn reads_its_own(node: &Node) -> bool {
+    const CLASSES: [&str; 3] = [
+        "PyramidVisionTransformer",
+        "PyramidVisionTransformerV2",
+        "SwinTransformer",
+    ];
+    let name = node
+        .as_type()
+        .or_else(|| Some(node.get("type")?.as_str()?.to_string()));
+    name.is_some_and(|name| CLASSES.contains(&name.trim_start_matches("mmdet.")))
 }
 
 /// The items of a list, or the one thing that is none.

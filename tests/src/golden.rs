@@ -189,7 +189,21 @@ fn compare_backbone(row: &Model, backbone: &Json, device: &Device) -> Result<Str
         }
     }
     let named = maps.into_iter().enumerate();
-    stages(row, named.map(|(i, map)| (format!("backbone.{i}"), map)))
+    let named = named.map(|(i, map)| (format!("backbone.{i}"), map));
+    stages(
+        row,
+        named.map(|(name, map)| (name.clone(), laid_out(map, row.stages.get(&name)))),
+    )
+}
+
+/// A map with its channels last, if the original hands it on so: timm's Swin does.
+fn laid_out(map: Tensor<4>, expected: Option<&Json>) -> Tensor<4> {
+    let [n, c, h, w] = map.dims();
+    let shape = expected.and_then(|stage| Vec::<usize>::deserialize(&stage["shape"]).ok());
+    match shape {
+        Some(shape) if shape == [n, h, w, c] && shape != [n, c, h, w] => map.permute([0, 2, 3, 1]),
+        _ => map,
+    }
 }
 
 /// Compares what parts gave with the row's `stages`; a line of figures.

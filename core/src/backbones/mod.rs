@@ -8,6 +8,7 @@ mod cross_stage;
 mod csp_darknet;
 mod csp_net;
 mod darknet;
+mod davit;
 mod densenet;
 mod edgenext;
 mod efficientformer;
@@ -25,9 +26,11 @@ mod mobile_vit;
 mod mobilenet_v2;
 mod mobilenet_v3;
 mod mobileone;
+mod mvit;
 mod options;
 mod plain_chain;
 mod poolformer;
+mod pvt;
 mod regnet;
 mod replknet;
 mod repvgg;
@@ -37,8 +40,10 @@ mod resnest;
 mod resnet;
 mod shufflenet;
 mod staged;
+mod swin;
 mod timm;
 mod tiny_vit;
+mod tokens;
 mod van;
 mod variants;
 mod vgg;
@@ -68,6 +73,10 @@ pub use vig::Vig;
 pub use vision_transformer::VisionTransformer;
 pub use xcit::Xcit;
 
+pub use davit::DaViT;
+pub use mvit::MViT;
+pub use pvt::PyramidVisionTransformer;
+pub use swin::SwinTransformer;
 pub use variants::variants;
 
 use burn::tensor::Tensor;
@@ -132,7 +141,7 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 58] = [
+pub const ROWS: [Row<Backbones>; 67] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "CSPNeXt", csp_darknet::build_next),
     Row::<Backbones>::new("mmdet", "Darknet", darknet::build),
@@ -140,6 +149,8 @@ pub const ROWS: [Row<Backbones>; 58] = [
     Row::<Backbones>::new("mmdet", "HRNet", hrnet::build),
     Row::<Backbones>::new("mmdet", "HourglassNet", hourglass::build),
     Row::<Backbones>::new("mmdet", "MobileNetV2", mobilenet_v2::build_mmdet),
+    Row::<Backbones>::new("mmdet", "PyramidVisionTransformer", pvt::build),
+    Row::<Backbones>::new("mmdet", "PyramidVisionTransformerV2", pvt::build_v2),
     Row::<Backbones>::new("mmdet", "RegNet", regnet::build),
     Row::<Backbones>::new("mmdet", "Res2Net", res2net::build),
     Row::<Backbones>::new("mmdet", "ResNeSt", resnest::build),
@@ -147,6 +158,7 @@ pub const ROWS: [Row<Backbones>; 58] = [
     Row::<Backbones>::new("mmdet", "ResNet", resnet::build),
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
     Row::<Backbones>::new("mmdet", "SSDVGG", vgg::build_ssd),
+    Row::<Backbones>::new("mmdet", "SwinTransformer", swin::build),
     Row::<Backbones>::new("mmpretrain", "AlexNet", alexnet::build),
     Row::<Backbones>::new("mmpretrain", "BEiTViT", vision_transformer::build_beit),
     Row::<Backbones>::new("mmpretrain", "CSPDarkNet", csp_net::build_darknet),
@@ -154,6 +166,7 @@ pub const ROWS: [Row<Backbones>; 58] = [
     Row::<Backbones>::new("mmpretrain", "CSPResNet", csp_net::build_resnet),
     Row::<Backbones>::new("mmpretrain", "ConvMixer", convmixer::build),
     Row::<Backbones>::new("mmpretrain", "ConvNeXt", convnext::build),
+    Row::<Backbones>::new("mmpretrain", "DaViT", davit::build),
     Row::<Backbones>::new("mmpretrain", "DeiT3", vision_transformer::build_deit3),
     Row::<Backbones>::new("mmpretrain", "DenseNet", densenet::build),
     Row::<Backbones>::new(
@@ -168,10 +181,12 @@ pub const ROWS: [Row<Backbones>; 58] = [
     Row::<Backbones>::new("mmpretrain", "HRNet", hrnet::build_mmpretrain),
     Row::<Backbones>::new("mmpretrain", "HorNet", hornet::build),
     Row::<Backbones>::new("mmpretrain", "LeViT", levit::build),
+    Row::<Backbones>::new("mmpretrain", "MViT", mvit::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV2", mobilenet_v2::build),
     Row::<Backbones>::new("mmpretrain", "MobileNetV3", mobilenet_v3::build),
     Row::<Backbones>::new("mmpretrain", "MobileOne", mobileone::build),
     Row::<Backbones>::new("mmpretrain", "MobileViT", mobile_vit::build),
+    Row::<Backbones>::new("mmpretrain", "PCPVT", pvt::build_pcpvt),
     Row::<Backbones>::new("mmpretrain", "PoolFormer", poolformer::build),
     Row::<Backbones>::new("mmpretrain", "PyramidVig", vig::build_pyramid),
     Row::<Backbones>::new("mmpretrain", "RIFormer", poolformer::build_riformer),
@@ -186,8 +201,11 @@ pub const ROWS: [Row<Backbones>; 58] = [
     Row::<Backbones>::new("mmpretrain", "ResNetV1d", resnet::mmpretrain::build_v1d),
     Row::<Backbones>::new("mmpretrain", "SEResNeXt", resnet::mmpretrain::build_se_next),
     Row::<Backbones>::new("mmpretrain", "SEResNet", resnet::mmpretrain::build_se),
+    Row::<Backbones>::new("mmpretrain", "SVT", pvt::build_svt),
     Row::<Backbones>::new("mmpretrain", "ShuffleNetV1", shufflenet::build_v1),
     Row::<Backbones>::new("mmpretrain", "ShuffleNetV2", shufflenet::build_v2),
+    Row::<Backbones>::new("mmpretrain", "SwinTransformer", swin::build_pretrain),
+    Row::<Backbones>::new("mmpretrain", "SwinTransformerV2", swin::build_v2),
     Row::<Backbones>::new("mmpretrain", "TIMMBackbone", timm::build),
     Row::<Backbones>::new("mmpretrain", "TinyViT", tiny_vit::build),
     Row::<Backbones>::new("mmpretrain", "VAN", van::build),

@@ -2,10 +2,12 @@
 //!
 //! Shapes: q `[B, heads, N, d]`, k and v `[B, heads, M, d]`; maps here have their channels last, `[B, H, W, C]`.
 
+use std::sync::OnceLock;
+
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use super::{Dropout, Init, Params, Weight};
-use crate::ops::count::counted;
+use crate::ops::count::product;
 
 /// Scaled dot-product attention (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.1): `softmax(scale * q k^T + bias) v`.
 ///
@@ -31,33 +33,30 @@ pub fn attend_without(
     bias: Option<Tensor<4>>,
     drop: &Option<Dropout>,
 ) -> Tensor<4> {
-    let ([b, heads, n, d], [_, _, m, of_v]) = (q.dims(), v.dims());
-    if counted(|| b * heads * n * m * (d + of_v)) {
-        return Tensor::zeros([b, heads, n, of_v], &q.device());
-    }
-    let scores = (q * scale).matmul(k.swap_dims(2, 3));
-    let scores = match bias {
-        Some(bias) => scores + bias,
-        None => scores,
-    };
-    let weights = activation::softmax(scores, 3);
+    let weights = attention_weights(q, k, scale, bias);
     let weights = match drop {
         Some(drop) => drop.forward(weights),
         None => weights,
     };
-    weights.matmul(v)
+    product(weights, v)
 }
 
-/// A product of matrices, counted where products are.
+/// How much each token takes of each other: what [`attend`] multiplies the values with.
 ///
 /// # Shapes
-/// - inputs `[B, heads, N, d]` and `[B, heads, d, M]`, output `[B, heads, N, M]`
-pub fn product(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
-    let ([n, heads, rows, d], [_, _, _, columns]) = (a.dims(), b.dims());
-    if counted(|| n * heads * rows * d * columns) {
-        return Tensor::zeros([n, heads, rows, columns], &a.device());
-    }
-    a.matmul(b)
+/// - output: `[B, heads, N, M]`
+pub fn attention_weights(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    scale: f64,
+    bias: Option<Tensor<4>>,
+) -> Tensor<4> {
+    let scores = product(q * scale, k.swap_dims(2, 3));
+    let scores = match bias {
+        Some(bias) => scores + bias,
+        None => scores,
+    };
+    activation::softmax(scores, 3)
 }
 
 /// The three of `qkv`, which has them one after another along its channels, each as heads.
@@ -130,42 +129,96 @@ pub fn window_distances([height, width]: [usize; 2]) -> Vec<i64> {
     places.flat_map(of).collect()
 }
 
+/// The pairs of places of a window, and the table that has a row for each distance between two.
+#[derive(Debug)]
+pub struct Pairs {
+    window: [usize; 2],
+    /// Rows of the table, on the device of the table that was first asked for.
+    rows: OnceLock<Tensor<1, Int>>,
+}
+
+impl Pairs {
+    /// For windows of this height and width.
+    pub fn new(window: [usize; 2]) -> Self {
+        Self {
+            window,
+            rows: OnceLock::new(),
+        }
+    }
+
+    /// Rows of the table.
+    pub fn rows(&self) -> usize {
+        (2 * self.window[0] - 1) * (2 * self.window[1] - 1)
+    }
+
+    /// `[1, heads, N, N]`, N the places of the window, from the table, `[rows, heads]`.
+    pub fn gather(&self, table: Tensor<2>) -> Tensor<4> {
+        let [_, heads] = table.dims();
+        let n = self.window[0] * self.window[1];
+        let rows = self
+            .rows
+            .get_or_init(|| index(&window_distances(self.window), &table));
+        let bias = table.select(0, rows.clone());
+        bias.reshape([1, n, n, heads]).permute([0, 3, 1, 2])
+    }
+
+    /// Each row's distance on a scale of logarithms (Swin V2, Liu et al. 2022, arXiv 2111.09883, section 3.3), in units of the window that a
+    /// model was trained with: down, then to the right, from -1 to 1 within it, nearly.
+    pub fn logarithms(&self, trained: [usize; 2]) -> Vec<f32> {
+        self.distances(|axis, distance| match distance {
+            0 => 0.0, // in windows of one place, too, whose side less one is 0
+            _ => {
+                let x = distance as f32 / (trained[axis] as f32 - 1.0) * 8.0;
+                x.signum() * (x.abs() + 1.0).log2() / 8f32.log2()
+            }
+        })
+    }
+
+    /// What `of` makes of each row's distance down, which is axis 0, then of that to the right.
+    pub fn distances(&self, of: impl Fn(usize, i64) -> f32) -> Vec<f32> {
+        let [h, w] = self.window.map(|side| side as i64);
+        let all = (1 - h..h).flat_map(|y| (1 - w..w).map(move |x| [y, x]));
+        all.flat_map(|[y, x]| [of(0, y), of(1, x)]).collect()
+    }
+}
+
 /// A learned bias for each distance between two places of a window and each head (Swin, Liu et al. 2021, arXiv 2103.14030, section 3.2).
 #[derive(Debug)]
 pub struct RelativePositionBias {
     /// `[(2 * height - 1) * (2 * width - 1), heads]`
     table: Weight<2>,
-    window: [usize; 2],
+    pairs: Pairs,
 }
 
 impl RelativePositionBias {
     /// The table, `name` in the state dict.
     pub fn new(name: &str, window: [usize; 2], heads: usize, init: Init, at: &Params) -> Self {
-        let rows = (2 * window[0] - 1) * (2 * window[1] - 1);
+        let pairs = Pairs::new(window);
         Self {
-            table: at.weight(name, [rows, heads], init),
-            window,
+            table: at.weight(name, [pairs.rows(), heads], init),
+            pairs,
         }
     }
 
     /// # Shapes
     /// - output: `[1, heads, N, N]`, N the places of the window
     pub fn forward(&self) -> Tensor<4> {
-        let table = self.table.get();
-        let [_, heads] = table.dims();
-        let n = self.window[0] * self.window[1];
-        let bias = gather_rows(table, &window_distances(self.window));
-        bias.reshape([1, n, n, heads]).permute([0, 3, 1, 2])
+        self.pairs.gather(self.table.get())
     }
 }
 
 /// The rows of a table, `[rows.len(), C]` from `[R, C]`.
 pub fn gather_rows(table: Tensor<2>, rows: &[i64]) -> Tensor<2> {
+    let rows = index(rows, &table);
+    table.select(0, rows)
+}
+
+/// Numbers of rows on the device of `table`.
+fn index(rows: &[i64], table: &Tensor<2>) -> Tensor<1, Int> {
     let device = table.device().without_autodiff();
     let rows: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
     let count = rows.len();
-    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &device);
-    table.select(0, rows)
+    Tensor::from_data(TensorData::new(rows, [count]), &device)
 }
 
 #[cfg(test)]
@@ -217,6 +270,15 @@ mod tests {
         let joined = join_heads(q.clone());
         assert_eq!(numbers(joined.clone())[..4], [0.0, 1.0, 2.0, 3.0]);
         assert_eq!(numbers(split_heads(joined, 2)), numbers(q));
+    }
+
+    #[test]
+    fn distances_on_a_scale_of_logarithms() {
+        let pairs = Pairs::new([1, 2]);
+        assert_eq!(pairs.rows(), 3);
+        // log2(8 + 1) / log2(8)
+        let end = 9f32.log2() / 3.0;
+        assert_eq!(pairs.logarithms([1, 2]), [0.0, -end, 0.0, 0.0, 0.0, end]);
     }
 
     #[test]

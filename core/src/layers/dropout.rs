@@ -23,6 +23,14 @@ impl Dropout {
         })
     }
 
+    /// `x` without what `this` leaves out.
+    pub fn apply<const D: usize>(this: &Option<Self>, x: Tensor<D>) -> Tensor<D> {
+        match this {
+            Some(dropout) => dropout.forward(x),
+            None => x,
+        }
+    }
+
     /// # Shapes
     /// - input and output: the same
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {

@@ -1,6 +1,6 @@
 //! Fully connected layers, one or two.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::conv::fold;
 use super::{Activation, Dropout, Init, LayerKind, Mode, Norm, NormConfig, Params, Weight};
@@ -22,6 +22,11 @@ impl Linear {
             weight: at.weight("weight", shape, Init::TORCH),
             bias: bias.then(|| at.weight("bias", [outputs], Init::torch_bias(&shape))),
         }
+    }
+
+    /// Where its tensors are.
+    pub fn device(&self) -> Device {
+        self.weight.get().device()
     }
 
     /// # Shapes

@@ -35,11 +35,13 @@ mod store;
 mod style;
 mod torch_random;
 mod weight;
+mod window_attention;
 
 pub use activation::{ActConfig, Activation};
 pub use attention::{
-    RelativePositionBias, attend, attend_without, gather_rows, join_heads, join_windows,
-    map_from_tokens, product, split_heads, split_qkv, tokens_from_map, window_distances, windows,
+    Pairs, RelativePositionBias, attend, attend_without, attention_weights, gather_rows,
+    join_heads, join_windows, map_from_tokens, split_heads, split_qkv, tokens_from_map,
+    window_distances, windows,
 };
 pub use blur_pool::BlurPool;
 pub use branches::{Branch, Branches};
@@ -67,7 +69,10 @@ pub use response_norm::ResponseNorm;
 pub use scale::Scale;
 pub use slot::{LayerKind, Role, Slot, StateEntry};
 pub use squeeze_excite::{SqueezeExcite, make_divisible};
-pub use state_source::StateSource;
+pub use state_source::{Find, ForeignSource, StateSource, Stored};
 pub use store::{Names, Snapshot, Store, TensorSource};
 pub use style::ConvStyle;
 pub use weight::{Counter, Weight};
+pub use window_attention::{Position, WindowAttention, WindowAttentionConfig, Windows, pad_end};
+
+pub(crate) use crate::ops::count::product;

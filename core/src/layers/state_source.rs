@@ -52,6 +52,44 @@ impl TensorSource for StateSource {
     }
 }
 
+/// What a checkpoint has under one of its names.
+pub struct Stored {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its numbers.
+    pub values: Vec<f32>,
+}
+
+/// Finds the values of one of our tensors among a checkpoint's, which it gets by their names.
+pub type Find = fn(&StateEntry, &dyn Fn(&str) -> Option<Stored>) -> Option<Vec<f32>>;
+
+/// The tensors of a checkpoint that has other names and layouts than ours.
+pub struct ForeignSource {
+    checkpoint: Arc<Checkpoint>,
+    find: Find,
+}
+
+impl ForeignSource {
+    /// `find` knows the names and layouts.
+    pub fn new(checkpoint: Arc<Checkpoint>, find: Find) -> Self {
+        Self { checkpoint, find }
+    }
+}
+
+impl TensorSource for ForeignSource {
+    fn tensor(&mut self, entry: &StateEntry) -> Option<Vec<f32>> {
+        let stored = |name: &str| {
+            let view = self.checkpoint.get(name)?;
+            Some(Stored {
+                shape: view.shape().to_vec(),
+                values: view.f32().ok()?,
+            })
+        };
+        let values = (self.find)(entry, &stored)?;
+        (values.len() == entry.shape.iter().product::<usize>()).then_some(values)
+    }
+}
+
 impl From<StateEntry> for Wanted {
     fn from(entry: StateEntry) -> Self {
         Self {

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use burn::tensor::Tensor;
+
 thread_local! {
     static PRODUCTS: Cell<Option<u64>> = const { Cell::new(None) };
 }
@@ -23,9 +25,21 @@ pub(crate) fn counted(products: impl FnOnce() -> usize) -> bool {
     true
 }
 
+/// The products of matrices, counted.
+pub(crate) fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    let columns = b.dims()[D - 1];
+    let mut dims = a.dims();
+    let all: usize = dims.iter().product();
+    dims[D - 1] = columns;
+    match counted(|| all * columns) {
+        true => Tensor::zeros(dims, &a.device()),
+        false => a.matmul(b),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Tensor};
+    use burn::tensor::Device;
 
     use super::*;
     use crate::layers::{ConvConfig, Linear, Mode, Params, attend};

@@ -34,6 +34,28 @@ pub fn max_pool2d(x: Tensor<4>, kernel: usize, stride: usize, padding: usize) ->
     module::max_pool2d(x, options)
 }
 
+/// The means of `height` x `width` parts of each map, which overlap where they do not divide it (PyTorch's `AdaptiveAvgPool2d`). Two products with
+/// matrices, so that gradients go through on every device.
+pub fn adaptive_avg_pool2d(x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
+    let [n, c, h, w] = x.dims();
+    let device = x.device().without_autodiff();
+    let matrix = |from: usize, to: usize| -> Tensor<2> {
+        let mut matrix = vec![0.0; from * to];
+        for (i, row) in matrix.chunks_mut(from).enumerate() {
+            let part = i * from / to..((i + 1) * from).div_ceil(to);
+            let share = 1.0 / part.len() as f32;
+            row[part].fill(share);
+        }
+        Tensor::from_data(TensorData::new(matrix, [to, from]), &device)
+    };
+    let x = x
+        .reshape([n * c * h, w])
+        .matmul(matrix(w, width).transpose());
+    let x = x.reshape([n * c, h, width]);
+    let x = matrix(h, height).unsqueeze::<3>().matmul(x);
+    x.reshape([n, c, height, width])
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Device, Distribution};
@@ -53,6 +75,17 @@ mod tests {
             let view = x.clone().swap_dims(2, 3).swap_dims(2, 3);
             let found = max_pool2d(view, kernel, stride, padding);
             found.into_data().assert_eq(&expected.into_data(), true);
+        }
+    }
+
+    #[test]
+    fn parts_of_a_map() {
+        let device = Device::flex();
+        let x = Tensor::<4>::random([2, 3, 9, 4], Distribution::Default, &device);
+        for size in [[7, 7], [3, 2], [1, 1], [9, 4]] {
+            let expected = module::adaptive_avg_pool2d(x.clone(), size).into_data();
+            let found = adaptive_avg_pool2d(x.clone(), size).into_data();
+            found.assert_approx_eq::<f32>(&expected, burn::tensor::Tolerance::absolute(1e-5));
         }
     }
 }

@@ -97,6 +97,34 @@ pub fn enlarge(x: Tensor<4>, factor: usize) -> Tensor<4> {
     interpolate(x, options.with_output_size([h * factor, w * factor]))
 }
 
+/// As [`resize`] of one map that is no tensor yet.
+pub(crate) fn resize_values(
+    values: &[f32],
+    [h, w]: [usize; 2],
+    [height, width]: [usize; 2],
+    how: Interpolation,
+) -> Vec<f32> {
+    let [down, across] = [(h, height), (w, width)].map(|(from, to)| how.matrix(from, to, false));
+    let dot = |row: &[f32], column: &mut dyn Iterator<Item = f32>| -> f32 {
+        row.iter().zip(column).map(|(a, b)| a * b).sum()
+    };
+    let rows: Vec<f32> = values
+        .chunks_exact(w)
+        .flat_map(|line| {
+            across
+                .chunks_exact(w)
+                .map(|row| dot(row, &mut line.iter().copied()))
+        })
+        .collect();
+    down.chunks_exact(h)
+        .flat_map(|row| {
+            let column = |x| (0..h).map(move |y| y * width + x);
+            let rows = &rows;
+            (0..width).map(move |x| dot(row, &mut column(x).map(|i| rows[i])))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +170,19 @@ mod tests {
                     "{how:?} {align_corners} {found:?} {expected:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn values_as_tensors() {
+        let values: Vec<f32> = (0..15).map(|i| (i as f32).sin()).collect();
+        let x = TensorData::new(values.clone(), [1, 1, 3, 5]);
+        let x = Tensor::<4>::from_data(x, &Device::flex());
+        let expected = resize(x, [5, 4], Interpolation::Bicubic, false).into_data();
+        let expected: Vec<f32> = expected.try_into_vec().unwrap();
+        let found = resize_values(&values, [3, 5], [5, 4], Interpolation::Bicubic);
+        for (a, b) in found.iter().zip(&expected) {
+            assert!((a - b).abs() < 1e-6, "{found:?} {expected:?}");
         }
     }
 }

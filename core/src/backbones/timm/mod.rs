@@ -15,12 +15,15 @@ mod efficientvit_msra;
 mod fastvit;
 mod ghostnet;
 mod hrnet;
+mod maxxvit;
 mod metaformer;
 mod mobile_vit;
+mod pvt_v2;
 mod regnet;
 mod repvgg;
 mod resnet;
 mod rexnet;
+mod swin;
 mod vgg;
 
 use burn::tensor::Tensor;
@@ -43,7 +46,7 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 19] = [
+const FAMILIES: [Family; 22] = [
     Family::new(convnext::inception_names, convnext::build_inception),
     Family::new(convnext::names, convnext::build),
     Family::new(cspnet::names, cspnet::build),
@@ -56,12 +59,15 @@ const FAMILIES: [Family; 19] = [
     Family::new(fastvit::names, fastvit::build),
     Family::new(ghostnet::names, ghostnet::build),
     Family::new(hrnet::names, hrnet::build),
+    Family::new(maxxvit::names, maxxvit::build),
     Family::new(metaformer::names, metaformer::build),
     Family::new(mobile_vit::names, mobile_vit::build),
+    Family::new(pvt_v2::names, pvt_v2::build),
     Family::new(regnet::names, regnet::build),
     Family::new(repvgg::names, repvgg::build),
     Family::new(resnet::names, resnet::build),
     Family::new(rexnet::names, rexnet::build),
+    Family::new(swin::names, swin::build),
     Family::new(vgg::names, vgg::build),
 ];
 
