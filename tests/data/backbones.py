@@ -3,7 +3,7 @@
 usage: backbones.py CASES.txt OUT.jsonl
 A case is a line `maps H W CONFIG` or `grads H W CONFIG`, for example
     maps 192 256 dict(type='mmpretrain.MobileNetV2', out_indices=(1, 2, 4, 7))
-Rows that OUT has already are kept. `maps`: {file, backbone (tagged), state, alias, input, stages}. `grads`: {file, backbone, state, alias, input,
+Rows that OUT has already are kept. `maps`: {file, backbone (tagged), state, alias, filled_first, input, stages}. `grads`: {file, backbone, state, alias, input,
 frozen, total, grads, running}: two pictures, the second mirrored, in training (BatchNorm by the batch); the loss is the mean of each map's
 numbers, each times `uniform(f'spread.{i}')`. Random layers must be off in CONFIG (drop_path_rate=0).
 MMDetection 3.3.0, MMPretrain 1.2.0, timm 0.9.16, torch 2.4.1.
@@ -96,6 +96,7 @@ def row_of(kind, h, w, text):
     model = MODELS.build(copy.deepcopy(cfg))
     row = dict(file=text if kind == 'maps' else f'grads {text}', backbone=tag(cfg))
     row['state'], row['alias'] = fill(model)
+    row['filled_first'] = True
     base = image(h, w)
     if kind == 'maps':
         model.eval()

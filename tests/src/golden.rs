@@ -74,6 +74,10 @@ pub struct Model {
     model: Option<Json>,
     /// In place of `model`: a backbone alone.
     backbone: Option<Json>,
+    /// Values came in before the original was told to evaluate. LeViT and TinyViT make their biases of attention then: where values came in
+    /// later, the biases were still zeros.
+    #[serde(default)]
+    filled_first: bool,
     score_thr: Option<f32>,
     #[serde(default)]
     state: Vec<(String, Vec<usize>)>,
@@ -170,7 +174,13 @@ fn pixels(device: &Device) -> Pixels {
 fn compare_backbone(row: &Model, backbone: &Json, device: &Device) -> Result<String, String> {
     let [n, _, h, w] = row.input.ok_or("the row lacks `input`")?;
     let node = tagged(backbone, "the row's backbone")?;
-    let (backbone, _) = build_backbone(&node, &row.state, &row.alias, device, Mode::Fixed)?;
+    let mut alias = row.alias.clone();
+    if !row.filled_first {
+        let biases = row.state.iter().map(|(key, _)| key);
+        let biases = biases.filter(|key| key.ends_with("attention_biases"));
+        alias.extend(biases.map(|key| (key.clone(), ZEROS.to_string())));
+    }
+    let (backbone, _) = build_backbone(&node, &row.state, &alias, device, Mode::Fixed)?;
     let pixels = Tensor::from_data(TensorData::new(image(n, h, w), [n, 3, h, w]), device);
     let maps = backbone.forward(pixels);
     let features = backbone.features();
@@ -447,6 +457,9 @@ fn same_boxes(expected: &Predicted, found: &Instances) -> Vec<(usize, usize)> {
     pairs
 }
 
+/// In place of the first name of a tensor: it has zeros.
+const ZEROS: &str = "zeros";
+
 /// The state dict's values by formula.
 pub(crate) struct Formula {
     pub alias: HashMap<String, String>,
@@ -462,7 +475,10 @@ impl TensorSource for Formula {
             Role::Counter | Role::Index => false,
         };
         let key = self.alias.get(&entry.key).unwrap_or(&entry.key);
-        filled.then(|| weight(key, &entry.shape))
+        filled.then(|| match key.as_str() {
+            ZEROS => vec![0.0; entry.shape.iter().product()],
+            key => weight(key, &entry.shape),
+        })
     }
 }
 
