@@ -40,7 +40,9 @@ pub struct ListArgs {
 pub fn run(args: &ListArgs) -> Result<ExitCode, String> {
     if let (Some(kind), Some(text)) = (&args.kind, &args.text) {
         if !["backbone", "backbones"].contains(&kind.as_str()) {
-            return Err(format!("only backbones are looked for by words: smalti list backbones {text}"));
+            return Err(format!(
+                "only backbones are looked for by words: smalti list backbones {text}"
+            ));
         }
         return backbones(text, args.json);
     }
@@ -130,7 +132,9 @@ fn backbones(text: &str, json: bool) -> Result<ExitCode, String> {
             }));
             continue;
         }
-        let products = size.products.map_or("-".into(), |n| format!("{:.2}", n as f64 / 1e9));
+        let products = size
+            .products
+            .map_or("-".into(), |n| format!("{:.2}", n as f64 / 1e9));
         style::say(format_args!(
             "{:>7.2}  {products:>9}  {:?} ({:?})  {variant}",
             size.parameters as f64 / 1e6,
@@ -168,8 +172,8 @@ fn size_of(variant: &str) -> Result<Size, String> {
     let (make, part) = build
         .part::<Backbones>("backbone", &node)
         .map_err(|problems| ConfigErrors::from(problems).to_string())?;
-    let backbone = make(&node, &part)
-        .map_err(|problems| ConfigErrors::from(problems).to_string())?;
+    let backbone =
+        make(&node, &part).map_err(|problems| ConfigErrors::from(problems).to_string())?;
     let of_parameter = |entry: &smalti::layers::StateEntry| match entry.role {
         Role::Parameter => entry.shape.iter().map(|n| *n as u64).product(),
         _ => 0,
