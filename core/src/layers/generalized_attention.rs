@@ -53,6 +53,13 @@ impl GeneralizedAttentionConfig {
             return fail("attention_type", message);
         }
         let [_, content, _, position] = self.terms();
+        if content && !position {
+            // It takes rows of queries for columns, which fails where there are not as many of both.
+            let message =
+                format!("`attention_type` '{kind}' is not supported: it does not work in mmcv");
+            let help = "with the second term there must be the fourth";
+            return Err(unsupported(node, "attention_type", message, help));
+        }
         for c in channels {
             let dim = self.embedding(*c);
             if (content || position) && (dim % 4 != 0 || dim as i64 > MOST_EMBEDDING) {
