@@ -152,9 +152,11 @@ impl PluginConfig {
     pub fn init(&self, channels: usize, at: &Params) -> Plugin {
         let at = at.at(&self.name);
         match &self.kind {
-            PluginKind::Context(config) => Plugin::Context(config.init(channels, &at)),
-            PluginKind::Generalized(config) => Plugin::Generalized(config.init(channels, &at)),
-            PluginKind::NonLocal(config) => Plugin::NonLocal(config.init(channels, &at)),
+            PluginKind::Context(config) => Plugin::Context(Box::new(config.init(channels, &at))),
+            PluginKind::Generalized(config) => {
+                Plugin::Generalized(Box::new(config.init(channels, &at)))
+            }
+            PluginKind::NonLocal(config) => Plugin::NonLocal(Box::new(config.init(channels, &at))),
         }
     }
 }
@@ -162,9 +164,9 @@ impl PluginConfig {
 /// A plugin of a block.
 #[derive(Debug)]
 pub(super) enum Plugin {
-    Context(ContextBlock),
-    Generalized(GeneralizedAttention),
-    NonLocal(NonLocal),
+    Context(Box<ContextBlock>),
+    Generalized(Box<GeneralizedAttention>),
+    NonLocal(Box<NonLocal>),
 }
 
 impl Plugin {

@@ -62,7 +62,7 @@ impl GeneralizedAttentionConfig {
         }
         for c in channels {
             let dim = self.embedding(*c);
-            if (content || position) && (dim % 4 != 0 || dim as i64 > MOST_EMBEDDING) {
+            if (content || position) && (!dim.is_multiple_of(4) || dim as i64 > MOST_EMBEDDING) {
                 let message = format!(
                     "positions have {dim} numbers, must be a multiple of 4 up to {MOST_EMBEDDING}"
                 );

@@ -136,7 +136,9 @@ impl NonLocal {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [n, _, h, w] = x.dims();
         let rows = |map: Tensor<4>| map.flatten::<3>(2, 3).swap_dims(1, 2);
-        let pooled = |map: Tensor<4>| match self.sampled {
+        // the original gives up where there is nothing to pool
+        let pools = self.sampled && h > 1 && w > 1;
+        let pooled = |map: Tensor<4>| match pools {
             true => max_pool2d(map, 2, 2, 0),
             false => map,
         };

@@ -34,7 +34,7 @@ pub(super) struct Switchable {
 #[derive(Debug)]
 enum Filters {
     /// To be made of what changes.
-    Live(Adaptive, Weight<4>),
+    Live(Box<(Adaptive, Weight<4>)>),
     /// Final, as those of the smaller are.
     Fixed(Weight<4>),
 }
@@ -44,7 +44,12 @@ impl Switchable {
     pub fn live(of: &ConvConfig, weight: &Weight<4>, deform: bool, at: &Params) -> Self {
         let difference = at.weight("weight_diff", weight.shape(), Init::Constant(0.0));
         let adaptive = Adaptive::new(weight, at);
-        Self::new(of, Filters::Live(adaptive, difference), deform, at)
+        Self::new(
+            of,
+            Filters::Live(Box::new((adaptive, difference))),
+            deform,
+            at,
+        )
     }
 
     /// Of final filters at `at`, which are made what the smaller dilation uses.
@@ -99,7 +104,8 @@ impl Switchable {
         let made;
         let [small, large] = match &self.filters {
             Filters::Fixed(large) => [weight, large],
-            Filters::Live(adaptive, difference) => {
+            Filters::Live(live) => {
+                let (adaptive, difference) = live.as_ref();
                 let small = adaptive.apply(weight.get());
                 let large = small.clone() + difference.get();
                 made = [small, large].map(Weight::from);

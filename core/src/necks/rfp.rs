@@ -141,9 +141,9 @@ fn check(
     let given = backbone.features();
     let given: Vec<_> = given.iter().filter(|f| f.stride > 1).collect();
     let same = given.iter().copied().eq(maps);
-    let strides = backbone.strides().iter().enumerate().skip(1);
-    let fit = |(i, stride): (usize, &usize)| pyramid.get(i).is_some_and(|f| f.stride == *stride);
-    if same && strides.map(fit).all(|fits| fits) {
+    let mut strides = backbone.strides().iter().enumerate().skip(1);
+    let fits = |(i, stride): (usize, &usize)| pyramid.get(i).is_some_and(|f| f.stride == *stride);
+    if same && strides.all(fits) {
         return Ok(());
     }
     let message = "the backbone inside gives other maps than the one before the pyramid";

@@ -109,11 +109,10 @@ impl ResNetConfig {
                 Variant::ResNet | Variant::ResNetV1d | TridentResNet
             );
             let wanted = wanted(self.stage_with_dcn.as_ref());
-            for i in 0..stages.len() {
+            for (i, extras) in all.iter_mut().enumerate() {
                 if wanted(i) {
-                    let before = (0..i).any(&wanted);
-                    all[i].middle = Some(kind);
-                    all[i].first_plain = falls_back && !own && !before;
+                    extras.middle = Some(kind);
+                    extras.first_plain = falls_back && !own && !(0..i).any(&wanted);
                 }
             }
         }
@@ -188,7 +187,7 @@ impl ResNetConfig {
         let config: ConvLayerConfig = given.read_knowing(&["fallback_on_stride"])?;
         let kind = config
             .conv_kind_3x3()
-            .or_else(|message| Err(error_at(given, "type", message, "")))?;
+            .map_err(|message| error_at(given, "type", message, ""))?;
         if let ConvKind::Deformable { sets, .. } = kind
             && let Some(i) = used.find(|i| !stages[*i].width.is_multiple_of(sets))
         {
@@ -247,8 +246,11 @@ fn falls_back(node: &Node) -> Result<bool, Diagnostics> {
 
 #[cfg(test)]
 mod tests {
-    use crate::backbones::made;
-    use crate::layers::Mode;
+    use burn::tensor::Device;
+
+    use crate::backbones::{Backbones, made};
+    use crate::build::Build;
+    use crate::layers::{Mode, Params};
 
     #[test]
     fn mistakes_are_explained() {
@@ -326,6 +328,36 @@ mod tests {
         let none =
             "dict(type='ResNet', depth=18, base_channels=2, dcn=dict(type='DCNv2'), plugins=[])";
         assert!(made(none, Mode::Plan).is_ok(), "no stage takes them");
+    }
+
+    /// Largest values of what the original gives these tensors where no checkpoint has them; some, as it happens, are not what it means to.
+    #[test]
+    fn initial_values_are_the_originals() {
+        let stage = "depth=50, base_channels=4, num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,)";
+        let plugin = |cfg: &str| format!("plugins=[dict(cfg=dict({cfg}), position='after_conv3')]");
+        for (keys, tensor, most) in [
+            ("type='ResNet', dcn=dict(type='DCNv2'), stage_with_dcn=(True,)".to_string(), "conv2.conv_offset.weight", 0.0..=0.0),
+            ("type='ResNet', dcn=dict(type='DCNv2'), stage_with_dcn=(True,)".into(), "conv2.weight", 0.1..=1.0 / 6.0),
+            ("type='ResNet', dcn=dict(type='DCN'), stage_with_dcn=(True,)".into(), "conv2.conv_offset.weight", 0.2..=1.0),
+            ("type='DetectoRS_ResNet', dcn=dict(type='DCN'), stage_with_dcn=(True,)".into(), "conv2.conv_offset.weight", 0.0..=0.0),
+            ("type='DetectoRS_ResNet', sac=dict(type='SAC', use_deform=True), stage_with_sac=(True,)".into(), "conv2.switch.bias", 0.0..=0.0),
+            ("type='DetectoRS_ResNet', sac=dict(type='SAC', use_deform=True), stage_with_sac=(True,)".into(), "conv2.offset_s.weight", 0.1..=1.0),
+            ("type='DetectoRS_ResNet', sac=dict(type='SAC', use_deform=True), stage_with_sac=(True,)".into(), "conv2.weight_diff", 0.0..=0.0),
+            (format!("type='ResNet', {}", plugin("type='ContextBlock', ratio=0.25")), "context_block.channel_add_conv.3.weight", 0.1..=5.0),
+            (format!("type='ResNet', {}", plugin("type='GeneralizedAttention', num_heads=4")), "gen_attention_block.query_conv.weight", 0.3..=0.4331),
+            (format!("type='ResNet', {}", plugin("type='NonLocal2d'")), "nonlocal_block.conv_out.conv.weight", 0.0..=0.0),
+            (format!("type='ResNet', {}", plugin("type='NonLocal2d'")), "nonlocal_block.g.conv.weight", 0.01..=0.06),
+        ] {
+            let node = crate::config::parse_value(&format!("dict({keys}, {stage})")).unwrap();
+            let registry = crate::registry();
+            let params = Params::new(&Device::flex(), Mode::Train, None);
+            let root = Build::new(&registry, params.clone(), "mmdet", None);
+            let (make, part) = root.part::<Backbones>("b", &node).unwrap();
+            make(&node, &part).unwrap_or_else(|problems| panic!("{}", problems[0]));
+            let slot = params.store().slot(&format!("b.layer1.0.{tensor}")).unwrap();
+            let found = slot.value().abs().max().into_scalar::<f32>();
+            assert!(most.contains(&found), "{keys}: {tensor} up to {found}");
+        }
     }
 
     #[test]
