@@ -16,6 +16,7 @@ use burn::tensor::ops::DeformConvOptions;
 use burn::tensor::{DType, Tensor, module};
 
 use super::conv::ConvShape;
+use super::count::counted;
 use super::launch::Gpu;
 use crate::device::is_processor;
 
@@ -96,6 +97,10 @@ pub fn deform_conv2d(
     if let Some([height, width]) = out {
         let count = [size[0], 2 * rows, height, width];
         assert_eq!(offset.dims(), count, "the offsets of {size:?} by {dims:?}");
+        let places = size[0] * height * width;
+        if counted(|| places * dims.iter().product::<usize>()) {
+            return Tensor::zeros([size[0], dims[0], height, width], &x.device());
+        }
     }
     let device = x.device().without_autodiff();
     if let (Some([height, width]), true) = (out, size[0] * dims[0] == 0) {
