@@ -56,7 +56,7 @@ pub(super) fn deform(
 ) -> Tensor<4> {
     let shape = DeformShape {
         stride: shape.stride,
-        padding: shape.padding.map(|(before, _)| before),
+        padding: shape.padding,
         dilation: shape.dilation,
         groups: shape.groups,
         sets,

@@ -41,7 +41,7 @@ impl Operands {
             size_out: [rows, columns],
             kernel,
             stride: shape.stride,
-            padding: shape.padding,
+            padding: shape.before(),
             dilation: shape.dilation,
             sets: shape.sets,
         };

@@ -72,7 +72,7 @@ impl Job {
             size_out: pair([height, width]),
             kernel: pair(kernel),
             stride: pair(shape.stride),
-            padding: pair(shape.padding),
+            padding: pair(shape.before()),
             dilation: pair(shape.dilation),
             first: 0,
             pixels: 0,

@@ -25,8 +25,8 @@ use crate::device::is_processor;
 pub struct DeformShape {
     /// Steps between outputs, in pixels: down, right.
     pub stride: [usize; 2],
-    /// Zeros around each axis.
-    pub padding: [usize; 2],
+    /// Zeros before and after each axis.
+    pub padding: [(usize, usize); 2],
     /// Steps between a filter's taps, in pixels.
     pub dilation: [usize; 2],
     /// Groups of channels that do not see each other.
@@ -36,11 +36,16 @@ pub struct DeformShape {
 }
 
 impl DeformShape {
+    /// Zeros above and to the left.
+    fn before(&self) -> [usize; 2] {
+        self.padding.map(|(before, _)| before)
+    }
+
     /// The convolution that it is where nothing moves.
     fn still(&self) -> ConvShape {
         ConvShape {
             stride: self.stride,
-            padding: self.padding.map(|p| (p, p)),
+            padding: self.padding,
             dilation: self.dilation,
             groups: self.groups,
         }
@@ -111,7 +116,7 @@ pub fn deform_conv2d(
     if !here || !numbers || out.is_none() || x.dtype() != DType::F32 {
         let options = DeformConvOptions::new(
             shape.stride,
-            shape.padding,
+            shape.before(),
             shape.dilation,
             shape.groups,
             shape.sets,

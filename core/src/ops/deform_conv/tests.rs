@@ -112,7 +112,7 @@ fn expected(case: &Case, values: &Values) -> [Vec<f32>; 5] {
         size_out: pair([of_y[2], of_y[3]]),
         kernel: pair([down, across]),
         stride: pair(shape.stride),
-        padding: pair(shape.padding),
+        padding: pair(shape.before()),
         dilation: pair(shape.dilation),
         first: 0,
         pixels: outputs as u32,
@@ -204,7 +204,7 @@ fn check(name: &str, device: &Device, values: &Values, shape: &DeformShape, expe
 fn plain(kernel: usize) -> DeformShape {
     DeformShape {
         stride: [1; 2],
-        padding: [kernel / 2; 2],
+        padding: [(kernel / 2, kernel / 2); 2],
         dilation: [1; 2],
         groups: 1,
         sets: 1,
@@ -217,7 +217,7 @@ fn as_the_twins() {
     let three = plain(3);
     let odd = DeformShape {
         stride: [2, 1],
-        padding: [1, 2],
+        padding: [(1, 0), (2, 3)],
         dilation: [1, 2],
         ..three
     };
@@ -342,7 +342,7 @@ fn as_mmcv() {
         for (i, row) in rows.iter().enumerate() {
             let shape = DeformShape {
                 stride: row.stride,
-                padding: row.padding,
+                padding: row.padding.map(|p| (p, p)),
                 dilation: row.dilation,
                 groups: row.groups,
                 sets: row.sets,
