@@ -162,6 +162,31 @@ kernel!(
 );
 
 kernel!(
+    /// What the filters of a deformable convolution see.
+    DEFORM_COLUMNS, "deform/columns", [8, 8, 1], 5
+);
+kernel!(
+    /// The gradients of its offsets and mask.
+    DEFORM_POINTS, "deform/points", [32, 8, 1], 7
+);
+kernel!(
+    /// Which samples lie between which pixels.
+    DEFORM_CELLS, "deform/cells", [256, 1, 1], 4
+);
+kernel!(
+    /// Where each cell's samples begin.
+    DEFORM_STARTS, "deform/starts", [256, 1, 1], 2
+);
+kernel!(
+    /// Puts each cell's samples in order.
+    DEFORM_ORDER, "deform/order", [64, 1, 1], 3
+);
+kernel!(
+    /// The gradient of its input.
+    DEFORM_GATHER, "deform/gather", [8, 8, 1], 7
+);
+
+kernel!(
     /// A step of SGD.
     SGD, "train/sgd", [256, 1, 1], 4
 );
@@ -252,6 +277,12 @@ pub const ALL: &[Kernel] = &[
     CONV_PACK,
     WINOGRAD_INPUT,
     WINOGRAD_OUTPUT,
+    DEFORM_COLUMNS,
+    DEFORM_POINTS,
+    DEFORM_CELLS,
+    DEFORM_STARTS,
+    DEFORM_ORDER,
+    DEFORM_GATHER,
     SGD,
     ADAM,
     RMSPROP,

@@ -263,6 +263,44 @@ record!(
 );
 
 record!(
+    /// What the kernels of deformable convolution are told: x `[N, H, W, C]`, y's pixels of all pictures one after the other.
+    DeformRecord {
+        /// Of the offsets: from a picture, a channel, a row and a pixel to the next.
+        offset_strides: [u32; 4],
+        /// Of the mask.
+        mask_strides: [u32; 4],
+        /// H and W.
+        size: [u32; 2],
+        /// H' and W'.
+        size_out: [u32; 2],
+        /// Taps down and across.
+        kernel: [u32; 2],
+        /// Steps between outputs, in pixels.
+        stride: [u32; 2],
+        /// Rows and columns of 0 around x.
+        padding: [u32; 2],
+        /// Steps between taps, in pixels.
+        dilation: [u32; 2],
+        /// The block's first pixel of y.
+        first: u32,
+        /// Pixels of the block.
+        pixels: u32,
+        /// The picture of the first.
+        picture: u32,
+        /// Pictures that the block has a part in.
+        pictures: u32,
+        /// C, in vec4s.
+        channels: u32,
+        /// Sets of channels that move together.
+        sets: u32,
+        /// Channels of each.
+        each: u32,
+        /// For `cells`: samples are put in their places, not counted.
+        place: u32,
+    }
+);
+
+record!(
     /// What Winograd's transforms are told.
     WinogradRecord {
         /// Of x, in vec4s: 0, then from a picture, a row and a pixel to the next.
@@ -509,6 +547,11 @@ pub const ALL: &[(&str, &[Member], usize)] = &[
         "WinogradRecord",
         WinogradRecord::MEMBERS,
         size_of::<WinogradRecord>(),
+    ),
+    (
+        "DeformRecord",
+        DeformRecord::MEMBERS,
+        size_of::<DeformRecord>(),
     ),
     ("SgdRecord", SgdRecord::MEMBERS, size_of::<SgdRecord>()),
     ("AdamRecord", AdamRecord::MEMBERS, size_of::<AdamRecord>()),

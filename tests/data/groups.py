@@ -17,6 +17,7 @@ import mmdet.engine  # noqa: E402,F401
 import mmpretrain.engine  # noqa: E402,F401
 import mmpretrain.models  # noqa: E402,F401
 import torch  # noqa: E402
+from mmcv.ops import DeformConv2d, ModulatedDeformConv2d  # noqa: E402
 from mmdet.registry import MODELS  # noqa: E402
 from mmdet.utils import register_all_modules  # noqa: E402
 from mmpretrain.registry import MODELS as PRETRAIN  # noqa: E402
@@ -35,6 +36,7 @@ def retina(backbone, channels, **neck):
 
 MOBILENET = retina(dict(type='mmpretrain.MobileNetV3', arch='small', out_indices=(3, 8, 11)), [24, 48, 96], norm_cfg=dict(type='GN', num_groups=2))
 RESNET = retina(dict(type='ResNet', depth=18, base_channels=4, frozen_stages=1, norm_eval=True), [4, 8, 16, 32], start_level=1)
+DEFORM = retina(dict(type='ResNet', depth=50, base_channels=4, frozen_stages=1, dcn=dict(type='DCNv2', deform_groups=2), stage_with_dcn=(False, True, False, False)), [16, 32, 64, 128], start_level=1)
 RTMDET = dict(type='RTMDet', backbone=dict(type='CSPNeXt', deepen_factor=0.167, widen_factor=0.0625, channel_attention=True, norm_cfg=dict(type='BN')),
               neck=dict(type='CSPNeXtPAFPN', in_channels=[16, 32, 64], out_channels=16, num_csp_blocks=1, expand_ratio=0.5, norm_cfg=dict(type='BN')),
               bbox_head=dict(type='RTMDetSepBNHead', num_classes=2, in_channels=16, stacked_convs=2, feat_channels=16, share_conv=True, exp_on_reg=False,
@@ -66,6 +68,8 @@ CASES = [
     (RESNET, w(SGD, dict(bias_lr_mult=2., bias_decay_mult=0.))),
     (RESNET, w(SGD, dict(custom_keys={'conv1': dict(lr_mult=0.1), 'conv2': dict(lr_mult=0.2), '.bn1.': dict(decay_mult=0., momentum=0.5), 'bias': dict(lr_mult=3), 'ayer1': dict(lr_mult=4), 'layer2.0': dict(lr_mult=5)}))),
     (RESNET, w(SGD, dict(custom_keys={'neck': dict(), 'bbox_head.retina_cls.bias': dict(lr_mult=2, weight_decay=0.5, nesterov=True)}, bias_lr_mult=3.))),
+    (DEFORM, w(SGD, dict(bias_lr_mult=2., bias_decay_mult=0., dcn_offset_lr_mult=0.1))),
+    (DEFORM, w(ADAM, dict(bias_lr_mult=2., norm_decay_mult=0.5, flat_decay_mult=0.))),
     (MOBILENET, w(ADAM, dict(norm_decay_mult=0, bias_decay_mult=0, bypass_duplicate=True))),
     (MOBILENET, w(ADAM, dict(dwconv_decay_mult=0.3, norm_decay_mult=0.5, bias_decay_mult=0.7))),
     (MOBILENET, w(ADAM, dict(dwconv_decay_mult=0.3, flat_decay_mult=0.1))),
@@ -84,7 +88,9 @@ CASES = [
 ]
 
 
-def kind(module):
+def kind(module, parent):
+    if isinstance(parent, (DeformConv2d, ModulatedDeformConv2d)):
+        return 'offsets'
     if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)):
         return 'norm'
     if isinstance(module, nn.Conv2d):
@@ -104,7 +110,7 @@ for config, wrapper in CASES:
     modules = dict(model.named_modules())
     frozen = [not p.requires_grad for p in model.parameters()]
     model.requires_grad_(True)
-    parameters = [[key, list(p.shape), kind(modules[key.rpartition('.')[0]]), f] for (key, p), f in zip(model.named_parameters(), frozen)]
+    parameters = [[key, list(p.shape), kind(*(modules[key.rsplit('.', i)[0] if key.count('.') >= i else ''] for i in (1, 2))), f] for (key, p), f in zip(model.named_parameters(), frozen)]
     names = {id(p): i for i, p in enumerate(model.parameters())}
     if 'mmpretrain' in wrapper.get('constructor', '') and not hasattr(model, 'get_layer_depth'):
         model.__dict__['get_layer_depth'] = lambda name, model=model: model.backbone.get_layer_depth(name, 'backbone.')

@@ -1,5 +1,5 @@
-//! Convolution for the CPU, its gradients, [`BatchNorm`] and activations with theirs, [`max_pool`], and the loss [`Focal`]. No burn: slices in,
-//! slices out.
+//! Convolution for the CPU, its gradients, [`BatchNorm`] and activations with theirs, [`max_pool`], what deformable filters see ([`Deform`]),
+//! and the loss [`Focal`]. No burn: slices in, slices out.
 //!
 //! [`Filters`] prepares weights once, for the algorithm that [`Algorithm::of`] chooses by their shape:
 //!
@@ -17,6 +17,7 @@
 
 mod activate;
 mod curve;
+mod deform;
 mod depthwise;
 mod filters;
 mod finish;
@@ -35,6 +36,7 @@ mod weight_gradient;
 mod winograd;
 
 pub use activate::{activate, activate_with, activation_gradient, activation_gradient_with};
+pub use deform::{Deform, Samples};
 pub use filters::{Algorithm, Filters};
 pub use finish::{Act, Finish};
 pub use focal::Focal;

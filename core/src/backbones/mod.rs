@@ -29,6 +29,7 @@ mod mobileone;
 mod mvit;
 mod options;
 mod plain_chain;
+mod plugins;
 mod poolformer;
 mod pvt;
 mod regnet;
@@ -141,10 +142,12 @@ impl Family for Backbones {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Backbones>; 67] = [
+pub const ROWS: [Row<Backbones>; 70] = [
     Row::<Backbones>::new("mmdet", "CSPDarknet", csp_darknet::build),
     Row::<Backbones>::new("mmdet", "CSPNeXt", csp_darknet::build_next),
     Row::<Backbones>::new("mmdet", "Darknet", darknet::build),
+    Row::<Backbones>::new("mmdet", "DetectoRS_ResNeXt", resnet::build_detectors_next),
+    Row::<Backbones>::new("mmdet", "DetectoRS_ResNet", resnet::build_detectors),
     Row::<Backbones>::new("mmdet", "EfficientNet", efficientnet::build_mmdet),
     Row::<Backbones>::new("mmdet", "HRNet", hrnet::build),
     Row::<Backbones>::new("mmdet", "HourglassNet", hourglass::build),
@@ -159,6 +162,7 @@ pub const ROWS: [Row<Backbones>; 67] = [
     Row::<Backbones>::new("mmdet", "ResNetV1d", resnet::build_v1d),
     Row::<Backbones>::new("mmdet", "SSDVGG", vgg::build_ssd),
     Row::<Backbones>::new("mmdet", "SwinTransformer", swin::build),
+    Row::<Backbones>::new("mmdet", "TridentResNet", resnet::build_trident),
     Row::<Backbones>::new("mmpretrain", "AlexNet", alexnet::build),
     Row::<Backbones>::new("mmpretrain", "BEiTViT", vision_transformer::build_beit),
     Row::<Backbones>::new("mmpretrain", "CSPDarkNet", csp_net::build_darknet),

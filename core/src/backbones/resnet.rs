@@ -13,12 +13,19 @@ use burn::tensor::ops::AvgPoolOptions;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+mod detectors;
+mod extras;
+mod trident;
+
+use self::extras::Extras;
+use self::trident::Trident;
+use super::plugins::{Plugin, PluginConfig};
 use super::regnet;
 use super::res2net::{Scales, ScalesConfig};
 use super::resnest::{SplitAttention, SplitAttentionConfig};
 use super::{Backbone, Feature};
 use crate::build::Build;
-use crate::config::{Bounded, Diagnostics, Kind, Node, Short, error_at, unsupported};
+use crate::config::{Bounded, Diagnostics, Kind, Node, error_at};
 use crate::layers::{
     Activation, ConvConfig, ConvNormAct, ConvStyle, DropPath, Init, InitRule, NormConfig, Params,
     SqueezeExcite, make_divisible,
@@ -66,15 +73,22 @@ struct ResNetConfig {
     zero_init_residual: Option<bool>,
     /// Of older configs: the checkpoint that `init_cfg` would name.
     pretrained: Option<String>,
-    /// Not supported in the stages that `stage_with_dcn` names.
+    /// A `conv_cfg` for the middles of bottlenecks in the stages that `stage_with_dcn` names, as `sac`.
     dcn: Option<IgnoredAny>,
     stage_with_dcn: Option<Vec<bool>>,
-    /// Not supported, unless empty.
-    plugins: Option<Short<IgnoredAny, 64>>,
+    sac: Option<IgnoredAny>,
+    stage_with_sac: Option<Vec<bool>>,
+    /// Channels that come back from a recursive pyramid.
+    rfp_inplanes: Option<Channels>,
+    /// Whether the picture is among the outputs.
+    output_img: Option<bool>,
+    num_branch: Option<Index>,
+    test_branch_idx: Option<i64>,
+    trident_dilations: Option<List<Pixels>>,
 }
 
-/// Keys that [`ConvStyle`] or others read, or that are of memory and of initial values only.
-const OTHERS: &[&str] = &["conv_cfg", "norm_cfg", "with_cp", "init_cfg"];
+/// Keys that [`ConvStyle`], [`PluginConfig`] or others read, or that are of memory and of initial values only.
+const OTHERS: &[&str] = &["conv_cfg", "norm_cfg", "plugins", "with_cp", "init_cfg"];
 
 /// Whose class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +99,7 @@ pub(super) enum Library {
 
 /// By what name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(non_camel_case_types)] // the names that they are registered by
 pub(super) enum Variant {
     ResNet,
     ResNetV1c,
@@ -95,8 +110,12 @@ pub(super) enum Variant {
     RegNet,
     Res2Net,
     ResNeSt,
+    TridentResNet,
+    DetectoRS_ResNet,
+    DetectoRS_ResNeXt,
 }
 
+use Variant::{DetectoRS_ResNeXt, DetectoRS_ResNet, TridentResNet};
 use Variant::{RegNet, Res2Net, ResNeSt, ResNeXt, ResNetV1c, ResNetV1d, SEResNeXt, SEResNet};
 
 /// One of the registered classes.
@@ -115,6 +134,9 @@ impl Class {
         RegNet,
         Res2Net,
         ResNeSt,
+        TridentResNet,
+        DetectoRS_ResNet,
+        DetectoRS_ResNeXt,
     ];
     /// Those of MMPretrain.
     const MMPRETRAIN: &[Variant] = &[
@@ -129,13 +151,20 @@ impl Class {
         ResNeSt,
     ];
 
+    fn is_detectors(self) -> bool {
+        matches!(self.variant, DetectoRS_ResNet | DetectoRS_ResNeXt)
+    }
+
     fn of_mmdet(self) -> bool {
         self.library == Library::MMDetection
     }
 
     /// Whether it has a key that not all of them have.
     fn has(self, key: &str) -> bool {
-        let grouped = matches!(self.variant, ResNeXt | SEResNeXt | ResNeSt);
+        let grouped = matches!(
+            self.variant,
+            ResNeXt | SEResNeXt | ResNeSt | DetectoRS_ResNeXt
+        );
         match key {
             "depth" | "num_stages" => self.variant != RegNet,
             "arch" => self.variant == RegNet,
@@ -147,6 +176,8 @@ impl Class {
             "width_per_group" => grouped && !self.of_mmdet(),
             "se_ratio" => matches!(self.variant, SEResNet | SEResNeXt),
             "scales" => self.variant == Res2Net,
+            "sac" | "stage_with_sac" | "rfp_inplanes" | "output_img" => self.is_detectors(),
+            "num_branch" | "test_branch_idx" | "trident_dilations" => self.variant == TridentResNet,
             "radix" | "reduction_factor" | "avg_down_stride" => self.variant == ResNeSt,
             _ => true,
         }
@@ -190,7 +221,7 @@ impl Class {
 
     /// Whether a shortcut has its pooling layer where nothing is pooled, too.
     fn pools_always(self) -> bool {
-        self.of_mmdet() || self.variant == Res2Net
+        self.of_mmdet() && !self.is_detectors() || self.variant == Res2Net
     }
 
     fn strides(self) -> [usize; 4] {
@@ -254,6 +285,9 @@ pub(super) fn build_next(node: &Node, build: &Build) -> Result<Box<dyn Backbone>
     boxed(node, build, Library::MMDetection, ResNeXt)
 }
 
+pub(super) use detectors::{build as build_detectors, build_next as build_detectors_next};
+pub(super) use trident::build as build_trident;
+
 /// MMPretrain's.
 pub(super) mod mmpretrain {
     use super::*;
@@ -302,8 +336,14 @@ pub struct ResNet {
     pools: bool,
     stages: Vec<Vec<Block>>,
     features: Vec<Feature>,
+    /// Pixels of a picture for one of each stage's.
+    strides: Vec<usize>,
     out_indices: Vec<usize>,
     channels_in: usize,
+    /// Of TridentNet: how the last stage branches.
+    trident: Option<Trident>,
+    /// Whether the picture is the first output.
+    output_image: bool,
 }
 
 /// What the keys come to: nothing is left to be read or refused.
@@ -313,6 +353,11 @@ struct Plan {
     stem: Stem,
     stem_channels: usize,
     stages: Vec<StagePlan>,
+    /// What else each of them has.
+    extras: Vec<Extras>,
+    plugins: Vec<PluginConfig>,
+    trident: Option<trident::Config>,
+    output_image: bool,
     out_indices: Vec<usize>,
     style: Style,
     frozen_stages: i64,
@@ -386,7 +431,11 @@ impl ResNetConfig {
             return build.pretrained(node, name, None, params);
         }
         if self.by_default(node, class) {
-            params.initialise(InitRule::of(&["Conv2d"], Init::KAIMING));
+            let convs: &[&str] = match class.is_detectors() {
+                true => &["Conv2d", "ConvAWS2d"], // all that are derived from the first
+                false => &["Conv2d"],
+            };
+            params.initialise(InitRule::of(convs, Init::KAIMING));
             let norms = ["_BatchNorm", "GroupNorm"];
             params.initialise(InitRule::of(&norms, Init::Constant(1.0)));
         }
@@ -400,7 +449,7 @@ impl ResNetConfig {
             _ => Some(self.depth(node, class)?),
         };
         let bottleneck = depth.is_none_or(|(depth, _)| depth >= 50);
-        let stages = match depth {
+        let mut stages = match depth {
             Some((_, blocks)) => self.stages(node, class, bottleneck, blocks)?,
             None => self.regnet_stages(node, class)?,
         };
@@ -431,7 +480,22 @@ impl ResNetConfig {
             return fail("stem_channels", message.into());
         }
         let drop_path_rates = self.drop_path_rates(node, class, depth)?;
+        let trident = self.trident(node, class, &mut stages)?;
+        let mut extras = self.extras(node, class, &stages, bottleneck)?;
+        let plugins = PluginConfig::read(node, count, |stage, conv| match conv {
+            0 | 1 => stages[stage].width,
+            _ => stages[stage].channels,
+        })?;
+        self.refuse_plugins(node, class, &plugins, bottleneck)?;
+        for (i, extras) in extras.iter_mut().enumerate() {
+            let last = |plugin: &PluginConfig| plugin.position == 2 && plugin.is_in(i);
+            extras.plugged = plugins.iter().any(last);
+        }
         Ok(Plan {
+            extras,
+            plugins,
+            trident,
+            output_image: self.output_img.unwrap_or(false),
             bottleneck,
             channels_in: self.in_channels.map_or(3, Channels::get),
             stem,
@@ -445,7 +509,7 @@ impl ResNetConfig {
         })
     }
 
-    /// What this class does not have, and what is not built yet.
+    /// What this class does not have.
     fn refuse(&self, node: &Node, class: Class) -> Result<(), Diagnostics> {
         let keys = node.as_dict().into_iter().flat_map(|dict| dict.iter());
         let keys: Vec<_> = keys.map(|(key, _)| key.to_string()).collect();
@@ -454,15 +518,6 @@ impl ResNetConfig {
             let message = format!("the key `{key}` is not known to {variant:?}");
             let help = format!("it is known to {}", Class::with(key));
             return Err(error_at(node, key, message, &help));
-        }
-        let stages = self.stage_with_dcn.as_ref();
-        if self.dcn.is_some() && stages.is_some_and(|s| s.contains(&true)) {
-            let message = "deformable convolutions are not supported yet";
-            return Err(unsupported(node, "dcn", message, ""));
-        }
-        if self.plugins.as_ref().is_some_and(|p| !p.is_empty()) {
-            let message = "ResNet plugins are not supported yet";
-            return Err(unsupported(node, "plugins", message, ""));
         }
         Ok(())
     }
@@ -769,8 +824,14 @@ impl ResNet {
     fn new(plan: Plan, params: &Params) -> Self {
         let style = &plan.style;
         let stem = stem(&plan, params);
-        let mut stages = Vec::new();
+        let (mut stages, mut strides) = (Vec::new(), Vec::new());
         let mut features = Vec::new();
+        if plan.output_image {
+            features.push(Feature {
+                channels: plan.channels_in,
+                stride: 1,
+            });
+        }
         let mut rates = plan.drop_path_rates.iter();
         let mut channels = plan.stem_channels;
         let pools = plan.stem != Stem::Small;
@@ -784,16 +845,26 @@ impl ResNet {
                     bottleneck: plan.bottleneck,
                     first: j == 0,
                     drop_path_rate: rates.next().copied().unwrap_or(0.0),
+                    extras: &plan.extras[i],
                 };
-                blocks.push(Block::new(place, stage, style, &at.at(j)));
+                let mut block = Block::new(place, stage, style, &at.at(j));
+                let here = plan.plugins.iter().filter(|plugin| plugin.is_in(i));
+                block.add(here, &plan.extras[i], j == 0, stage, &at.at(j));
+                blocks.push(block);
                 channels = stage.channels;
             }
             stages.push(blocks);
             stride *= stage.stride;
+            strides.push(stride);
             if plan.out_indices.contains(&i) {
                 features.push(Feature { channels, stride });
             }
         }
+        // before it is frozen
+        let trident = plan.trident.clone().map(|config| {
+            let last = params.at(format!("layer{}", stages.len()));
+            Trident::new(config, last.phase())
+        });
         freeze(params, &plan);
         if plan.norm_eval {
             params.evaluate();
@@ -803,9 +874,37 @@ impl ResNet {
             pools,
             stages,
             features,
+            strides,
             out_indices: plan.out_indices,
             channels_in: plan.channels_in,
+            trident,
+            output_image: plan.output_image,
         }
+    }
+
+    /// The maps that are asked for; `given` is what is added to each stage, but for the first one.
+    fn walk(&self, x: Tensor<4>, given: &[Tensor<4>]) -> Vec<Tensor<4>> {
+        let mut x = self.stem.iter().fold(x, |x, layer| layer.forward(x));
+        if self.pools {
+            x = max_pool2d(x, 3, 2, 1);
+        }
+        let mut outputs = Vec::new();
+        for (i, stage) in self.stages.iter().enumerate() {
+            let trident = self.trident.as_ref().filter(|_| i + 1 == self.stages.len());
+            let given = given.get(i).filter(|_| i > 0);
+            let block = |x: Tensor<4>, block: &Block| block.forward(x, given, None);
+            x = match trident {
+                Some(trident) => trident.forward(x, stage),
+                None => stage.iter().fold(x, block),
+            };
+            if self.out_indices.contains(&i) {
+                outputs.push(x.clone());
+            }
+            if !self.goes_on(i) {
+                break;
+            }
+        }
+        outputs
     }
 
     /// Whether a stage after the i-th one is asked for, or learns from what comes through.
@@ -817,19 +916,9 @@ impl ResNet {
 
 impl Backbone for ResNet {
     fn forward(&self, x: Tensor<4>) -> Vec<Tensor<4>> {
-        let mut x = self.stem.iter().fold(x, |x, layer| layer.forward(x));
-        if self.pools {
-            x = max_pool2d(x, 3, 2, 1);
-        }
-        let mut outputs = Vec::new();
-        for (i, stage) in self.stages.iter().enumerate() {
-            x = stage.iter().fold(x, |x, block| block.forward(x));
-            if self.out_indices.contains(&i) {
-                outputs.push(x.clone());
-            }
-            if !self.goes_on(i) {
-                break;
-            }
+        let mut outputs = self.walk(x.clone(), &[]);
+        if self.output_image {
+            outputs.insert(0, x);
         }
         outputs
     }
@@ -907,12 +996,13 @@ impl Style {
 
 /// A block in its stage.
 #[derive(Clone, Copy)]
-struct BlockPlace {
+struct BlockPlace<'a> {
     channels_in: usize,
     bottleneck: bool,
     /// Whether it is the stage's first, which strides.
     first: bool,
     drop_path_rate: f64,
+    extras: &'a Extras,
 }
 
 /// A residual block: two 3x3 convolutions, or a middle between two 1x1 (bottleneck), added to the shortcut before the last activation.
@@ -922,6 +1012,10 @@ struct Block {
     middle: Option<Middle>,
     last: ConvNormAct,
     gate: Option<SqueezeExcite>,
+    /// What follows each of the three convolutions.
+    plugins: [Vec<Plugin>; 3],
+    /// For what comes back from a recursive pyramid.
+    rfp: Option<ConvNormAct>,
     drop_path: Option<DropPath>,
     downsample: Option<ConvNormAct>,
     /// Side of the average pooling before the shortcut's convolution, 1 for none.
@@ -937,9 +1031,12 @@ enum Middle {
 }
 
 impl Middle {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, dilation: Option<usize>) -> Tensor<4> {
         match self {
-            Self::Conv(conv) => conv.forward(x),
+            Self::Conv(conv) => match dilation {
+                Some(dilation) => conv.forward_dilated(x, dilation),
+                None => conv.forward(x),
+            },
             Self::Scales(scales) => scales.forward(x),
             Self::SplitAttention(attention) => attention.forward(x),
         }
@@ -961,19 +1058,24 @@ impl Block {
             bottleneck,
             first,
             drop_path_rate,
+            extras,
         } = place;
         let (stride, out) = (if first { stage.stride } else { 1 }, stage.channels);
-        if style.zero_residual {
+        let styled = extras.style(style, first);
+        let middle_style = styled.as_ref().unwrap_or(style);
+        extras.initialise(style, first, at);
+        if style.zero_residual && !extras.trident {
             let last = if bottleneck { 3 } else { 2 };
             let last = at.at(format!("{}{last}", style.norm_name()));
             last.initialise(InitRule::all(Init::Constant(0.0), 0.0));
         }
         let drop_path = DropPath::new(drop_path_rate, &at.at("drop_path"));
         // What is done to the branch before it is added is done between its last norm and the activation.
-        let last_layer = |conv, i| match style.se_ratio.is_none() && drop_path.is_none() {
-            true => style.layer(conv, at, i),
-            false => style.bare_layer(conv, at, i),
-        };
+        let last_layer =
+            |conv, i| match style.se_ratio.is_none() && drop_path.is_none() && !extras.plugged {
+                true => style.layer(conv, at, i),
+                false => style.bare_layer(conv, at, i),
+            };
         let (first_conv, middle, last) = if bottleneck {
             let strides = if style.caffe {
                 [stride, 1]
@@ -988,7 +1090,7 @@ impl Block {
             let first_conv = style.layer(conv, at, 1);
             let middle = match style.middle {
                 MiddleConfig::Scales { .. } => None, // the state dict has it after all others
-                _ => Some(Self::middle(strides[1], first, stage, style, at)),
+                _ => Some(Self::middle(strides[1], first, stage, middle_style, at)),
             };
             let last = last_layer(ConvConfig::new(width, out, 1), 3);
             (first_conv, middle, last)
@@ -1002,7 +1104,7 @@ impl Block {
             (first_conv, None, last)
         };
         let shortcut = stride != 1 || channels_in != out;
-        let pools = style.avg_down && (stride != 1 || style.pools_always);
+        let pools = style.avg_down && !extras.trident && (stride != 1 || style.pools_always);
         let downsample = shortcut.then(|| {
             let first = usize::from(pools); // the pooling is the sequence's first entry
             let stride = if pools { 1 } else { stride };
@@ -1013,7 +1115,7 @@ impl Block {
         let middle = match style.middle {
             MiddleConfig::Scales { .. } if bottleneck => {
                 let stride = if style.caffe { 1 } else { stride };
-                Some(Self::middle(stride, first, stage, style, at))
+                Some(Self::middle(stride, first, stage, middle_style, at))
             }
             _ => middle,
         };
@@ -1034,6 +1136,8 @@ impl Block {
             middle,
             last,
             gate,
+            plugins: Default::default(),
+            rfp: None,
             drop_path,
             downsample,
             pool: if pools { stride } else { 1 },
@@ -1074,7 +1178,13 @@ impl Block {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// `given` is what comes back from a recursive pyramid; `dilation` that of a 3x3 middle, if not its own.
+    fn forward(
+        &self,
+        x: Tensor<4>,
+        given: Option<&Tensor<4>>,
+        dilation: Option<usize>,
+    ) -> Tensor<4> {
         let shortcut = match &self.downsample {
             None => x.clone(),
             Some(conv) if self.pool == 1 => conv.forward(x.clone()),
@@ -1086,14 +1196,19 @@ impl Block {
                 conv.forward(avg_pool2d(x.clone(), options))
             }
         };
-        let mut x = self.first.forward(x);
+        let shortcut = match (&self.rfp, given) {
+            (Some(conv), Some(given)) => shortcut + conv.forward(given.clone()),
+            _ => shortcut,
+        };
+        let plugged = |x: Tensor<4>, i: usize| self.plugins[i].iter().fold(x, |x, p| p.forward(x));
+        let mut x = plugged(self.first.forward(x), 0);
         if let Some(middle) = &self.middle {
-            x = middle.forward(x);
+            x = plugged(middle.forward(x, dilation), 1);
         }
-        if self.gate.is_none() && self.drop_path.is_none() {
+        if self.gate.is_none() && self.drop_path.is_none() && self.plugins[2].is_empty() {
             return self.last.forward_onto(x, shortcut);
         }
-        x = self.last.forward(x);
+        x = plugged(self.last.forward(x), 2);
         if let Some(gate) = &self.gate {
             x = gate.forward(x);
         }
@@ -1427,14 +1542,6 @@ mod tests {
                 "must be 'pytorch' or 'caffe'",
             ),
             (
-                "dict(type='ResNet', depth=50, dcn=dict(type='DCNv2'), stage_with_dcn=(False, True, True, True))",
-                "not supported yet",
-            ),
-            (
-                "dict(type='ResNeXt', depth=50, plugins=[dict(cfg=dict(type='ContextBlock'), position='after_conv3')])",
-                "not supported yet",
-            ),
-            (
                 "dict(type='ResNeXt', depth=50, groups=3, base_width=4, norm_cfg=dict(type='GN', num_groups=32))",
                 "does not divide 12 channels",
             ),
@@ -1442,9 +1549,5 @@ mod tests {
             let message = made(text, Mode::Plan).unwrap_err();
             assert!(message.contains(part), "{text}: {message}");
         }
-        // No stage takes them.
-        let none =
-            "dict(type='ResNet', depth=18, base_channels=2, dcn=dict(type='DCNv2'), plugins=[])";
-        assert!(made(none, Mode::Plan).is_ok());
     }
 }

@@ -7,15 +7,26 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::{Activation, Init, LayerKind, Mode, Norm, NormConfig, Params, Role, Weight};
+use super::adaptive::{Adaptive, standardise_adaptively};
+use super::deform_conv::Offsets;
+use super::switchable::Switchable;
+use super::{
+    Activation, Distribution, Fan, Init, LayerKind, Mode, Norm, NormConfig, Params, Role, Weight,
+};
+use crate::limits::Channels;
 use crate::ops::conv::{ConvShape, Finish, conv2d};
 
 /// A `conv_cfg` dict.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ConvLayerConfig {
-    /// Registered name: `Conv2d`, `Conv`, `ConvWS` or `Conv2dAdaptivePadding`.
+    /// Registered name: `Conv2d`, `Conv`, `ConvWS`, `ConvAWS`, `Conv2dAdaptivePadding`, `DCN`, `DCNv2` or `SAC`.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Of `DCN` and `DCNv2`: sets of channels that move together, 1 if absent.
+    #[serde(alias = "deformable_groups")]
+    pub deform_groups: Option<Channels>,
+    /// Of `SAC`: its two convolutions are deformable.
+    pub use_deform: Option<bool>,
 }
 
 /// A `conv_bias`: True, False, or 'auto', which is a bias where there is no norm.
@@ -56,6 +67,20 @@ pub enum ConvKind {
     Standardised,
     /// Padded so that the output is `ceil(input / stride)`.
     SamePadding,
+    /// Weight standardisation with a deviation and a mean for each filter, which training leaves alone (`ConvAWS`).
+    Adaptive,
+    /// Taps that move by what the input says (`DCN`), and are weighed by it (`DCNv2`).
+    Deformable {
+        /// Whether they are weighed.
+        modulated: bool,
+        /// Sets of channels that move together; they divide the input's.
+        sets: usize,
+    },
+    /// Two dilations, mixed at each place by what is there (`SAC`).
+    Switchable {
+        /// Whether both are deformable, which takes a kernel of 3x3.
+        deform: bool,
+    },
 }
 
 impl ConvKind {
@@ -65,21 +90,73 @@ impl ConvKind {
             Self::Plain => &["Conv2d", "_ConvNd"],
             Self::Standardised => &["ConvWS2d", "Conv2d"],
             Self::SamePadding => &["Conv2dAdaptivePadding", "Conv2d"],
+            Self::Adaptive => &["ConvAWS2d", "Conv2d"],
+            Self::Deformable {
+                modulated: false, ..
+            } => &["DeformConv2dPack", "DeformConv2d"],
+            Self::Deformable { .. } => &["ModulatedDeformConv2dPack", "ModulatedDeformConv2d"],
+            Self::Switchable { .. } => &["SAConv2d", "ConvAWS2d"],
         }
+    }
+
+    /// Whether mmcv's layer gives itself its initial values whenever the layers around it are given theirs.
+    pub(super) fn initialises_itself(self) -> bool {
+        matches!(
+            self,
+            Self::Deformable {
+                modulated: true,
+                ..
+            } | Self::Switchable { .. }
+        )
     }
 }
 
 impl ConvLayerConfig {
-    /// What the name means; an error names those that are known.
+    /// What it means for layers of any kernel and number of channels; an error says what is wrong.
     pub fn conv_kind(&self) -> Result<ConvKind, String> {
-        match self.kind.rsplit('.').next().unwrap_or_default() {
-            "Conv2d" | "Conv" => Ok(ConvKind::Plain),
-            "ConvWS" => Ok(ConvKind::Standardised),
-            "Conv2dAdaptivePadding" => Ok(ConvKind::SamePadding),
-            other => Err(format!(
-                "unknown convolution `{other}`; known are Conv2d, Conv, ConvWS, Conv2dAdaptivePadding"
-            )),
+        let kind = self.conv_kind_3x3()?;
+        match kind {
+            ConvKind::Deformable { sets: 2.., .. } => Err(
+                "`deform_groups` is more than 1, which must divide the input's channels; a backbone's `dcn` may have that"
+                    .into(),
+            ),
+            ConvKind::Switchable { deform: true } => {
+                Err("`use_deform` needs a kernel of 3x3; the `sac` of DetectoRS has one".into())
+            }
+            kind => Ok(kind),
         }
+    }
+
+    /// What it means for a convolution of 3x3 on so many channels that `deform_groups` divides them; an error says what is wrong.
+    pub fn conv_kind_3x3(&self) -> Result<ConvKind, String> {
+        let modulated = |modulated| ConvKind::Deformable {
+            modulated,
+            sets: self.deform_groups.map_or(1, Channels::get),
+        };
+        let kind = match self.kind.rsplit('.').next().unwrap_or_default() {
+            "Conv2d" | "Conv" => ConvKind::Plain,
+            "ConvWS" => ConvKind::Standardised,
+            "ConvAWS" => ConvKind::Adaptive,
+            "Conv2dAdaptivePadding" => ConvKind::SamePadding,
+            "DCN" => modulated(false),
+            "DCNv2" => modulated(true),
+            "SAC" => ConvKind::Switchable {
+                deform: self.use_deform.unwrap_or(false),
+            },
+            other => {
+                return Err(format!(
+                    "unknown convolution `{other}`; known are Conv2d, Conv, ConvWS, ConvAWS, Conv2dAdaptivePadding, DCN, DCNv2, SAC"
+                ));
+            }
+        };
+        let deformable = matches!(kind, ConvKind::Deformable { .. });
+        if self.deform_groups.is_some() && !deformable {
+            return Err("`deform_groups` is of DCN and DCNv2".into());
+        }
+        if self.use_deform.is_some() && !matches!(kind, ConvKind::Switchable { .. }) {
+            return Err("`use_deform` is of SAC".into());
+        }
+        Ok(kind)
     }
 }
 
@@ -136,6 +213,8 @@ pub struct ConvConfig {
     kind: ConvKind,
     linear: bool,
     act: Option<Activation>,
+    /// Of a deformable convolution's own layer of offsets.
+    offsets: bool,
 }
 
 impl ConvConfig {
@@ -153,6 +232,20 @@ impl ConvConfig {
             kind: ConvKind::Plain,
             linear: false,
             act: None,
+            offsets: false,
+        }
+    }
+
+    /// With a bias, for the offsets of `self`, which is deformable: of its kernel, stride, padding and dilation.
+    pub(super) fn of_offsets(&self, channels_out: usize) -> Self {
+        Self {
+            channels_out,
+            groups: 1,
+            bias: Some(true),
+            kind: ConvKind::Plain,
+            act: None,
+            offsets: true,
+            ..self.clone()
         }
     }
 
@@ -265,24 +358,37 @@ impl ConvConfig {
         if conv.mode() == Mode::Train {
             let (shape, conv) = (self.shape(), &self.place(conv));
             let listed = self.listed(&shape);
-            let weight = conv.listed("weight", listed, shape, Role::Parameter, Init::TORCH);
-            let bias_init = Init::torch_bias(&shape);
+            let (own, of_bias) = self.own_values(&shape);
+            let weight = conv.listed("weight", listed, shape, Role::Parameter, own);
             let bias = self.bias.unwrap_or(norm.is_none());
-            let bias = bias.then(|| conv.weight("bias", [channels], bias_init));
+            let bias = bias.then(|| conv.weight("bias", [channels], of_bias));
+            let way = match self.kind {
+                ConvKind::Plain | ConvKind::SamePadding => Way::Plain,
+                ConvKind::Standardised => Way::Standardised,
+                ConvKind::Adaptive => Way::Adaptive(Box::new(Adaptive::new(&weight, conv))),
+                ConvKind::Deformable { modulated, sets } => {
+                    Way::Deformable(Box::new(Offsets::new(self, modulated, sets, conv)))
+                }
+                ConvKind::Switchable { deform } => {
+                    Way::Switchable(Box::new(Switchable::live(self, &weight, deform, conv)))
+                }
+            };
             let norm = norm.map(|(config, at)| config.init(channels, at));
             return ConvNormAct {
                 norm,
-                standardise: self.kind == ConvKind::Standardised,
+                way,
                 ..self.layer(weight, bias)
             };
         }
-        let fixed = norm.filter(|(config, _)| config.has_fixed_statistics());
+        let foldable = !matches!(self.kind, ConvKind::Switchable { .. });
+        let fixed = norm.filter(|(config, _)| foldable && config.has_fixed_statistics());
         let with_bias = self.bias.unwrap_or(norm.is_none());
-        let (weight, bias) = self.clone().bias(with_bias).folded(conv, fixed);
+        let (weight, bias, way) = self.clone().bias(with_bias).final_values(conv, fixed);
         let rest = norm.filter(|_| fixed.is_none());
         let rest = rest.map(|(config, at)| config.init(channels, at));
         ConvNormAct {
             norm: rest,
+            way,
             ..self.of_values(weight, bias, conv)
         }
     }
@@ -293,20 +399,40 @@ impl ConvConfig {
         conv: &Params,
         norm: Option<(&NormConfig, &Params)>,
     ) -> (Vec<f32>, Option<Vec<f32>>) {
+        let (weight, bias, _) = self.final_values(conv, norm);
+        (weight, bias)
+    }
+
+    /// As [`ConvConfig::folded`], with what is done in place of a convolution by these filters.
+    fn final_values(
+        &self,
+        conv: &Params,
+        norm: Option<(&NormConfig, &Params)>,
+    ) -> (Vec<f32>, Option<Vec<f32>>, Way) {
         let (shape, conv, channels) = (self.shape(), &self.place(conv), self.channels_out);
-        let mut weight = conv.values("weight", self.listed(&shape), Init::TORCH);
-        if self.kind == ConvKind::Standardised {
-            standardise_values(&mut weight, channels);
-        }
+        let (own, of_bias) = self.own_values(&shape);
+        let mut weight = conv.values("weight", self.listed(&shape), own);
         let with_bias = self.bias.unwrap_or(norm.is_none());
-        let bias_init = Init::torch_bias(&shape);
-        let bias = with_bias.then(|| conv.values("bias", &[channels], bias_init));
+        let bias = with_bias.then(|| conv.values("bias", &[channels], of_bias));
+        let mut way = Way::Plain;
+        match self.kind {
+            ConvKind::Plain | ConvKind::SamePadding => {}
+            ConvKind::Standardised => standardise_values(&mut weight, channels),
+            ConvKind::Adaptive => standardise_adaptively(&mut weight, channels, conv),
+            ConvKind::Deformable { modulated, sets } => {
+                way = Way::Deformable(Box::new(Offsets::new(self, modulated, sets, conv)));
+            }
+            ConvKind::Switchable { deform } => {
+                let made = Switchable::fixed(self, &mut weight, deform, conv);
+                way = Way::Switchable(Box::new(made));
+            }
+        }
         match norm {
             Some((config, at)) => {
                 let bias = fold(config, channels, at, &mut weight, bias);
-                (weight, Some(bias))
+                (weight, Some(bias), way)
             }
-            None => (weight, bias),
+            None => (weight, bias, way),
         }
     }
 
@@ -326,7 +452,7 @@ impl ConvConfig {
             weight,
             bias,
             norm: None,
-            standardise: false,
+            way: Way::Plain,
             kernel: self.kernel,
             stride: self.stride,
             padding: self.padding,
@@ -341,6 +467,8 @@ impl ConvConfig {
         // What `paramwise_cfg` takes for depthwise (mmengine's DefaultOptimWrapperConstructor), one input channel among it.
         let layer = conv.layer(match self.channels_in == self.groups {
             _ if self.linear => LayerKind::Linear,
+            _ if self.offsets => LayerKind::Offsets,
+            _ if matches!(self.kind, ConvKind::Deformable { .. }) => LayerKind::Conv,
             true => LayerKind::DepthwiseConv,
             false => LayerKind::Conv,
         });
@@ -355,9 +483,13 @@ impl ConvConfig {
         if self.linear { &shape[..2] } else { shape }
     }
 
-    /// Whether filters that are summed have the sum's result: none is to see other zeros at the end than the others.
+    /// Whether filters that are summed have the sum's result: none is to see other zeros at the end than the others, or other places.
     pub(super) fn is_centred(&self) -> bool {
-        self.kind != ConvKind::SamePadding && self.padding != Padding::Same
+        let moves = matches!(
+            self.kind,
+            ConvKind::Deformable { .. } | ConvKind::Switchable { .. }
+        );
+        !moves && self.kind != ConvKind::SamePadding && self.padding != Padding::Same
     }
 
     /// Adds smaller filters of as many channels to the middle of these, of the size of this layer.
@@ -386,6 +518,47 @@ impl ConvConfig {
 
     pub(super) fn kernel_size(&self) -> [usize; 2] {
         self.kernel
+    }
+
+    pub(super) fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    pub(super) fn channels_in(&self) -> usize {
+        self.channels_in
+    }
+
+    pub(super) fn step(&self) -> usize {
+        self.stride
+    }
+
+    /// What weight and bias get by themselves.
+    fn own_values(&self, shape: &[usize]) -> (Init, Init) {
+        let zero = Init::Constant(0.0);
+        match self.kind {
+            _ if self.offsets => (zero, zero),
+            ConvKind::Deformable {
+                modulated: false, ..
+            } => {
+                let relu = Init::Kaiming {
+                    gain: std::f64::consts::SQRT_2,
+                    fan: Fan::In,
+                    distribution: Distribution::Uniform,
+                };
+                (relu, zero)
+            }
+            ConvKind::Deformable { .. } => {
+                // of all input channels, whatever the groups
+                let fan = (self.channels_in * self.taps()) as f64;
+                let bound = fan.sqrt().recip();
+                let uniform = Init::Uniform {
+                    a: -bound,
+                    b: bound,
+                };
+                (uniform, zero)
+            }
+            _ => (Init::TORCH, Init::torch_bias(shape)),
+        }
     }
 
     pub(super) fn channels_out(&self) -> usize {
@@ -452,14 +625,23 @@ pub struct ConvNormAct {
     weight: Weight<4>,
     bias: Option<Weight<1>>,
     norm: Option<Norm>,
-    /// Whether the filters are standardised at each use; they are once and for all where they do not change.
-    standardise: bool,
+    way: Way,
     kernel: [usize; 2],
     stride: usize,
     padding: Padding,
     dilation: usize,
     groups: usize,
     act: Option<Activation>,
+}
+
+/// What is done to the filters at each use, where they change, or in place of a convolution by them.
+#[derive(Debug)]
+enum Way {
+    Plain,
+    Standardised,
+    Adaptive(Box<Adaptive>),
+    Deformable(Box<Offsets>),
+    Switchable(Box<Switchable>),
 }
 
 impl ConvNormAct {
@@ -488,28 +670,38 @@ impl ConvNormAct {
         self.norm.as_ref().is_some_and(Norm::learning)
     }
 
+    /// As [`ConvNormAct::forward`], with steps between taps of another length and as many zeros on every side.
+    ///
+    /// # Shapes
+    /// - output: for a kernel of 3x3 as in [`ConvNormAct::forward`]
+    pub fn forward_dilated(&self, x: Tensor<4>, dilation: usize) -> Tensor<4> {
+        let even = Padding::Even(dilation);
+        self.run_with(x, None, self.act, (even, dilation))
+    }
+
     fn run(&self, x: Tensor<4>, add: Option<Tensor<4>>, act: Option<Activation>) -> Tensor<4> {
+        self.run_with(x, add, act, (self.padding, self.dilation))
+    }
+
+    fn run_with(
+        &self,
+        x: Tensor<4>,
+        add: Option<Tensor<4>>,
+        act: Option<Activation>,
+        (padding, dilation): (Padding, usize),
+    ) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
-        let sides = |axis: usize, size| {
-            self.padding
-                .sides(axis, size, self.kernel[axis], self.stride, self.dilation)
-        };
+        let sides =
+            |axis: usize, size| padding.sides(axis, size, self.kernel[axis], self.stride, dilation);
         let shape = ConvShape {
             stride: [self.stride; 2],
             padding: [sides(0, h), sides(1, w)],
-            dilation: [self.dilation; 2],
+            dilation: [dilation; 2],
             groups: self.groups,
-        };
-        let standardised;
-        let weight = if self.standardise {
-            standardised = standardise(self.weight.get()).into();
-            &standardised
-        } else {
-            &self.weight
         };
         let bias = self.bias.as_ref().map(Weight::get);
         let Some(norm) = &self.norm else {
-            return conv2d(x, weight, &shape, Finish { bias, add, act });
+            return self.convolve(x, &shape, Finish { bias, add, act });
         };
         let before = Finish {
             bias,
@@ -520,8 +712,28 @@ impl ConvNormAct {
             add,
             act,
         };
-        let x = norm.forward_with(conv2d(x, weight, &shape, before), &mut finish);
+        let x = norm.forward_with(self.convolve(x, &shape, before), &mut finish);
         finish.apply(x)
+    }
+
+    fn convolve(&self, x: Tensor<4>, shape: &ConvShape, mut finish: Finish) -> Tensor<4> {
+        match &self.way {
+            Way::Plain => conv2d(x, &self.weight, shape, finish),
+            Way::Standardised => {
+                let weight = standardise(self.weight.get()).into();
+                conv2d(x, &weight, shape, finish)
+            }
+            Way::Adaptive(adaptive) => {
+                let weight = adaptive.apply(self.weight.get()).into();
+                conv2d(x, &weight, shape, finish)
+            }
+            Way::Deformable(offsets) => finish.apply(offsets.convolve(x, self.weight.get(), shape)),
+            Way::Switchable(switch) => {
+                // The original has one, and takes none.
+                finish.bias = None;
+                finish.apply(switch.convolve(x, &self.weight, shape))
+            }
+        }
     }
 }
 

@@ -3,22 +3,27 @@
 //! [`Store`].
 
 mod activation;
+mod adaptive;
 mod attention;
 mod blur_pool;
 mod branches;
 mod channel_attention;
+mod context_block;
 mod conv;
 mod csp_layer;
 mod deconv;
+mod deform_conv;
 mod drawing;
 mod drop_path;
 mod dropout;
+mod generalized_attention;
 #[cfg(feature = "train")]
 mod gradients;
 mod init;
 mod init_rule;
 mod layer_scale;
 mod linear;
+mod non_local;
 mod norm;
 mod normed_conv;
 mod normed_linear;
@@ -33,6 +38,7 @@ mod squeeze_excite;
 mod state_source;
 mod store;
 mod style;
+mod switchable;
 mod torch_random;
 mod weight;
 mod window_attention;
@@ -46,18 +52,21 @@ pub use attention::{
 pub use blur_pool::BlurPool;
 pub use branches::{Branch, Branches};
 pub use channel_attention::EfficientChannelAttention;
+pub use context_block::{ContextBlock, ContextBlockConfig};
 pub use conv::{ConvBias, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
 pub use csp_layer::{CspLayer, CspLayerConfig};
 pub use deconv::Deconv;
 pub use drawing::Course;
 pub use drop_path::DropPath;
 pub use dropout::Dropout;
+pub use generalized_attention::{GeneralizedAttention, GeneralizedAttentionConfig};
 #[cfg(feature = "train")]
 pub use gradients::Gradients;
 pub use init::{Distribution, Fan, Init};
 pub use init_rule::InitRule;
 pub use layer_scale::LayerScale;
 pub use linear::{Linear, LinearNorm, Mlp};
+pub use non_local::{NonLocal, NonLocalConfig};
 pub use norm::{Norm, NormConfig, NormKind};
 pub use normed_conv::{NormedConv, NormedConvConfig};
 pub use normed_linear::NormedLinear;

@@ -237,6 +237,21 @@ impl Params {
         self.walk.borrow_mut().resized.push((name, how));
     }
 
+    /// Says that in older checkpoints this place was beside the one that it is in, called as that one and `ending`. To be said before anything is
+    /// built here.
+    pub fn once_beside(&self, ending: &str) {
+        let parent = self.prefix.rsplit_once('.');
+        let beside = format!("{}{ending}", parent.map_or("", |(parent, _)| parent));
+        let once = (self.prefix.clone(), beside);
+        self.walk.borrow_mut().once.push(once);
+    }
+
+    /// Whether a checkpoint had no values for `name`, so that it got initial ones.
+    pub(super) fn lacked(&self, name: &str) -> bool {
+        let key = self.key(name);
+        self.walk.borrow().initialised.contains(&key)
+    }
+
     /// Values for everything below this place that the main source lacks (`init_cfg=dict(type='Pretrained')`).
     pub fn overlay(&self, source: Box<dyn TensorSource>) {
         let prefix = self.key("");

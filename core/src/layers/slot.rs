@@ -50,6 +50,8 @@ pub enum LayerKind {
     Conv,
     /// A convolution with as many groups as input channels.
     DepthwiseConv,
+    /// A deformable convolution's layer of offsets.
+    Offsets,
     /// A fully connected layer.
     Linear,
     /// Any norm.

@@ -92,12 +92,21 @@ impl ConvStyle {
     pub fn module(&self, conv: ConvConfig, at: &Params) -> ConvNormAct {
         let name = self.norm.as_ref().map_or("", NormConfig::abbreviation);
         let (conv_at, of_conv) = (at.at("conv"), InitRule::all(self.kaiming(), 0.0));
+        let itself = self.kind.initialises_itself();
         if self.initialises {
-            conv_at.initialise(of_conv.clone());
+            if !itself {
+                conv_at.initialise(of_conv.clone());
+            }
             at.at(name)
                 .initialise(InitRule::all(Init::Constant(1.0), 0.0));
         }
-        conv_at.initialise_built(of_conv);
+        if !itself {
+            conv_at.initialise_built(of_conv);
+        }
+        if matches!(self.kind, ConvKind::Deformable { .. }) {
+            let none = InitRule::all(Init::Constant(0.0), 0.0);
+            conv_at.at("conv_offset").initialise_built(none);
+        }
         let module = self.named(conv, at, "conv", name);
         at.built();
         module

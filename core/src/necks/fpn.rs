@@ -127,17 +127,28 @@ impl FpnConfig {
 
 impl Fpn {
     fn read(node: &Node, inputs: Features, build: &Build) -> Result<Self, Diagnostics> {
-        let config: FpnConfig =
-            node.read_knowing(&["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"])?;
-        let given = inputs.channels("FPN", node, config.in_channels.as_ref())?;
+        build.initial(node, |at| {
+            at.initialise(InitRule::of(&["Conv2d"], Init::XAVIER_UNIFORM));
+        });
+        Self::read_inside(node, inputs, build, "FPN", &[])
+    }
+
+    /// As what the neck `name` is derived from, which reads the keys `others` and says what initial values are.
+    pub(super) fn read_inside(
+        node: &Node,
+        inputs: Features,
+        build: &Build,
+        name: &str,
+        others: &[&str],
+    ) -> Result<Self, Diagnostics> {
+        let known = ["conv_cfg", "norm_cfg", "act_cfg", "init_cfg"];
+        let config: FpnConfig = node.read_knowing(&[&known, others].concat())?;
+        let given = inputs.channels(name, node, config.in_channels.as_ref())?;
         let levels = config.levels(node, given.len())?;
         let extra = config.extra(node)?;
         let style = ConvStyle::read(node, ConvStyle::default(), &[config.out_channels.get()])?;
         let upsample = Upsample::read(node, config.upsample_cfg.as_ref())?;
 
-        build.initial(node, |at| {
-            at.initialise(InitRule::of(&["Conv2d"], Init::XAVIER_UNIFORM));
-        });
         let used = levels.len();
         let mut strides: Vec<_> = inputs.list[levels.clone()]
             .iter()

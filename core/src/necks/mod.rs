@@ -2,11 +2,13 @@
 
 mod fpn;
 mod hrfpn;
+mod rfp;
 mod upsample;
 mod yolox_pafpn;
 
 pub use fpn::Fpn;
 pub use hrfpn::HrFpn;
+pub use rfp::Rfp;
 pub use yolox_pafpn::YoloxPafpn;
 
 use burn::tensor::Tensor;
@@ -80,10 +82,11 @@ impl Family for Necks {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Necks>; 4] = [
+pub const ROWS: [Row<Necks>; 5] = [
     Row::<Necks>::new("mmdet", "CSPNeXtPAFPN", yolox_pafpn::build_next),
     Row::<Necks>::new("mmdet", "FPN", fpn::build),
     Row::<Necks>::new("mmdet", "HRFPN", hrfpn::build),
+    Row::<Necks>::new("mmdet", "RFP", rfp::build),
     Row::<Necks>::new("mmdet", "YOLOXPAFPN", yolox_pafpn::build),
 ];
 

@@ -7,6 +7,7 @@ pub mod activate;
 pub mod augment;
 pub mod conv;
 pub mod count;
+pub mod deform_conv;
 pub mod detections;
 pub mod differentiable;
 pub mod focal;

@@ -30,7 +30,7 @@ pub struct ConvShape {
 
 impl ConvShape {
     /// Height and width of what comes out of x `[N, C, H, W]` by a weight of these dimensions; `None` if nothing does.
-    fn size_out(
+    pub(super) fn size_out(
         &self,
         [_, _, height, width]: [usize; 4],
         weight: [usize; 4],

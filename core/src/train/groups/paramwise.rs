@@ -95,11 +95,7 @@ fn group(
 
 fn lr_mult(config: &Paramwise, slot: &Slot, place: &str, name: &str) -> Option<f64> {
     let offset = of_deformable(slot);
-    if place.contains("conv_offset")
-        && offset
-        && slot.kind() == LayerKind::Conv
-        && config.dcn_offset_lr_mult.is_some()
-    {
+    if place.contains("conv_offset") && offset && config.dcn_offset_lr_mult.is_some() {
         return config.dcn_offset_lr_mult;
     }
     let bias = name == "bias" && slot.kind() != LayerKind::Norm && !offset;
@@ -124,12 +120,5 @@ fn decay_mult(config: &Paramwise, slot: &Slot, name: &str) -> Option<f64> {
 
 /// Whether it is a deformable convolution's layer of offsets.
 fn of_deformable(slot: &Slot) -> bool {
-    match slot.kind() {
-        LayerKind::Conv
-        | LayerKind::DepthwiseConv
-        | LayerKind::Linear
-        | LayerKind::Norm
-        | LayerKind::Embedding
-        | LayerKind::Other => false,
-    }
+    slot.kind() == LayerKind::Offsets
 }
