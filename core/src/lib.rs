@@ -35,6 +35,7 @@ pub mod losses;
 pub mod model;
 pub mod necks;
 pub mod priors;
+pub mod reparameterize;
 pub mod roi_heads;
 pub mod samplers;
 

@@ -6,6 +6,7 @@
 //! - `demo`: the digit detector against MMDetection's detections
 //! - `evaluation`: the figures of that detector against MMDetection's
 //! - `learning`: what a training step does to a model before any loss
+//! - `reparameterize`: checkpoints with merged branches against MMPretrain's
 //! - `runs`: whole training runs, killed ones too
 //! - `commands`: the program, as a user runs it
 //! - `own_backbone`: a crate outside the workspace
@@ -30,6 +31,8 @@ mod evaluation;
 mod learning;
 #[cfg(test)]
 mod own_backbone;
+#[cfg(test)]
+mod reparameterize;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]

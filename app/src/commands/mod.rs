@@ -7,6 +7,7 @@ pub mod browse;
 pub mod channels;
 pub mod completions;
 pub mod config;
+pub mod convert;
 pub mod demo;
 pub mod detect;
 pub mod devices;

@@ -11,7 +11,7 @@ use serde_json::json;
 use smalti::config::{cut, line};
 use smalti::host::cache::{self, Cache, CacheError, Progress};
 use smalti::host::checkpoint_files;
-use smalti::weights::{self, Checkpoint, LoadReport, Wanted};
+use smalti::weights::{self, Altered, Checkpoint, LoadReport, Wanted};
 
 /// Show the tensors of a checkpoint, or how it fits a model, or write them in another form.
 ///
@@ -104,7 +104,8 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
                 }
             }
             let written = if let Some(path) = &args.out {
-                export(&checkpoint, path)?;
+                let altered = checkpoint.altered().map_err(|e| e.to_string())?;
+                export(&altered, path)?;
                 writeln!(
                     out,
                     "{}: {} tensors",
@@ -128,11 +129,11 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
 }
 
 /// Writes the weights in the form that the file's name says.
-fn export(checkpoint: &Checkpoint, path: &Path) -> Result<(), String> {
+pub(super) fn export(checkpoint: &Altered, path: &Path) -> Result<(), String> {
     let ending = path.extension().and_then(|e| e.to_str());
     let write = match ending {
-        Some("pth" | "pt") => |c: &Checkpoint, out: &mut dyn Write| c.write_torch(out),
-        Some("safetensors") => |c: &Checkpoint, out: &mut dyn Write| c.write_safetensors(out),
+        Some("pth" | "pt") => |c: &Altered, out: &mut dyn Write| c.write_torch(out),
+        Some("safetensors") => |c: &Altered, out: &mut dyn Write| c.write_safetensors(out),
         _ => {
             let path = path.display();
             return Err(format!(

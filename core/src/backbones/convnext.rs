@@ -464,7 +464,7 @@ impl Block {
                     .dilation(stage.dilation)
                     .groups(channels)
                     .bias(make.bias);
-                Mixer::Depthwise(conv.init(&at.at(depthwise), None))
+                Mixer::Depthwise(Box::new(conv.init(&at.at(depthwise), None)))
             }
             Mixing::Inception => Mixer::inception(channels, stage.dilation, at),
         };
@@ -507,10 +507,10 @@ impl Block {
 
 #[derive(Debug)]
 enum Mixer {
-    Depthwise(ConvNormAct),
+    Depthwise(Box<ConvNormAct>),
     /// Each of the three filters has `share` channels, the last ones; the others stay as they are.
     Inception {
-        filters: [ConvNormAct; 3],
+        filters: Vec<ConvNormAct>,
         share: usize,
     },
 }
@@ -530,7 +530,7 @@ impl Mixer {
             ("dwconv_w", [1, BAND]),
             ("dwconv_h", [BAND, 1]),
         ];
-        let filters = shapes.map(|(name, kernel)| {
+        let filters = shapes.into_iter().map(|(name, kernel)| {
             ConvConfig::new(share, share, 1)
                 .kernel(kernel)
                 .padding(Padding::Each(kernel.map(|side| dilation * (side - 1) / 2)))
@@ -538,7 +538,10 @@ impl Mixer {
                 .groups(share)
                 .init(&at.at(name), None)
         });
-        Self::Inception { filters, share }
+        Self::Inception {
+            filters: filters.collect(),
+            share,
+        }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {

@@ -159,8 +159,8 @@ fn stages(node: &Node) -> Result<Vec<StagePlan>, Diagnostics> {
         };
         let least = 1 << (plan.order - 1);
         let filtered = plan.widths().iter().sum::<usize>();
-        let halves = matches!(plan.filter, Filter::Near(_)) || filtered % 2 == 0;
-        if plan.channels % least != 0 || !halves {
+        let halves = matches!(plan.filter, Filter::Near(_)) || filtered.is_multiple_of(2);
+        if !plan.channels.is_multiple_of(least) || !halves {
             let message = format!(
                 "{} channels cannot be halved for order {} of stage {i}",
                 plan.channels, plan.order
@@ -430,7 +430,7 @@ impl GatedConv {
 
 #[derive(Debug)]
 enum Filtering {
-    Near(ConvNormAct),
+    Near(Box<ConvNormAct>),
     Global(Box<GlobalFilter>),
 }
 
@@ -439,7 +439,7 @@ impl Filtering {
         match filter {
             Filter::Near(kernel) => {
                 let conv = ConvConfig::new(channels, channels, kernel).pad(kernel / 2);
-                Self::Near(conv.groups(channels).init(at, None))
+                Self::Near(Box::new(conv.groups(channels).init(at, None)))
             }
             Filter::Global(size) => Self::Global(Box::new(GlobalFilter::new(channels, size, at))),
         }

@@ -160,7 +160,7 @@ pub struct PoolFormer {
 #[derive(Debug)]
 enum Part {
     Stage(Vec<Block>),
-    Downsample(ConvNormAct),
+    Downsample(Box<ConvNormAct>),
 }
 
 impl PoolFormer {
@@ -214,7 +214,7 @@ impl PoolFormer {
                 }
                 None => {
                     let from = parts[i - 1].1.channels;
-                    Part::Downsample(patch(from, feature.channels, down, &at))
+                    Part::Downsample(Box::new(patch(from, feature.channels, down, &at)))
                 }
             });
         }
@@ -328,7 +328,7 @@ impl Keys {
             ));
         };
         let pool = self.pool_size.map_or(3, Pixels::get);
-        if pool % 2 == 0 {
+        if pool.is_multiple_of(2) {
             let message = format!("a window of {pool} px does not keep the size of maps");
             return Err(error_at(
                 node,
@@ -404,7 +404,7 @@ impl Block {
             Mixing::Pool(side) => Mixer::Pool(side),
             Mixing::Affine => {
                 let conv = ConvConfig::new(channels, channels, 1).groups(channels);
-                Mixer::Affine(conv.init(&at.at("token_mixer.affine"), None))
+                Mixer::Affine(Box::new(conv.init(&at.at("token_mixer.affine"), None)))
             }
             Mixing::Merged => Mixer::None,
         };
@@ -432,7 +432,7 @@ impl Block {
 #[derive(Debug)]
 enum Mixer {
     Pool(usize),
-    Affine(ConvNormAct),
+    Affine(Box<ConvNormAct>),
     None,
 }
 

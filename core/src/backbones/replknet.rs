@@ -294,8 +294,7 @@ impl Block {
         let norm = NormConfig::batch(EPS);
         let branch = |kernel: usize, name: &str| {
             let at = place.at(name);
-            let norm = Some((&norm, at.at("bn")));
-            Branch::Conv(conv(kernel).bias(false), at.at("conv"), norm)
+            Branch::normed(conv(kernel), at.at("conv"), &norm, at.at("bn"))
         };
         let whole = conv(plan.large).act(relu);
         let filters = match plan.merged {

@@ -615,7 +615,7 @@ fn branches(
     };
     let branch = |conv: ConvConfig, place: Params| {
         let [conv_at, norm_at] = names.map(|name| place.at(name));
-        Branch::Conv(conv.bias(false), conv_at, Some((norm, norm_at)))
+        Branch::normed(conv, conv_at, norm, norm_at)
     };
     let copies = |list: &str| -> Vec<_> {
         let list = at.at(list);

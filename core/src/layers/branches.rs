@@ -10,12 +10,17 @@ use super::{Activation, ConvConfig, ConvNormAct, DropPath, Mode, Norm, NormConfi
 /// One summand.
 pub enum Branch<'a> {
     /// A convolution at a place, and a norm at another. Its filters have their middle where the largest ones have it.
-    Conv(ConvConfig, Params, Option<(&'a NormConfig, Params)>),
+    Conv(Box<ConvConfig>, Params, Option<(&'a NormConfig, Params)>),
     /// A norm of the input.
     Norm(&'a NormConfig, Params),
 }
 
-impl Branch<'_> {
+impl<'a> Branch<'a> {
+    /// A convolution at a place, its norm at another.
+    pub fn normed(conv: ConvConfig, at: Params, norm: &'a NormConfig, norm_at: Params) -> Self {
+        Self::Conv(Box::new(conv.bias(false)), at, Some((norm, norm_at)))
+    }
+
     /// Whether it can be written as a convolution.
     fn is_linear(&self) -> bool {
         match self {
@@ -209,7 +214,7 @@ mod tests {
                 let one = ConvConfig::new(4, 4, 1).groups(groups);
                 let conv = |conv: &ConvConfig, name: &str| {
                     let at = params.at(name);
-                    Branch::Conv(conv.clone(), at.at("conv"), Some((&norm, at.at("bn"))))
+                    Branch::normed(conv.clone(), at.at("conv"), &norm, at.at("bn"))
                 };
                 let branches = [
                     Branch::Norm(&norm, params.at("alone")),

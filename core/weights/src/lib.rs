@@ -50,7 +50,7 @@ pub use error::CheckpointError;
 pub use meta::Meta;
 pub use plain::{Dict, Plain};
 pub use report::{LoadReport, Wanted, WrongShape, report};
-pub use save::{Numbers, SaveError, Saved, write_safetensors, write_torch};
+pub use save::{Altered, Numbers, SaveError, Saved, write_safetensors, write_torch};
 pub use shards::ShardIndex;
 pub use state::StateDict;
 pub use tensor::TensorView;

@@ -130,8 +130,8 @@ impl Shape {
 
     /// The same with other filters and a norm, as a branch at a place.
     fn branch<'a>(self, kernel: usize, norm: &'a NormConfig, at: &Params) -> Branch<'a> {
-        let conv = Self { kernel, ..self }.conv().bias(false);
-        Branch::Conv(conv, at.at("conv"), Some((norm, at.at("bn"))))
+        let conv = Self { kernel, ..self }.conv();
+        Branch::normed(conv, at.at("conv"), norm, at.at("bn"))
     }
 }
 
@@ -413,14 +413,17 @@ impl Block {
 #[derive(Debug)]
 enum Mixer {
     /// A MobileOne block less a norm, scaled and added to the input.
-    Filter {
-        norm: Norm,
-        conv: Branches,
-        scale: LayerScale,
-    },
+    Filter(Box<Filter>),
     /// All that as one filter.
-    Merged(ConvNormAct),
+    Merged(Box<ConvNormAct>),
     Attention(Box<Attention>),
+}
+
+#[derive(Debug)]
+struct Filter {
+    norm: Norm,
+    conv: Branches,
+    scale: LayerScale,
 }
 
 impl Mixer {
@@ -428,18 +431,20 @@ impl Mixer {
         let channels = plan.channels;
         let shape = Shape::depthwise([channels; 2], MIXER, 1);
         if make.merged {
-            return Self::Merged(shape.conv().init(&at.at("reparam_conv"), None));
+            let merged = shape.conv().init(&at.at("reparam_conv"), None);
+            return Self::Merged(Box::new(merged));
         }
-        Self::Filter {
+        Self::Filter(Box::new(Filter {
             norm: NormConfig::batch(EPS).init(channels, &at.at("norm.identity")),
             conv: make.mobile(shape, None, &at.at("mixer")),
             scale: LayerScale::of_map("gamma", channels, make.scale, &at.at("layer_scale")),
-        }
+        }))
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Filter { norm, conv, scale } => {
+            Self::Filter(filter) => {
+                let Filter { norm, conv, scale } = &**filter;
                 let y = conv.forward(x.clone()) - norm.forward(x.clone());
                 x + scale.forward(y)
             }

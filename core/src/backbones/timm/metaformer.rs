@@ -377,73 +377,89 @@ impl Block {
 #[derive(Debug)]
 enum Mixer {
     Pool,
-    /// One place, each channel around, one place.
-    Separable {
-        widen: ConvNormAct,
-        act: StarRelu,
-        depthwise: ConvNormAct,
-        narrow: ConvNormAct,
-    },
-    Attention {
-        qkv: ConvNormAct,
-        project: ConvNormAct,
-        dropout: Option<Dropout>,
-    },
+    Separable(Box<Separable>),
+    Attention(Box<Attention>),
 }
 
 impl Mixer {
     fn new(make: &Make, at: &Params) -> Self {
-        let channels = make.channels;
-        let conv = |conv: ConvConfig, name: &str| conv.bias(false).init(&at.at(name), None);
-        if make.kind.is_pool() {
-            return Self::Pool;
-        }
-        if make.attends {
-            let linear = |from, to, name: &str| conv(ConvConfig::new(from, to, 1).linear(), name);
-            return Self::Attention {
-                qkv: linear(channels, 3 * channels, "qkv"),
-                project: linear(channels, channels, "proj"),
-                dropout: Dropout::new(make.dropout, &at.at("proj_drop")),
-            };
-        }
-        let wide = 2 * channels;
-        Self::Separable {
-            widen: conv(ConvConfig::new(channels, wide, 1), "pwconv1"),
-            act: StarRelu::new(&at.at("act1")),
-            depthwise: conv(
-                ConvConfig::new(wide, wide, KERNEL)
-                    .pad(KERNEL / 2)
-                    .groups(wide),
-                "dwconv",
-            ),
-            narrow: conv(ConvConfig::new(wide, channels, 1), "pwconv2"),
+        match make.kind {
+            kind if kind.is_pool() => Self::Pool,
+            _ if make.attends => Self::Attention(Box::new(Attention::new(make, at))),
+            _ => Self::Separable(Box::new(Separable::new(make.channels, at))),
         }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Pool => around(x, POOL),
-            Self::Separable {
-                widen,
-                act,
-                depthwise,
-                narrow,
-            } => narrow.forward(depthwise.forward(act.forward(widen.forward(x)))),
-            Self::Attention {
-                qkv,
-                project,
-                dropout,
-            } => {
-                let [_, channels, h, w] = x.dims();
-                let qkv = tokens_from_map(qkv.forward(x));
-                let [q, k, v] = split_qkv(qkv, channels / HEAD);
-                let found = attend(q, k, v, (HEAD as f64).powf(-0.5), None);
-                let y = project.forward(map_from_tokens(join_heads(found), [h, w]));
-                match dropout {
-                    Some(dropout) => dropout.forward(y),
-                    None => y,
-                }
-            }
+            Self::Separable(layers) => layers.forward(x),
+            Self::Attention(attention) => attention.forward(x),
+        }
+    }
+}
+
+/// One place, each channel around, one place.
+#[derive(Debug)]
+struct Separable {
+    widen: ConvNormAct,
+    act: StarRelu,
+    depthwise: ConvNormAct,
+    narrow: ConvNormAct,
+}
+
+impl Separable {
+    fn new(channels: usize, at: &Params) -> Self {
+        let wide = 2 * channels;
+        let conv = |conv: ConvConfig, name: &str| conv.bias(false).init(&at.at(name), None);
+        let depthwise = ConvConfig::new(wide, wide, KERNEL).pad(KERNEL / 2);
+        Self {
+            widen: conv(ConvConfig::new(channels, wide, 1), "pwconv1"),
+            act: StarRelu::new(&at.at("act1")),
+            depthwise: conv(depthwise.groups(wide), "dwconv"),
+            narrow: conv(ConvConfig::new(wide, channels, 1), "pwconv2"),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.act.forward(self.widen.forward(x));
+        self.narrow.forward(self.depthwise.forward(x))
+    }
+}
+
+/// Attention of all places to each other.
+#[derive(Debug)]
+struct Attention {
+    qkv: ConvNormAct,
+    project: ConvNormAct,
+    dropout: Option<Dropout>,
+}
+
+impl Attention {
+    fn new(make: &Make, at: &Params) -> Self {
+        let channels = make.channels;
+        let linear = |to, name: &str| {
+            let conv = ConvConfig::new(channels, to, 1).linear().bias(false);
+            conv.init(&at.at(name), None)
+        };
+        Self {
+            qkv: linear(3 * channels, "qkv"),
+            project: linear(channels, "proj"),
+            dropout: Dropout::new(make.dropout, &at.at("proj_drop")),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, channels, h, w] = x.dims();
+        let qkv = tokens_from_map(self.qkv.forward(x));
+        let [q, k, v] = split_qkv(qkv, channels / HEAD);
+        let found = attend(q, k, v, (HEAD as f64).powf(-0.5), None);
+        let y = self
+            .project
+            .forward(map_from_tokens(join_heads(found), [h, w]));
+        match &self.dropout {
+            Some(dropout) => dropout.forward(y),
+            None => y,
         }
     }
 }

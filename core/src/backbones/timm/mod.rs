@@ -143,7 +143,7 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Dia
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();
     let config: Config = node.read_knowing(&keys)?;
     let name = bare(&config.model_name);
-    let named = |family: &&Family| (family.names)().iter().any(|known| *known == name);
+    let named = |family: &&Family| (family.names)().contains(&name);
     let Some(family) = FAMILIES.iter().find(named) else {
         return Err(unknown(node, &config.model_name));
     };

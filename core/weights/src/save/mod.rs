@@ -17,6 +17,7 @@ mod zip;
 
 pub use safetensors::write_safetensors;
 pub use torch::write_torch;
+pub use weights::Altered;
 
 pub(crate) use pickler::Pickler;
 pub(crate) use torch::write_archive;
@@ -38,6 +39,24 @@ pub trait Saved {
     /// Tensors with the same number here are one, and a `.pth` holds it once: weights that are tied.
     fn tied(&self) -> Option<usize> {
         None
+    }
+}
+
+impl Saved for Box<dyn Saved + '_> {
+    fn shape(&self) -> &[usize] {
+        (**self).shape()
+    }
+
+    fn dtype(&self) -> DType {
+        (**self).dtype()
+    }
+
+    fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
+        (**self).bytes()
+    }
+
+    fn tied(&self) -> Option<usize> {
+        (**self).tied()
     }
 }
 

@@ -35,7 +35,7 @@ impl Checkpoint {
     /// # Errors
     /// [`SaveError`], also for a tensor that cannot be read.
     pub fn write_torch(&self, out: impl Write) -> Result<(), SaveError> {
-        write_torch(out, &self.tensors()?, &self.meta().to_dict())
+        self.altered()?.write_torch(out)
     }
 
     /// Writes a `.safetensors` file: all tensors, and as its metadata epoch, iteration and facts.
@@ -43,23 +43,55 @@ impl Checkpoint {
     /// # Errors
     /// [`SaveError`], also for a tensor that cannot be read.
     pub fn write_safetensors(&self, out: impl Write) -> Result<(), SaveError> {
-        let meta = self.meta();
+        self.altered()?.write_safetensors(out)
+    }
+
+    /// The same checkpoint, whose tensors can be changed before it is written.
+    ///
+    /// # Errors
+    /// [`SaveError`] for a tensor that cannot be read.
+    pub fn altered(&self) -> Result<Altered<'_>, SaveError> {
+        let tensor = |key: &str| match self.tensor(key) {
+            Ok(tensor) => Ok((key.to_owned(), Box::new(tensor) as Box<dyn Saved>)),
+            Err(CheckpointError::Unreadable { why, .. }) => Err(SaveError::tensor(key, why)),
+            Err(error) => Err(SaveError::tensor(key, error.to_string())),
+        };
+        Ok(Altered {
+            meta: self.meta(),
+            tensors: self.keys().map(tensor).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// A checkpoint that is to be written: its tensors can be others than those that were read.
+pub struct Altered<'c> {
+    meta: &'c Meta,
+    /// Keys and tensors, in order.
+    pub tensors: Vec<(String, Box<dyn Saved + 'c>)>,
+}
+
+impl Altered<'_> {
+    /// As [`Checkpoint::write_torch`].
+    ///
+    /// # Errors
+    /// [`SaveError`].
+    pub fn write_torch(&self, out: impl Write) -> Result<(), SaveError> {
+        write_torch(out, &self.tensors, &self.meta.to_dict())
+    }
+
+    /// As [`Checkpoint::write_safetensors`].
+    ///
+    /// # Errors
+    /// [`SaveError`].
+    pub fn write_safetensors(&self, out: impl Write) -> Result<(), SaveError> {
+        let meta = self.meta;
         let mut facts = vec![("format".to_owned(), "pt".to_owned())];
         for (name, number) in [("epoch", meta.epoch), ("iter", meta.iter)] {
             facts.extend(number.map(|n| (name.to_owned(), n.to_string())));
         }
         let others = meta.facts.iter().filter(|(name, _)| name != "format");
         facts.extend(others.cloned());
-        write_safetensors(out, &self.tensors()?, &facts)
-    }
-
-    fn tensors(&self) -> Result<Vec<(String, TensorView<'_>)>, SaveError> {
-        let tensor = |key: &str| match self.tensor(key) {
-            Ok(tensor) => Ok((key.to_owned(), tensor)),
-            Err(CheckpointError::Unreadable { why, .. }) => Err(SaveError::tensor(key, why)),
-            Err(error) => Err(SaveError::tensor(key, error.to_string())),
-        };
-        self.keys().map(tensor).collect()
+        write_safetensors(out, &self.tensors, &facts)
     }
 }
 
