@@ -274,6 +274,7 @@ mod tests {
             shape: shape.to_vec(),
             role: Role::Parameter,
             once: None,
+            resized: None,
         };
         let get = |name: &str| {
             let (_, values) = theirs.iter().find(|(known, _)| *known == name)?;

@@ -282,6 +282,7 @@ mod tests {
             shape,
             role: Role::Parameter,
             once: None,
+            resized: None,
         }
     }
 
