@@ -272,7 +272,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Which of the levels `maps` are asked for, as their numbers in order: all, at most five, where nothing is said.
+    /// Which of the levels `maps` are asked for, as their numbers in order: all where nothing is said.
     ///
     /// # Errors
     /// A level is asked for that is not there.
@@ -287,7 +287,7 @@ impl Asked<'_> {
         default: Option<&[i64]>,
     ) -> Result<Vec<usize>, Diagnostics> {
         let count = maps.len() as i64;
-        let all: Vec<i64> = (0..count.min(5)).collect();
+        let all: Vec<i64> = (0..count).collect();
         let named = self.out_indices.as_deref().or(default).unwrap_or(&all);
         if let Some(index) = named.iter().find(|i| !(-count..count).contains(i)) {
             let name = &self.name;
