@@ -2,6 +2,8 @@
 //!
 //! Both have the background last and the same order of a picture's values before fully connected layers. RetinaNet's anchors go by size, then ratio, in
 //! Detectron2, and by ratio, then size, in MMDetection: their rows are moved. With one size for each level the RPN's stay.
+//! What no config makes the same: MMDetection bounds how much larger and how much smaller than its anchor a box may be (1000/16), Detectron2 only how
+//! much larger.
 
 use super::detector::{Backbone, Detector, Head, Input, Roi};
 use super::{Conversion, ConvertError, first_key, row_count, wrong_shape};
