@@ -49,8 +49,9 @@ enum Command {
     Config(commands::config::ConfigArgs),
     /// List a checkpoint's tensors, or compare them with a config's model
     Weights(commands::weights::WeightsArgs),
-    /// Make a checkpoint into another one
-    Convert(commands::convert::ConvertArgs),
+    /// Convert checkpoints of other software and of older versions, and publish them
+    #[command(subcommand)]
+    Convert(commands::convert::ConvertCommand),
     /// Print the channels, strides and shapes that a backbone gives
     Channels(commands::channels::ChannelsArgs),
     /// List the GPUs and what else detectors can run on
@@ -84,7 +85,7 @@ pub fn run() -> ExitCode {
         Command::Browse(args) => commands::browse::run(&args),
         Command::Config(args) => return commands::config::run(args, commands::model::check),
         Command::Weights(args) => return commands::weights::run(&args, commands::model::state_of),
-        Command::Convert(args) => commands::convert::run(&args),
+        Command::Convert(command) => commands::convert::run(&command),
         Command::Channels(args) => commands::channels::run(&args),
         Command::Devices { json } => {
             commands::devices::run(json);

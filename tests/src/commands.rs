@@ -802,3 +802,57 @@ fn components_are_listed_by_kind() {
         stderr(&wrong)
     );
 }
+
+#[test]
+fn converted_checkpoints_appear_whole_and_say_what_changed() {
+    let scratch = Scratch::new("convert");
+    let source = "tests/data/checkpoints/detectron2-p2.pkl";
+    let target = scratch.path("d2.pth");
+    let output = smalti(&["convert", "detectron2-to-mmdet", source, &target]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(
+        stdout(&output),
+        format!(
+            "{target}: 4 tensors\n     0 kept\n     4 renamed, such as `conv1.weight` to `d2_model.conv1.weight`\n     0 reordered\n     0 dropped\n"
+        )
+    );
+    // To another format, and published: the digest is in the name.
+    let other = scratch.path("d2.safetensors");
+    assert!(
+        smalti(&["convert", "format", &target, &other])
+            .status
+            .success()
+    );
+    let published = smalti(&["convert", "publish", &other, &scratch.path("out.pth")]);
+    let shown = stdout(&published);
+    let path = shown.split_once(": 4 tensors").expect(&shown).0;
+    let digest = path
+        .strip_prefix(&scratch.path("out-"))
+        .and_then(|name| name.strip_suffix(".pth"));
+    let is_hex = |digest: &str| digest.len() == 8 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+    assert!(digest.is_some_and(is_hex), "{path}");
+    assert!(Path::new(path).exists());
+    // Nothing is written where something is wrong.
+    let nothing = scratch.path("none.pth");
+    let output = smalti(&[
+        "convert",
+        "detectron2-to-mmdet",
+        source,
+        &nothing,
+        "--native",
+    ]);
+    assert!(!output.status.success());
+    let message = stderr(&output);
+    assert!(
+        message.contains("this is not a Faster R-CNN, Mask R-CNN or RetinaNet of Detectron2 with FPN: its first tensor is `conv1.weight`"),
+        "{message}"
+    );
+    assert!(message.contains("help: leave --native out"), "{message}");
+    assert!(!Path::new(&nothing).exists());
+    let output = smalti(&["convert", "format", source, "weights.bin"]);
+    assert!(
+        stderr(&output).contains("let it end in .pth or .safetensors"),
+        "{}",
+        stderr(&output)
+    );
+}

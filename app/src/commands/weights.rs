@@ -130,18 +130,35 @@ fn show(args: &WeightsArgs, model_keys: ModelKeys, out: &mut dyn Write) -> Resul
 
 /// Writes the weights in the form that the file's name says.
 pub(super) fn export(checkpoint: &Altered, path: &Path) -> Result<(), String> {
-    let ending = path.extension().and_then(|e| e.to_str());
-    let write = match ending {
-        Some("pth" | "pt") => |c: &Altered, out: &mut dyn Write| c.write_torch(out),
-        Some("safetensors") => |c: &Altered, out: &mut dyn Write| c.write_safetensors(out),
-        _ => {
-            let path = path.display();
-            return Err(format!(
-                "cannot tell the form of `{path}` by its name\nhelp: let it end in .pth or .safetensors"
-            ));
-        }
+    let form = Form::of(path)?;
+    let write = |out: &mut dyn Write| match form {
+        Form::Torch => checkpoint.write_torch(out),
+        Form::Safetensors => checkpoint.write_safetensors(out),
     };
-    checkpoint_files::save(path, |out| write(checkpoint, out)).map_err(|e| e.to_string())
+    checkpoint_files::save(path, write).map_err(|e| e.to_string())
+}
+
+/// What a checkpoint can be written as.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    Torch,
+    Safetensors,
+}
+
+impl Form {
+    /// As the file's name says.
+    pub(super) fn of(path: &Path) -> Result<Self, String> {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("pth" | "pt") => Ok(Self::Torch),
+            Some("safetensors") => Ok(Self::Safetensors),
+            _ => {
+                let path = path.display();
+                Err(format!(
+                    "cannot tell the form of `{path}` by its name\nhelp: let it end in .pth or .safetensors"
+                ))
+            }
+        }
+    }
 }
 
 /// Reads a checkpoint by name; a download shows a progress bar on a terminal.

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::files::AtomicFile;
 use crate::weights::SaveError;
 
@@ -68,6 +70,47 @@ pub fn save(
     })
 }
 
+/// As [`save`], with the first eight hex digits of the content's SHA-256 put into the file's name, as published checkpoints have them: `name-0a1b2c3d.pth`.
+/// Gives the path. `write` is called twice and has to write the same.
+///
+/// # Errors
+/// [`CheckpointFileError`].
+pub fn save_with_digest(
+    path: &Path,
+    write: impl Fn(&mut dyn Write) -> Result<(), SaveError>,
+) -> Result<PathBuf, CheckpointFileError> {
+    let mut digest = Digested(Sha256::new());
+    write(&mut digest).map_err(|error| CheckpointFileError {
+        path: path.to_owned(),
+        error,
+    })?;
+    let bytes = digest.0.finalize();
+    let digest: String = bytes[..4].iter().map(|b| format!("{b:02x}")).collect();
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{digest}"));
+    if let Some(ending) = path.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    let path = path.with_file_name(name);
+    save(&path, write)?;
+    Ok(path)
+}
+
+/// Keeps of what is written only its digest.
+struct Digested(Sha256);
+
+impl Write for Digested {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Notes in `work_dir` that `checkpoint` is the last one, for those who go on from there.
 ///
 /// # Errors
@@ -110,6 +153,17 @@ mod tests {
 
     fn write(path: &Path, value: f32) -> Result<(), CheckpointFileError> {
         save(path, |out| write_torch(out, &weights(value), &Dict::new()))
+    }
+
+    #[test]
+    fn the_name_has_the_digest_of_the_content() {
+        let folder = folder("digest");
+        let write = |out: &mut dyn Write| write_torch(out, &weights(1.0), &Dict::new());
+        let path = save_with_digest(&folder.join("a.b.pth"), write).unwrap();
+        let digest = Sha256::digest(fs::read(&path).unwrap());
+        let digest: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(path, folder.join(format!("a.b-{digest}.pth")));
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -21,6 +21,7 @@
 use std::fmt;
 
 mod burnpack;
+pub mod convert;
 mod dtype;
 mod error;
 mod graph;

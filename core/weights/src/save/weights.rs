@@ -96,7 +96,7 @@ impl Altered<'_> {
 }
 
 impl Meta {
-    fn to_dict(&self) -> Dict {
+    pub(crate) fn to_dict(&self) -> Dict {
         let mut dict = Dict::new();
         for (name, number) in [("epoch", self.epoch), ("iter", self.iter)] {
             if let Some(number) = number {
