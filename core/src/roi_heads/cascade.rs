@@ -136,13 +136,20 @@ impl CascadeRoiHead {
                 }
             };
             let extractor = |key, node| extractor::read_one(node, key, &given.features, build);
+            let box_extractor = extractor("bbox_roi_extractor", extractors[i])?;
+            box_head.check(box_heads[i], box_extractor.gives(), false)?;
+            let mask_extractor = match mask_extractors.get(i) {
+                Some(node) => Some(extractor("mask_roi_extractor", node)?),
+                None => None,
+            };
+            if let Some(head) = &mask_head {
+                let extractor = mask_extractor.as_ref().unwrap_or(&box_extractor);
+                head.check(mask_heads[i], extractor.gives())?;
+            }
             stages.push(Stage {
-                extractor: extractor("bbox_roi_extractor", extractors[i])?,
+                extractor: box_extractor,
                 box_head,
-                mask_extractor: match mask_extractors.get(i) {
-                    Some(node) => Some(extractor("mask_roi_extractor", node)?),
-                    None => None,
-                },
+                mask_extractor,
                 mask_head,
                 loss_weight: weights[i],
             });

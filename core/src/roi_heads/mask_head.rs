@@ -9,7 +9,7 @@ use burn::tensor::{Int, Tensor};
 use serde::Deserialize;
 
 use super::mask_learning::MaskLearning;
-use super::{Given, present};
+use super::{Given, RegionMap, present};
 use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, error_at, unsupported};
 use crate::heads::training;
@@ -64,6 +64,7 @@ pub struct MaskHead {
     conv_logits: Predictor,
     /// All classes share their mask.
     pub(super) agnostic: bool,
+    channels_in: usize,
     learning: Option<MaskLearning>,
 }
 
@@ -129,8 +130,25 @@ impl MaskHead {
             upsample,
             conv_logits: Predictor::read(node, [channels, outputs], &at)?,
             agnostic,
+            channels_in: config.in_channels.map_or(256, Channels::get),
             learning,
         })
+    }
+
+    /// Whether it takes such maps of regions.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn check(&self, node: &Node, map: RegionMap) -> Result<(), Diagnostics> {
+        if self.channels_in == map.channels {
+            return Ok(());
+        }
+        let message = format!(
+            "the mask head has `in_channels` {}, but regions have {} channels",
+            self.channels_in, map.channels
+        );
+        let help = format!("write in_channels={}", map.channels);
+        Err(error_at(node, "in_channels", message, &help))
     }
 
     /// # Shapes

@@ -9,10 +9,11 @@ use super::extractor::{self, RoiExtractor};
 use super::mask_head::{MaskHead, MaskHeads};
 use super::regions::{Regions, rows_of};
 use super::sampling::{Sampled, boxes_of};
-use super::{Given, RoiHead, box_learning, mask_learning, present};
+use super::{Given, RoiHead, box_learning, mask_learning, present, shared_head};
+use crate::backbones::ResLayer;
 use crate::batch::Pictures;
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, error_at, unsupported};
+use crate::config::{Diagnostics, Node, error_at};
 use crate::detectors::Pending;
 use crate::losses::Losses;
 use crate::ops::detections::{self, DetectError, Kept};
@@ -36,18 +37,48 @@ const PARTS: &[&str] = &[
 #[derive(Debug, Deserialize)]
 struct StandardConfig {}
 
+/// The keys of `type='DoubleHeadRoIHead'`.
+#[derive(Debug, Deserialize)]
+struct DoubleHeadConfig {
+    reg_roi_scale_factor: f32,
+}
+
 pub(super) fn build(
     node: &Node,
     given: Given,
     build: &Build,
 ) -> Result<Box<dyn RoiHead>, Diagnostics> {
-    Ok(Box::new(StandardRoiHead::read(node, given, build)?))
+    let StandardConfig {} = node.read_knowing(PARTS)?;
+    Ok(Box::new(StandardRoiHead::read(node, given, build, None)?))
+}
+
+/// The second stage of Double-Head R-CNN (Wu et al. 2019, arXiv 1904.06493): boxes are told from larger regions than classes are.
+pub(super) fn build_double(
+    node: &Node,
+    given: Given,
+    build: &Build,
+) -> Result<Box<dyn RoiHead>, Diagnostics> {
+    let config: DoubleHeadConfig = node.read_knowing(PARTS)?;
+    let scale = config.reg_roi_scale_factor;
+    if !(scale > 0.0 && scale.is_finite()) {
+        let message = format!("`reg_roi_scale_factor` is {scale}, must be above 0");
+        return Err(error_at(node, "reg_roi_scale_factor", message, ""));
+    }
+    Ok(Box::new(StandardRoiHead::read(
+        node,
+        given,
+        build,
+        Some(scale),
+    )?))
 }
 
 /// One box head, and mostly one mask head.
 #[derive(Debug)]
 pub struct StandardRoiHead {
     extractor: Box<dyn RoiExtractor>,
+    shared_head: Option<ResLayer>,
+    /// Of Double-Head R-CNN: how much larger the regions are that boxes are told from.
+    reg_scale: Option<f32>,
     box_head: BoxHead,
     masks: Option<MaskBranch>,
 }
@@ -62,12 +93,12 @@ struct MaskBranch {
 }
 
 impl StandardRoiHead {
-    fn read(node: &Node, given: Given, build: &Build) -> Result<Self, Diagnostics> {
-        let StandardConfig {} = node.read_knowing(PARTS)?;
-        if present(node, "shared_head").is_some() {
-            let message = "a `shared_head` is not supported yet";
-            return Err(unsupported(node, "shared_head", message, ""));
-        }
+    fn read(
+        node: &Node,
+        given: Given,
+        build: &Build,
+        reg_scale: Option<f32>,
+    ) -> Result<Self, Diagnostics> {
         let Some(described) = present(node, "bbox_head") else {
             return Err(error_at(
                 node,
@@ -77,8 +108,11 @@ impl StandardRoiHead {
             ));
         };
         let extractor = extractor::read(node, "bbox_roi_extractor", &given.features, build)?;
+        let shared_head = shared_head::read(node, build)?;
+        let map = shared_head::through(&shared_head, extractor.gives(), node)?;
         let (make, below) = build.part::<BoxHeads>("bbox_head", described)?;
         let box_head = make(described, &given, &below)?;
+        box_head.check(described, map, reg_scale.is_some())?;
         let masks = match present(node, "mask_head") {
             None => None,
             Some(described) => {
@@ -92,22 +126,69 @@ impl StandardRoiHead {
                     )?),
                 };
                 let (make, below) = build.part::<MaskHeads>("mask_head", described)?;
+                let head = make(described, &given, &below)?;
+                let map = match &extractor {
+                    Some(extractor) => {
+                        shared_head::through(&shared_head, extractor.gives(), node)?
+                    }
+                    None => map,
+                };
+                head.check(described, map)?;
                 Some(MaskBranch {
                     extractor,
-                    head: make(described, &given, &below)?,
+                    head,
                     level: level(given.test_cfg)?,
                 })
             }
         };
         Ok(Self {
             extractor,
+            shared_head,
+            reg_scale,
             box_head,
             masks,
         })
     }
 
+    /// What heads see of regions.
+    fn see(
+        &self,
+        extractor: &dyn RoiExtractor,
+        maps: &[Tensor<4>],
+        rows: Tensor<2>,
+        scale: Option<f32>,
+    ) -> Tensor<4> {
+        let features = extractor.extract_scaled(maps, rows, scale);
+        match &self.shared_head {
+            // There may be no region to be seen, which convolutions need not take.
+            Some(shared) if features.dims()[0] > 0 => shared.forward(features),
+            Some(shared) => {
+                let [_, _, height, width] = features.dims();
+                let [_, channels] = shared.channels();
+                let [height, width] = [height, width].map(|side| shared.side(side));
+                Tensor::zeros([0, channels, height, width], &features.device())
+            }
+            None => features,
+        }
+    }
+
     fn boxes(&self, maps: &[Tensor<4>], rows: Tensor<2>) -> BoxOutputs {
-        self.box_head.forward(self.extractor.extract(maps, rows))
+        self.boxes_and_features(maps, rows).0
+    }
+
+    /// Also what was seen of the regions.
+    fn boxes_and_features(
+        &self,
+        maps: &[Tensor<4>],
+        rows: Tensor<2>,
+    ) -> (BoxOutputs, Tensor<4>) {
+        let extractor = self.extractor.as_ref();
+        let features = self.see(extractor, maps, rows.clone(), None);
+        let larger = self.reg_scale;
+        let larger = larger.map(|scale| self.see(extractor, maps, rows, Some(scale)));
+        let of_boxes = larger.unwrap_or_else(|| features.clone());
+        let outputs = self.box_head.forward_two(features.clone(), of_boxes);
+        (outputs, features)
     }
 }
 
@@ -173,7 +254,7 @@ impl RoiHead for StandardRoiHead {
             let kept = detections::keep(&candidates, pictures).await?;
             let extractor = masks.extractor.as_ref().unwrap_or(&self.extractor);
             let rows = Regions::from(&kept).rows();
-            let logits = masks.head.forward(extractor.extract(&maps, rows));
+            let logits = masks.head.forward(self.see(extractor.as_ref(), &maps, rows, None));
             drop(maps);
             let labels = kept.labels.clone().flatten::<1>(0, 1);
             let logits = masks.head.of_labels(logits, labels);
@@ -207,14 +288,13 @@ impl RoiHead for StandardRoiHead {
             }
             let learned = box_learning::Learned::of(&sampled, targets, &self.box_head);
             let rows = rows_of(sampled.iter().map(|s| s.boxes.as_slice()), &device);
-            let features = self.extractor.extract(&maps, rows);
-            let outputs = self.box_head.forward(features.clone());
+            let (outputs, features) = self.boxes_and_features(&maps, rows);
             let mut losses = box_learning::losses(&self.box_head, &outputs, &learned);
             if let Some(masks) = &self.masks {
                 let features = match &masks.extractor {
                     Some(extractor) => {
                         let rows = rows_of(sampled.iter().map(Sampled::positives), &device);
-                        extractor.extract(&maps, rows)
+                        self.see(extractor.as_ref(), &maps, rows, None)
                     }
                     None => of_positives(features, &sampled),
                 };
