@@ -81,7 +81,12 @@ impl ResLayer {
         };
         let conv = ConvStyle::read(node, defaults, &[width, plan.channels])?;
         if conv.norm.is_none() {
-            return Err(error_at(node, "norm_cfg", "ResLayer needs a `norm_cfg`", ""));
+            return Err(error_at(
+                node,
+                "norm_cfg",
+                "ResLayer needs a `norm_cfg`",
+                "",
+            ));
         }
         let style = Style {
             conv,
@@ -129,7 +134,9 @@ impl ResLayer {
 
     /// See the shapes above.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.blocks.iter().fold(x, |x, block| block.forward(x, None, None))
+        self.blocks
+            .iter()
+            .fold(x, |x, block| block.forward(x, None, None))
     }
 
     /// Channels that come in, and that go out.

@@ -17,7 +17,7 @@ mod detectors;
 mod extras;
 mod trident;
 
-use self::extras::Extras;
+pub(super) use self::extras::Extras;
 use self::trident::Trident;
 use super::plugins::{Plugin, PluginConfig};
 use super::regnet;

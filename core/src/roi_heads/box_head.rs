@@ -9,8 +9,8 @@ use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use serde::Deserialize;
 
-use super::regions::{Regions, clipped};
 use super::double_head::{DoubleBranches, DoubleConfig};
+use super::regions::{Regions, clipped};
 use super::{Given, RegionMap, box_learning::BoxLearning};
 use crate::batch::Pictures;
 use crate::box_coders::{BoxCoder, BoxCoders, DeltaCoder, DeltaRows};
@@ -247,7 +247,10 @@ impl BoxHead {
             depths,
         };
         let in_channels = config.in_channels();
-        let (widths, branches) = (walk.widths(in_channels), ["shared_fcs", "cls_fcs", "reg_fcs"]);
+        let (widths, branches) = (
+            walk.widths(in_channels),
+            ["shared_fcs", "cls_fcs", "reg_fcs"],
+        );
         let around = Around {
             node,
             given,
@@ -329,7 +332,12 @@ impl BoxHead {
             "the box head has `roi_feat_size` {height} x {width}, but regions are seen as {} x {}",
             size[0], size[1]
         );
-        Err(error_at(node, "roi_feat_size", message, "they must be equal"))
+        Err(error_at(
+            node,
+            "roi_feat_size",
+            message,
+            "they must be equal",
+        ))
     }
 
     /// # Shapes

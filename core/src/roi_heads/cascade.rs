@@ -119,6 +119,17 @@ impl CascadeRoiHead {
             train_cfg: train_cfgs[i],
             ..given
         };
+        let extractor = |key: &str, i: usize, node| {
+            extractor::read_one(node, &format!("{key}.{i}"), &given.features, build)
+        };
+        if !mask_heads.is_empty() && mask_extractors.is_empty() {
+            let [own, other] = ["bbox_roi_extractor", "mask_roi_extractor"];
+            build.params.at(own).tie(&build.params.at(other));
+        }
+        let box_extractors = extractors.iter().enumerate();
+        let box_extractors =
+            box_extractors.map(|(i, node)| extractor("bbox_roi_extractor", i, *node));
+        let box_extractors = box_extractors.collect::<Result<Vec<_>, _>>()?;
         let mut made = Vec::new();
         for i in 0..count {
             let name = format!("bbox_head.{i}");
@@ -126,7 +137,8 @@ impl CascadeRoiHead {
             made.push(make(box_heads[i], &of_stage(i), &below)?);
         }
         let mut stages = Vec::new();
-        for (i, box_head) in made.into_iter().enumerate() {
+        for (i, (box_head, box_extractor)) in made.into_iter().zip(box_extractors).enumerate() {
+            box_head.check(box_heads[i], box_extractor.gives(), false)?;
             let mask_head = match mask_heads.get(i) {
                 None => None,
                 Some(described) => {
@@ -135,24 +147,23 @@ impl CascadeRoiHead {
                     Some(make(described, &of_stage(i), &below)?)
                 }
             };
-            let extractor = |key, node| extractor::read_one(node, key, &given.features, build);
-            let box_extractor = extractor("bbox_roi_extractor", extractors[i])?;
-            box_head.check(box_heads[i], box_extractor.gives(), false)?;
-            let mask_extractor = match mask_extractors.get(i) {
-                Some(node) => Some(extractor("mask_roi_extractor", node)?),
-                None => None,
-            };
-            if let Some(head) = &mask_head {
-                let extractor = mask_extractor.as_ref().unwrap_or(&box_extractor);
-                head.check(mask_heads[i], extractor.gives())?;
-            }
             stages.push(Stage {
                 extractor: box_extractor,
                 box_head,
-                mask_extractor,
+                mask_extractor: None,
                 mask_head,
                 loss_weight: weights[i],
             });
+        }
+        for (i, stage) in stages.iter_mut().enumerate() {
+            let Some(head) = &stage.mask_head else {
+                continue;
+            };
+            // The state dict has what is shared by both names.
+            let described = mask_extractors.get(i).unwrap_or(&extractors[i]);
+            let made = extractor("mask_roi_extractor", i, *described)?;
+            head.check(mask_heads[i], made.gives())?;
+            stage.mask_extractor = Some(made);
         }
         let masks = match mask_heads.is_empty() {
             true => None,

@@ -109,7 +109,12 @@ impl DoubleConfig {
     }
 
     /// Builds the branches for maps of so many channels, and of such a size.
-    pub fn init(&self, channels: usize, [height, width]: [usize; 2], at: &Params) -> DoubleBranches {
+    pub fn init(
+        &self,
+        channels: usize,
+        [height, width]: [usize; 2],
+        at: &Params,
+    ) -> DoubleBranches {
         // Its convolutions and norms are always the plain ones.
         let plain = ConvStyle {
             initialises: true,

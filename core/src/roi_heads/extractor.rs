@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::RegionMap;
+use super::{RegionMap, generic_extractor};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::limits::{Channels, List, Pixels};
@@ -49,11 +49,10 @@ impl Family for RoiExtractors {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<RoiExtractors>; 1] = [Row::<RoiExtractors>::new(
-    "mmdet",
-    "SingleRoIExtractor",
-    build_single,
-)];
+pub const ROWS: [Row<RoiExtractors>; 2] = [
+    Row::<RoiExtractors>::new("mmdet", "GenericRoIExtractor", generic_extractor::build),
+    Row::<RoiExtractors>::new("mmdet", "SingleRoIExtractor", build_single),
+];
 
 /// The keys of `type='SingleRoIExtractor'`.
 #[derive(Debug, Deserialize)]
@@ -94,16 +93,7 @@ struct SingleRoiExtractor {
 
 fn build_single(node: &Node, _: &Build) -> Result<Box<dyn RoiExtractor>, Diagnostics> {
     let config: SingleConfig = node.read_knowing(&["roi_layer", "init_cfg"])?;
-    let strides = config.featmap_strides.numbers();
-    if strides.is_empty() {
-        let message = "`featmap_strides` has no levels";
-        return Err(error_at(
-            node,
-            "featmap_strides",
-            message,
-            "for example [4, 8, 16, 32]",
-        ));
-    }
+    let strides = strides_of(node, &config.featmap_strides)?;
     Ok(Box::new(SingleRoiExtractor {
         channels: config.out_channels.get(),
         scales: strides.iter().map(|stride| 1.0 / *stride as f32).collect(),
@@ -112,8 +102,19 @@ fn build_single(node: &Node, _: &Build) -> Result<Box<dyn RoiExtractor>, Diagnos
     }))
 }
 
+/// The levels of `featmap_strides`, of which there is at least one.
+pub(super) fn strides_of(node: &Node, given: &List<Pixels>) -> Result<Vec<usize>, Diagnostics> {
+    let strides = given.numbers();
+    if strides.is_empty() {
+        let message = "`featmap_strides` has no levels";
+        let help = "for example [4, 8, 16, 32]";
+        return Err(error_at(node, "featmap_strides", message, help));
+    }
+    Ok(strides)
+}
+
 /// What `roi_layer` says.
-fn sampling(node: &Node) -> Result<Sampling, Diagnostics> {
+pub(super) fn sampling(node: &Node) -> Result<Sampling, Diagnostics> {
     let Some(layer) = super::present(node, "roi_layer") else {
         let help = "for example roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0)";
         return Err(error_at(node, "roi_layer", "there is no `roi_layer`", help));
@@ -188,7 +189,7 @@ impl RoiExtractor for SingleRoiExtractor {
 }
 
 /// Regions `[R, 5]` that are so many times as wide and high about their centres.
-fn scaled(regions: Tensor<2>, scale: f32) -> Tensor<2> {
+pub(super) fn scaled(regions: Tensor<2>, scale: f32) -> Tensor<2> {
     let pictures = regions.clone().narrow(1, 0, 1);
     let [low, high] = [1, 3].map(|first| regions.clone().narrow(1, first, 2));
     let centres = (low.clone() + high.clone()) * 0.5;

@@ -65,13 +65,16 @@ pub struct MaskHead {
     /// All classes share their mask.
     pub(super) agnostic: bool,
     channels_in: usize,
+    classes: usize,
+    /// Pixels that a convolution takes from a side.
+    shrinks: usize,
     learning: Option<MaskLearning>,
 }
 
 #[derive(Debug)]
 enum Upsample {
     No,
-    Deconv(Box<Deconv>),
+    Deconv(Box<Deconv>, usize),
     Nearest(usize),
     Bilinear(usize),
 }
@@ -120,7 +123,7 @@ impl MaskHead {
         });
         let convs = convs.collect();
         let upsample = Upsample::read(node, [channels, width], &params.at("upsample"))?;
-        if matches!(upsample, Upsample::Deconv(_)) {
+        if matches!(upsample, Upsample::Deconv(..)) {
             channels = width;
         }
         let outputs = if agnostic { 1 } else { classes };
@@ -131,8 +134,26 @@ impl MaskHead {
             conv_logits: Predictor::read(node, [channels, outputs], &at)?,
             agnostic,
             channels_in: config.in_channels.map_or(256, Channels::get),
+            classes: outputs,
+            shrinks: (side + 1) % 2,
             learning,
         })
+    }
+
+    /// Of a side that comes in what goes out.
+    pub(super) fn side(&self, side: usize) -> usize {
+        let factor = match &self.upsample {
+            Upsample::No => 1,
+            Upsample::Deconv(_, factor)
+            | Upsample::Nearest(factor)
+            | Upsample::Bilinear(factor) => *factor,
+        };
+        side.saturating_sub(self.convs.len() * self.shrinks) * factor
+    }
+
+    /// Classes that have a mask of their own.
+    pub(super) fn classes(&self) -> usize {
+        self.classes
     }
 
     /// Whether it takes such maps of regions.
@@ -213,7 +234,7 @@ impl Upsample {
             None => Self::No,
             Some("deconv") => {
                 let act = Some(Activation::Relu);
-                Self::Deconv(Box::new(Deconv::new(channels, factor, act, at)))
+                Self::Deconv(Box::new(Deconv::new(channels, factor, act, at)), factor)
             }
             Some("nearest") => Self::Nearest(factor),
             Some("bilinear") => Self::Bilinear(factor),
@@ -233,7 +254,7 @@ impl Upsample {
         let [_, _, h, w] = x.dims();
         match self {
             Self::No => x,
-            Self::Deconv(deconv) => deconv.forward(x),
+            Self::Deconv(deconv, _) => deconv.forward(x),
             Self::Nearest(factor) => {
                 let options = InterpolateOptions::new(InterpolateMode::Nearest);
                 interpolate(x, options.with_output_size([h * factor, w * factor]))

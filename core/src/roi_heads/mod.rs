@@ -1,13 +1,17 @@
 //! Second stages: maps and the proposals of a first stage in, instances or losses out. To add one, write a file and a row in [`ROWS`];
-//! what they are made of has tables of its own ([`EXTRACTORS`], [`SHARED_HEADS`], [`BOX_HEADS`], [`MASK_HEADS`]).
+//! what they are made of has tables of its own ([`EXTRACTORS`], [`SHARED_HEADS`], [`BOX_HEADS`], [`MASK_HEADS`],
+//! [`MASK_IOU_HEADS`]).
 
 mod box_head;
 mod box_learning;
 mod cascade;
 mod double_head;
 mod extractor;
+mod generic_extractor;
 mod mask_head;
+mod mask_iou_head;
 mod mask_learning;
+mod plugin;
 mod regions;
 mod sampling;
 mod shared_head;
@@ -17,6 +21,7 @@ pub use box_head::{BoxHead, BoxHeads, BoxOutputs, ROWS as BOX_HEADS};
 pub use cascade::CascadeRoiHead;
 pub use extractor::{ROWS as EXTRACTORS, RoiExtractor, RoiExtractors};
 pub use mask_head::{MaskHead, MaskHeads, ROWS as MASK_HEADS};
+pub use mask_iou_head::{MaskIouHead, MaskIouHeads, ROWS as MASK_IOU_HEADS};
 pub use regions::Regions;
 pub use shared_head::{ROWS as SHARED_HEADS, SharedHeads};
 pub use standard::StandardRoiHead;
@@ -90,9 +95,10 @@ impl Family for RoiHeads {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<RoiHeads>; 3] = [
+pub const ROWS: [Row<RoiHeads>; 4] = [
     Row::<RoiHeads>::new("mmdet", "CascadeRoIHead", cascade::build),
     Row::<RoiHeads>::new("mmdet", "DoubleHeadRoIHead", standard::build_double),
+    Row::<RoiHeads>::new("mmdet", "MaskScoringRoIHead", standard::build_scoring),
     Row::<RoiHeads>::new("mmdet", "StandardRoIHead", standard::build),
 ];
 

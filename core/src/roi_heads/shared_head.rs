@@ -17,11 +17,8 @@ impl Family for SharedHeads {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<SharedHeads>; 1] = [Row::<SharedHeads>::new(
-    "mmdet",
-    "ResLayer",
-    ResLayer::read,
-)];
+pub const ROWS: [Row<SharedHeads>; 1] =
+    [Row::<SharedHeads>::new("mmdet", "ResLayer", ResLayer::read)];
 
 /// The shared head of `node`, if there is one.
 ///

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::box_head::{BoxHead, BoxHeads, BoxOutputs};
 use super::extractor::{self, RoiExtractor};
 use super::mask_head::{MaskHead, MaskHeads};
+use super::mask_iou_head::{MaskIouHead, MaskIouHeads};
 use super::regions::{Regions, rows_of};
 use super::sampling::{Sampled, boxes_of};
 use super::{Given, RoiHead, box_learning, mask_learning, present, shared_head};
@@ -64,12 +65,41 @@ pub(super) fn build_double(
         let message = format!("`reg_roi_scale_factor` is {scale}, must be above 0");
         return Err(error_at(node, "reg_roi_scale_factor", message, ""));
     }
-    Ok(Box::new(StandardRoiHead::read(
-        node,
-        given,
-        build,
-        Some(scale),
-    )?))
+    let head = StandardRoiHead::read(node, given, build, Some(scale))?;
+    Ok(Box::new(head))
+}
+
+/// The keys of `type='MaskScoringRoIHead'`.
+#[derive(Debug, Deserialize)]
+struct MaskScoringConfig {}
+
+/// The second stage of Mask Scoring R-CNN (Huang et al. 2019, arXiv 1903.00241): scores say how good masks are, too.
+pub(super) fn build_scoring(
+    node: &Node,
+    given: Given,
+    build: &Build,
+) -> Result<Box<dyn RoiHead>, Diagnostics> {
+    let parts = PARTS.iter().copied().chain(["mask_iou_head"]);
+    let parts: Vec<_> = parts.collect();
+    let MaskScoringConfig {} = node.read_knowing(&parts)?;
+    let mut head = StandardRoiHead::read(node, given, build, None)?;
+    let (Some(described), Some(masks)) = (present(node, "mask_iou_head"), &mut head.masks) else {
+        let message = "`MaskScoringRoIHead` needs a `mask_head` and a `mask_iou_head`";
+        return Err(error_at(node, "mask_iou_head", message, ""));
+    };
+    if masks.head.agnostic {
+        let message = "`MaskScoringRoIHead` needs a mask of each class";
+        let help = "leave `class_agnostic` of the `mask_head` out";
+        return Err(error_at(described, "", message, help));
+    }
+    let (make, below) = build.part::<MaskIouHeads>("mask_iou_head", described)?;
+    let scoring = make(described, &given, &below)?;
+    let extractor = masks.extractor.as_ref().unwrap_or(&head.extractor);
+    let map = shared_head::through(&head.shared_head, extractor.gives(), node)?;
+    let mask = map.size.map(|side| masks.head.side(side));
+    scoring.check(described, map, mask, masks.head.classes())?;
+    masks.scoring = Some(scoring);
+    Ok(Box::new(head))
 }
 
 /// One box head, and mostly one mask head.
@@ -89,6 +119,8 @@ struct MaskBranch {
     /// None: boxes and masks are seen alike.
     extractor: Option<Box<dyn RoiExtractor>>,
     head: MaskHead,
+    /// What weighs scores by how good masks are.
+    scoring: Option<MaskIouHead>,
     level: Level,
 }
 
@@ -107,8 +139,13 @@ impl StandardRoiHead {
                 "",
             ));
         };
-        let extractor = extractor::read(node, "bbox_roi_extractor", &given.features, build)?;
         let shared_head = shared_head::read(node, build)?;
+        let masked = present(node, "mask_head").is_some();
+        if masked && present(node, "mask_roi_extractor").is_none() {
+            let [own, other] = ["bbox_roi_extractor", "mask_roi_extractor"];
+            build.params.at(own).tie(&build.params.at(other));
+        }
+        let extractor = extractor::read(node, "bbox_roi_extractor", &given.features, build)?;
         let map = shared_head::through(&shared_head, extractor.gives(), node)?;
         let (make, below) = build.part::<BoxHeads>("bbox_head", described)?;
         let box_head = make(described, &given, &below)?;
@@ -117,7 +154,13 @@ impl StandardRoiHead {
             None => None,
             Some(described) => {
                 let extractor = match present(node, "mask_roi_extractor") {
-                    None => None,
+                    None => {
+                        // The state dict has what is shared by both names.
+                        let shared = present(node, "bbox_roi_extractor").unwrap_or(node);
+                        let other = "mask_roi_extractor";
+                        extractor::read_one(shared, other, &given.features, build)?;
+                        None
+                    }
                     Some(_) => Some(extractor::read(
                         node,
                         "mask_roi_extractor",
@@ -128,15 +171,14 @@ impl StandardRoiHead {
                 let (make, below) = build.part::<MaskHeads>("mask_head", described)?;
                 let head = make(described, &given, &below)?;
                 let map = match &extractor {
-                    Some(extractor) => {
-                        shared_head::through(&shared_head, extractor.gives(), node)?
-                    }
+                    Some(extractor) => shared_head::through(&shared_head, extractor.gives(), node)?,
                     None => map,
                 };
                 head.check(described, map)?;
                 Some(MaskBranch {
                     extractor,
                     head,
+                    scoring: None,
                     level: level(given.test_cfg)?,
                 })
             }
@@ -177,11 +219,7 @@ impl StandardRoiHead {
     }
 
     /// Also what was seen of the regions.
-    fn boxes_and_features(
-        &self,
-        maps: &[Tensor<4>],
-        rows: Tensor<2>,
-    ) -> (BoxOutputs, Tensor<4>) {
+    fn boxes_and_features(&self, maps: &[Tensor<4>], rows: Tensor<2>) -> (BoxOutputs, Tensor<4>) {
         let extractor = self.extractor.as_ref();
         let features = self.see(extractor, maps, rows.clone(), None);
         let larger = self.reg_scale;
@@ -189,6 +227,28 @@ impl StandardRoiHead {
         let of_boxes = larger.unwrap_or_else(|| features.clone());
         let outputs = self.box_head.forward_two(features.clone(), of_boxes);
         (outputs, features)
+    }
+}
+
+impl MaskBranch {
+    /// The losses of what it makes of the features of regions with objects.
+    fn losses(&self, features: Tensor<4>, sampled: &[Sampled], targets: &Targets) -> Losses {
+        let logits = self.head.forward(features.clone());
+        let (mut losses, wanted) =
+            mask_learning::losses_and_wanted(&self.head, logits.clone(), sampled, targets);
+        let Some(scoring) = &self.scoring else {
+            return losses;
+        };
+        let loss = match wanted {
+            None => logits.sum() * 0.0,
+            Some((wanted, labels)) => {
+                let own = self.head.of_labels(logits, labels.clone());
+                let overlaps = scoring.forward(features, own.clone(), labels);
+                scoring.loss(overlaps, own, wanted, sampled, targets)
+            }
+        };
+        losses.add("loss_mask_iou", loss);
+        losses
     }
 }
 
@@ -254,10 +314,17 @@ impl RoiHead for StandardRoiHead {
             let kept = detections::keep(&candidates, pictures).await?;
             let extractor = masks.extractor.as_ref().unwrap_or(&self.extractor);
             let rows = Regions::from(&kept).rows();
-            let logits = masks.head.forward(self.see(extractor.as_ref(), &maps, rows, None));
+            let features = self.see(extractor.as_ref(), &maps, rows, None);
             drop(maps);
+            let logits = masks.head.forward(features.clone());
             let labels = kept.labels.clone().flatten::<1>(0, 1);
-            let logits = masks.head.of_labels(logits, labels);
+            let logits = masks.head.of_labels(logits, labels.clone());
+            let mut kept = kept;
+            if let Some(scoring) = &masks.scoring {
+                let overlaps = scoring.forward(features, logits.clone(), labels);
+                let overlaps = overlaps.reshape(kept.scores.dims());
+                kept.scores = kept.scores * overlaps;
+            }
             let probabilities = burn::tensor::activation::sigmoid(logits);
             with_masks(&kept, probabilities, pictures, masks.level).await
         })
@@ -298,11 +365,7 @@ impl RoiHead for StandardRoiHead {
                     }
                     None => of_positives(features, &sampled),
                 };
-                let logits = masks.head.forward(features);
-                losses.append(
-                    "",
-                    mask_learning::losses(&masks.head, logits, &sampled, targets),
-                );
+                losses.append("", masks.losses(features, &sampled, targets));
             }
             Ok(losses)
         })
