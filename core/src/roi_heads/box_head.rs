@@ -147,7 +147,7 @@ pub struct BoxHead {
     /// All classes share their box.
     pub(super) agnostic: bool,
     select: Select,
-    learning: Option<BoxLearning>,
+    pub(super) learning: Option<BoxLearning>,
 }
 
 /// What comes before the last layers.

@@ -328,7 +328,7 @@ impl RoiHead for CascadeRoiHead {
                         box_learning::hardness(stage.boxes(&maps, rows).logits, labels)
                     };
                     let sampling = &head.learning().sampling;
-                    let chosen = sampling.choose(boxes, objects, head.classes, &losing);
+                    let chosen = sampling.choose(boxes, objects, head.classes, &losing, None);
                     sampled.push(chosen.await?);
                 }
                 let learned = box_learning::Learned::of(&sampled, targets, head);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::sampling::Sampled;
 use super::{Given, RegionMap, present};
 use crate::build::Build;
-use crate::config::{Bounded, Diagnostics, Node, error_at};
+use crate::config::{Bounded, Diagnostics, Node, error_at, unsupported};
 use crate::heads::training;
 use crate::layers::{
     Activation, ConvConfig, ConvNormAct, Distribution, Fan, Init, InitRule, Linear,
@@ -99,9 +99,9 @@ impl Learning {
             .train_cfg
             .and_then(|cfg| present(cfg, "mask_thr_binary"));
         let Some(threshold) = threshold.and_then(Node::as_float) else {
-            let message = "`train_cfg` has no number `mask_thr_binary`";
+            let message = "this detector's `train_cfg` has no number `mask_thr_binary`, so its scores of masks cannot be trained";
             let help = "for example mask_thr_binary=0.5";
-            return Err(error_at(given.train_cfg.unwrap_or(node), "", message, help));
+            return Err(unsupported(node, "", message, help));
         };
         Ok(Self {
             loss_iou: losses::box_loss(node, "loss_iou", build, default)?,

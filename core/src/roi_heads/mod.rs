@@ -6,6 +6,7 @@ mod box_head;
 mod box_learning;
 mod cascade;
 mod double_head;
+mod dynamic;
 mod extractor;
 mod generic_extractor;
 mod mask_head;
@@ -95,10 +96,12 @@ impl Family for RoiHeads {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<RoiHeads>; 4] = [
+pub const ROWS: [Row<RoiHeads>; 6] = [
     Row::<RoiHeads>::new("mmdet", "CascadeRoIHead", cascade::build),
     Row::<RoiHeads>::new("mmdet", "DoubleHeadRoIHead", standard::build_double),
+    Row::<RoiHeads>::new("mmdet", "DynamicRoIHead", standard::build_dynamic),
     Row::<RoiHeads>::new("mmdet", "MaskScoringRoIHead", standard::build_scoring),
+    Row::<RoiHeads>::new("mmdet", "PISARoIHead", standard::build_pisa),
     Row::<RoiHeads>::new("mmdet", "StandardRoIHead", standard::build),
 ];
 

@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use serde::Deserialize;
 
 use super::box_head::{BoxHead, BoxHeads, BoxOutputs};
+use super::dynamic::Dynamic;
 use super::extractor::{self, RoiExtractor};
 use super::mask_head::{MaskHead, MaskHeads};
 use super::mask_iou_head::{MaskIouHead, MaskIouHeads};
@@ -14,8 +15,9 @@ use super::{Given, RoiHead, box_learning, mask_learning, present, shared_head};
 use crate::backbones::ResLayer;
 use crate::batch::Pictures;
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, error_at};
+use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::detectors::Pending;
+use crate::heads::training;
 use crate::losses::Losses;
 use crate::ops::detections::{self, DetectError, Kept};
 use crate::ops::mask_paste::{self, Level};
@@ -69,6 +71,47 @@ pub(super) fn build_double(
     Ok(Box::new(head))
 }
 
+/// The second stage of Dynamic R-CNN (Zhang et al. 2020, arXiv 2004.06002), which differs while it learns.
+pub(super) fn build_dynamic(
+    node: &Node,
+    given: Given,
+    build: &Build,
+) -> Result<Box<dyn RoiHead>, Diagnostics> {
+    let StandardConfig {} = node.read_knowing(PARTS)?;
+    let mut head = StandardRoiHead::read(node, given, build, None)?;
+    head.dynamic = training(build, || {
+        let learning = head.box_head.learning.as_ref();
+        if learning.is_some_and(|learning| !learning.asks_beta()) {
+            let message = "`DynamicRoIHead` needs a box head whose `loss_bbox` is a SmoothL1Loss";
+            return Err(error_at(node, "bbox_head", message, ""));
+        }
+        if learning.is_some_and(|learning| !learning.sampling.asks_overlap()) {
+            let message = "`DynamicRoIHead` needs a MaxIoUAssigner in its `train_cfg`";
+            return Err(error_at(node, "", message, ""));
+        }
+        Dynamic::read(node, &given)
+    })?;
+    Ok(Box::new(head))
+}
+
+/// The second stage of PISA (Cao et al. 2019, arXiv 1904.04821), which differs while it learns: that is not built here yet.
+pub(super) fn build_pisa(
+    node: &Node,
+    given: Given,
+    build: &Build,
+) -> Result<Box<dyn RoiHead>, Diagnostics> {
+    training(build, || -> Result<(), _> {
+        let message = "training with `PISARoIHead` is not supported yet";
+        Err(unsupported(
+            node,
+            "type",
+            message,
+            "`StandardRoIHead` has the same tensors",
+        ))
+    })?;
+    self::build(node, given, build)
+}
+
 /// The keys of `type='MaskScoringRoIHead'`.
 #[derive(Debug, Deserialize)]
 struct MaskScoringConfig {}
@@ -111,6 +154,8 @@ pub struct StandardRoiHead {
     reg_scale: Option<f32>,
     box_head: BoxHead,
     masks: Option<MaskBranch>,
+    /// Of Dynamic R-CNN.
+    dynamic: Option<Dynamic>,
 }
 
 /// What gives masks.
@@ -189,6 +234,7 @@ impl StandardRoiHead {
             reg_scale,
             box_head,
             masks,
+            dynamic: None,
         })
     }
 
@@ -341,6 +387,7 @@ impl RoiHead for StandardRoiHead {
             let device = proposals.boxes.device();
             let proposals = boxes_of(&proposals).await?;
             let mut sampled = Vec::new();
+            let now = self.dynamic.as_ref().map(Dynamic::now).unwrap_or_default();
             let sampling = &self.box_head.learning().sampling;
             for (i, (boxes, objects)) in proposals.into_iter().zip(&targets.pictures).enumerate() {
                 let losing = |boxes: &[_], labels: &[usize]| {
@@ -350,10 +397,14 @@ impl RoiHead for StandardRoiHead {
                     box_learning::hardness(self.boxes(&maps, rows).logits, labels)
                 };
                 let background = self.box_head.classes;
-                let chosen = sampling.choose(boxes, objects, background, &losing);
+                let chosen = sampling.choose(boxes, objects, background, &losing, now.overlap);
                 sampled.push(chosen.await?);
             }
-            let learned = box_learning::Learned::of(&sampled, targets, &self.box_head);
+            let mut learned = box_learning::Learned::of(&sampled, targets, &self.box_head);
+            learned.beta = now.beta;
+            if let Some(dynamic) = &self.dynamic {
+                dynamic.saw(&sampled, learned.moves(&self.box_head));
+            }
             let rows = rows_of(sampled.iter().map(|s| s.boxes.as_slice()), &device);
             let (outputs, features) = self.boxes_and_features(&maps, rows);
             let mut losses = box_learning::losses(&self.box_head, &outputs, &learned);
@@ -389,4 +440,157 @@ fn of_positives(features: Tensor<4>, sampled: &[Sampled]) -> Tensor<4> {
         return Tensor::zeros([0, channels, height, width], &device);
     }
     features.select(0, super::box_head::labels_on(&rows, &device))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::backbones::{Feature, Features};
+    use crate::config::parse_value;
+    use crate::layers::{Mode, Params};
+    use crate::roi_heads::RoiHeads;
+
+    const ALIGN: &str = "roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0)";
+
+    /// What is said of a second stage on C4 maps, `""` for nothing; `replaced` are parts of its text.
+    fn said_of(replaced: &[(&str, &str)]) -> String {
+        let mut text = format!(
+            "dict(type='MaskScoringRoIHead', shared_head=dict(type='ResLayer', depth=18, stage=1), bbox_roi_extractor=dict(type='SingleRoIExtractor', {ALIGN}, out_channels=64, featmap_strides=[16]), \
+             bbox_head=dict(type='BBoxHead', with_avg_pool=True, in_channels=128, num_classes=3), mask_head=dict(type='FCNMaskHead', num_convs=0, in_channels=128, num_classes=3), \
+             mask_iou_head=dict(type='MaskIoUHead', roi_feat_size=7, in_channels=128, num_classes=3))"
+        );
+        for (from, to) in replaced {
+            text = text.replace(from, to);
+        }
+        let node = parse_value(&text).unwrap();
+        let test_cfg = "dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100, mask_thr_binary=0.5)";
+        let test_cfg = parse_value(test_cfg).unwrap();
+        let registry = crate::registry();
+        let params = Params::new(&Device::flex(), Mode::Plan, None);
+        let root = Build::new(&registry, params, "mmdet", None);
+        let features = [Feature {
+            channels: 64,
+            stride: 16,
+        }];
+        let given = Given {
+            features: Features {
+                list: &features,
+                of: "ResNet",
+                origin: &node.origin,
+            },
+            test_cfg: &test_cfg,
+            train_cfg: None,
+        };
+        let made = root.part::<RoiHeads>("roi_head", &node);
+        let made = made.and_then(|(make, below)| make(&node, given, &below));
+        match made {
+            Ok(_) => String::new(),
+            Err(problems) => problems.iter().map(|p| p.to_string()).collect(),
+        }
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        let even = ("output_size=14", "output_size=12");
+        let size = ("with_avg_pool=True", "with_avg_pool=True, roi_feat_size=6");
+        let fine = [even, size, ("roi_feat_size=7, in", "roi_feat_size=6, in")];
+        assert_eq!(said_of(&fine), "");
+        for (from, to, part) in [
+            (
+                "roi_feat_size=6, in",
+                "roi_feat_size=7, in",
+                "`roi_feat_size` is odd",
+            ),
+            (
+                "roi_feat_size=6, in",
+                "roi_feat_size=8, in",
+                "regions are seen as [6, 6]",
+            ),
+            (
+                "stage=1",
+                "stage=2",
+                "takes 128 channels, but regions have 64",
+            ),
+            ("stage=1", "stage=0", "0 is out of bounds"),
+            ("depth=18", "depth=19", "ResLayer has no depth 19"),
+            (
+                "depth=18",
+                "depth=18, style='torch'",
+                "must be 'pytorch' or 'caffe'",
+            ),
+            (
+                "depth=18",
+                "depth=18, dcn=dict(type='DCN')",
+                "not supported yet",
+            ),
+            ("depth=18", "depth=18, norm_cfg=None", "needs a `norm_cfg`"),
+            (
+                "True, roi_feat_size=6, in_channels=128",
+                "True, roi_feat_size=6, in_channels=64",
+                "write in_channels=128",
+            ),
+            (
+                "True, roi_feat_size=6",
+                "False",
+                "regions are seen as 6 x 6",
+            ),
+            (
+                "num_convs=0, in_channels=128",
+                "num_convs=0, in_channels=64",
+                "the mask head has `in_channels` 64",
+            ),
+            (
+                "num_convs=0",
+                "num_convs=0, class_agnostic=True",
+                "needs a mask of each class",
+            ),
+            (
+                "type='BBoxHead', with",
+                "type='DoubleConvFCBBoxHead', num_convs=1, num_fcs=1, with",
+                "sees two maps of each region",
+            ),
+            (
+                "'BBoxHead', with_avg_pool=True",
+                "'DoubleConvFCBBoxHead', num_convs=1, num_fcs=1, with_avg_pool=False",
+                "must be True",
+            ),
+            (
+                "'BBoxHead', with_avg_pool=True",
+                "'DoubleConvFCBBoxHead', num_convs=1, num_fcs=1, conv_out_channels=6",
+                "a multiple of 4",
+            ),
+            (
+                "SingleRoIExtractor'",
+                "GenericRoIExtractor', aggregation='mean'",
+                "must be 'sum' or 'concat'",
+            ),
+            (
+                "SingleRoIExtractor'",
+                "GenericRoIExtractor', post_cfg=dict(type='GeneralizedAttention', in_channels=32)",
+                "takes 32 channels, but gets 64",
+            ),
+            (
+                "SingleRoIExtractor'",
+                "GenericRoIExtractor', pre_cfg=dict(type='ConvModule', in_channels=64, out_channels=64, kernel_size=3)",
+                "changes the size",
+            ),
+            (
+                "SingleRoIExtractor'",
+                "GenericRoIExtractor', pre_cfg=dict(type='ConvModule', in_channels=64, out_channels=32, kernel_size=1)",
+                "gives 32 channels, but 64 are wanted",
+            ),
+            (
+                "SingleRoIExtractor'",
+                "GenericRoIExtractor', pre_cfg=dict(type='NonLocal2d', in_channels=64, mode='x')",
+                "`mode` is 'x'",
+            ),
+        ] {
+            let mut replaced = fine.to_vec();
+            replaced.push((from, to));
+            let said = said_of(&replaced);
+            assert!(said.contains(part), "{to}: {said}");
+        }
+    }
 }
