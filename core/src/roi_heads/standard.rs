@@ -499,13 +499,13 @@ mod tests {
         assert_eq!(said_of(&fine), "");
         for (from, to, part) in [
             (
-                "roi_feat_size=6, in",
-                "roi_feat_size=7, in",
+                "MaskIoUHead', roi_feat_size=6",
+                "MaskIoUHead', roi_feat_size=7",
                 "`roi_feat_size` is odd",
             ),
             (
-                "roi_feat_size=6, in",
-                "roi_feat_size=8, in",
+                "MaskIoUHead', roi_feat_size=6",
+                "MaskIoUHead', roi_feat_size=8",
                 "regions are seen as [6, 6]",
             ),
             (
