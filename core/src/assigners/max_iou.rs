@@ -101,7 +101,7 @@ fn read(node: &Node, known: &[&str]) -> Result<MaxIouAssigner, Diagnostics> {
 const IGNORED: f32 = -1.0;
 
 impl Assigner for MaxIouAssigner {
-    fn from_overlap(&self, overlap: f32) -> Option<Box<dyn Assigner>> {
+    fn with_overlap(&self, overlap: f32) -> Option<Box<dyn Assigner>> {
         Some(Box::new(Self {
             pos_iou_thr: overlap,
             neg_iou_thr: [0.0, overlap],

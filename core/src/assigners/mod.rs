@@ -53,7 +53,7 @@ pub trait Assigner: Debug + Send + Sync {
     fn assign(&self, priors: &Priors, objects: &Objects) -> Assigned;
 
     /// The same that takes a prior from another overlap on; None where overlaps do not count.
-    fn from_overlap(&self, _: f32) -> Option<Box<dyn Assigner>> {
+    fn with_overlap(&self, _: f32) -> Option<Box<dyn Assigner>> {
         None
     }
 }

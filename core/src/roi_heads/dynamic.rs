@@ -60,7 +60,7 @@ impl Dynamic {
             return Err(unsupported(node, "", message, help));
         };
         let config: DynamicConfig = described.read()?;
-        if !(config.initial_beta > 0.0) {
+        if config.initial_beta.is_nan() || config.initial_beta <= 0.0 {
             let message = "`initial_beta` must be above 0";
             return Err(error_at(described, "initial_beta", message, ""));
         }

@@ -62,6 +62,8 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn RoiExtractor>,
         }
     };
     let params = &build.params;
+    let sampling = sampling(node)?;
+    let square = sampling.bins[0] == sampling.bins[1];
     let same = |key, read: Option<(Plugin, usize)>, channels| match read {
         None => Ok(None),
         Some((plugin, gives)) if gives == channels => Ok(Some(plugin)),
@@ -70,13 +72,19 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn RoiExtractor>,
             Err(error_at(node, key, message, ""))
         }
     };
-    let post = Plugin::read(node, "post_cfg", channels, &params.at("post_module"))?;
-    let pre = Plugin::read(node, "pre_cfg", each, &params.at("pre_module"))?;
+    let post = Plugin::read(
+        node,
+        "post_cfg",
+        channels,
+        square,
+        &params.at("post_module"),
+    )?;
+    let pre = Plugin::read(node, "pre_cfg", each, square, &params.at("pre_module"))?;
     Ok(Box::new(GenericRoiExtractor {
         channels,
         reads: each,
         scales: strides.iter().map(|stride| 1.0 / *stride as f32).collect(),
-        sampling: sampling(node)?,
+        sampling,
         aggregation,
         pre_module: same("pre_cfg", pre, each)?,
         post_module: same("post_cfg", post, channels)?,

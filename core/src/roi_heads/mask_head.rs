@@ -135,7 +135,7 @@ impl MaskHead {
             agnostic,
             channels_in: config.in_channels.map_or(256, Channels::get),
             classes: outputs,
-            shrinks: (side + 1) % 2,
+            shrinks: usize::from(side % 2 == 0),
             learning,
         })
     }

@@ -49,7 +49,7 @@ fn takes(given: &Node) -> Result<usize, Diagnostics> {
 }
 
 impl Plugin {
-    /// What `key` of `node` says, for maps of so many channels, and the channels that it gives; None without the key.
+    /// What `key` of `node` says, for maps of so many channels, `square` or not, and the channels that it gives; None without the key.
     ///
     /// # Errors
     /// The layer is not known, or changes the size of maps.
@@ -57,6 +57,7 @@ impl Plugin {
         node: &Node,
         key: &str,
         channels: usize,
+        square: bool,
         at: &Params,
     ) -> Result<Option<(Self, usize)>, Diagnostics> {
         let Some(given) = present(node, key) else {
@@ -74,7 +75,10 @@ impl Plugin {
             }
             "GeneralizedAttention" => {
                 let config: GeneralizedAttentionConfig = given.read_knowing(OTHERS)?;
-                config.check(given, &[channels])?;
+                match square {
+                    true => config.check_square(given, &[channels])?,
+                    false => config.check(given, &[channels])?,
+                }
                 let plugin = Self::Attention(Box::new(config.init(channels, at)));
                 (plugin, takes(given)?, channels)
             }

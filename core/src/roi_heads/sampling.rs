@@ -55,7 +55,7 @@ impl Sampling {
 
     /// Whether the least overlap can be another.
     pub fn asks_overlap(&self) -> bool {
-        self.assigner.from_overlap(0.5).is_some()
+        self.assigner.with_overlap(0.5).is_some()
     }
 
     /// Chooses among the proposals of a picture. `background` is the label of what is no object; `overlap` the least one, if that is not the config's.
@@ -68,7 +68,7 @@ impl Sampling {
         overlap: Option<f64>,
     ) -> Result<Sampled, DetectError> {
         let priors = Priors::new(&proposals, &[], &[]);
-        let other = overlap.and_then(|overlap| self.assigner.from_overlap(overlap as f32));
+        let other = overlap.and_then(|overlap| self.assigner.with_overlap(overlap as f32));
         let assigner = other.as_ref().unwrap_or(&self.assigner);
         let mut assigned = assigner.assign(&priors, objects);
         let mut given = 0;
