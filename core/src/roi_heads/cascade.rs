@@ -131,10 +131,10 @@ impl CascadeRoiHead {
             box_extractors.map(|(i, node)| extractor("bbox_roi_extractor", i, *node));
         let box_extractors = box_extractors.collect::<Result<Vec<_>, _>>()?;
         let mut made = Vec::new();
-        for i in 0..count {
+        for (i, described) in box_heads.iter().enumerate() {
             let name = format!("bbox_head.{i}");
-            let (make, below) = build.part::<BoxHeads>(&name, box_heads[i])?;
-            made.push(make(box_heads[i], &of_stage(i), &below)?);
+            let (make, below) = build.part::<BoxHeads>(&name, described)?;
+            made.push(make(described, &of_stage(i), &below)?);
         }
         let mut stages = Vec::new();
         for (i, (box_head, box_extractor)) in made.into_iter().zip(box_extractors).enumerate() {

@@ -135,7 +135,7 @@ impl MaskHead {
             agnostic,
             channels_in: config.in_channels.map_or(256, Channels::get),
             classes: outputs,
-            shrinks: usize::from(side % 2 == 0),
+            shrinks: usize::from(side.is_multiple_of(2)),
             learning,
         })
     }
