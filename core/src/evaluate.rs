@@ -29,7 +29,7 @@ use crate::ops::detections::Select;
 use crate::predict::{PredictError, batch, predict};
 use crate::probe::Probe;
 use crate::registry::Registry;
-use crate::structures::{Direction, Instances, Xyxy};
+use crate::structures::{Direction, Instances, Masks, Xyxy};
 
 /// Pictures that run together at most, whatever `batch_size` says.
 const MOST_PICTURES: usize = 64;
@@ -262,7 +262,22 @@ impl Run<'_> {
 /// What was found in versions of one picture, as if in one.
 fn merge(versions: Vec<(Meta, Instances)>, select: &Select) -> Instances {
     let mut all = Instances::default();
+    let mut masks: Option<Masks> = None;
+    let masked = versions.iter().all(|(_, found)| found.masks.is_some());
     for (meta, found) in versions {
+        if let Some(own) = found.masks.filter(|_| masked) {
+            let own = match meta.flip_direction {
+                Some(direction) => own.flip(direction),
+                None => own,
+            };
+            match &mut masks {
+                Some(masks) => {
+                    let fit = masks.append(own);
+                    assert!(fit, "versions of a picture have masks of its own size");
+                }
+                None => masks = Some(own),
+            }
+        }
         for ((bbox, score), label) in found.boxes.iter().zip(found.scores).zip(found.labels) {
             all.push(flipped(*bbox, &meta), score, label);
         }
@@ -278,6 +293,9 @@ fn merge(versions: Vec<(Meta, Instances)>, select: &Select) -> Instances {
     };
     kept.truncate(most);
     let mut out = Instances::default();
+    // A box that is kept keeps its mask, which the original has not: it refuses masks here.
+    let places: Vec<usize> = kept.iter().map(|(i, _)| *i).collect();
+    out.masks = masks.map(|masks| masks.select(&places));
     for (i, score) in kept {
         out.push(all.boxes[i], score, all.labels[i]);
     }
@@ -409,6 +427,31 @@ impl std::error::Error for TestError {}
 mod tests {
     use super::*;
     use smalti_shaders::reference::nms::NmsConfig;
+
+    /// The mirror image's mask, 0 1 1 1, is 1 1 1 0 in the picture.
+    #[test]
+    fn boxes_that_are_kept_keep_their_masks() {
+        let version = |flip_direction, bbox, score, mask: [u8; 4]| {
+            let meta = Meta {
+                ori_shape: [1, 4],
+                flip_direction,
+                ..Meta::default()
+            };
+            let mut found = Instances::default();
+            found.push(bbox, score, 0);
+            found.masks = Some(Masks::bitmaps([4, 1], vec![mask.into()]));
+            (meta, found)
+        };
+        let config = parse_value("dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=4)");
+        let select = test_cfg::read(&config.unwrap(), 1).unwrap();
+        let plain = version(None, [0.0, 0.0, 3.0, 1.0], 0.5, [1, 1, 0, 0]);
+        let mirrored = Some(Direction::Horizontal);
+        let mirrored = version(mirrored, [1.0, 0.0, 4.0, 1.0], 0.8, [0, 1, 1, 1]);
+        let merged = merge(vec![plain, mirrored], &select);
+        assert_eq!(merged.boxes, [[0.0, 0.0, 3.0, 1.0]]);
+        let bitmaps = merged.masks.unwrap().to_bitmaps();
+        assert_eq!(bitmaps, [[1, 1, 1, 0].into()]);
+    }
 
     #[test]
     fn versions_become_one() {

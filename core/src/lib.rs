@@ -73,6 +73,8 @@ pub fn registry() -> registry::Registry {
         .extend(roi_heads::EXTRACTORS)
         .extend(roi_heads::BOX_HEADS)
         .extend(roi_heads::MASK_HEADS)
+        .extend(roi_heads::MASK_IOU_HEADS)
+        .extend(roi_heads::SHARED_HEADS)
         .extend(initializers::ROWS);
     data::register(&mut all);
     #[cfg(feature = "train")]

@@ -55,12 +55,22 @@ fn second_stages_on_the_cpu() {
     check_all(&rows("two-stage.jsonl.gz"), &Device::flex());
 }
 
+/// C4 and DC5, two heads, other necks and extractors, scored masks.
+#[test]
+fn more_second_stages_on_the_cpu() {
+    check_all(&rows("two-stage-more.jsonl.gz"), &Device::flex());
+}
+
 #[test]
 fn second_stages_on_a_gpu() {
     let Some(device) = crate::gpu() else { return };
     let some = ["mask.py", "avgpool_max", "cascade_mask"];
     let picked = |r: &&Row| some.iter().any(|s| r.name().contains(s));
     check_all(rows("two-stage.jsonl.gz").iter().filter(picked), &device);
+    let some = ["double", "bfp_non_local", "generic_sum", "scoring"];
+    let picked = |r: &&Row| some.iter().any(|s| r.name().contains(s));
+    let more = rows("two-stage-more.jsonl.gz");
+    check_all(more.iter().filter(picked), &device);
 }
 
 /// Losses and gradients of a step.

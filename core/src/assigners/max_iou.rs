@@ -101,6 +101,15 @@ fn read(node: &Node, known: &[&str]) -> Result<MaxIouAssigner, Diagnostics> {
 const IGNORED: f32 = -1.0;
 
 impl Assigner for MaxIouAssigner {
+    fn with_overlap(&self, overlap: f32) -> Option<Box<dyn Assigner>> {
+        Some(Box::new(Self {
+            pos_iou_thr: overlap,
+            neg_iou_thr: [0.0, overlap],
+            min_pos_iou: overlap,
+            ..self.clone()
+        }))
+    }
+
     /// # Panics
     /// If each prior stands for several, and it is not said for which.
     fn assign(&self, priors: &Priors, objects: &Objects) -> Assigned {

@@ -51,6 +51,11 @@ pub const LEFT_OUT: i32 = -1;
 pub trait Assigner: Debug + Send + Sync {
     /// An entry for every prior.
     fn assign(&self, priors: &Priors, objects: &Objects) -> Assigned;
+
+    /// The same that takes a prior from another overlap on; None where overlaps do not count.
+    fn with_overlap(&self, _: f32) -> Option<Box<dyn Assigner>> {
+        None
+    }
 }
 
 /// Priors of one picture, level after level.

@@ -10,7 +10,7 @@ use crate::layers::{Activation, ConvConfig, ConvNormAct, ConvStyle, DropPath, No
 
 /// How to make a [`ResidualBlock`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ResidualConfig {
+pub(crate) struct ResidualConfig {
     pub channels_in: usize,
     /// Channels of the 3x3 convolution of a bottleneck; None for two 3x3 convolutions.
     pub width: Option<usize>,
@@ -113,7 +113,7 @@ impl ResidualConfig {
 
 /// A residual block.
 #[derive(Debug)]
-pub(super) struct ResidualBlock {
+pub(crate) struct ResidualBlock {
     convs: Vec<ConvNormAct>,
     downsample: Option<ConvNormAct>,
     /// What leaves the branch out, and the activation that then follows the sum.

@@ -17,7 +17,7 @@ mod detectors;
 mod extras;
 mod trident;
 
-use self::extras::Extras;
+pub(super) use self::extras::Extras;
 use self::trident::Trident;
 use super::plugins::{Plugin, PluginConfig};
 use super::regnet;
@@ -232,7 +232,7 @@ impl Class {
     }
 }
 
-const DEPTHS: [(i64, [usize; 4]); 7] = [
+pub(super) const DEPTHS: [(i64, [usize; 4]); 7] = [
     (18, [2, 2, 2, 2]),
     (34, [3, 4, 6, 3]),
     (50, [3, 4, 6, 3]),
@@ -243,22 +243,22 @@ const DEPTHS: [(i64, [usize; 4]); 7] = [
 ];
 
 /// What the blocks share.
-struct Style {
-    conv: ConvStyle,
-    middle: MiddleConfig,
-    caffe: bool,
-    avg_down: bool,
+pub(super) struct Style {
+    pub conv: ConvStyle,
+    pub middle: MiddleConfig,
+    pub caffe: bool,
+    pub avg_down: bool,
     /// See [`Class::pools_always`].
-    pools_always: bool,
+    pub pools_always: bool,
     /// The last norm of a block begins with 0.
-    zero_residual: bool,
+    pub zero_residual: bool,
     /// Channels for one of the squeezed, where there is squeeze-and-excite.
-    se_ratio: Option<usize>,
+    pub se_ratio: Option<usize>,
 }
 
 /// What is between the 1x1 convolutions of a bottleneck, besides its width and stride.
 #[derive(Clone, Copy, Debug)]
-enum MiddleConfig {
+pub(super) enum MiddleConfig {
     /// A 3x3 convolution.
     Conv,
     Scales {
@@ -996,18 +996,18 @@ impl Style {
 
 /// A block in its stage.
 #[derive(Clone, Copy)]
-struct BlockPlace<'a> {
-    channels_in: usize,
-    bottleneck: bool,
+pub(super) struct BlockPlace<'a> {
+    pub channels_in: usize,
+    pub bottleneck: bool,
     /// Whether it is the stage's first, which strides.
-    first: bool,
-    drop_path_rate: f64,
-    extras: &'a Extras,
+    pub first: bool,
+    pub drop_path_rate: f64,
+    pub extras: &'a Extras,
 }
 
 /// A residual block: two 3x3 convolutions, or a middle between two 1x1 (bottleneck), added to the shortcut before the last activation.
 #[derive(Debug)]
-struct Block {
+pub(super) struct Block {
     first: ConvNormAct,
     middle: Option<Middle>,
     last: ConvNormAct,
@@ -1052,7 +1052,7 @@ impl Middle {
 }
 
 impl Block {
-    fn new(place: BlockPlace, stage: &StagePlan, style: &Style, at: &Params) -> Self {
+    pub fn new(place: BlockPlace, stage: &StagePlan, style: &Style, at: &Params) -> Self {
         let BlockPlace {
             channels_in,
             bottleneck,
@@ -1179,7 +1179,7 @@ impl Block {
     }
 
     /// `given` is what comes back from a recursive pyramid; `dilation` that of a 3x3 middle, if not its own.
-    fn forward(
+    pub fn forward(
         &self,
         x: Tensor<4>,
         given: Option<&Tensor<4>>,

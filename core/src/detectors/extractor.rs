@@ -12,7 +12,8 @@ use crate::probe::Probe;
 #[derive(Debug)]
 pub struct Extractor {
     backbone: Box<dyn Backbone>,
-    neck: Option<Box<dyn Neck>>,
+    /// One after another.
+    necks: Vec<Box<dyn Neck>>,
     features: Vec<Feature>,
     /// What heads are told of where the maps come from: a name and a place in the config.
     of: (String, Origin),
@@ -30,15 +31,24 @@ impl Extractor {
         let mut extractor = Self {
             features: backbone.features(),
             backbone,
-            neck: None,
+            necks: Vec::new(),
             of: named(backbone_node),
         };
-        if let Some(neck_node) = node.get("neck").filter(|n| !n.is_none()) {
-            let (make, below) = build.part::<Necks>("neck", neck_node)?;
-            let neck = make(neck_node, extractor.features(), &below)?;
-            extractor.features = neck.features();
-            extractor.of = named(neck_node);
-            extractor.neck = Some(neck);
+        if let Some(given) = node.get("neck").filter(|n| !n.is_none()) {
+            let necks = match given.as_items() {
+                None => vec![("neck".to_string(), given)],
+                Some(items) => {
+                    let named = |(i, neck)| (format!("neck.{i}"), neck);
+                    items.iter().enumerate().map(named).collect()
+                }
+            };
+            for (name, neck_node) in necks {
+                let (make, below) = build.part::<Necks>(&name, neck_node)?;
+                let neck = make(neck_node, extractor.features(), &below)?;
+                extractor.features = neck.features();
+                extractor.of = named(neck_node);
+                extractor.necks.push(neck);
+            }
         }
         Ok(extractor)
     }
@@ -59,8 +69,8 @@ impl Extractor {
 
     /// Height and width of a batch must be multiples of this, px.
     pub fn size_divisor(&self) -> usize {
-        let neck = self.neck.as_ref().map_or(1, |neck| neck.size_divisor());
-        self.backbone.size_divisor().max(neck)
+        let necks = self.necks.iter().map(|neck| neck.size_divisor());
+        necks.fold(self.backbone.size_divisor(), usize::max)
     }
 
     /// The one height and width that a batch can have, if there is but one.
@@ -75,10 +85,8 @@ impl Extractor {
     pub fn forward(&self, pixels: Tensor<4>, probe: &mut Probe) -> Vec<Tensor<4>> {
         let maps = self.backbone.forward(pixels);
         probe.tell("backbone", &maps);
-        let maps = match &self.neck {
-            Some(neck) => neck.forward(maps),
-            None => maps,
-        };
+        let necks = self.necks.iter();
+        let maps = necks.fold(maps, |maps, neck| neck.forward(maps));
         probe.tell("neck", &maps);
         maps
     }

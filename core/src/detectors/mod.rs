@@ -88,12 +88,13 @@ impl Family for Detectors {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Detectors>; 10] = [
+pub const ROWS: [Row<Detectors>; 11] = [
     Row::<Detectors>::new("mmdet", "CascadeRCNN", two_stage::build),
     Row::<Detectors>::new("mmdet", "FCOS", single_stage::build),
     Row::<Detectors>::new("mmdet", "FastRCNN", two_stage::build),
     Row::<Detectors>::new("mmdet", "FasterRCNN", two_stage::build),
     Row::<Detectors>::new("mmdet", "MaskRCNN", two_stage::build),
+    Row::<Detectors>::new("mmdet", "MaskScoringRCNN", two_stage::build),
     Row::<Detectors>::new("mmdet", "RPN", single_stage::build_rpn),
     Row::<Detectors>::new("mmdet", "RetinaNet", single_stage::build),
     Row::<Detectors>::new("mmdet", "SingleStageDetector", single_stage::build),

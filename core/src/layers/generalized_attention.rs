@@ -36,6 +36,24 @@ impl GeneralizedAttentionConfig {
     /// # Errors
     /// The first that is.
     pub fn check(&self, node: &Node, channels: &[usize]) -> Result<(), Diagnostics> {
+        let [_, content, _, position] = self.terms();
+        if content && !position {
+            // It takes rows of queries for columns, which fails where there are not as many of both.
+            let kind = self.attention_type.as_deref().unwrap_or_default();
+            let message = format!(
+                "`attention_type` '{kind}' is not supported: in mmcv it works on square maps only"
+            );
+            let help = "with the second term there must be the fourth";
+            return Err(unsupported(node, "attention_type", message, help));
+        }
+        self.check_square(node, channels)
+    }
+
+    /// The same, of maps that are as wide as high.
+    ///
+    /// # Errors
+    /// The first that is.
+    pub fn check_square(&self, node: &Node, channels: &[usize]) -> Result<(), Diagnostics> {
         let fail = |key, message: String| Err(error_at(node, key, message, ""));
         if self.spatial_range.is_some_and(|range| range >= 0) {
             let message = "attention within a range is not supported";
@@ -53,13 +71,6 @@ impl GeneralizedAttentionConfig {
             return fail("attention_type", message);
         }
         let [_, content, _, position] = self.terms();
-        if content && !position {
-            // It takes rows of queries for columns, which fails where there are not as many of both.
-            let message =
-                format!("`attention_type` '{kind}' is not supported: it does not work in mmcv");
-            let help = "with the second term there must be the fourth";
-            return Err(unsupported(node, "attention_type", message, help));
-        }
         for c in channels {
             let dim = self.embedding(*c);
             if (content || position) && (!dim.is_multiple_of(4) || dim as i64 > MOST_EMBEDDING) {
@@ -267,7 +278,12 @@ impl GeneralizedAttention {
             let [_, a, b, c, d] = vectors.dims();
             vectors.expand([n, a, b, c, d])
         };
-        let by_row = place.clone().matmul(wide(axis(1, [h, below])));
+        // Without the fourth term the original takes rows for columns here.
+        let of_rows = match self.terms {
+            [_, true, _, false] => place.clone().permute([0, 1, 3, 2, 4]),
+            _ => place.clone(),
+        };
+        let by_row = of_rows.matmul(wide(axis(1, [h, below])));
         let by_column = place.permute([0, 1, 3, 2, 4]);
         let by_column = by_column.matmul(wide(axis(0, [w, across])));
         let by_column = by_column.permute([0, 1, 3, 2, 4]);

@@ -13,7 +13,7 @@ use crate::limits::Channels;
 use crate::ops::pool::max_pool2d;
 
 /// The keys of `type='NonLocal2d'`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 struct Keys {
     reduction: Option<Channels>,
     use_scale: Option<bool>,
@@ -27,6 +27,8 @@ struct Keys {
 #[derive(Clone, Debug)]
 pub struct NonLocalConfig {
     keys: Keys,
+    /// Whether `reduction` counts: else channels stay as many.
+    squeezes: bool,
     mode: Mode,
     /// Of all convolutions; the last one alone has the norm.
     style: ConvStyle,
@@ -71,13 +73,30 @@ impl NonLocalConfig {
             style: ConvStyle::read(node, ConvStyle::default(), channels)?,
             mode: *mode,
             keys,
+            squeezes: true,
         })
+    }
+
+    /// Without squeezing, and likeness is not scaled.
+    pub fn plain(style: &ConvStyle) -> Self {
+        Self {
+            keys: Keys {
+                use_scale: Some(false),
+                ..Keys::default()
+            },
+            squeezes: false,
+            mode: Mode::EmbeddedGaussian,
+            style: style.act(None),
+        }
     }
 
     /// Builds the block.
     pub fn init(&self, channels: usize, at: &Params) -> NonLocal {
         let reduction = self.keys.reduction.map_or(2, Channels::get);
-        let inner = (channels / reduction).max(1);
+        let inner = match self.squeezes {
+            true => (channels / reduction).max(1),
+            false => channels,
+        };
         let sampled = self.keys.sub_sample.unwrap_or(false);
         let normal = Init::normal(self.keys.std.unwrap_or(0.01));
         let bare = self.style.bare();

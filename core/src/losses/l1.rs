@@ -84,6 +84,11 @@ impl BoxLoss for SmoothL1Loss {
     fn reduction(&self) -> Reduction {
         self.reduce.reduction
     }
+
+    fn with_beta(&self, beta: f64) -> Option<Box<dyn BoxLoss>> {
+        let reduce = self.reduce.clone();
+        Some(Box::new(Self { beta, reduce }))
+    }
 }
 
 /// `off`, which is above 0, less half of `beta`; below `beta` a parabola.

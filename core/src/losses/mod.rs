@@ -201,6 +201,11 @@ pub trait BoxLoss: Debug + Send + Sync {
 
     /// How its elements become one number.
     fn reduction(&self) -> Reduction;
+
+    /// The same whose parabola ends elsewhere; None where it has none that may be moved.
+    fn with_beta(&self, _: f64) -> Option<Box<dyn BoxLoss>> {
+        None
+    }
 }
 
 /// What a builder of losses gives.

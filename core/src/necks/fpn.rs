@@ -1,5 +1,5 @@
 //! Feature pyramid network (Lin et al. 2017, arXiv 1612.03144) as MMDetection 3.3.0 builds it, with RetinaNet's extra levels
-//! (Lin et al. 2017, arXiv 1708.02002).
+//! (Lin et al. 2017, arXiv 1708.02002); and with a path from fine levels to coarse ones after it (PANet, Liu et al. 2018, arXiv 1803.01534, `PAFPN`).
 //!
 //! Shapes: inputs `[N, in_channels[i], H_i, W_i]`, outputs `[N, out_channels, H_j, W_j]`; each extra level halves the last one.
 
@@ -58,11 +58,30 @@ pub(super) fn build(
     Ok(Box::new(Fpn::read(node, inputs, build)?))
 }
 
+pub(super) fn build_path_aggregation(
+    node: &Node,
+    inputs: Features,
+    build: &Build,
+) -> Result<Box<dyn Neck>, Diagnostics> {
+    if node.get("upsample_cfg").is_some() {
+        let message = "the key `upsample_cfg` is not known to PAFPN";
+        return Err(error_at(node, "upsample_cfg", message, "`FPN` has it"));
+    }
+    build.initial(node, |at| {
+        at.initialise(InitRule::of(&["Conv2d"], Init::XAVIER_UNIFORM));
+    });
+    let mut fpn = Fpn::read_inside(node, inputs, build, "PAFPN", &[])?;
+    fpn.bottom_up = fpn.path(node, build)?;
+    Ok(Box::new(fpn))
+}
+
 /// Feature pyramid network.
 #[derive(Debug)]
 pub struct Fpn {
     lateral_convs: Vec<ConvNormAct>,
     fpn_convs: Vec<ConvNormAct>,
+    /// Of PAFPN, for each level but the first: what comes from the one before, and what follows the sum.
+    bottom_up: Vec<[ConvNormAct; 2]>,
     start_level: usize,
     num_outs: usize,
     extra: Extra,
@@ -201,6 +220,7 @@ impl Fpn {
         Ok(Self {
             lateral_convs,
             fpn_convs,
+            bottom_up: Vec::new(),
             start_level: levels.start,
             num_outs: outs,
             extra,
@@ -208,6 +228,27 @@ impl Fpn {
             upsample,
             features: features.collect(),
         })
+    }
+
+    /// The convolutions of PAFPN's second path.
+    fn path(&self, node: &Node, build: &Build) -> Result<Vec<[ConvNormAct; 2]>, Diagnostics> {
+        let out = self.features[0].channels;
+        let style = ConvStyle::read(node, ConvStyle::default(), &[out])?;
+        let params = &build.params;
+        let make = |conv: ConvConfig, list: &str, i: usize| {
+            style.module(conv.pad(1), &params.at(list).at(i))
+        };
+        let three = || ConvConfig::new(out, out, 3);
+        let lists = ["downsample_convs", "pafpn_convs"];
+        let levels = 0..self.lateral_convs.len() - 1;
+        let downsamples = levels.clone().map(|i| make(three().stride(2), lists[0], i));
+        let downsamples: Vec<_> = downsamples.collect();
+        let after = levels.clone().map(|i| make(three(), lists[1], i));
+        let path = downsamples.into_iter().zip(after);
+        let path = path.map(|(down, after)| [down, after]).collect();
+        let each = levels.flat_map(|i| lists.map(|list| format!("{list}.{i}")));
+        params.built_in_order(each);
+        Ok(path)
     }
 }
 
@@ -228,6 +269,12 @@ impl Neck for Fpn {
         let last_lateral = laterals[used - 1].clone();
         let levels = laterals.into_iter().zip(&self.fpn_convs);
         let mut outputs: Vec<_> = levels.map(|(x, conv)| conv.forward(x)).collect();
+        for (i, [down, _]) in self.bottom_up.iter().enumerate() {
+            outputs[i + 1] = outputs[i + 1].clone() + down.forward(outputs[i].clone());
+        }
+        for (i, [_, after]) in self.bottom_up.iter().enumerate() {
+            outputs[i + 1] = after.forward(outputs[i + 1].clone());
+        }
         for i in used..self.num_outs {
             let last = outputs[i - 1].clone();
             let source = match self.extra {

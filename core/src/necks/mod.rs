@@ -1,5 +1,6 @@
 //! Necks: feature maps in, feature maps of one width out. To add one, write a file and a row in [`ROWS`].
 
+mod bfp;
 mod fpn;
 mod hrfpn;
 mod rfp;
@@ -82,10 +83,12 @@ impl Family for Necks {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Necks>; 5] = [
+pub const ROWS: [Row<Necks>; 7] = [
+    Row::<Necks>::new("mmdet", "BFP", bfp::build),
     Row::<Necks>::new("mmdet", "CSPNeXtPAFPN", yolox_pafpn::build_next),
     Row::<Necks>::new("mmdet", "FPN", fpn::build),
     Row::<Necks>::new("mmdet", "HRFPN", hrfpn::build),
+    Row::<Necks>::new("mmdet", "PAFPN", fpn::build_path_aggregation),
     Row::<Necks>::new("mmdet", "RFP", rfp::build),
     Row::<Necks>::new("mmdet", "YOLOXPAFPN", yolox_pafpn::build),
 ];

@@ -3,7 +3,7 @@
 //! Shapes: x `[N, C, H, W]`, result `[N, C, H', W']`, `H' = (H + 2 * padding - kernel) / stride + 1`.
 
 use burn::tensor::ops::MaxPoolOptions;
-use burn::tensor::{Tensor, TensorData, module};
+use burn::tensor::{Int, Tensor, TensorData, module};
 use smalti_cpu::Picture;
 
 use super::conv::cpu::{on_cpu, slice};
@@ -56,11 +56,75 @@ pub fn adaptive_avg_pool2d(x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<
     x.reshape([n, c, height, width])
 }
 
+/// The largest number of each of `height` x `width` windows that cover the map (`torch.nn.functional.adaptive_max_pool2d`).
+pub fn adaptive_max_pool2d(x: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
+    let [_, _, h, w] = x.dims();
+    if [h, w] == [height, width] {
+        return x;
+    }
+    if h == w * height / width.max(1) && h.is_multiple_of(height) && w == h / height * width {
+        let side = h / height;
+        return max_pool2d(x, side, side, 0);
+    }
+    let x = largest_along(x, 2, height);
+    largest_along(x, 3, width)
+}
+
+/// The same along one axis. Windows that are shorter than the longest one have their last place more than once.
+fn largest_along(x: Tensor<4>, axis: usize, to: usize) -> Tensor<4> {
+    let from = x.dims()[axis];
+    if from == to {
+        return x;
+    }
+    let ends = |i: usize| (i * from / to, ((i + 1) * from).div_ceil(to));
+    let longest = (0..to).map(|i| ends(i).1 - ends(i).0).max().unwrap_or(0);
+    let mut largest: Option<Tensor<4>> = None;
+    for step in 0..longest {
+        let place = |i: usize| (ends(i).0 + step).min(ends(i).1 - 1) as i32;
+        let places: Vec<i32> = (0..to).map(place).collect();
+        let places = TensorData::new(places, [to]);
+        let places = Tensor::<1, Int>::from_data(places, &x.device().without_autodiff());
+        let seen = x.clone().select(axis, places);
+        largest = Some(match largest {
+            // Where both are equal the first one counts: a place that is seen twice has its gradient once.
+            Some(largest) => {
+                let more = seen.clone().greater(largest.clone());
+                largest.mask_where(more, seen)
+            }
+            None => seen,
+        });
+    }
+    largest.unwrap_or(x)
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+
+    /// `torch.nn.functional.adaptive_max_pool2d` has these windows: 5 as 0..2, 1..4, 3..5; 4 as 0..2, 2..4.
+    #[test]
+    fn windows_cover_the_map() {
+        let device = Device::flex();
+        let numbers: Vec<f32> = (0..20).map(|v| ((v * 7) % 20) as f32).collect();
+        let x = Tensor::<4>::from_data(TensorData::new(numbers, [1, 1, 5, 4]), &device);
+        let found = adaptive_max_pool2d(x.clone(), [3, 2]);
+        let found: Vec<f32> = found.into_data().try_into_vec().unwrap();
+        let rows = [0..2, 1..4, 3..5];
+        let at = |r: usize, c: usize| ((r * 4 + c) * 7 % 20) as f32;
+        let mut expected = Vec::new();
+        for rows in rows {
+            for columns in [0..2, 2..4] {
+                let all = rows
+                    .clone()
+                    .flat_map(|r| columns.clone().map(move |c| at(r, c)));
+                expected.push(all.fold(0.0, f32::max));
+            }
+        }
+        assert_eq!(found, expected);
+        assert_eq!(adaptive_max_pool2d(x, [5, 4]).dims(), [1, 1, 5, 4]);
+    }
 
     #[test]
     fn as_burn_s() {

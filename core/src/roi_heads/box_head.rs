@@ -9,8 +9,9 @@ use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use serde::Deserialize;
 
+use super::double_head::{DoubleBranches, DoubleConfig};
 use super::regions::{Regions, clipped};
-use super::{Given, box_learning::BoxLearning};
+use super::{Given, RegionMap, box_learning::BoxLearning};
 use crate::batch::Pictures;
 use crate::box_coders::{BoxCoder, BoxCoders, DeltaCoder, DeltaRows};
 use crate::build::Build;
@@ -92,13 +93,14 @@ impl Family for BoxHeads {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<BoxHeads>; 4] = [
+pub const ROWS: [Row<BoxHeads>; 5] = [
     Row::<BoxHeads>::new("mmdet", "BBoxHead", |node, given, build| {
         BoxHead::read(node, given, build, Some(Depths::default()))
     }),
     Row::<BoxHeads>::new("mmdet", "ConvFCBBoxHead", |node, given, build| {
         BoxHead::read(node, given, build, None)
     }),
+    Row::<BoxHeads>::new("mmdet", "DoubleConvFCBBoxHead", BoxHead::read_double),
     Row::<BoxHeads>::new("mmdet", "Shared2FCBBoxHead", |node, given, build| {
         let depths = Depths {
             shared: [0, 2],
@@ -135,11 +137,8 @@ pub struct BoxOutputs {
 /// A box head.
 #[derive(Debug)]
 pub struct BoxHead {
-    shared: Branch,
-    of_classes: Branch,
-    of_boxes: Branch,
-    /// Side of the average pooling before what is not a convolution, if there is any.
-    pool: Option<[usize; 2]>,
+    trunk: Trunk,
+    takes: RegionMap,
     fc_cls: Predictor,
     fc_reg: Option<Predictor>,
     loss_cls: Box<dyn ClassLoss>,
@@ -148,7 +147,24 @@ pub struct BoxHead {
     /// All classes share their box.
     pub(super) agnostic: bool,
     select: Select,
-    learning: Option<BoxLearning>,
+    pub(super) learning: Option<BoxLearning>,
+}
+
+/// What comes before the last layers.
+#[derive(Debug)]
+enum Trunk {
+    Branches(Box<Branches>),
+    Double(Box<DoubleBranches>),
+}
+
+/// Those of [`BoxHead`]s that see one map of each region.
+#[derive(Debug)]
+struct Branches {
+    shared: Branch,
+    of_classes: Branch,
+    of_boxes: Branch,
+    /// Side of the average pooling before what is not a convolution, if there is any.
+    pool: Option<[usize; 2]>,
 }
 
 /// Convolutions, then fully connected layers.
@@ -216,38 +232,13 @@ impl BoxHead {
         depths: Option<Depths>,
     ) -> Result<Self, Diagnostics> {
         let config: BoxHeadConfig = node.read_knowing(OTHERS)?;
-        let fail = |key, message: &str, help: &str| Err(error_at(node, key, message, help));
-        if config.with_cls == Some(false) {
-            let message = "a second stage without classes is not supported";
-            return Err(unsupported(node, "with_cls", message, ""));
-        }
         let depths = config.depths(node, depths)?;
-        let coder = coder(node, build)?;
-        let classes = config.num_classes.map_or(80, Channels::get);
-        let agnostic = config.reg_class_agnostic.unwrap_or(false);
-        let params = &build.params;
-        build.initial(node, |at| {
-            let normal = |std| InitRule::all(Init::normal(std), 0.0);
-            at.at("fc_cls").initialise(normal(0.01));
-            at.at("fc_reg").initialise(normal(0.001));
-            for branch in ["shared_fcs", "cls_fcs", "reg_fcs"] {
-                let xavier = InitRule::all(Init::XAVIER_UNIFORM, 0.0);
-                at.at(branch).initialise(xavier);
-            }
-        });
-        let default = CrossEntropyLoss::of_softmax(Reduce::default());
-        let loss_cls = losses::class_loss(node, "loss_cls", build, default)?;
-        let learning = training(build, || BoxLearning::read(node, given, build))?;
-
         let width = config.conv_out_channels.map_or(256, Channels::get);
-        let style = ConvStyle::read(
-            node,
-            ConvStyle {
-                act: Some(Activation::Relu),
-                ..ConvStyle::default()
-            },
-            &[width],
-        )?;
+        let relu = ConvStyle {
+            act: Some(Activation::Relu),
+            ..ConvStyle::default()
+        };
+        let style = ConvStyle::read(node, relu, &[width])?;
         let walk = Walk {
             config: &config,
             style: &style,
@@ -255,71 +246,114 @@ impl BoxHead {
             pooled: config.with_avg_pool.unwrap_or(false),
             depths,
         };
-        let in_channels = config.in_channels.map_or(256, Channels::get);
-        let [last_cls, last_reg] = walk.widths(in_channels);
-        if last_cls.max(last_reg) > MOST_WIDTH {
-            return fail(
-                "in_channels",
-                "more channels than a fully connected layer takes",
-                "",
-            );
-        }
-        // The original's base class makes the last layers; those that follow replace them in their place.
-        let channels = loss_cls.channels().unwrap_or(classes + 1);
-        let key = "cls_predictor_cfg";
-        let predictor = config.cls_predictor_cfg.as_ref();
-        let shape = [last_cls, channels];
-        let fc_cls = Predictor::read(node, key, predictor, shape, &params.at("fc_cls"))?;
-        let fc_reg = match config.with_reg {
-            Some(false) => None,
-            _ => {
-                let key = "reg_predictor_cfg";
-                let predictor = config.reg_predictor_cfg.as_ref();
-                let shape = [last_reg, if agnostic { 4 } else { 4 * classes }];
-                let at = params.at("fc_reg");
-                Some(Predictor::read(node, key, predictor, shape, &at)?)
-            }
+        let in_channels = config.in_channels();
+        let (widths, branches) = (
+            walk.widths(in_channels),
+            ["shared_fcs", "cls_fcs", "reg_fcs"],
+        );
+        let around = Around {
+            node,
+            given,
+            build,
+            config: &config,
         };
-        let [shared, of_classes, of_boxes] = walk.branches(in_channels, params);
-        Ok(Self {
-            shared,
-            of_classes,
-            of_boxes,
-            pool: walk.pooled.then(|| config.size()),
-            fc_cls,
-            fc_reg,
-            loss_cls,
-            coder,
-            classes,
-            agnostic,
-            select: test_cfg::read_second_stage(given.test_cfg, classes)?,
-            learning,
+        around.head(widths, &branches, true, || {
+            let [shared, of_classes, of_boxes] = walk.branches(in_channels, &build.params);
+            Trunk::Branches(Box::new(Branches {
+                shared,
+                of_classes,
+                of_boxes,
+                pool: walk.pooled.then(|| config.size()),
+            }))
         })
+    }
+
+    /// Of Double-Head R-CNN.
+    fn read_double(node: &Node, given: &Given, build: &Build) -> Result<Self, Diagnostics> {
+        let double = DoubleConfig::read(node)?;
+        let config: BoxHeadConfig = node.read_knowing(&double.others(OTHERS))?;
+        if config.with_reg == Some(false) {
+            let message = "a double head without boxes is not supported";
+            return Err(unsupported(node, "with_reg", message, ""));
+        }
+        let (in_channels, size) = (config.in_channels(), config.size());
+        let widths = double.widths();
+        let around = Around {
+            node,
+            given,
+            build,
+            config: &config,
+        };
+        around.head(widths, &["fc_branch"], false, || {
+            Trunk::Double(Box::new(double.init(in_channels, size, &build.params)))
+        })
+    }
+
+    /// Whether it takes such maps of regions, two of each if `double`.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn check(
+        &self,
+        node: &Node,
+        map: RegionMap,
+        double: bool,
+    ) -> Result<(), Diagnostics> {
+        if double != matches!(self.trunk, Trunk::Double(_)) {
+            let message = match double {
+                true => "`DoubleHeadRoIHead` needs a box head that sees two maps of each region",
+                false => "this box head sees two maps of each region",
+            };
+            let help = "`DoubleHeadRoIHead` and `DoubleConvFCBBoxHead` go together";
+            return Err(error_at(node, "type", message, help));
+        }
+        let RegionMap { channels, size } = map;
+        if self.takes.channels != channels {
+            let message = format!(
+                "the box head has `in_channels` {}, but regions have {channels} channels",
+                self.takes.channels
+            );
+            let help = format!("write in_channels={channels}");
+            return Err(error_at(node, "in_channels", message, &help));
+        }
+        let [height, width] = self.takes.size;
+        let pooled = match &self.trunk {
+            Trunk::Branches(branches) => branches.pool.is_some(),
+            Trunk::Double(_) => false,
+        };
+        let fits = match pooled {
+            true => size[0] / height == 1 && size[1] / width == 1,
+            false => size == [height, width],
+        };
+        if fits {
+            return Ok(());
+        }
+        let message = format!(
+            "the box head has `roi_feat_size` {height} x {width}, but regions are seen as {} x {}",
+            size[0], size[1]
+        );
+        Err(error_at(
+            node,
+            "roi_feat_size",
+            message,
+            "they must be equal",
+        ))
     }
 
     /// # Shapes
     /// - input `[R, C, H, W]`
     pub fn forward(&self, x: Tensor<4>) -> BoxOutputs {
-        let pooled = |x: Tensor<4>| match self.pool {
-            Some(side) => avg_pool2d(x, AvgPoolOptions::new(side).with_stride(side)),
-            None => x,
-        };
-        let rows = |x: Tensor<4>| -> Tensor<2> { pooled(x).flatten(1, 3) };
-        let fcs = |x: Tensor<2>, branch: &Branch| {
-            let layer = |x, fc: &Linear| Activation::Relu.forward(fc.forward(x));
-            branch.fcs.iter().fold(x, layer)
-        };
-        let convs = |x: Tensor<4>, branch: &Branch| {
-            let convs = branch.convs.iter();
-            convs.fold(x, |x, conv| conv.forward(x))
-        };
-        let x = convs(x, &self.shared);
-        let branches = [&self.of_classes, &self.of_boxes];
-        let [of_classes, of_boxes] = if self.shared.fcs.is_empty() {
-            branches.map(|branch| fcs(rows(convs(x.clone(), branch)), branch))
-        } else {
-            let x = fcs(rows(x), &self.shared);
-            branches.map(|branch| fcs(x.clone(), branch))
+        self.forward_two(x.clone(), x)
+    }
+
+    /// With a map of each region for its classes, and one for its box, of which the second counts only in a double head.
+    ///
+    /// # Shapes
+    /// - inputs `[R, C, H, W]`
+    pub fn forward_two(&self, for_classes: Tensor<4>, for_boxes: Tensor<4>) -> BoxOutputs {
+        let [of_classes, of_boxes] = match &self.trunk {
+            Trunk::Branches(branches) => branches.forward(for_classes),
+            Trunk::Double(branches) => branches.forward(for_classes, for_boxes),
         };
         BoxOutputs {
             logits: self.fc_cls.forward(of_classes),
@@ -446,6 +480,120 @@ impl BoxHead {
     }
 }
 
+/// What all box heads are read with.
+struct Around<'a> {
+    node: &'a Node,
+    given: &'a Given<'a>,
+    build: &'a Build<'a>,
+    config: &'a BoxHeadConfig,
+}
+
+impl Around<'_> {
+    /// The head of a trunk that gives so many numbers for classes, and for boxes. `fcs` are the places of its fully connected layers;
+    /// `chosen` says whether a config chooses the last layers.
+    fn head(
+        &self,
+        [last_cls, last_reg]: [usize; 2],
+        fcs: &[&str],
+        chosen: bool,
+        trunk: impl FnOnce() -> Trunk,
+    ) -> Result<BoxHead, Diagnostics> {
+        let Self {
+            node,
+            given,
+            build,
+            config,
+        } = *self;
+        if config.with_cls == Some(false) {
+            let message = "a second stage without classes is not supported";
+            return Err(unsupported(node, "with_cls", message, ""));
+        }
+        let coder = coder(node, build)?;
+        let classes = config.num_classes.map_or(80, Channels::get);
+        let agnostic = config.reg_class_agnostic.unwrap_or(false);
+        let params = &build.params;
+        build.initial(node, |at| {
+            let normal = |std| InitRule::all(Init::normal(std), 0.0);
+            at.at("fc_cls").initialise(normal(0.01));
+            at.at("fc_reg").initialise(normal(0.001));
+            for branch in fcs {
+                let xavier = InitRule::all(Init::XAVIER_UNIFORM, 0.0);
+                at.at(branch).initialise(xavier);
+            }
+        });
+        let default = CrossEntropyLoss::of_softmax(Reduce::default());
+        let loss_cls = losses::class_loss(node, "loss_cls", build, default)?;
+        let learning = training(build, || BoxLearning::read(node, given, build))?;
+        if last_cls.max(last_reg) > MOST_WIDTH {
+            let message = "more channels than a fully connected layer takes";
+            return Err(error_at(node, "in_channels", message, ""));
+        }
+        // The original's base class makes the last layers; those that follow replace them in their place.
+        let channels = loss_cls.channels().unwrap_or(classes + 1);
+        if !chosen && channels != classes + 1 {
+            let message = "this head's last layer has no place for what `loss_cls` needs";
+            return Err(error_at(node, "loss_cls", message, ""));
+        }
+        let key = "cls_predictor_cfg";
+        let predictor = config.cls_predictor_cfg.as_ref().filter(|_| chosen);
+        let shape = [last_cls, channels];
+        let fc_cls = Predictor::read(node, key, predictor, shape, &params.at("fc_cls"))?;
+        let fc_reg = match config.with_reg {
+            Some(false) => None,
+            _ => {
+                let key = "reg_predictor_cfg";
+                let predictor = config.reg_predictor_cfg.as_ref().filter(|_| chosen);
+                let shape = [last_reg, if agnostic { 4 } else { 4 * classes }];
+                let at = params.at("fc_reg");
+                Some(Predictor::read(node, key, predictor, shape, &at)?)
+            }
+        };
+        let takes = RegionMap {
+            channels: config.in_channels(),
+            size: config.size(),
+        };
+        Ok(BoxHead {
+            trunk: trunk(),
+            takes,
+            fc_cls,
+            fc_reg,
+            loss_cls,
+            coder,
+            classes,
+            agnostic,
+            select: test_cfg::read_second_stage(given.test_cfg, classes)?,
+            learning,
+        })
+    }
+}
+
+impl Branches {
+    /// What the last layers see.
+    fn forward(&self, x: Tensor<4>) -> [Tensor<2>; 2] {
+        let pooled = |x: Tensor<4>| match self.pool {
+            Some(side) => avg_pool2d(x, AvgPoolOptions::new(side).with_stride(side)),
+            None => x,
+        };
+        let rows = |x: Tensor<4>| -> Tensor<2> { pooled(x).flatten(1, 3) };
+        let fcs = |x: Tensor<2>, branch: &Branch| {
+            let layer = |x, fc: &Linear| Activation::Relu.forward(fc.forward(x));
+            branch.fcs.iter().fold(x, layer)
+        };
+        let convs = |x: Tensor<4>, branch: &Branch| {
+            let convs = branch.convs.iter();
+            convs.fold(x, |x, conv| conv.forward(x))
+        };
+        let x = convs(x, &self.shared);
+        let branches = [&self.of_classes, &self.of_boxes];
+        if self.shared.fcs.is_empty() {
+            branches.map(|branch| fcs(rows(convs(x.clone(), branch)), branch))
+        } else {
+            let x = fcs(rows(x), &self.shared);
+            branches.map(|branch| fcs(x.clone(), branch))
+        }
+    }
+}
+
 fn coder(node: &Node, build: &Build) -> Result<DeltaCoder, Diagnostics> {
     let coder = match super::present(node, "bbox_coder") {
         Some(node) => build.find::<BoxCoders>(node)?(node)?,
@@ -465,6 +613,10 @@ fn coder(node: &Node, build: &Build) -> Result<DeltaCoder, Diagnostics> {
 }
 
 impl BoxHeadConfig {
+    fn in_channels(&self) -> usize {
+        self.in_channels.map_or(256, Channels::get)
+    }
+
     fn size(&self) -> [usize; 2] {
         match &self.roi_feat_size {
             None => [7; 2],

@@ -27,6 +27,11 @@ pub(super) struct BoxLearning {
 }
 
 impl BoxLearning {
+    /// Whether the loss of boxes has a parabola whose end can be moved.
+    pub fn asks_beta(&self) -> bool {
+        self.loss_bbox.with_beta(1.0).is_some()
+    }
+
     /// Reads `loss_bbox`, `reg_decoded_bbox` of the head `node`, and its `train_cfg`.
     pub fn read(node: &Node, given: &Given, build: &Build) -> Result<Self, Diagnostics> {
         let reduce = Reduce::default();
@@ -59,6 +64,8 @@ pub(super) struct Learned {
     weights: Vec<f32>,
     /// Rows with an object: which, its own box, the object's.
     positives: Vec<(usize, Xyxy, Xyxy)>,
+    /// Of the loss of boxes, if that is not the config's.
+    pub beta: Option<f64>,
 }
 
 impl Learned {
@@ -71,6 +78,7 @@ impl Learned {
             labels: Vec::new(),
             weights: Vec::new(),
             positives: Vec::new(),
+            beta: None,
         };
         for (sampled, objects) in sampled.iter().zip(&targets.pictures) {
             for (bbox, object) in sampled.boxes.iter().zip(&sampled.objects) {
@@ -85,6 +93,21 @@ impl Learned {
             learned.weights.resize(rows, 1.0);
         }
         learned
+    }
+
+    /// How far each row with an object has to move: the mean of the first two numbers of what it learns.
+    pub fn moves(&self, head: &BoxHead) -> Vec<f64> {
+        let decoded = head.learning().reg_decoded_bbox;
+        let learned = |own: &Xyxy, object: &Xyxy| match decoded {
+            true => *object,
+            false => head.coder.encode(*own, *object),
+        };
+        let positives = self.positives.iter();
+        let moves = positives.map(|(_, own, object)| {
+            let [x, y, ..] = learned(own, object);
+            f64::from((x.abs() + y.abs()) / 2.0)
+        });
+        moves.collect()
     }
 }
 
@@ -149,6 +172,8 @@ fn of_boxes(head: &BoxHead, deltas: &Tensor<2>, learned: &Learned, device: &Devi
         }
     };
     let factor = AvgFactor::Number(learned.labels.len() as f64);
+    let other = learned.beta.and_then(|beta| loss_bbox.with_beta(beta));
+    let loss_bbox = other.as_ref().unwrap_or(loss_bbox);
     loss_bbox.forward(pred, target, None, Some(factor))
 }
 

@@ -119,14 +119,26 @@ impl CascadeRoiHead {
             train_cfg: train_cfgs[i],
             ..given
         };
+        let extractor = |key: &str, i: usize, node| {
+            extractor::read_one(node, &format!("{key}.{i}"), &given.features, build)
+        };
+        if !mask_heads.is_empty() && mask_extractors.is_empty() {
+            let [own, other] = ["bbox_roi_extractor", "mask_roi_extractor"];
+            build.params.at(own).tie(&build.params.at(other));
+        }
+        let box_extractors = extractors.iter().enumerate();
+        let box_extractors =
+            box_extractors.map(|(i, node)| extractor("bbox_roi_extractor", i, *node));
+        let box_extractors = box_extractors.collect::<Result<Vec<_>, _>>()?;
         let mut made = Vec::new();
-        for i in 0..count {
+        for (i, described) in box_heads.iter().enumerate() {
             let name = format!("bbox_head.{i}");
-            let (make, below) = build.part::<BoxHeads>(&name, box_heads[i])?;
-            made.push(make(box_heads[i], &of_stage(i), &below)?);
+            let (make, below) = build.part::<BoxHeads>(&name, described)?;
+            made.push(make(described, &of_stage(i), &below)?);
         }
         let mut stages = Vec::new();
-        for (i, box_head) in made.into_iter().enumerate() {
+        for (i, (box_head, box_extractor)) in made.into_iter().zip(box_extractors).enumerate() {
+            box_head.check(box_heads[i], box_extractor.gives(), false)?;
             let mask_head = match mask_heads.get(i) {
                 None => None,
                 Some(described) => {
@@ -135,17 +147,23 @@ impl CascadeRoiHead {
                     Some(make(described, &of_stage(i), &below)?)
                 }
             };
-            let extractor = |key, node| extractor::read_one(node, key, &given.features, build);
             stages.push(Stage {
-                extractor: extractor("bbox_roi_extractor", extractors[i])?,
+                extractor: box_extractor,
                 box_head,
-                mask_extractor: match mask_extractors.get(i) {
-                    Some(node) => Some(extractor("mask_roi_extractor", node)?),
-                    None => None,
-                },
+                mask_extractor: None,
                 mask_head,
                 loss_weight: weights[i],
             });
+        }
+        for (i, stage) in stages.iter_mut().enumerate() {
+            let Some(head) = &stage.mask_head else {
+                continue;
+            };
+            // The state dict has what is shared by both names.
+            let described = mask_extractors.get(i).unwrap_or(&extractors[i]);
+            let made = extractor("mask_roi_extractor", i, *described)?;
+            head.check(mask_heads[i], made.gives())?;
+            stage.mask_extractor = Some(made);
         }
         let masks = match mask_heads.is_empty() {
             true => None,
@@ -310,7 +328,7 @@ impl RoiHead for CascadeRoiHead {
                         box_learning::hardness(stage.boxes(&maps, rows).logits, labels)
                     };
                     let sampling = &head.learning().sampling;
-                    let chosen = sampling.choose(boxes, objects, head.classes, &losing);
+                    let chosen = sampling.choose(boxes, objects, head.classes, &losing, None);
                     sampled.push(chosen.await?);
                 }
                 let learned = box_learning::Learned::of(&sampled, targets, head);

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
+use super::{RegionMap, generic_extractor};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::limits::{Channels, List, Pixels};
@@ -15,13 +16,27 @@ pub trait RoiExtractor: std::fmt::Debug + Send + Sync {
     /// - maps: `[N, C, H, W]`, one a level, finest first; further ones are not read
     /// - regions: `[R, 5]`: which picture, then xyxy px of the batch
     /// - output: `[R, channels, height, width]`
-    fn extract(&self, maps: &[Tensor<4>], regions: Tensor<2>) -> Tensor<4>;
+    /// - `scale`: regions are read from the level that their own size says, but are so many times as wide and high about their centres
+    fn extract_scaled(
+        &self,
+        maps: &[Tensor<4>],
+        regions: Tensor<2>,
+        scale: Option<f32>,
+    ) -> Tensor<4>;
+
+    /// As [`RoiExtractor::extract_scaled`], of regions as they are.
+    fn extract(&self, maps: &[Tensor<4>], regions: Tensor<2>) -> Tensor<4> {
+        self.extract_scaled(maps, regions, None)
+    }
 
     /// Levels that it reads.
     fn levels(&self) -> usize;
 
-    /// Channels that it gives.
-    fn channels(&self) -> usize;
+    /// Channels of the maps that it reads.
+    fn reads(&self) -> usize;
+
+    /// What it gives of each region.
+    fn gives(&self) -> RegionMap;
 }
 
 /// The kind `RoI extractor` of the registry.
@@ -34,11 +49,10 @@ impl Family for RoiExtractors {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<RoiExtractors>; 1] = [Row::<RoiExtractors>::new(
-    "mmdet",
-    "SingleRoIExtractor",
-    build_single,
-)];
+pub const ROWS: [Row<RoiExtractors>; 2] = [
+    Row::<RoiExtractors>::new("mmdet", "GenericRoIExtractor", generic_extractor::build),
+    Row::<RoiExtractors>::new("mmdet", "SingleRoIExtractor", build_single),
+];
 
 /// The keys of `type='SingleRoIExtractor'`.
 #[derive(Debug, Deserialize)]
@@ -79,16 +93,7 @@ struct SingleRoiExtractor {
 
 fn build_single(node: &Node, _: &Build) -> Result<Box<dyn RoiExtractor>, Diagnostics> {
     let config: SingleConfig = node.read_knowing(&["roi_layer", "init_cfg"])?;
-    let strides = config.featmap_strides.numbers();
-    if strides.is_empty() {
-        let message = "`featmap_strides` has no levels";
-        return Err(error_at(
-            node,
-            "featmap_strides",
-            message,
-            "for example [4, 8, 16, 32]",
-        ));
-    }
+    let strides = strides_of(node, &config.featmap_strides)?;
     Ok(Box::new(SingleRoiExtractor {
         channels: config.out_channels.get(),
         scales: strides.iter().map(|stride| 1.0 / *stride as f32).collect(),
@@ -97,8 +102,19 @@ fn build_single(node: &Node, _: &Build) -> Result<Box<dyn RoiExtractor>, Diagnos
     }))
 }
 
+/// The levels of `featmap_strides`, of which there is at least one.
+pub(super) fn strides_of(node: &Node, given: &List<Pixels>) -> Result<Vec<usize>, Diagnostics> {
+    let strides = given.numbers();
+    if strides.is_empty() {
+        let message = "`featmap_strides` has no levels";
+        let help = "for example [4, 8, 16, 32]";
+        return Err(error_at(node, "featmap_strides", message, help));
+    }
+    Ok(strides)
+}
+
 /// What `roi_layer` says.
-fn sampling(node: &Node) -> Result<Sampling, Diagnostics> {
+pub(super) fn sampling(node: &Node) -> Result<Sampling, Diagnostics> {
     let Some(layer) = super::present(node, "roi_layer") else {
         let help = "for example roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0)";
         return Err(error_at(node, "roi_layer", "there is no `roi_layer`", help));
@@ -137,11 +153,21 @@ fn sampling(node: &Node) -> Result<Sampling, Diagnostics> {
 }
 
 impl RoiExtractor for SingleRoiExtractor {
-    fn extract(&self, maps: &[Tensor<4>], regions: Tensor<2>) -> Tensor<4> {
+    fn extract_scaled(
+        &self,
+        maps: &[Tensor<4>],
+        regions: Tensor<2>,
+        scale: Option<f32>,
+    ) -> Tensor<4> {
         let maps = &maps[..self.scales.len()];
-        let choice = match maps.len() {
-            1 => Choice::Level(0),
-            _ => Choice::BySize(self.finest_scale),
+        // A single level is read as if nothing was said of scales.
+        let (choice, regions) = match (maps.len(), scale) {
+            (1, _) => (Choice::Level(0), regions),
+            (_, None) => (Choice::BySize(self.finest_scale), regions),
+            (_, Some(scale)) => {
+                let choice = Choice::BySize(self.finest_scale * scale);
+                (choice, scaled(regions, scale))
+            }
         };
         roi_align(maps, &self.scales, regions, self.sampling, choice)
     }
@@ -150,9 +176,26 @@ impl RoiExtractor for SingleRoiExtractor {
         self.scales.len()
     }
 
-    fn channels(&self) -> usize {
+    fn reads(&self) -> usize {
         self.channels
     }
+
+    fn gives(&self) -> RegionMap {
+        RegionMap {
+            channels: self.channels,
+            size: self.sampling.bins,
+        }
+    }
+}
+
+/// Regions `[R, 5]` that are so many times as wide and high about their centres.
+pub(super) fn scaled(regions: Tensor<2>, scale: f32) -> Tensor<2> {
+    let pictures = regions.clone().narrow(1, 0, 1);
+    let [low, high] = [1, 3].map(|first| regions.clone().narrow(1, first, 2));
+    let centres = (low.clone() + high.clone()) * 0.5;
+    let halves = (high - low) * scale * 0.5;
+    let parts = vec![pictures, centres.clone() - halves.clone(), centres + halves];
+    Tensor::cat(parts, 1)
 }
 
 /// The extractor that `key` of `node` names, for `features`.
@@ -191,14 +234,17 @@ pub(super) fn read_one(
     }
     let other = features.list[..levels]
         .iter()
-        .find(|feature| feature.channels != extractor.channels());
+        .find(|feature| feature.channels != extractor.reads());
     if let Some(other) = other {
         let message = format!(
-            "the extractor has `out_channels` {} but reads maps of {} channels",
-            extractor.channels(),
+            "the extractor has `out_channels` {}, which is for maps of {} channels, but `{}` gives {}",
+            extractor.gives().channels,
+            extractor.reads(),
+            features.of,
             other.channels
         );
-        let help = format!("write out_channels={}", other.channels);
+        let out = other.channels * extractor.gives().channels / extractor.reads();
+        let help = format!("write out_channels={out}");
         return Err(error_at(node, "out_channels", message, &help));
     }
     Ok(extractor)

@@ -9,7 +9,7 @@ use burn::tensor::{Int, Tensor};
 use serde::Deserialize;
 
 use super::mask_learning::MaskLearning;
-use super::{Given, present};
+use super::{Given, RegionMap, present};
 use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, error_at, unsupported};
 use crate::heads::training;
@@ -64,13 +64,17 @@ pub struct MaskHead {
     conv_logits: Predictor,
     /// All classes share their mask.
     pub(super) agnostic: bool,
+    channels_in: usize,
+    classes: usize,
+    /// Pixels that a convolution takes from a side.
+    shrinks: usize,
     learning: Option<MaskLearning>,
 }
 
 #[derive(Debug)]
 enum Upsample {
     No,
-    Deconv(Box<Deconv>),
+    Deconv(Box<Deconv>, usize),
     Nearest(usize),
     Bilinear(usize),
 }
@@ -119,7 +123,7 @@ impl MaskHead {
         });
         let convs = convs.collect();
         let upsample = Upsample::read(node, [channels, width], &params.at("upsample"))?;
-        if matches!(upsample, Upsample::Deconv(_)) {
+        if matches!(upsample, Upsample::Deconv(..)) {
             channels = width;
         }
         let outputs = if agnostic { 1 } else { classes };
@@ -129,8 +133,43 @@ impl MaskHead {
             upsample,
             conv_logits: Predictor::read(node, [channels, outputs], &at)?,
             agnostic,
+            channels_in: config.in_channels.map_or(256, Channels::get),
+            classes: outputs,
+            shrinks: usize::from(side.is_multiple_of(2)),
             learning,
         })
+    }
+
+    /// Of a side that comes in what goes out.
+    pub(super) fn side(&self, side: usize) -> usize {
+        let factor = match &self.upsample {
+            Upsample::No => 1,
+            Upsample::Deconv(_, factor)
+            | Upsample::Nearest(factor)
+            | Upsample::Bilinear(factor) => *factor,
+        };
+        side.saturating_sub(self.convs.len() * self.shrinks) * factor
+    }
+
+    /// Classes that have a mask of their own.
+    pub(super) fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Whether it takes such maps of regions.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn check(&self, node: &Node, map: RegionMap) -> Result<(), Diagnostics> {
+        if self.channels_in == map.channels {
+            return Ok(());
+        }
+        let message = format!(
+            "the mask head has `in_channels` {}, but regions have {} channels",
+            self.channels_in, map.channels
+        );
+        let help = format!("write in_channels={}", map.channels);
+        Err(error_at(node, "in_channels", message, &help))
     }
 
     /// # Shapes
@@ -195,7 +234,7 @@ impl Upsample {
             None => Self::No,
             Some("deconv") => {
                 let act = Some(Activation::Relu);
-                Self::Deconv(Box::new(Deconv::new(channels, factor, act, at)))
+                Self::Deconv(Box::new(Deconv::new(channels, factor, act, at)), factor)
             }
             Some("nearest") => Self::Nearest(factor),
             Some("bilinear") => Self::Bilinear(factor),
@@ -215,7 +254,7 @@ impl Upsample {
         let [_, _, h, w] = x.dims();
         match self {
             Self::No => x,
-            Self::Deconv(deconv) => deconv.forward(x),
+            Self::Deconv(deconv, _) => deconv.forward(x),
             Self::Nearest(factor) => {
                 let options = InterpolateOptions::new(InterpolateMode::Nearest);
                 interpolate(x, options.with_output_size([h * factor, w * factor]))

@@ -1,6 +1,6 @@
 //! What mask heads learn, as MMDetection 3.3.0's `FCNMaskHead` does: of each region with an object that object's mask, cut out and made small.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use serde::Deserialize;
 use smalti_shaders::reference::roi_align::{Bin, Region, RoiLevel, Sampling};
 
@@ -70,6 +70,19 @@ pub(super) fn losses(
     sampled: &[Sampled],
     targets: &Targets,
 ) -> Losses {
+    losses_and_wanted(head, logits, sampled, targets).0
+}
+
+/// Masks, `[P, H, W]`, and labels of regions, `[P]`.
+pub(super) type Wanted = (Tensor<3>, Tensor<1, Int>);
+
+/// Also what the masks should be, if there is any region with an object.
+pub(super) fn losses_and_wanted(
+    head: &MaskHead,
+    logits: Tensor<4>,
+    sampled: &[Sampled],
+    targets: &Targets,
+) -> (Losses, Option<Wanted>) {
     let mut losses = Losses::default();
     let MaskLearning { loss_mask, size } = head.learning();
     let device = logits.device().without_autodiff();
@@ -90,13 +103,14 @@ pub(super) fn losses(
     let count = labels.len();
     if count == 0 {
         losses.add("loss_mask", logits.sum() * 0.0);
-        return losses;
+        return (losses, None);
     }
     let shape = [count, size[0], size[1]];
-    let wanted = Tensor::from_data(TensorData::new(wanted, shape), &device);
+    let wanted = Tensor::<3>::from_data(TensorData::new(wanted, shape), &device);
     let labels = labels_on(&labels, &device);
-    losses.add("loss_mask", loss_mask.forward(logits, wanted, labels));
-    losses
+    let loss = loss_mask.forward(logits, wanted.clone(), labels.clone());
+    losses.add("loss_mask", loss);
+    (losses, Some((wanted, labels)))
 }
 
 /// Of each region that has an object the part of that object's mask, 0 or 1, at another size.

@@ -1,21 +1,30 @@
 //! Second stages: maps and the proposals of a first stage in, instances or losses out. To add one, write a file and a row in [`ROWS`];
-//! what they are made of has tables of its own ([`EXTRACTORS`], [`BOX_HEADS`], [`MASK_HEADS`]).
+//! what they are made of has tables of its own ([`EXTRACTORS`], [`SHARED_HEADS`], [`BOX_HEADS`], [`MASK_HEADS`],
+//! [`MASK_IOU_HEADS`]).
 
 mod box_head;
 mod box_learning;
 mod cascade;
+mod double_head;
+mod dynamic;
 mod extractor;
+mod generic_extractor;
 mod mask_head;
+mod mask_iou_head;
 mod mask_learning;
+mod plugin;
 mod regions;
 mod sampling;
+mod shared_head;
 mod standard;
 
 pub use box_head::{BoxHead, BoxHeads, BoxOutputs, ROWS as BOX_HEADS};
 pub use cascade::CascadeRoiHead;
 pub use extractor::{ROWS as EXTRACTORS, RoiExtractor, RoiExtractors};
 pub use mask_head::{MaskHead, MaskHeads, ROWS as MASK_HEADS};
+pub use mask_iou_head::{MaskIouHead, MaskIouHeads, ROWS as MASK_IOU_HEADS};
 pub use regions::Regions;
+pub use shared_head::{ROWS as SHARED_HEADS, SharedHeads};
 pub use standard::StandardRoiHead;
 
 use burn::tensor::Tensor;
@@ -40,6 +49,15 @@ pub struct Given<'a> {
     pub test_cfg: &'a Node,
     /// The second stage's part of the detector's `train_cfg`, if there is one.
     pub train_cfg: Option<&'a Node>,
+}
+
+/// The map that heads see of each region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegionMap {
+    /// Channels of it.
+    pub channels: usize,
+    /// Height and width.
+    pub size: [usize; 2],
 }
 
 /// A second stage.
@@ -78,8 +96,12 @@ impl Family for RoiHeads {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<RoiHeads>; 2] = [
+pub const ROWS: [Row<RoiHeads>; 6] = [
     Row::<RoiHeads>::new("mmdet", "CascadeRoIHead", cascade::build),
+    Row::<RoiHeads>::new("mmdet", "DoubleHeadRoIHead", standard::build_double),
+    Row::<RoiHeads>::new("mmdet", "DynamicRoIHead", standard::build_dynamic),
+    Row::<RoiHeads>::new("mmdet", "MaskScoringRoIHead", standard::build_scoring),
+    Row::<RoiHeads>::new("mmdet", "PISARoIHead", standard::build_pisa),
     Row::<RoiHeads>::new("mmdet", "StandardRoIHead", standard::build),
 ];
 

@@ -29,6 +29,8 @@ pub(super) struct Sampled {
     pub objects: Vec<usize>,
     /// For each of the first whether it is an object itself.
     pub given: Vec<bool>,
+    /// How much each of all proposals, chosen or not, overlaps an object.
+    pub overlaps: Vec<f32>,
 }
 
 impl Sampled {
@@ -51,16 +53,24 @@ impl Sampling {
         })
     }
 
-    /// Chooses among the proposals of a picture. `background` is the label of what is no object.
+    /// Whether the least overlap can be another.
+    pub fn asks_overlap(&self) -> bool {
+        self.assigner.with_overlap(0.5).is_some()
+    }
+
+    /// Chooses among the proposals of a picture. `background` is the label of what is no object; `overlap` the least one, if that is not the config's.
     pub async fn choose(
         &self,
         mut proposals: Vec<Xyxy>,
         objects: &Objects,
         background: usize,
         losing: &Losing<'_>,
+        overlap: Option<f64>,
     ) -> Result<Sampled, DetectError> {
         let priors = Priors::new(&proposals, &[], &[]);
-        let mut assigned = self.assigner.assign(&priors, objects);
+        let other = overlap.and_then(|overlap| self.assigner.with_overlap(overlap as f32));
+        let assigner = other.as_ref().unwrap_or(&self.assigner);
+        let mut assigned = assigner.assign(&priors, objects);
         let mut given = 0;
         if self.sampler.adds_objects() && !objects.boxes.is_empty() {
             given = objects.boxes.len();
@@ -91,6 +101,7 @@ impl Sampling {
             boxes: chosen.map(|i| proposals[*i]).collect(),
             objects: sampled.positives.iter().map(object).collect(),
             given: sampled.positives.iter().map(|i| *i < given).collect(),
+            overlaps: assigned.overlap,
         })
     }
 }

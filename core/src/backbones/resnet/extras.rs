@@ -13,7 +13,7 @@ use crate::limits::Channels;
 
 /// Of one stage.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Extras {
+pub(in crate::backbones) struct Extras {
     /// The middle of its bottlenecks, where that is not as `conv_cfg` says.
     middle: Option<ConvKind>,
     /// Its first block's is as `conv_cfg` says all the same.
