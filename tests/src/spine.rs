@@ -1,6 +1,6 @@
 //! Models against MMDetection's own outputs: `data/spine.jsonl.gz` (the how-to page's and the zoo's RetinaNets), `data/options.jsonl.gz`
-//! (an option of a class in each row), `data/heads.jsonl.gz` (small FCOS, RPN and YOLOX models, likewise) and `data/two-stage.jsonl.gz` (small two-stage
-//! models, likewise). They were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`.
+//! (an option of a class in each row), `data/heads.jsonl.gz` (small FCOS, RPN and YOLOX models, likewise), `data/two-stage*.jsonl.gz` (small two-stage
+//! models, likewise) and `data/backbones.jsonl.gz` (backbones alone). They were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`.
 //! `data/train.jsonl.gz` has one step of training (see `training.rs`), `data/trajectory.jsonl.gz` short runs (see `trajectory.rs`).
 
 use std::path::Path;
@@ -59,6 +59,12 @@ fn second_stages_on_the_cpu() {
 #[test]
 fn more_second_stages_on_the_cpu() {
     check_all(&rows("two-stage-more.jsonl.gz"), &Device::flex());
+}
+
+/// Maps of the backbones of MMDetection, MMPretrain and timm, and gradients.
+#[test]
+fn backbones_on_the_cpu() {
+    check_all(&rows("backbones.jsonl.gz"), &Device::flex());
 }
 
 #[test]

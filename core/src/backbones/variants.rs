@@ -74,6 +74,30 @@ const CLASSES: &[Class] = &[
         &["0.5", "0.75", "1.0"],
         "out_indices=(1, 2, 4, 7)",
     ),
+    (
+        "mmdet.PyramidVisionTransformer",
+        "num_layers",
+        &[
+            "[2, 2, 2, 2]",
+            "[3, 4, 6, 3]",
+            "[3, 4, 18, 3]",
+            "[3, 8, 27, 3]",
+        ],
+        "",
+    ),
+    (
+        "mmdet.PyramidVisionTransformerV2",
+        "embed_dims",
+        &[
+            "32, num_layers=[2, 2, 2, 2]",
+            "64, num_layers=[2, 2, 2, 2]",
+            "64, num_layers=[3, 4, 6, 3]",
+            "64, num_layers=[3, 4, 18, 3]",
+            "64, num_layers=[3, 8, 27, 3]",
+            "64, num_layers=[3, 6, 40, 3], mlp_ratios=(4, 4, 4, 4)",
+        ],
+        "",
+    ),
     ("mmdet.RegNet", "arch", REGNETS, FOUR),
     ("mmdet.Res2Net", "depth", DEEP_RESNETS, FOUR),
     ("mmdet.ResNeSt", "depth", &["50", "101", "152", "200"], FOUR),
@@ -85,6 +109,17 @@ const CLASSES: &[Class] = &[
     ),
     ("mmdet.ResNet", "depth", RESNETS, FOUR),
     ("mmdet.ResNetV1d", "depth", RESNETS, FOUR),
+    (
+        "mmdet.SwinTransformer",
+        "embed_dims",
+        &[
+            "96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)",
+            "96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)",
+            "128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)",
+            "192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)",
+        ],
+        "",
+    ),
     (
         "mmpretrain.BEiTViT",
         "arch",
@@ -123,6 +158,14 @@ const CLASSES: &[Class] = &[
         "out_indices=(0, 1, 2, 3), gap_before_final_norm=False",
     ),
     (
+        "mmpretrain.DaViT",
+        "arch",
+        &[
+            "'tiny'", "'small'", "'base'", "'large'", "'huge'", "'giant'",
+        ],
+        FOUR,
+    ),
+    (
         "mmpretrain.DeiT3",
         "arch",
         &["'small'", "'medium'", "'base'", "'large'", "'huge'"],
@@ -144,7 +187,7 @@ const CLASSES: &[Class] = &[
         "mmpretrain.EfficientFormer",
         "arch",
         &["'l1'", "'l3'", "'l7'"],
-        "out_indices=(0, 2, 4), reshape_last_feat=True",
+        "out_indices=(0, 1, 2, 3), reshape_last_feat=True",
     ),
     (
         "mmpretrain.EfficientNet",
@@ -184,6 +227,12 @@ const CLASSES: &[Class] = &[
         "out_indices=(0, 1, 2)",
     ),
     (
+        "mmpretrain.MViT",
+        "arch",
+        &["'tiny'", "'small'", "'base'", "'large'"],
+        "out_scales=(0, 1, 2, 3)",
+    ),
+    (
         "mmpretrain.MobileNetV2",
         "widen_factor",
         &["0.35", "0.5", "0.75", "1.0"],
@@ -212,6 +261,12 @@ const CLASSES: &[Class] = &[
         "arch",
         &["'xx_small'", "'x_small'", "'small'"],
         "out_indices=(1, 2, 3, 4)",
+    ),
+    (
+        "mmpretrain.PCPVT",
+        "arch",
+        &["'small'", "'base'", "'large'"],
+        FOUR,
     ),
     ("mmpretrain.PoolFormer", "arch", METAFORMERS, FOUR_OF_SEVEN),
     (
@@ -264,6 +319,12 @@ const CLASSES: &[Class] = &[
     ("mmpretrain.SEResNeXt", "depth", DEEP_RESNETS, FOUR),
     ("mmpretrain.SEResNet", "depth", DEEP_RESNETS, FOUR),
     (
+        "mmpretrain.SVT",
+        "arch",
+        &["'small'", "'base'", "'large'"],
+        FOUR,
+    ),
+    (
         "mmpretrain.ShuffleNetV1",
         "groups",
         &["1", "2", "3", "4", "8"],
@@ -274,6 +335,20 @@ const CLASSES: &[Class] = &[
         "widen_factor",
         &["0.5", "1.0", "1.5", "2.0"],
         "out_indices=(0, 1, 2)",
+    ),
+    (
+        "mmpretrain.SwinTransformer",
+        "arch",
+        &["'tiny'", "'small'", "'base'", "'large'"],
+        FOUR,
+    ),
+    (
+        "mmpretrain.SwinTransformerV2",
+        "arch",
+        &[
+            "'tiny'", "'small'", "'base'", "'large'", "'huge'", "'giant'",
+        ],
+        "img_size=256, window_size=8, out_indices=(0, 1, 2, 3)",
     ),
     (
         "mmpretrain.TinyViT",

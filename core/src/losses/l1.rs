@@ -86,7 +86,7 @@ impl BoxLoss for SmoothL1Loss {
     }
 
     fn with_beta(&self, beta: f64) -> Option<Box<dyn BoxLoss>> {
-        let reduce = self.reduce.clone();
+        let reduce = self.reduce;
         Some(Box::new(Self { beta, reduce }))
     }
 }

@@ -119,7 +119,7 @@ impl Axis {
             let samples = || (0..self.samples).filter_map(|i| self.sample(bin, i));
             // Samples go one way, so that the first and the last have the ends.
             let first = samples().next().map_or(0, |(low, ..)| low);
-            let last = samples().last().map_or(0, |(_, high, _)| high + 1);
+            let last = samples().next_back().map_or(0, |(_, high, _)| high + 1);
             let begin = taps.weights.len();
             taps.bins.push((first, begin));
             taps.weights.resize(begin + last.saturating_sub(first), 0.0);
@@ -331,7 +331,7 @@ impl Region {
         let (scale, width) = (self.level.scale, self.level.width);
         let range = |i: usize, bin: usize, bins: usize, size: usize| {
             let (low, high) = (self.bbox[i] * scale, (self.bbox[i + 2] + 1.0) * scale);
-            if !(high > low) {
+            if high <= low || low.is_nan() || high.is_nan() {
                 return 0..0;
             }
             let each = (high - low) / bins as f32;

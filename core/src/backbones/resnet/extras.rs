@@ -302,7 +302,7 @@ mod tests {
             ),
             (
                 "type='ResNet', depth=50, plugins=[dict(cfg=dict(type='GeneralizedAttention', attention_type='1100'), position='after_conv3')]".into(),
-                "does not work in mmcv",
+                "works on square maps only",
             ),
             (
                 "type='ResNet', depth=34, plugins=[dict(cfg=dict(type='NonLocal2d'), position='after_conv2')]".into(),
