@@ -18,6 +18,11 @@ pub use mask_head::{MaskHead, MaskHeads, ROWS as MASK_HEADS};
 pub use regions::Regions;
 pub use standard::StandardRoiHead;
 
+pub(crate) use mask_learning::cut_out;
+pub(crate) use regions::{clipped, rows_of};
+pub(crate) use sampling::{Sampled, boxes_of};
+pub(crate) use standard::{of_positives, with_masks};
+
 use burn::tensor::Tensor;
 
 use crate::backbones::Features;
