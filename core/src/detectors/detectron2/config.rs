@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use crate::config::{
-    Diagnostic, Diagnostics, Dict, Kind, Node, Value, error_at, nearest, parse_value,
+    Diagnostic, Diagnostics, Dict, Kind, Node, Value, error_at, nearest, parse_value, unsupported,
 };
 
 /// The defaults of Detectron2 0.6, in the language of our configs.
@@ -35,6 +35,23 @@ pub fn resolve_model(given: &Node) -> Result<Node, Diagnostics> {
     let model = merge(model, given, Case::Upper)?;
     set(&mut whole, "MODEL", model);
     Ok(whole)
+}
+
+/// The config `whole` with what a YAML says.
+///
+/// # Errors
+/// As [`resolve`], or it is of an older Detectron2.
+pub(super) fn merge_file(whole: &Node, file: &Node) -> Result<Node, Diagnostics> {
+    let mut file = file.clone();
+    if let Value::Dict(dict) = &mut file.value {
+        dict.remove("_BASE_");
+    }
+    let version = file.get("VERSION").and_then(Node::as_int);
+    if version.is_some_and(|version| version != 2) {
+        let message = "settings of another version than 2 are not supported";
+        return Err(unsupported(&file, "VERSION", message, "have Detectron2 write them anew"));
+    }
+    merge(whole, &file, Case::AsWritten)
 }
 
 /// The config `whole` with `pairs` of a command line: `MODEL.RPN.NMS_THRESH`, then its value, and so on.

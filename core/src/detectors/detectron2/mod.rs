@@ -6,16 +6,20 @@
 mod anchors;
 mod backbone;
 mod config;
+mod file;
 mod learning;
 mod retinanet;
 mod rpn;
 mod roi_heads;
 mod settings;
+mod weights;
 
 pub use config::{defaults, resolve, resolve_model, with_pairs};
+pub use file::{config_of, is};
+pub use weights::aligned;
 
 use burn::tensor::ops::PadMode;
-use burn::tensor::{Tensor, Transaction};
+use burn::tensor::{Device, Tensor, Transaction};
 use serde::Deserialize;
 
 use self::backbone::Backbone;
@@ -27,7 +31,8 @@ use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::heads::Outputs;
-use crate::layers::Params;
+use crate::data::preprocessor::DetDataPreprocessor;
+use crate::layers::{Mode, Params, StateSource};
 use crate::limits;
 use crate::losses::Losses;
 use crate::ops::DetectError;
@@ -68,20 +73,63 @@ fn whole(node: &Node) -> Result<Node, Diagnostics> {
 
 /// A model in MMDetection's wrapper: its tensors are below `d2_model`.
 pub(super) fn build_wrapper(node: &Node, build: &Build) -> Result<Box<dyn Detector>, Diagnostics> {
-    let config: WrapperConfig = node.read_knowing(&["detector", "data_preprocessor", "init_cfg"])?;
+    let config: WrapperConfig = node.read_knowing(&["detector"])?;
     if config.bgr_to_rgb == Some(true) && config.rgb_to_bgr == Some(true) {
         let message = "`bgr_to_rgb` and `rgb_to_bgr` exclude each other";
         return Err(error_at(node, "rgb_to_bgr", message, ""));
     }
+    made(node, build, &build.params.at("d2_model"))
+}
+
+/// The model, with the weights that it begins with where they are wanted.
+fn made(node: &Node, build: &Build, at: &Params) -> Result<Box<dyn Detector>, Diagnostics> {
     let whole = whole(node)?;
-    Ok(Box::new(Detectron2::read(&whole, &build.params.at("d2_model"))?))
+    let weights = whole.at("MODEL.WEIGHTS");
+    let name = weights.and_then(Node::as_str).filter(|name| !name.is_empty());
+    if let (Some(name), Some(weights), true) = (name, weights, build.wants_weights()) {
+        let plan = Params::new(&Device::flex(), Mode::Plan, None);
+        Detectron2::read(&whole, &plan)?;
+        if let Some(checkpoint) = build.checkpoint(weights, name)? {
+            let aligned = aligned(&checkpoint, &plan.state());
+            let aligned = aligned.map_err(|e| error_at(weights, "", e, ""))?;
+            at.overlay(Box::new(StateSource::new(aligned, None)));
+        }
+    }
+    Ok(Box::new(Detectron2::read(&whole, at)?))
+}
+
+/// Whether a config's model is one of these.
+pub(crate) fn is_model(node: &Node) -> bool {
+    let kind = node.get("type").and_then(Node::as_type).unwrap_or_default();
+    let own = node.get("cfg").is_some() && kind == "detectron2.Detector";
+    own || kind.rsplit('.').next() == Some("Detectron2Wrapper")
+}
+
+/// What becomes of the pictures of such a model before they come in.
+///
+/// # Errors
+/// Its settings are wrong.
+pub(crate) fn preprocessor(node: &Node) -> Result<DetDataPreprocessor, Diagnostics> {
+    let whole = whole(node)?;
+    let model: settings::Model = settings::at(&whole, "MODEL")?;
+    let said = |key: &str| node.get(key).and_then(Node::as_bool) == Some(true);
+    // Pictures are loaded as BGR.
+    let swap = match node.get("cfg") {
+        Some(_) => settings::at::<settings::Input>(&whole, "INPUT")?.format == "RGB",
+        None => said("bgr_to_rgb") || said("rgb_to_bgr"),
+    };
+    let pairs = model.pixel_mean.iter().zip(model.pixel_std.iter());
+    Ok(DetDataPreprocessor {
+        mean_std: pairs.map(|(mean, std)| (*mean as f32, *std as f32)).collect(),
+        swap,
+        ..DetDataPreprocessor::default()
+    })
 }
 
 /// A model by itself: what a Detectron2 YAML describes.
 pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Detector>, Diagnostics> {
-    let OwnConfig {} = node.read_knowing(&["cfg", "data_preprocessor"])?;
-    let whole = whole(node)?;
-    Ok(Box::new(Detectron2::read(&whole, &build.params)?))
+    let OwnConfig {} = node.read_knowing(&["cfg"])?;
+    made(node, build, &build.params)
 }
 
 /// One of Detectron2's models.
@@ -106,6 +154,12 @@ impl Detectron2 {
         if model.load_proposals {
             let message = "proposals from a file are not supported";
             return Err(unsupported(group, "LOAD_PROPOSALS", message, ""));
+        }
+        let input: settings::Input = settings::at(whole, "INPUT")?;
+        if !matches!(input.format.as_str(), "BGR" | "RGB") {
+            let group = whole.at("INPUT").unwrap_or(whole);
+            let message = format!("pictures as '{}' are not supported", input.format);
+            return Err(unsupported(group, "FORMAT", message, "known are 'BGR', 'RGB'"));
         }
         for (key, values) in [("PIXEL_MEAN", &model.pixel_mean), ("PIXEL_STD", &model.pixel_std)] {
             if values.len() != 3 {
