@@ -342,8 +342,11 @@ pub(crate) fn detectron2(cfg: &Json) -> Result<Node, String> {
 fn named_as_in(row: &Model, told: &mut [(String, Tensor<4>)]) {
     let of_backbone = |name: &&String| name.starts_with("backbone.");
     let names = row.stages.keys().filter(of_backbone);
-    let ours = told.iter_mut().filter(|(name, _)| name.starts_with("backbone."));
-    ours.zip(names).for_each(|((ours, _), name)| ours.clone_from(name));
+    let ours = told
+        .iter_mut()
+        .filter(|(name, _)| name.starts_with("backbone."));
+    ours.zip(names)
+        .for_each(|((ours, _), name)| ours.clone_from(name));
 }
 
 /// Builds `model` with weights by formula, and checks its state dict. Tensors that share another's values have them by `alias`.

@@ -321,7 +321,11 @@ const EVAL: &str = "python/object/apply:eval";
 
 /// The value of such an expression, of which there is one: what a config may say, and nothing that runs.
 fn evaluated(items: &[Node], at: &Origin) -> Result<Value, Diagnostic> {
-    let wrong = |message: String| Diagnostic::error(message).kind(Kind::Unsupported).at(at, "");
+    let wrong = |message: String| {
+        Diagnostic::error(message)
+            .kind(Kind::Unsupported)
+            .at(at, "")
+    };
     let [Some(text)] = items.iter().map(Node::as_str).collect::<Vec<_>>()[..] else {
         return Err(wrong(format!("the tag `{EVAL}` takes one text")));
     };

@@ -104,12 +104,7 @@ const LEAST_SIDE: f64 = 1.0;
 
 /// Of each region that has an object the part of that object's mask, 0 or 1, at another size. `least` is what sides of polygons' regions have
 /// at least, px.
-pub(crate) fn cut_out(
-    masks: &Masks,
-    sampled: &Sampled,
-    size: [usize; 2],
-    least: f64,
-) -> Vec<f32> {
+pub(crate) fn cut_out(masks: &Masks, sampled: &Sampled, size: [usize; 2], least: f64) -> Vec<f32> {
     let [width, height] = masks.size().map(|side| side as f32);
     let within = |b: &Xyxy| -> Xyxy {
         [

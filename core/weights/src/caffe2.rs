@@ -20,7 +20,10 @@ pub(crate) fn is(state: &StateDict) -> bool {
 ///
 /// # Errors
 /// `TooLarge` where the new names are too long in all.
-pub(crate) fn rename(state: &mut StateDict, storages: &mut Storages) -> Result<(), CheckpointError> {
+pub(crate) fn rename(
+    state: &mut StateDict,
+    storages: &mut Storages,
+) -> Result<(), CheckpointError> {
     let mut renamed = StateDict {
         section: std::mem::take(&mut state.section),
         not_tensors: std::mem::take(&mut state.not_tensors),
@@ -102,10 +105,19 @@ const PARTS: [(&str, &str); 14] = [
     (".branch2c.", ".conv3."),
     ("conv.rpn.fpn2", "proposal_generator.rpn_head.conv"),
     ("conv.rpn", "proposal_generator.rpn_head.conv"),
-    ("rpn.bbox.pred.fpn2", "proposal_generator.rpn_head.anchor_deltas"),
-    ("rpn.cls.logits.fpn2", "proposal_generator.rpn_head.objectness_logits"),
+    (
+        "rpn.bbox.pred.fpn2",
+        "proposal_generator.rpn_head.anchor_deltas",
+    ),
+    (
+        "rpn.cls.logits.fpn2",
+        "proposal_generator.rpn_head.objectness_logits",
+    ),
     ("rpn.bbox.pred", "proposal_generator.rpn_head.anchor_deltas"),
-    ("rpn.cls.logits", "proposal_generator.rpn_head.objectness_logits"),
+    (
+        "rpn.cls.logits",
+        "proposal_generator.rpn_head.objectness_logits",
+    ),
     (".[mask].fcn", "mask_head.mask_fcn"),
     ("mask.fcn.logits", "mask_head.predictor"),
     ("conv5.mask", "mask_head.deconv"),
@@ -172,8 +184,14 @@ mod tests {
             ("pred_w", "linear.weight"),
             ("conv_rpn_fpn2_w", "proposal_generator.rpn_head.conv.weight"),
             ("conv_rpn_w", "proposal_generator.rpn_head.conv.weight"),
-            ("rpn_cls_logits_fpn2_b", "proposal_generator.rpn_head.objectness_logits.bias"),
-            ("rpn_bbox_pred_w", "proposal_generator.rpn_head.anchor_deltas.weight"),
+            (
+                "rpn_cls_logits_fpn2_b",
+                "proposal_generator.rpn_head.objectness_logits.bias",
+            ),
+            (
+                "rpn_bbox_pred_w",
+                "proposal_generator.rpn_head.anchor_deltas.weight",
+            ),
             ("bbox_pred_w", "bbox_pred.weight"),
             ("cls_score_b", "cls_score.bias"),
             ("fc6_w", "box_head.fc1.weight"),

@@ -52,10 +52,16 @@ impl Anchors {
             let shift = config.offset * feature.stride as f64;
             let base = base_anchors(sizes[i], ratios[i], shift as f32);
             if base.is_empty() || base.len() > ANCHORS {
-                let message = format!("{} anchors in a cell, possible are 1 to {ANCHORS}", base.len());
+                let message = format!(
+                    "{} anchors in a cell, possible are 1 to {ANCHORS}",
+                    base.len()
+                );
                 return Err(error_at(group, "SIZES", message, ""));
             }
-            if made.first().is_some_and(|(first, _)| first.len() != base.len()) {
+            if made
+                .first()
+                .is_some_and(|(first, _)| first.len() != base.len())
+            {
                 let message = "levels have different numbers of anchors in a cell";
                 return Err(error_at(group, "SIZES", message, ""));
             }
@@ -82,8 +88,8 @@ impl Anchors {
 
     /// All anchors of `outputs`, which are logits and deltas.
     pub fn candidates(&self, outputs: &Outputs, coder: &DeltaCoder, select: &Select) -> Candidates {
-        let level = |([logits, deltas], (base, stride)): ([&Tensor<4>; 2], &(Vec<Xyxy>, usize))| {
-            Level {
+        let level =
+            |([logits, deltas], (base, stride)): ([&Tensor<4>; 2], &(Vec<Xyxy>, usize))| Level {
                 scores: logits.clone(),
                 activation: Scoring::Sigmoid,
                 factor: None,
@@ -93,8 +99,7 @@ impl Anchors {
                     base_anchors: base.clone(),
                     stride: [*stride; 2],
                 },
-            }
-        };
+            };
         Candidates {
             levels: outputs.levels().zip(&self.levels).map(level).collect(),
             select: select.clone(),
@@ -115,7 +120,12 @@ fn of_levels<'a>(
     };
     if lists.len() != levels {
         let message = format!("`{key}` is of {} levels, there are {levels}", lists.len());
-        return Err(error_at(group, key, message, "give one list for all, or one for each"));
+        return Err(error_at(
+            group,
+            key,
+            message,
+            "give one list for all, or one for each",
+        ));
     }
     Ok(lists)
 }
@@ -146,6 +156,9 @@ mod tests {
         assert_eq!(anchors[1], [-16.0, -16.0, 16.0, 16.0]);
         let [x1, y1, x2, y2] = anchors[2];
         assert!((x2 - x1 - 22.627_417).abs() < 1e-5 && (y2 - y1 - 45.254_833).abs() < 1e-5);
-        assert_eq!(base_anchors(&[32.0], &[1.0], 8.0), [[-8.0, -8.0, 24.0, 24.0]]);
+        assert_eq!(
+            base_anchors(&[32.0], &[1.0], 8.0),
+            [[-8.0, -8.0, 24.0, 24.0]]
+        );
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn norm(
         "" => return Ok(None),
         "BN" | "SyncBN" | "nnSyncBN" | "naiveSyncBN" | "naiveSyncBN_N" => NormConfig::batch(1e-5),
         "FrozenBN" => NormConfig {
-            kind: "FrozenBN".into(),
+            kind: FROZEN.into(),
             ..NormConfig::batch(1e-5)
         },
         "GN" => NormConfig::group(32),
@@ -62,8 +62,15 @@ pub(super) fn norm(
 /// A convolution with its norm below it, as Detectron2's `Conv2d` has it.
 pub(super) fn conv(config: ConvConfig, norm: Option<&NormConfig>, at: &Params) -> ConvNormAct {
     let below = at.at("norm");
-    config.init(at, norm.map(|norm| (norm, &below)))
+    let layer = config.init(at, norm.map(|norm| (norm, &below)));
+    if norm.is_some_and(|norm| norm.kind == FROZEN && norm.track_running_stats == Some(true)) {
+        below.counter("num_batches_tracked");
+    }
+    layer
 }
+
+/// A batch norm that never learns.
+const FROZEN: &str = "FrozenBN";
 
 /// A backbone, and the names of its maps, fine ones first.
 #[derive(Debug)]
@@ -197,19 +204,34 @@ impl Plan {
             let message = "deformable convolution is not supported yet";
             return Err(unsupported(group, "DEFORM_ON_PER_STAGE", message, ""));
         }
-        let (stem, out) = (config.stem_out_channels.get(), config.res2_out_channels.get());
+        let (stem, out) = (
+            config.stem_out_channels.get(),
+            config.res2_out_channels.get(),
+        );
         let inner = config.num_groups.get() * config.width_per_group.get();
         if basic {
             if out != 64 {
-                return fail("RES2_OUT_CHANNELS", "ResNet 18 and 34 have 64 here", "write 64");
+                return fail(
+                    "RES2_OUT_CHANNELS",
+                    "ResNet 18 and 34 have 64 here",
+                    "write 64",
+                );
             }
             if config.num_groups.get() != 1 || config.res5_dilation.get() != 1 {
                 let message = "ResNet 18 and 34 have no groups and no dilation";
-                return fail("NUM_GROUPS", message, "write NUM_GROUPS 1 and RES5_DILATION 1");
+                return fail(
+                    "NUM_GROUPS",
+                    message,
+                    "write NUM_GROUPS 1 and RES5_DILATION 1",
+                );
             }
         }
         if out * 8 > MOST_WIDTH || inner * 8 > MOST_WIDTH {
-            return fail("RES2_OUT_CHANNELS", "more channels than a convolution takes", "");
+            return fail(
+                "RES2_OUT_CHANNELS",
+                "more channels than a convolution takes",
+                "",
+            );
         }
         let mut widths = vec![stem];
         for i in 0..4 {
@@ -228,7 +250,11 @@ impl Plan {
             }
         }
         if stages == 0 {
-            return fail("OUT_FEATURES", "`OUT_FEATURES` is empty", "for example ['res4']");
+            return fail(
+                "OUT_FEATURES",
+                "`OUT_FEATURES` is empty",
+                "for example ['res4']",
+            );
         }
         Ok(Self {
             blocks,
@@ -264,10 +290,13 @@ impl Plan {
         let norm = self.norm.clone()?;
         // What is frozen has no batch statistics either.
         match frozen && norm.abbreviation() == "bn" {
-            true => Some(NormConfig {
-                kind: "FrozenBN".into(),
+            true if norm.kind != FROZEN => Some(NormConfig {
+                kind: FROZEN.into(),
+                // It keeps the number of batches that it was.
+                track_running_stats: Some(true),
                 ..norm
             }),
+            true => Some(norm),
             false => Some(norm),
         }
     }
@@ -458,13 +487,25 @@ impl Pyramid {
         }
         let last = *stages.last().expect("there is one");
         if retina && !names.iter().any(|n| n == "res5") {
-            return fail("IN_FEATURES", "`p6` is made of `res5`, which there is not", "");
+            return fail(
+                "IN_FEATURES",
+                "`p6` is made of `res5`, which there is not",
+                "",
+            );
         }
         if !retina && strides.last() != Some(&32) {
-            return fail("IN_FEATURES", "`p6` is made of `p5`, which there is not", "");
+            return fail(
+                "IN_FEATURES",
+                "`p6` is made of `p5`, which there is not",
+                "",
+            );
         }
         if retina && last != 3 {
-            return fail("IN_FEATURES", "`p6` comes after `p5`, which there is not", "");
+            return fail(
+                "IN_FEATURES",
+                "`p6` comes after `p5`, which there is not",
+                "",
+            );
         }
         let average = match config.fuse_type.as_str() {
             "sum" => false,
@@ -480,7 +521,11 @@ impl Pyramid {
             let from = plan.feature(*stage).channels;
             let lateral = ConvConfig::new(from, channels, 1).bias(bias);
             let output = ConvConfig::new(channels, channels, 3).pad(1).bias(bias);
-            let lateral = conv(lateral, norm.as_ref(), &at.at(format!("fpn_lateral{level}")));
+            let lateral = conv(
+                lateral,
+                norm.as_ref(),
+                &at.at(format!("fpn_lateral{level}")),
+            );
             let output = conv(output, norm.as_ref(), &at.at(format!("fpn_output{level}")));
             (*stage, lateral, output)
         });

@@ -49,7 +49,12 @@ pub(super) fn merge_file(whole: &Node, file: &Node) -> Result<Node, Diagnostics>
     let version = file.get("VERSION").and_then(Node::as_int);
     if version.is_some_and(|version| version != 2) {
         let message = "settings of another version than 2 are not supported";
-        return Err(unsupported(&file, "VERSION", message, "have Detectron2 write them anew"));
+        return Err(unsupported(
+            &file,
+            "VERSION",
+            message,
+            "have Detectron2 write them anew",
+        ));
     }
     merge(whole, &file, Case::AsWritten)
 }
@@ -117,7 +122,11 @@ fn merge_at(
     problems: &mut Diagnostics,
 ) -> Node {
     let (Some(known), Some(said)) = (defaults.as_dict(), given.as_dict()) else {
-        let message = format!("{} is a group of settings, not {}", named(path), kind(given));
+        let message = format!(
+            "{} is a group of settings, not {}",
+            named(path),
+            kind(given)
+        );
         problems.extend(error_at(given, "", message, "write a dict"));
         return defaults.clone();
     };
@@ -161,8 +170,7 @@ fn merge_at(
             match value(old, &entry.node) {
                 Some(new) => new,
                 None => {
-                    let message =
-                        format!("`{path}` is {}, not {}", kind(old), kind(&entry.node));
+                    let message = format!("`{path}` is {}, not {}", kind(old), kind(&entry.node));
                     let mut error = error_at(&entry.node, "", message, "");
                     error.iter_mut().for_each(|e| e.kind = Kind::Mistyped);
                     problems.extend(error);
@@ -258,13 +266,18 @@ mod tests {
     fn settings_are_found_by_their_lower_case_names() {
         let whole = model("dict(mask_on=True, rpn=dict(nms_thresh=0.5, conv_dims=(-1, -1)))");
         let whole = whole.unwrap();
-        assert_eq!(whole.at("MODEL.MASK_ON").and_then(Node::as_bool), Some(true));
+        assert_eq!(
+            whole.at("MODEL.MASK_ON").and_then(Node::as_bool),
+            Some(true)
+        );
         assert_eq!(
             whole.at("MODEL.RPN.NMS_THRESH").and_then(Node::as_float),
             Some(0.5)
         );
         assert_eq!(
-            whole.at("MODEL.RPN.BATCH_SIZE_PER_IMAGE").and_then(Node::as_int),
+            whole
+                .at("MODEL.RPN.BATCH_SIZE_PER_IMAGE")
+                .and_then(Node::as_int),
             Some(256)
         );
     }
@@ -278,11 +291,26 @@ mod tests {
             "{error}"
         );
         for (text, part) in [
-            ("dict(mask_on=1)", "`MASK_ON` is True or False, not a whole number"),
-            ("dict(rpn=3)", "`RPN` is a group of settings, not a whole number"),
-            ("dict(rpn=dict(nms_thresh='high'))", "is a number, not a text"),
-            ("dict(weights=dict())", "`WEIGHTS` is a text, not a group of settings"),
-            ("dict(roi_heads=dict(num_classes=2.5))", "a whole number, not a number"),
+            (
+                "dict(mask_on=1)",
+                "`MASK_ON` is True or False, not a whole number",
+            ),
+            (
+                "dict(rpn=3)",
+                "`RPN` is a group of settings, not a whole number",
+            ),
+            (
+                "dict(rpn=dict(nms_thresh='high'))",
+                "is a number, not a text",
+            ),
+            (
+                "dict(weights=dict())",
+                "`WEIGHTS` is a text, not a group of settings",
+            ),
+            (
+                "dict(roi_heads=dict(num_classes=2.5))",
+                "a whole number, not a number",
+            ),
         ] {
             let error = model(text).unwrap_err();
             assert!(error.contains(part), "{error}");
@@ -291,13 +319,21 @@ mod tests {
 
     #[test]
     fn texts_are_read_as_literals() {
-        let pairs = ["MODEL.RPN.IOU_THRESHOLDS", "(0.2, 0.8)", "MODEL.MASK_ON", "True"];
+        let pairs = [
+            "MODEL.RPN.IOU_THRESHOLDS",
+            "(0.2, 0.8)",
+            "MODEL.MASK_ON",
+            "True",
+        ];
         let whole = with_pairs(&defaults(), &pairs.map(String::from)).unwrap();
         let thresholds = whole.at("MODEL.RPN.IOU_THRESHOLDS").unwrap();
         assert_eq!(thresholds.as_items().map(<[_]>::len), Some(2));
         let named = ["MODEL.RESNETS.NORM", "BN"].map(String::from);
         let whole = with_pairs(&defaults(), &named).unwrap();
-        assert_eq!(whole.at("MODEL.RESNETS.NORM").and_then(Node::as_str), Some("BN"));
+        assert_eq!(
+            whole.at("MODEL.RESNETS.NORM").and_then(Node::as_str),
+            Some("BN")
+        );
         assert!(with_pairs(&defaults(), &["MODEL.MASK_ON".to_string()]).is_err());
     }
 }

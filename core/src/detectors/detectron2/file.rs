@@ -9,7 +9,9 @@ const MOST_BASES: usize = 16;
 
 /// Whether a config is one of Detectron2's: it says its settings in upper case, and has none of MMDetection's.
 pub fn is(config: &Config) -> bool {
-    let ours = ["MODEL", "_BASE_"].iter().any(|key| config.get(key).is_some());
+    let ours = ["MODEL", "_BASE_"]
+        .iter()
+        .any(|key| config.get(key).is_some());
     ours && config.get("model").is_none()
 }
 
@@ -63,7 +65,9 @@ fn ours(whole: Node, input: &Input, model: &settings::Model) -> Node {
         ),
     };
     let names = whole.at("DATASETS.TEST").and_then(Node::as_items);
-    let data = names.and_then(|names| names.first()?.as_str()).unwrap_or("coco");
+    let data = names
+        .and_then(|names| names.first()?.as_str())
+        .unwrap_or("coco");
     let dataset = match data.split('_').next() {
         Some("voc") => "VOCDataset",
         Some("cityscapes") => "CityscapesDataset",

@@ -71,7 +71,12 @@ impl Matcher {
         let rising = thresholds.windows(2).all(|two| two[0] <= two[1]);
         if !rising || thresholds.first().is_none_or(|first| *first <= 0.0) {
             let message = "`IOU_THRESHOLDS` rise from above 0";
-            return Err(error_at(group, "IOU_THRESHOLDS", message, "for example [0.3, 0.7]"));
+            return Err(error_at(
+                group,
+                "IOU_THRESHOLDS",
+                message,
+                "for example [0.3, 0.7]",
+            ));
         }
         let known = labels.iter().all(|label| (-1..=1).contains(label));
         if labels.len() != thresholds.len() + 1 || !known {
@@ -202,7 +207,7 @@ impl Regression {
             "smooth_l1" => Box::new(SmoothL1Loss { beta, reduce }),
             "giou" => of_boxes(Formula::Giou),
             "diou" => of_boxes(Formula::Diou),
-            "ciou" => of_boxes(Formula::Ciou),
+            "ciou" => of_boxes(Formula::CiouOfAll),
             other => {
                 let message = format!("there is no loss of boxes '{other}'");
                 let help = "known are 'smooth_l1', 'giou', 'diou', 'ciou'";
@@ -299,7 +304,12 @@ impl<'a> Dense<'a> {
     /// The group `group` of outputs in rows of `channels` numbers, of all levels.
     fn rows(&self, group: usize, channels: usize) -> Tensor<2> {
         let levels = self.levels.iter();
-        Tensor::cat(levels.map(|level| rows_of(level[group], channels)).collect(), 0)
+        Tensor::cat(
+            levels
+                .map(|level| rows_of(level[group], channels))
+                .collect(),
+            0,
+        )
     }
 
     fn device(&self) -> Device {
@@ -318,7 +328,10 @@ impl<'a> Dense<'a> {
             return deltas.sum() * 0.0;
         }
         let rows: Vec<usize> = found.iter().map(|(row, ..)| *row).collect();
-        let pairs: Vec<_> = found.iter().map(|(_, own, object)| (*own, *object)).collect();
+        let pairs: Vec<_> = found
+            .iter()
+            .map(|(_, own, object)| (*own, *object))
+            .collect();
         let deltas = deltas.select(0, indices(&rows, &self.device()));
         by.of(self.coder, deltas, &pairs, normalizer)
     }
@@ -369,7 +382,9 @@ impl RpnLearning {
                     x1 >= -self.boundary && y1 >= -self.boundary && x2 < width && y2 < height
                 };
                 let pairs = assigned.object.iter_mut().zip(&dense.boxes);
-                pairs.filter(|(_, b)| !inside(**b)).for_each(|(o, _)| *o = LEFT_OUT);
+                pairs
+                    .filter(|(_, b)| !inside(**b))
+                    .for_each(|(o, _)| *o = LEFT_OUT);
             }
             let sampled = self.sampler.sample(&assigned, &self.dice);
             for anchor in sampled.positives {
@@ -393,7 +408,12 @@ impl RpnLearning {
             let loss = CrossEntropyLoss::of_sigmoids(Reduce::weighted(self.loss_weight));
             let target = ClassTarget::Labels(indices(&labels, &device));
             let factor = Some(AvgFactor::Number(normalizer));
-            loss.forward(logits.select(0, indices(&rows, &device)), target, None, factor)
+            loss.forward(
+                logits.select(0, indices(&rows, &device)),
+                target,
+                None,
+                factor,
+            )
         };
         let mut losses = Losses::default();
         losses.add("loss_rpn_cls", of_classes);
@@ -452,7 +472,10 @@ impl RetinaLearning {
             }
         }
         let normalizer = {
-            let mut average = self.normalizer.lock().expect("nobody panics while counting");
+            let mut average = self
+                .normalizer
+                .lock()
+                .expect("nobody panics while counting");
             *average = *average * MOMENTUM + found.len().max(1) as f64 * (1.0 - MOMENTUM);
             *average
         };
@@ -461,7 +484,9 @@ impl RetinaLearning {
         let weights = Tensor::from_data(TensorData::new(weights, [all]), &device);
         let factor = Some(AvgFactor::Number(normalizer));
         let labels = indices(&labels, &device);
-        let of_classes = self.focal.of_maps(&maps, classes, labels, Some(weights), factor);
+        let of_classes = self
+            .focal
+            .of_maps(&maps, classes, labels, Some(weights), factor);
         let mut losses = Losses::default();
         losses.add("loss_cls", of_classes);
         let of_boxes = dense.regression(&self.regression, &found, normalizer);
@@ -488,7 +513,10 @@ mod tests {
             labels: vec![0, -1, 1],
             low_quality,
         };
-        assert_eq!(matcher(false).assign(&boxes, &objects).object, [1, -1, 0, 0]);
+        assert_eq!(
+            matcher(false).assign(&boxes, &objects).object,
+            [1, -1, 0, 0]
+        );
         assert_eq!(matcher(true).assign(&boxes, &objects).object, [1, -1, 2, 0]);
         assert_eq!(matcher(true).assign(&boxes, &[]).object, [0; 4]);
     }

@@ -9,8 +9,8 @@ mod config;
 mod file;
 mod learning;
 mod retinanet;
-mod rpn;
 mod roi_heads;
+mod rpn;
 mod settings;
 mod weights;
 
@@ -30,8 +30,8 @@ use super::{Detector, Pending};
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
-use crate::heads::Outputs;
 use crate::data::preprocessor::DetDataPreprocessor;
+use crate::heads::Outputs;
 use crate::layers::{Mode, Params, StateSource};
 use crate::limits;
 use crate::losses::Losses;
@@ -85,7 +85,9 @@ pub(super) fn build_wrapper(node: &Node, build: &Build) -> Result<Box<dyn Detect
 fn made(node: &Node, build: &Build, at: &Params) -> Result<Box<dyn Detector>, Diagnostics> {
     let whole = whole(node)?;
     let weights = whole.at("MODEL.WEIGHTS");
-    let name = weights.and_then(Node::as_str).filter(|name| !name.is_empty());
+    let name = weights
+        .and_then(Node::as_str)
+        .filter(|name| !name.is_empty());
     if let (Some(name), Some(weights), true) = (name, weights, build.wants_weights()) {
         let plan = Params::new(&Device::flex(), Mode::Plan, None);
         Detectron2::read(&whole, &plan)?;
@@ -120,7 +122,9 @@ pub(crate) fn preprocessor(node: &Node) -> Result<DetDataPreprocessor, Diagnosti
     };
     let pairs = model.pixel_mean.iter().zip(model.pixel_std.iter());
     Ok(DetDataPreprocessor {
-        mean_std: pairs.map(|(mean, std)| (*mean as f32, *std as f32)).collect(),
+        mean_std: pairs
+            .map(|(mean, std)| (*mean as f32, *std as f32))
+            .collect(),
         swap,
         ..DetDataPreprocessor::default()
     })
@@ -159,9 +163,17 @@ impl Detectron2 {
         if !matches!(input.format.as_str(), "BGR" | "RGB") {
             let group = whole.at("INPUT").unwrap_or(whole);
             let message = format!("pictures as '{}' are not supported", input.format);
-            return Err(unsupported(group, "FORMAT", message, "known are 'BGR', 'RGB'"));
+            return Err(unsupported(
+                group,
+                "FORMAT",
+                message,
+                "known are 'BGR', 'RGB'",
+            ));
         }
-        for (key, values) in [("PIXEL_MEAN", &model.pixel_mean), ("PIXEL_STD", &model.pixel_std)] {
+        for (key, values) in [
+            ("PIXEL_MEAN", &model.pixel_mean),
+            ("PIXEL_STD", &model.pixel_std),
+        ] {
             if values.len() != 3 {
                 let message = format!("`{key}` has {} values, possible are 3", values.len());
                 return Err(error_at(group, key, message, ""));
@@ -192,8 +204,8 @@ impl Detectron2 {
 impl Detector for Detectron2 {
     fn extract(&self, pixels: Tensor<4>, probe: &mut Probe) -> Vec<Tensor<4>> {
         let [_, _, height, width] = pixels.dims();
-        let [down, right] = [height, width]
-            .map(|side| side.next_multiple_of(self.backbone.divisor) - side);
+        let [down, right] =
+            [height, width].map(|side| side.next_multiple_of(self.backbone.divisor) - side);
         let pixels = match down + right {
             0 => pixels,
             _ => pixels.pad((0, right, 0, down), PadMode::Constant(0.0)),
@@ -336,7 +348,10 @@ async fn with_logits(
     });
     let logits = Tensor::cat(levels.collect(), 1);
     let logits = logits.gather(1, kept.source.clone());
-    let read = Transaction::default().register(logits).execute_async().await;
+    let read = Transaction::default()
+        .register(logits)
+        .execute_async()
+        .await;
     let read = read.map_err(|e| ReadError(format!("{e:?}")))?;
     let scores: Vec<f32> = read.iter().flat_map(|data| data.iter::<f32>()).collect();
     let most = kept.labels.dims()[1];

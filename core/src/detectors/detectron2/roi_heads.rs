@@ -115,8 +115,14 @@ impl Pooler {
         };
         let strides: Vec<usize> = features.iter().map(|f| f.stride).collect();
         if strides.windows(2).any(|two| two[1] != two[0] * 2) {
-            let message = format!("regions are read from maps whose strides double, these are {strides:?}");
-            return Err(error_at(group, "", message, "`ROI_HEADS.IN_FEATURES` says which"));
+            let message =
+                format!("regions are read from maps whose strides double, these are {strides:?}");
+            return Err(error_at(
+                group,
+                "",
+                message,
+                "`ROI_HEADS.IN_FEATURES` says which",
+            ));
         }
         let (size, level) = CANONICAL;
         let first = strides[0].ilog2();
@@ -136,8 +142,54 @@ impl Pooler {
     }
 
     fn forward(&self, maps: &[Tensor<4>], rows: Tensor<2>) -> Tensor<4> {
-        roi_align(maps, &self.scales, rows, self.sampling, self.choice)
+        if self.sampling.bin != Bin::Places {
+            return roi_align(maps, &self.scales, rows, self.sampling, self.choice);
+        }
+        let levels = (0..maps.len()).map(|level| {
+            let there = self.of_level(rows.clone(), level).reshape([-1, 1, 1, 1]);
+            let whole = in_whole_places(rows.clone(), self.scales[level]);
+            let choice = Choice::Level(level);
+            roi_align(maps, &self.scales, whole, self.sampling, choice) * there
+        });
+        levels.reduce(|a, b| a + b).expect("there is a level")
     }
+
+    /// 1 for each region that is read from this level, else 0; `[R]`.
+    fn of_level(&self, rows: Tensor<2>, level: usize) -> Tensor<1> {
+        let Choice::BySize(finest) = self.choice else {
+            return rows.narrow(1, 0, 1).squeeze_dim::<1>(1).ones_like();
+        };
+        let side =
+            |axis: usize| rows.clone().narrow(1, axis + 3, 1) - rows.clone().narrow(1, axis + 1, 1);
+        let size = (side(0) * side(1))
+            .clamp_min(0.0)
+            .sqrt()
+            .squeeze_dim::<1>(1)
+            / finest;
+        let reaches = |level: usize| {
+            size.clone()
+                .greater_equal_elem(2f32.powi(level as i32))
+                .float()
+        };
+        let least = if level == 0 {
+            size.ones_like()
+        } else {
+            reaches(level)
+        };
+        match level + 1 < self.scales.len() {
+            true => least - reaches(level + 1),
+            false => least,
+        }
+    }
+}
+
+/// Regions whose ends are those of places of a map, the last one within: so torchvision pools them, where MMCV takes them as they are.
+fn in_whole_places(rows: Tensor<2>, scale: f32) -> Tensor<2> {
+    let places = (rows.clone().narrow(1, 1, 4) * scale + 0.5).floor();
+    let first = places.clone().narrow(1, 0, 2);
+    let end = places.narrow(1, 2, 2).max_pair(first.clone()) + 1.0;
+    let numbers = rows.narrow(1, 0, 1);
+    Tensor::cat(vec![numbers, first / scale, end / scale - 1.0], 1)
 }
 
 impl BoxHead {
@@ -154,7 +206,9 @@ impl BoxHead {
         });
         let (mut channels, width) = (from, config.conv_dim.get());
         let convs = (0..config.num_conv.get()).map(|i| {
-            let layer = ConvConfig::new(channels, width, 3).pad(1).bias(norm.is_none());
+            let layer = ConvConfig::new(channels, width, 3)
+                .pad(1)
+                .bias(norm.is_none());
             channels = width;
             let layer = layer.act(Some(Activation::Relu));
             conv(layer, norm, &at.at(format!("conv{}", i + 1)))
@@ -162,7 +216,12 @@ impl BoxHead {
         let convs = convs.collect();
         let mut inputs = channels * config.pooler_resolution.get().pow(2);
         let fcs = (0..config.num_fc.get()).map(|i| {
-            let fc = Linear::new(inputs, config.fc_dim.get(), true, &at.at(format!("fc{}", i + 1)));
+            let fc = Linear::new(
+                inputs,
+                config.fc_dim.get(),
+                true,
+                &at.at(format!("fc{}", i + 1)),
+            );
             inputs = config.fc_dim.get();
             fc
         });
@@ -198,7 +257,9 @@ impl Stage {
         let boxes = boxes.unsqueeze_dim::<3>(1).expand([rows, each, 4]);
         let boxes = boxes.reshape([rows * each, 4]);
         let deltas = deltas.reshape([rows * each, 4]);
-        self.coder.decode_rows(boxes, deltas).reshape([rows, numbers])
+        self.coder
+            .decode_rows(boxes, deltas)
+            .reshape([rows, numbers])
     }
 }
 
@@ -234,7 +295,9 @@ impl MaskBranch {
             .initialise(InitRule::all(Init::normal(0.001), 0.0));
         let mut channels = from;
         let convs = (0..config.num_conv.get()).map(|i| {
-            let layer = ConvConfig::new(channels, width, 3).pad(1).bias(norm.is_none());
+            let layer = ConvConfig::new(channels, width, 3)
+                .pad(1)
+                .bias(norm.is_none());
             channels = width;
             let layer = layer.act(Some(Activation::Relu));
             conv(layer, norm.as_ref(), &at.at(format!("mask_fcn{}", i + 1)))
@@ -311,7 +374,12 @@ impl SecondStage {
         };
         if shared && features.len() != 1 {
             let message = "`Res5ROIHeads` reads one map";
-            return Err(error_at(group, "IN_FEATURES", message, "for example ['res4']"));
+            return Err(error_at(
+                group,
+                "IN_FEATURES",
+                message,
+                "for example ['res4']",
+            ));
         }
         if !shared && head.name != "FastRCNNConvFCHead" {
             let message = format!("the box head `{}` is not supported", head.name);
@@ -320,7 +388,12 @@ impl SecondStage {
         }
         if !shared && head.num_conv.get() + head.num_fc.get() == 0 {
             let message = "a box head has a layer";
-            return Err(error_at(of_boxes, "NUM_FC", message, "for example NUM_FC 2"));
+            return Err(error_at(
+                of_boxes,
+                "NUM_FC",
+                message,
+                "for example NUM_FC 2",
+            ));
         }
         let matcher = Matcher::read(group, &config.iou_thresholds, &config.iou_labels, false)?;
         let of_stages: Vec<([f32; 4], Matcher)> = match config.name.as_str() {
@@ -365,7 +438,11 @@ impl SecondStage {
                 false => BoxHead::new(&head, norm.as_ref(), channels, &place("box_head", i)),
             })
             .collect();
-        let boxes_each = if head.cls_agnostic_bbox_reg { 1 } else { classes };
+        let boxes_each = if head.cls_agnostic_bbox_reg {
+            1
+        } else {
+            classes
+        };
         let mut stages = Vec::new();
         for (i, ((box_head, inputs), (weights, matcher))) in
             heads.into_iter().zip(of_stages).enumerate()
@@ -435,7 +512,6 @@ impl SecondStage {
     pub fn classes(&self) -> usize {
         self.classes
     }
-
 
     fn maps(&self, maps: &[Tensor<4>]) -> Vec<Tensor<4>> {
         self.places.iter().map(|i| maps[*i].clone()).collect()
@@ -554,7 +630,8 @@ impl SecondStage {
             let device = proposals.boxes.device().without_autodiff();
             let listed = boxes_of(&proposals).await?;
             let chosen = listed.into_iter().zip(&targets.pictures);
-            let sampled: Vec<Sampled> = chosen.map(|(b, objects)| self.choose(b, objects)).collect();
+            let sampled: Vec<Sampled> =
+                chosen.map(|(b, objects)| self.choose(b, objects)).collect();
             let mut losses = Losses::default();
             let mut features = None;
             let mut regions = sampled.clone();
@@ -659,7 +736,9 @@ impl SecondStage {
         } else {
             let deltas = deltas.select(0, indices(&rows, &device));
             let normalizer = labels.len().max(1) as f64;
-            stage.regression.of(&stage.coder, deltas, &pairs, normalizer)
+            stage
+                .regression
+                .of(&stage.coder, deltas, &pairs, normalizer)
         };
         losses.add("loss_box_reg", of_boxes);
         losses
@@ -686,9 +765,8 @@ fn cascade_stages(
     agnostic: bool,
 ) -> Result<Vec<([f32; 4], Matcher)>, Diagnostics> {
     let group = whole.at("MODEL.ROI_BOX_CASCADE_HEAD").unwrap_or(whole);
-    let fail = |node: &Node, key: &str, message: &str, help: &str| {
-        Err(error_at(node, key, message, help))
-    };
+    let fail =
+        |node: &Node, key: &str, message: &str, help: &str| Err(error_at(node, key, message, help));
     if !agnostic {
         let group = whole.at("MODEL.ROI_BOX_HEAD").unwrap_or(whole);
         let message = "the classes of a cascade share their boxes";
@@ -705,7 +783,12 @@ fn cascade_stages(
     let later = cascade.ious.iter().skip(1);
     let later = later.map(|iou| Matcher::of_threshold(*iou));
     let matchers = std::iter::once(first.clone()).chain(later);
-    Ok(cascade.bbox_reg_weights.iter().copied().zip(matchers).collect())
+    Ok(cascade
+        .bbox_reg_weights
+        .iter()
+        .copied()
+        .zip(matchers)
+        .collect())
 }
 
 /// The boxes of the next stage, each picture's, cut at its end and without those that are empty.
@@ -720,7 +803,9 @@ async fn refined(
     if rows.dims()[0] == 0 {
         return Ok(vec![Vec::new(); regions.len()]);
     }
-    let read = stage.decoded(rows.narrow(1, 1, 4), deltas).into_data_async();
+    let read = stage
+        .decoded(rows.narrow(1, 1, 4), deltas)
+        .into_data_async();
     let read = read.await.map_err(|e| ReadError(format!("{e:?}")))?;
     let numbers: Vec<f32> = read.iter::<f32>().collect();
     let (mut all, _) = numbers.as_chunks::<4>();
@@ -759,7 +844,13 @@ fn mask_loss(
         let masks = masks
             .expect("objects have masks: `LoadAnnotations` of the pipeline has with_mask=True");
         wanted.extend(cut_out(masks, sampled, [height, width], LEAST_SIDE));
-        let label = |object: &usize| if channels == 1 { 0 } else { objects.labels[*object] };
+        let label = |object: &usize| {
+            if channels == 1 {
+                0
+            } else {
+                objects.labels[*object]
+            }
+        };
         labels.extend(sampled.objects.iter().map(label));
     }
     let device = logits.device().without_autodiff();

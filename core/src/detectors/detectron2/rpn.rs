@@ -43,12 +43,20 @@ impl Rpn {
         let generator: ProposalGenerator = settings::at(whole, "MODEL.PROPOSAL_GENERATOR")?;
         if generator.name != "RPN" {
             let group = whole.at("MODEL.PROPOSAL_GENERATOR").unwrap_or(whole);
-            let message = format!("the proposal generator `{}` is not supported", generator.name);
+            let message = format!(
+                "the proposal generator `{}` is not supported",
+                generator.name
+            );
             return Err(unsupported(group, "NAME", message, "known is RPN"));
         }
         if config.head_name != "StandardRPNHead" {
             let message = format!("the head `{}` is not supported", config.head_name);
-            return Err(unsupported(group, "HEAD_NAME", message, "known is StandardRPNHead"));
+            return Err(unsupported(
+                group,
+                "HEAD_NAME",
+                message,
+                "known is StandardRPNHead",
+            ));
         }
         let (places, features) = backbone.select(group, &config.in_features)?;
         let anchors = Anchors::read(whole, &features)?;
@@ -67,12 +75,23 @@ impl Rpn {
                 1..=MOST_WIDTH => *width as usize,
                 other => {
                     let message = format!("{other} is no number of channels");
-                    return Err(error_at(group, "CONV_DIMS", message, "-1 is as many as come in"));
+                    return Err(error_at(
+                        group,
+                        "CONV_DIMS",
+                        message,
+                        "-1 is as many as come in",
+                    ));
                 }
             };
-            let conv = ConvConfig::new(from, width, 3).pad(1).act(Some(Activation::Relu));
+            let conv = ConvConfig::new(from, width, 3)
+                .pad(1)
+                .act(Some(Activation::Relu));
             let at = at.at("conv");
-            let at = if several { at.at(format!("conv{i}")) } else { at };
+            let at = if several {
+                at.at(format!("conv{i}"))
+            } else {
+                at
+            };
             convs.push(conv.init(&at, None));
             from = width;
         }
@@ -124,7 +143,11 @@ impl Rpn {
 
     /// What proposals are chosen from; `learning` is for a second stage that learns.
     pub fn candidates(&self, outputs: &Outputs, learning: bool) -> Candidates {
-        let select = if learning { &self.select_to_learn } else { &self.select };
+        let select = if learning {
+            &self.select_to_learn
+        } else {
+            &self.select
+        };
         self.anchors.candidates(outputs, &self.coder, select)
     }
 

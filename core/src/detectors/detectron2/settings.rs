@@ -22,7 +22,10 @@ type PerAnchor = crate::config::Short<f64, ANCHORS>;
 /// A value is out of bounds or of another kind than it must be.
 pub fn at<T: DeserializeOwned>(whole: &Node, path: &str) -> Result<T, Diagnostics> {
     let node = whole.at(path).expect("the defaults have all groups");
-    let names: Vec<&str> = node.as_dict().map(|d| d.names().collect()).unwrap_or_default();
+    let names: Vec<&str> = node
+        .as_dict()
+        .map(|d| d.names().collect())
+        .unwrap_or_default();
     node.read_knowing(&names)
 }
 
@@ -223,4 +226,3 @@ pub type Pixels16 = Bounded<1, 65_536>;
 pub struct Test {
     pub detections_per_image: i64,
 }
-
