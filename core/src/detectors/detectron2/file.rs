@@ -74,7 +74,7 @@ fn ours(whole: Node, input: &Input, model: &settings::Model) -> Node {
         _ => "CocoDataset",
     };
     let text = format!(
-        "dict(default_scope='mmdet', test_dataloader=dict(dataset=dict(type='{dataset}', test_mode=True, pipeline=[
+        "dict(default_scope='mmdet', test_dataloader=dict(dataset=dict(type='{dataset}', test_mode=True, ann_file='', pipeline=[
             dict(type='LoadImageFromFile', imdecode_backend='pillow'), {resize}
             dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))])))"
     );
