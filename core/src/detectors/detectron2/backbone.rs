@@ -8,7 +8,9 @@ use burn::tensor::{Tensor, activation};
 use super::settings::{self, Fpn, ResNets};
 use crate::backbones::Feature;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
-use crate::layers::{Activation, ConvConfig, ConvNormAct, Init, InitRule, NormConfig, Params};
+use crate::layers::{
+    Activation, ConvConfig, ConvKind, ConvNormAct, Init, InitRule, NormConfig, Params,
+};
 use crate::layers::{Distribution, Fan};
 use crate::limits::Channels;
 use crate::ops::pool::max_pool2d;
@@ -200,16 +202,31 @@ impl Plan {
             }
         };
         let basic = config.depth < 50;
-        if config.deform_on_per_stage.iter().any(|on| *on) {
-            let message = "deformable convolution is not supported yet";
-            return Err(unsupported(group, "DEFORM_ON_PER_STAGE", message, ""));
+        let deformable = config.deform_on_per_stage.iter();
+        let deformable: Vec<usize> = deformable
+            .enumerate()
+            .filter_map(|(i, on)| on.then_some(i))
+            .collect();
+        if config.deform_on_per_stage.len() < STAGES.len() {
+            let message = "there is one entry for each of 4 stages";
+            return fail("DEFORM_ON_PER_STAGE", message, "");
         }
         let (stem, out) = (
             config.stem_out_channels.get(),
             config.res2_out_channels.get(),
         );
         let inner = config.num_groups.get() * config.width_per_group.get();
+        let sets = config.deform_num_groups.get();
+        let uneven = |stage: &&usize| (inner << **stage) % sets != 0;
+        if let Some(stage) = deformable.iter().filter(|i| **i < 4).find(uneven) {
+            let message = format!("{sets} sets of offsets for {} channels", inner << stage);
+            return fail("DEFORM_NUM_GROUPS", &message, "write a divisor of them");
+        }
         if basic {
+            if !deformable.is_empty() {
+                let message = "ResNet 18 and 34 have no deformable convolutions";
+                return fail("DEFORM_ON_PER_STAGE", message, "");
+            }
             if out != 64 {
                 return fail(
                     "RES2_OUT_CHANNELS",
@@ -322,8 +339,15 @@ impl Plan {
         let to = self.config.res2_out_channels.get() << stage;
         let groups = self.config.num_groups.get();
         let inner = (groups * self.config.width_per_group.get()) << stage;
+        let on = self.config.deform_on_per_stage.get(stage);
+        let deformable = on.is_some_and(|on| *on).then(|| ConvKind::Deformable {
+            modulated: self.config.deform_modulated,
+            sets: self.config.deform_num_groups.get(),
+        });
         let block = |i: usize| {
             let at = at.at(i);
+            let unmoved = InitRule::all(Init::Constant(0.0), 0.0);
+            at.at("conv2_offset").initialise(unmoved);
             let (from, stride) = if i == 0 { (from, stride) } else { (to, 1) };
             let relu = Some(Activation::Relu);
             let layer = |name: &str, config: ConvConfig| conv(config, norm.as_ref(), &at.at(name));
@@ -337,23 +361,29 @@ impl Plan {
                     true => [stride, 1],
                     false => [1, stride],
                 };
+                let middle = ConvConfig::new(inner, inner, 3)
+                    .stride(second)
+                    .pad(dilation)
+                    .dilation(dilation)
+                    .groups(groups);
+                let middle = match deformable {
+                    Some(kind) => middle.kind(kind).offsets_beside(),
+                    None => middle,
+                };
                 vec![
                     ConvConfig::new(from, inner, 1).stride(first),
-                    ConvConfig::new(inner, inner, 3)
-                        .stride(second)
-                        .pad(dilation)
-                        .dilation(dilation)
-                        .groups(groups),
+                    middle,
                     ConvConfig::new(inner, to, 1),
                 ]
             };
             let convs = configs.into_iter().enumerate();
             let convs = convs
                 .map(|(i, config)| layer(&format!("conv{}", i + 1), config.bias(false).act(relu)));
-            Block {
-                shortcut,
-                convs: convs.collect(),
+            let convs = convs.collect();
+            if deformable.is_some() {
+                at.listed_in_order(["shortcut", "conv1", "conv2_offset", "conv2", "conv3"]);
             }
+            Block { shortcut, convs }
         };
         at.initialise(msra());
         let blocks = (0..blocks).map(block).collect();
@@ -366,6 +396,11 @@ impl Plan {
     /// The stage that C4 models have in their second stage.
     pub fn res5_head(&self, at: &Params) -> Vec<Block> {
         self.blocks_of(3, 3, self.res5_width() / 2, [2, 1], false, at)
+    }
+
+    /// Whether deformable convolutions are wanted there.
+    pub fn res5_deforms(&self) -> bool {
+        self.config.deform_on_per_stage.iter().last() == Some(&true)
     }
 
     /// Channels that it gives.

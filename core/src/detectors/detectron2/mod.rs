@@ -316,6 +316,10 @@ impl Detector for Detectron2 {
         1
     }
 
+    fn only_size(&self) -> Option<[usize; 2]> {
+        None
+    }
+
     fn channels_in(&self) -> usize {
         3
     }
@@ -381,5 +385,81 @@ fn within(mut instances: Instances, [width, height]: [f32; 2]) -> Instances {
         scores: kept.iter().map(|i| instances.scores[*i]).collect(),
         labels: kept.iter().map(|i| instances.labels[*i]).collect(),
         masks: instances.masks.as_ref().map(|masks| masks.select(&kept)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, MapLoader};
+
+    const MODEL: &str = "model = dict(type='Detectron2Wrapper', bgr_to_rgb=True, detector=dict(
+        pixel_mean=[1.0, 2.0, 3.0], backbone=dict(name='build_resnet_fpn_backbone'),
+        resnets=dict(depth=18, res2_out_channels=64, out_features=['res4', 'res5'], norm='BN'),
+        fpn=dict(in_features=['res4', 'res5'], out_channels=8), anchor_generator=dict(sizes=[[32]]),
+        rpn=dict(in_features=['p4', 'p5', 'p6']), roi_heads=dict(name='StandardROIHeads', in_features=['p4', 'p5'], num_classes=2),
+        roi_box_head=dict(name='FastRCNNConvFCHead', num_fc=1, fc_dim=4, pooler_resolution=2)))";
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, "a.py", &MapLoader::default()).unwrap()
+    }
+
+    #[test]
+    fn a_wrapped_model_has_its_own_names_and_pictures() {
+        let config = config(MODEL);
+        let state = crate::model::state(&config, &crate::registry()).unwrap();
+        let keys: Vec<&str> = state.iter().map(|e| e.key.as_str()).collect();
+        assert_eq!(keys[0], "d2_model.backbone.fpn_lateral4.weight");
+        assert_eq!(
+            *keys.last().unwrap(),
+            "d2_model.roi_heads.box_predictor.bbox_pred.bias"
+        );
+        let preprocessor = crate::model::preprocessor(&config).unwrap();
+        assert!(preprocessor.swap);
+        assert_eq!(preprocessor.mean_std, [(1.0, 1.0), (2.0, 1.0), (3.0, 1.0)]);
+    }
+
+    #[test]
+    fn what_is_not_built_is_said_where_it_is() {
+        for (from, to, part) in [
+            (
+                "'build_resnet_fpn_backbone'",
+                "'build_swin'",
+                "`build_swin` is not supported",
+            ),
+            (
+                "detector=dict(",
+                "detector=dict(keypoint_on=True,",
+                "keypoints are not supported",
+            ),
+            (
+                "detector=dict(",
+                "detector=dict(load_proposals=True,",
+                "from a file",
+            ),
+            (
+                "detector=dict(",
+                "detector=dict(meta_architecture='PanopticFPN',",
+                "`PanopticFPN`",
+            ),
+            (
+                "'StandardROIHeads'",
+                "'RROIHeads'",
+                "`RROIHeads` is not supported",
+            ),
+            ("num_fc=1", "num_fcs=1", "did you mean `num_fc`?"),
+            ("norm='BN'", "norm='XN'", "there is no norm 'XN'"),
+            ("['p4', 'p5', 'p6']", "['p2']", "the backbone gives no `p2`"),
+            (
+                "bgr_to_rgb=True",
+                "bgr_to_rgb=True, rgb_to_bgr=True",
+                "exclude each other",
+            ),
+        ] {
+            let config = config(&MODEL.replace(from, to));
+            let problems = crate::model::state(&config, &crate::registry()).unwrap_err();
+            let text = config.errors(problems).to_string();
+            assert!(text.contains(part) && text.contains("a.py"), "{text}");
+        }
     }
 }

@@ -408,6 +408,11 @@ impl SecondStage {
         if shared {
             let plan = Plan::read(whole, 0)?;
             let width = plan.res5_width();
+            if plan.res5_deforms() {
+                let message = "the last stage of a C4 model has no deformable convolutions";
+                let group = whole.at("MODEL.RESNETS").unwrap_or(whole);
+                return Err(error_at(group, "DEFORM_ON_PER_STAGE", message, ""));
+            }
             if width != channels * 2 {
                 let message = format!("the last stage makes {width} channels of {channels}");
                 return Err(error_at(group, "IN_FEATURES", message, "write ['res4']"));

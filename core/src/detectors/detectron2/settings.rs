@@ -64,6 +64,8 @@ pub struct ResNets {
     pub res2_out_channels: Channels,
     pub stem_out_channels: Channels,
     pub deform_on_per_stage: List<bool>,
+    pub deform_modulated: bool,
+    pub deform_num_groups: Channels,
 }
 
 /// `MODEL.FPN`.
