@@ -390,7 +390,6 @@ fn within(mut instances: Instances, [width, height]: [f32; 2]) -> Instances {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::{Config, MapLoader};
 
     const MODEL: &str = "model = dict(type='Detectron2Wrapper', bgr_to_rgb=True, detector=dict(
