@@ -86,7 +86,11 @@ impl<'a> Build<'a> {
     }
 
     /// The checkpoint `name`; None where none are opened.
-    fn checkpoint(&self, node: &Node, name: &str) -> Result<Option<Arc<Checkpoint>>, Diagnostics> {
+    pub(crate) fn checkpoint(
+        &self,
+        node: &Node,
+        name: &str,
+    ) -> Result<Option<Arc<Checkpoint>>, Diagnostics> {
         let Some(open) = self.open else {
             return Ok(None);
         };

@@ -121,7 +121,7 @@ impl TestSet {
             meta: dataset.meta(),
         };
         let evaluator = Evaluator::read(evaluator, given, look)?;
-        let preprocessor = DetDataPreprocessor::of(config)?;
+        let preprocessor = crate::model::preprocessor(config)?;
         let loader = LoaderOptions {
             shuffle: false,
             workers: options.workers,

@@ -8,7 +8,6 @@ use crate::build::OpenCheckpoint;
 use crate::config::{Config, ConfigErrors, Diagnostic, cut};
 use crate::data::Lookup;
 use crate::data::pipeline::Pipeline;
-use crate::data::preprocessor::DetDataPreprocessor;
 use crate::layers::{Mode, Params, StateSource};
 use crate::limits;
 use crate::model;
@@ -128,6 +127,12 @@ impl<'a> PredictorBuilder<'a> {
         let errors = |problems| self.config.errors(problems);
         // Refused, where they do not fit each other, before a value is made.
         let state = model::state(self.config, registry).map_err(errors)?;
+        let checkpoint = match checkpoint {
+            Some(checkpoint) if self.prefix.is_none() => {
+                Some(model::aligned(self.config, checkpoint, &state).map_err(errors)?)
+            }
+            checkpoint => checkpoint,
+        };
         let held = checkpoint.as_deref().map_or(0, Checkpoint::file_len);
         let model = model::node(self.config).map_err(errors)?;
         let report = checkpoint.as_deref().map(|checkpoint| {
@@ -159,7 +164,7 @@ impl<'a> PredictorBuilder<'a> {
             let error = Diagnostic::error("this config has no test pipeline").help(help);
             return Err(errors(vec![error]).into());
         };
-        let preprocessor = DetDataPreprocessor::of(self.config).map_err(errors)?;
+        let preprocessor = model::preprocessor(self.config).map_err(errors)?;
         let known = checkpoint.as_ref().map(|c| c.meta().classes.as_slice());
         let uninitialised = params.initialised();
         let notes = model::class_notes(self.config, known, detector.classes());

@@ -1,14 +1,17 @@
 //! The model that a config describes: building it, checking it, naming its classes.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 
 use crate::build::{Build, OpenCheckpoint};
 use crate::config::{Config, Diagnostic, Diagnostics, Kind, Node, Severity};
 use crate::data::preprocessor::DetDataPreprocessor;
-use crate::detectors::{Detector, Detectors};
+use crate::detectors::{Detector, Detectors, detectron2};
 use crate::layers::{Course, Mode, Params, StateEntry};
 use crate::limits;
 use crate::registry::{DEFAULT_SCOPE, Registry};
+use crate::weights::Checkpoint;
 
 /// Builds a config's `model`; see [`Build::new`] for `open`. Its tensors are counted before one is made.
 ///
@@ -47,6 +50,33 @@ pub(crate) fn node(config: &Config) -> Result<&Node, Diagnostics> {
         let help = "give the config of a detector, not one of the files in _base_/datasets or _base_/schedules";
         vec![Diagnostic::error("this config has no `model`").help(help)]
     })
+}
+
+/// What becomes of pictures before the config's model sees them.
+///
+/// # Errors
+/// It is wrong.
+pub fn preprocessor(config: &Config) -> Result<DetDataPreprocessor, Diagnostics> {
+    match config.root.get("model").filter(|m| detectron2::is_model(m)) {
+        Some(model) => detectron2::preprocessor(model),
+        None => DetDataPreprocessor::of(config),
+    }
+}
+
+/// A checkpoint with the names that the config's model has for its tensors, of which some are found by other names too.
+///
+/// # Errors
+/// It does not fit.
+pub(crate) fn aligned(
+    config: &Config,
+    checkpoint: Arc<Checkpoint>,
+    state: &[StateEntry],
+) -> Result<Arc<Checkpoint>, Diagnostics> {
+    match config.root.get("model").filter(|m| detectron2::is_model(m)) {
+        Some(_) => detectron2::aligned(&checkpoint, state)
+            .map_err(|message| vec![Diagnostic::error(message)]),
+        None => Ok(checkpoint),
+    }
 }
 
 /// As [`build`], where [`state`] has been asked before.

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use smalti::backbones::{Backbone, Backbones};
 use smalti::batch::{Batch, Pictures};
 use smalti::build::Build;
-use smalti::config::{Diagnostics, Dict, Node, Value};
+use smalti::config::{Config, Diagnostics, Dict, MapLoader, Node, Value};
 use smalti::data::Meta;
 use smalti::data::pixels::Pixels;
 use smalti::detectors::{Detector, Detectors};
@@ -70,8 +70,11 @@ impl Row {
 #[derive(Deserialize)]
 pub struct Model {
     /// Name of the config.
+    #[serde(alias = "d2_yaml")]
     file: String,
     model: Option<Json>,
+    /// In place of `model`: Detectron2's whole config.
+    cfg: Option<Json>,
     /// In place of `model`: a backbone alone.
     backbone: Option<Json>,
     /// Values came in before the original was told to evaluate. LeViT and TinyViT make their biases of attention then: where values came in
@@ -251,14 +254,13 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
     if let Some(backbone) = &row.backbone {
         return compare_backbone(row, backbone, device);
     }
-    let (Some(model), Some([n, _, h, w])) = (&row.model, row.input) else {
+    let (Some(mut node), Some([n, _, h, w])) = (model_of(row)?, row.input) else {
         let why = row
             .error
             .as_deref()
             .unwrap_or("it lacks `model` or `input`");
         return Err(format!("the row has nothing to compare: {why}"));
     };
-    let mut node = tagged(model, "the row's model")?;
     if let Some(thr) = row.score_thr {
         set_score_thr(&mut node, thr);
     }
@@ -285,6 +287,9 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
     let found = pollster::block_on(smalti::predict(detector.as_ref(), batch, &mut probe));
     let found = found.map_err(|e| e.to_string())?;
 
+    if row.cfg.is_some() {
+        named_as_in(row, &mut told);
+    }
     let stages = stages(row, told)?;
     let Some(expected) = row.predict.as_ref().and_then(|p| p.first()) else {
         return Ok(stages);
@@ -314,6 +319,34 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
         return Err(format!("{line}, above {MASK_TOLERANCE:.0e}"));
     }
     Ok(line)
+}
+
+/// The config of the row's model.
+fn model_of(row: &Model) -> Result<Option<Node>, String> {
+    match (&row.model, &row.cfg) {
+        (Some(model), _) => tagged(model, "the row's model").map(Some),
+        (None, Some(cfg)) => detectron2(cfg).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A model by Detectron2's whole config.
+pub(crate) fn detectron2(cfg: &Json) -> Result<Node, String> {
+    let model = serde_json::json!({"model": {"type": "detectron2.Detector", "cfg": cfg}});
+    let config = Config::parse(&model.to_string(), "row.json", &MapLoader::default());
+    let config = config.map_err(|e| e.to_string())?;
+    Ok(config.get("model").expect("it was just said").clone())
+}
+
+/// Gives the backbone's maps the names that Detectron2 has for them.
+fn named_as_in(row: &Model, told: &mut [(String, Tensor<4>)]) {
+    let of_backbone = |name: &&String| name.starts_with("backbone.");
+    let names = row.stages.keys().filter(of_backbone);
+    let ours = told
+        .iter_mut()
+        .filter(|(name, _)| name.starts_with("backbone."));
+    ours.zip(names)
+        .for_each(|((ours, _), name)| ours.clone_from(name));
 }
 
 /// Builds `model` with weights by formula, and checks its state dict. Tensors that share another's values have them by `alias`.

@@ -1,6 +1,7 @@
 //! Models against MMDetection's own outputs: `data/spine.jsonl.gz` (the how-to page's and the zoo's RetinaNets), `data/options.jsonl.gz`
 //! (an option of a class in each row), `data/heads.jsonl.gz` (small FCOS, RPN and YOLOX models, likewise), `data/two-stage*.jsonl.gz` (small two-stage
-//! models, likewise) and `data/backbones.jsonl.gz` (backbones alone). They were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`.
+//! models, likewise) and `data/backbones.jsonl.gz` (backbones alone); they were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`. `data/detectron2.jsonl.gz`
+//! has small models of Detectron2, and steps of their training.
 //! `data/train.jsonl.gz` has one step of training (see `training.rs`), `data/trajectory.jsonl.gz` short runs (see `trajectory.rs`).
 
 use std::path::Path;
@@ -77,6 +78,25 @@ fn second_stages_on_a_gpu() {
     let picked = |r: &&Row| some.iter().any(|s| r.name().contains(s));
     let more = rows("two-stage-more.jsonl.gz");
     check_all(more.iter().filter(picked), &device);
+}
+
+/// What they find, and a step of their training.
+#[test]
+fn detectron2_on_the_cpu() {
+    check_all(&rows("detectron2.jsonl.gz"), &Device::flex());
+}
+
+#[test]
+fn detectron2_on_a_gpu() {
+    let Some(device) = crate::gpu() else { return };
+    let some = [
+        "cascade_mask_gn",
+        "retina_gn",
+        "rpn_deep",
+        "faster_r18_pool_sigmoid",
+    ];
+    let picked = |r: &&Row| some.contains(&r.name().as_str());
+    check_all(rows("detectron2.jsonl.gz").iter().filter(picked), &device);
 }
 
 /// Losses and gradients of a step.

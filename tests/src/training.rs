@@ -15,13 +15,16 @@ use smalti::structures::Masks;
 use smalti::targets::{Objects, Targets};
 
 use crate::formula::{tagged, uniform};
-use crate::golden::{build, build_backbone, image};
+use crate::golden::{build, build_backbone, detectron2, image};
 
 /// Expected values of one step.
 #[derive(Deserialize)]
 pub struct Row {
+    #[serde(alias = "d2_yaml")]
     file: String,
     model: Option<Json>,
+    /// In place of `model`: Detectron2's whole config.
+    cfg: Option<Json>,
     /// In place of `model`: a backbone alone, whose loss is [`spread_loss`].
     backbone: Option<Json>,
     state: Vec<(String, Vec<usize>)>,
@@ -150,9 +153,13 @@ enum Model {
 /// Trains the row's model for one step on `device`.
 pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
     let (state, alias) = (&row.state, &row.alias);
-    let (model, params) = match (&row.model, &row.backbone) {
-        (Some(model), _) => {
-            let node = tagged(model, "the row's model")?;
+    let node = match (&row.model, &row.cfg) {
+        (Some(model), _) => Some(tagged(model, "the row's model")?),
+        (None, Some(cfg)) => Some(detectron2(cfg)?),
+        (None, None) => None,
+    };
+    let (model, params) = match (node, &row.backbone) {
+        (Some(node), _) => {
             let (detector, params) = build(&node, state, alias, device, Mode::Train)?;
             (Model::Whole(detector), params)
         }

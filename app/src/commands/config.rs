@@ -5,6 +5,7 @@ use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use smalti::config::{
     Config, ConfigErrors, Configs, Diagnostic, Node, Severity, diff, value_to_py,
 };
+use smalti::detectors::detectron2;
 use smalti::host::config_files::ConfigFiles;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -83,6 +84,11 @@ pub struct ReadOptions {
     /// A key that is new, or a variable whose value was copied before, is noted: such an option may have no effect.
     #[arg(long, num_args = 1.., value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
     pub cfg_options: Vec<String>,
+    /// Settings to change of a Detectron2 YAML, as it names them: KEY VALUE KEY VALUE ...
+    ///
+    /// Example: --opts MODEL.ROI_HEADS.SCORE_THRESH_TEST 0.5 INPUT.MIN_SIZE_TEST 640
+    #[arg(long, num_args = 2.., value_names = ["KEY", "VALUE"], allow_negative_numbers = true)]
+    pub opts: Vec<String>,
     /// Packages whose configs are bases.
     #[command(flatten)]
     pub packages: PackageOptions,
@@ -122,6 +128,13 @@ impl ReadOptions {
 
     fn load_with(&self, configs: &mut Configs<'_>, file: &str) -> Result<Config, ConfigErrors> {
         let mut config = configs.load(file)?;
+        if detectron2::is(&config) {
+            config = detectron2::config_of(config, &self.opts, configs)?;
+        } else if !self.opts.is_empty() {
+            let message = "--opts is for the settings of a Detectron2 YAML";
+            let error = Diagnostic::error(message).help("write --cfg-options KEY=VALUE");
+            return Err(vec![error].into());
+        }
         config.merge_options(&self.cfg_options).map_err(|errors| {
             let mut all = errors.diagnostics;
             all.extend(config.notes.iter().cloned());

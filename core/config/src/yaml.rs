@@ -25,6 +25,8 @@ struct Open {
     anchor: usize,
     origin: Origin,
     tuple: bool,
+    /// A list of one Python expression, whose value is meant.
+    expression: bool,
     kind: OpenKind,
 }
 
@@ -84,7 +86,8 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
             Event::SequenceStart(anchor, tag) => {
                 let tag = tag.as_ref().map(|t| t.suffix.as_str());
                 let tuple = tag == Some("python/tuple");
-                if !tuple && !matches!(tag, None | Some("seq")) {
+                let expression = tag == Some(EVAL);
+                if !tuple && !expression && !matches!(tag, None | Some("seq")) {
                     return Err(unknown_tag(&at, tag));
                 }
                 let kind = OpenKind::List(Vec::new());
@@ -92,6 +95,7 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
                     anchor,
                     origin: at,
                     tuple,
+                    expression,
                     kind,
                 });
                 if open.len() > NESTING {
@@ -116,6 +120,7 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
                     anchor,
                     origin: at,
                     tuple: false,
+                    expression: false,
                     kind,
                 });
                 if open.len() > NESTING {
@@ -129,6 +134,7 @@ pub(crate) fn parse_text(source: &Arc<Source>, text: &Text<'_>) -> Result<Node, 
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(done) = open.pop() else { continue };
                 let value = match done.kind {
+                    OpenKind::List(items) if done.expression => evaluated(&items, &done.origin)?,
                     OpenKind::List(items) if done.tuple => Value::Tuple(Arc::new(items)),
                     OpenKind::List(items) => Value::List(Arc::new(items)),
                     OpenKind::Dict {
@@ -308,6 +314,28 @@ fn place(parent: &mut Open, node: Node) -> Result<(), Diagnostic> {
         },
     }
     Ok(())
+}
+
+/// The tag by which PyYAML has a Python expression evaluated.
+const EVAL: &str = "python/object/apply:eval";
+
+/// The value of such an expression, of which there is one: what a config may say, and nothing that runs.
+fn evaluated(items: &[Node], at: &Origin) -> Result<Value, Diagnostic> {
+    let wrong = |message: String| {
+        Diagnostic::error(message)
+            .kind(Kind::Unsupported)
+            .at(at, "")
+    };
+    let [Some(text)] = items.iter().map(Node::as_str).collect::<Vec<_>>()[..] else {
+        return Err(wrong(format!("the tag `{EVAL}` takes one text")));
+    };
+    match super::resolve::value(text) {
+        Ok(node) => Ok(node.value),
+        Err(errors) => {
+            let why = errors.first().map_or("", |e| e.message.as_str());
+            Err(wrong(format!("`{text}` cannot be evaluated: {why}")))
+        }
+    }
 }
 
 fn unknown_tag(at: &Origin, tag: Option<&str>) -> Diagnostic {

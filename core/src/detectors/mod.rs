@@ -1,5 +1,6 @@
 //! Detectors: a batch in, instances out. To add one, write a file and a row in [`ROWS`].
 
+pub mod detectron2;
 mod extractor;
 mod single_stage;
 mod two_stage;
@@ -88,8 +89,10 @@ impl Family for Detectors {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Detectors>; 11] = [
+pub const ROWS: [Row<Detectors>; 13] = [
+    Row::<Detectors>::new("detectron2", "Detector", detectron2::build),
     Row::<Detectors>::new("mmdet", "CascadeRCNN", two_stage::build),
+    Row::<Detectors>::new("mmdet", "Detectron2Wrapper", detectron2::build_wrapper),
     Row::<Detectors>::new("mmdet", "FCOS", single_stage::build),
     Row::<Detectors>::new("mmdet", "FastRCNN", two_stage::build),
     Row::<Detectors>::new("mmdet", "FasterRCNN", two_stage::build),

@@ -215,6 +215,8 @@ pub struct ConvConfig {
     act: Option<Activation>,
     /// Of a deformable convolution's own layer of offsets.
     offsets: bool,
+    /// Of a deformable convolution whose layer of offsets is beside it.
+    pub(super) beside: bool,
 }
 
 impl ConvConfig {
@@ -233,7 +235,14 @@ impl ConvConfig {
             linear: false,
             act: None,
             offsets: false,
+            beside: false,
         }
+    }
+
+    /// The offsets of a deformable convolution come from a layer beside it, as Detectron2 has it: `conv2_offset` of `conv2`.
+    pub fn offsets_beside(mut self) -> Self {
+        self.beside = true;
+        self
     }
 
     /// With a bias, for the offsets of `self`, which is deformable: of its kernel, stride, padding and dilation.

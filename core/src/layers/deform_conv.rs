@@ -21,8 +21,13 @@ impl Offsets {
     /// Of the deformable convolution `of` at the place `at`.
     pub fn new(of: &ConvConfig, modulated: bool, sets: usize, at: &Params) -> Self {
         let each = if modulated { 3 } else { 2 };
-        let at = at.at("conv_offset");
-        at.once_beside("_offset");
+        let at = if of.beside {
+            at.beside("_offset")
+        } else {
+            let at = at.at("conv_offset");
+            at.once_beside("_offset");
+            at
+        };
         let conv = of.of_offsets(sets * each * of.taps());
         Self {
             conv: conv.init(&at, None),

@@ -110,6 +110,14 @@ impl Params {
         }
     }
 
+    /// The place whose name is that of this one and `ending`.
+    pub(super) fn beside(&self, ending: &str) -> Self {
+        Self {
+            prefix: format!("{}{ending}", self.prefix),
+            ..self.clone()
+        }
+    }
+
     /// The same place, said to belong to a layer of this kind.
     pub fn layer(&self, kind: LayerKind) -> Self {
         Self {

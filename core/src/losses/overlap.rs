@@ -39,8 +39,10 @@ pub enum Formula {
     Giou,
     /// The overlap, less the way between the middles, in diagonals of the box around both.
     Diou,
-    /// That, less a difference of the angles of diagonals.
+    /// That, less a difference of the angles of diagonals, of boxes that overlap by more than half.
     Ciou,
+    /// The same of all boxes, and without bounds, as Detectron2 has it.
+    CiouOfAll,
     /// An overlap below 0 where boxes are apart; a parabola near 1.
     Eiou {
         /// How far from 1 the parabola ends.
@@ -120,7 +122,8 @@ impl BoxLoss for OverlapLoss {
             |pairs| match self.formula {
                 Formula::Giou => -giou(&pairs, eps) + 1.0,
                 Formula::Diou => -(iou(&pairs, eps) - apart(&pairs, eps)) + 1.0,
-                Formula::Ciou => -ciou(&pairs, eps).clamp(-1.0, 1.0) + 1.0,
+                Formula::Ciou => -ciou(&pairs, eps, 0.5).clamp(-1.0, 1.0) + 1.0,
+                Formula::CiouOfAll => -ciou(&pairs, eps, -1.0) + 1.0,
                 Formula::Eiou { smooth_point } => eiou(&pairs, eps, smooth_point),
                 Formula::Siou { neg_gamma } => -siou(&pairs, eps, neg_gamma).clamp(-1.0, 1.0) + 1.0,
             },
@@ -153,7 +156,8 @@ fn apart(pairs: &Pairs, eps: f64) -> Tensor<2> {
     way / (width.square() + height.square() + eps)
 }
 
-fn ciou(pairs: &Pairs, eps: f64) -> Tensor<2> {
+/// Angles count where boxes overlap by more than `least`.
+fn ciou(pairs: &Pairs, eps: f64, least: f64) -> Tensor<2> {
     let iou = iou(pairs, eps);
     let angle = |sides| {
         let [width, height] = size(sides);
@@ -163,7 +167,7 @@ fn ciou(pairs: &Pairs, eps: f64) -> Tensor<2> {
     // a factor, of which no gradient is taken
     let share = {
         let (iou, turn) = (iou.clone().detach(), turn.clone().detach());
-        let near = iou.clone().greater_elem(0.5).float();
+        let near = iou.clone().greater_elem(least).float();
         near * turn.clone() / (-iou + 1.0 + turn)
     };
     iou - apart(pairs, eps) - share * turn

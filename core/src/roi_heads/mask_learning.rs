@@ -94,7 +94,7 @@ pub(super) fn losses_and_wanted(
         let masks = objects.masks.as_ref();
         let masks = masks
             .expect("objects have masks: `LoadAnnotations` of the pipeline has with_mask=True");
-        wanted.extend(cut_out(masks, sampled, *size));
+        wanted.extend(cut_out(masks, sampled, *size, LEAST_SIDE));
         labels.extend(sampled.objects.iter().map(|object| match head.agnostic {
             true => 0,
             false => objects.labels[*object],
@@ -113,8 +113,12 @@ pub(super) fn losses_and_wanted(
     (losses, Some((wanted, labels)))
 }
 
-/// Of each region that has an object the part of that object's mask, 0 or 1, at another size.
-fn cut_out(masks: &Masks, sampled: &Sampled, size: [usize; 2]) -> Vec<f32> {
+/// Regions that are smaller are made so large before a polygon is cut out, px.
+const LEAST_SIDE: f64 = 1.0;
+
+/// Of each region that has an object the part of that object's mask, 0 or 1, at another size. `least` is what sides of polygons' regions have
+/// at least, px.
+pub(crate) fn cut_out(masks: &Masks, sampled: &Sampled, size: [usize; 2], least: f64) -> Vec<f32> {
     let [width, height] = masks.size().map(|side| side as f32);
     let within = |b: &Xyxy| -> Xyxy {
         [
@@ -153,7 +157,7 @@ fn cut_out(masks: &Masks, sampled: &Sampled, size: [usize; 2]) -> Vec<f32> {
         }
         Shapes::Polygons(polygons) => {
             for (bbox, object) in pairs {
-                let polygon = scaled(&polygons[*object], within(bbox), size);
+                let polygon = scaled(&polygons[*object], within(bbox), size, least);
                 let bitmap = polygon_to_bitmap(&polygon, size[1], size[0]);
                 out.extend(bitmap.iter().map(|v| f32::from(*v)));
             }
@@ -163,11 +167,11 @@ fn cut_out(masks: &Masks, sampled: &Sampled, size: [usize; 2]) -> Vec<f32> {
 }
 
 /// A polygon as it lies in `bbox`, when that has another size.
-fn scaled(polygon: &Polygon, bbox: Xyxy, [height, width]: [usize; 2]) -> Polygon {
+fn scaled(polygon: &Polygon, bbox: Xyxy, [height, width]: [usize; 2], least: f64) -> Polygon {
     let [x1, y1, x2, y2] = bbox.map(f64::from);
     let factors = [
-        width as f64 / (x2 - x1).max(1.0),
-        height as f64 / (y2 - y1).max(1.0),
+        width as f64 / (x2 - x1).max(least),
+        height as f64 / (y2 - y1).max(least),
     ];
     let first = [x1, y1];
     let part = |part: &Vec<f64>| {

@@ -27,6 +27,11 @@ pub use regions::Regions;
 pub use shared_head::{ROWS as SHARED_HEADS, SharedHeads};
 pub use standard::StandardRoiHead;
 
+pub(crate) use mask_learning::cut_out;
+pub(crate) use regions::{clipped, rows_of};
+pub(crate) use sampling::{Sampled, boxes_of};
+pub(crate) use standard::{of_positives, with_masks};
+
 use burn::tensor::Tensor;
 
 use crate::backbones::Features;

@@ -43,7 +43,7 @@ impl Regions {
 }
 
 /// Boxes `[N, K, 4]` cut at the ends of their pictures, which are `less` px smaller than they are.
-pub(super) fn clipped(boxes: Tensor<3>, pictures: &Pictures, less: f32) -> Tensor<3> {
+pub(crate) fn clipped(boxes: Tensor<3>, pictures: &Pictures, less: f32) -> Tensor<3> {
     let metas = &pictures.metas;
     let ends = metas.iter().flat_map(|meta| {
         let [height, width] = meta.img_shape.map(|side| side as f32 - less);
@@ -56,7 +56,7 @@ pub(super) fn clipped(boxes: Tensor<3>, pictures: &Pictures, less: f32) -> Tenso
 }
 
 /// Boxes that are listed for each picture: `[R, 5]`, which picture, then xyxy px.
-pub(super) fn rows_of<'a>(
+pub(crate) fn rows_of<'a>(
     pictures: impl IntoIterator<Item = &'a [Xyxy]>,
     device: &burn::tensor::Device,
 ) -> Tensor<2> {

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, Transaction};
 
-use crate::assigners::{self, Assigner, Priors};
+use crate::assigners::{self, Assigned, Assigner, Priors};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node};
 use crate::layers::Dice;
@@ -22,7 +22,7 @@ pub(super) struct Sampling {
 
 /// The proposals of a picture that are learned from.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sampled {
+pub(crate) struct Sampled {
     /// xyxy px: first those with an object, then those of the background.
     pub boxes: Vec<Xyxy>,
     /// For each of the first its object.
@@ -34,6 +34,23 @@ pub(super) struct Sampled {
 }
 
 impl Sampled {
+    /// Those of `boxes` that were chosen, none of them an object itself.
+    pub fn of(
+        boxes: &[Xyxy],
+        assigned: &Assigned,
+        positives: &[usize],
+        negatives: &[usize],
+    ) -> Self {
+        let chosen = positives.iter().chain(negatives);
+        let object = |i: &usize| assigned.object[*i] as usize - 1;
+        Self {
+            boxes: chosen.map(|i| boxes[*i]).collect(),
+            objects: positives.iter().map(object).collect(),
+            given: vec![false; positives.len()],
+            overlaps: assigned.overlap.clone(),
+        }
+    }
+
     /// Those with an object.
     pub fn positives(&self) -> &[Xyxy] {
         &self.boxes[..self.objects.len()]
@@ -107,7 +124,7 @@ impl Sampling {
 }
 
 /// The boxes of each picture, in host memory.
-pub(super) async fn boxes_of(kept: &Kept) -> Result<Vec<Vec<Xyxy>>, DetectError> {
+pub(crate) async fn boxes_of(kept: &Kept) -> Result<Vec<Vec<Xyxy>>, DetectError> {
     let read = Transaction::default()
         .register(kept.boxes.clone())
         .register(kept.counts.clone())

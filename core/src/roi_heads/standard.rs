@@ -315,7 +315,7 @@ pub(super) fn level(test_cfg: &Node) -> Result<Level, Diagnostics> {
 }
 
 /// Instances with the masks that `probabilities`, `[N * K, H, W]`, say.
-pub(super) async fn with_masks(
+pub(crate) async fn with_masks(
     kept: &Kept,
     probabilities: Tensor<3>,
     pictures: &Pictures,
@@ -428,7 +428,7 @@ impl RoiHead for StandardRoiHead {
 }
 
 /// The features of regions with objects, where those of all regions are there.
-fn of_positives(features: Tensor<4>, sampled: &[Sampled]) -> Tensor<4> {
+pub(crate) fn of_positives(features: Tensor<4>, sampled: &[Sampled]) -> Tensor<4> {
     let (mut rows, mut first) = (Vec::new(), 0);
     for sampled in sampled {
         rows.extend(first..first + sampled.objects.len());

@@ -18,7 +18,6 @@ use crate::build::OpenCheckpoint;
 use crate::config::{Config, Diagnostics, Node};
 use crate::data::files::Files;
 use crate::data::packed::Packed;
-use crate::data::preprocessor::DetDataPreprocessor;
 use crate::detectors::Detector;
 use crate::evaluate::Told;
 use crate::host::lock::Lock;
@@ -198,7 +197,7 @@ impl<'a> TrainerBuilder<'a> {
             config, registry, detector, &params, &length, batch_size, seed,
         );
         let learner = learner.map_err(errors)?;
-        let preprocessor = DetDataPreprocessor::of(config).map_err(errors)?;
+        let preprocessor = crate::model::preprocessor(config).map_err(errors)?;
         let batch_augments = BatchAugments::read(config, registry).map_err(errors)?;
         let work_dir = self.work_dir.unwrap_or_else(|| work_dir(config));
         let begun = host::clock::timestamp();
@@ -273,6 +272,8 @@ fn first_weights(
         return Ok((None, None));
     };
     let checkpoint: Arc<Checkpoint> = open(name).map_err(TrainError::Fault)?;
+    let aligned = crate::model::aligned(config, checkpoint, &planned);
+    let checkpoint = aligned.map_err(|e| TrainError::Fault(config.errors(e).to_string()))?;
     let wanted: Vec<_> = planned.into_iter().map(Wanted::from).collect();
     let report = report(&wanted, &checkpoint, None);
     if report.matched.is_empty() {

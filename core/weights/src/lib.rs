@@ -19,8 +19,10 @@
 //! targets only.
 
 use std::fmt;
+use std::sync::Arc;
 
 mod burnpack;
+mod caffe2;
 pub mod convert;
 mod dtype;
 mod error;
@@ -100,7 +102,7 @@ impl fmt::Display for Format {
 #[derive(Debug)]
 pub struct Checkpoint {
     format: Format,
-    storages: Storages,
+    storages: Arc<Storages>,
     state: StateDict,
     meta: Meta,
 }
@@ -157,9 +159,15 @@ impl Checkpoint {
                 looks_like: looks_like(&file),
             });
         };
+        let (mut state, mut meta) = (state, meta);
+        if format == Format::Pickle && caffe2::is(&state) {
+            caffe2::rename(&mut state, &mut storages)?;
+            let fact = ("names".to_owned(), "Caffe2's, made Detectron2's".to_owned());
+            meta.facts.push(fact);
+        }
         Ok(Self {
             format,
-            storages,
+            storages: Arc::new(storages),
             state,
             meta,
         })
@@ -261,6 +269,32 @@ impl Checkpoint {
             true => prefix,
             false => state::unwrap(&prefix),
         }
+    }
+
+    /// The same tensors by other names: those that `name` gives.
+    ///
+    /// # Errors
+    /// `TooLarge` where the new names are too long in all.
+    pub fn renamed(&self, name: impl Fn(&str) -> String) -> Result<Self, CheckpointError> {
+        let mut state = StateDict {
+            section: self.state.section.clone(),
+            unwrapped: self.state.unwrapped,
+            ema_shadows: self.state.ema_shadows,
+            not_tensors: self.state.not_tensors.clone(),
+            ..StateDict::default()
+        };
+        for entry in &self.state.entries {
+            state.put(state::Entry {
+                key: name(&entry.key),
+                tensor: entry.tensor.clone(),
+            })?;
+        }
+        Ok(Self {
+            format: self.format,
+            storages: self.storages.clone(),
+            state,
+            meta: self.meta.clone(),
+        })
     }
 
     /// Keeps only the keys that begin with `prefix`, and takes it off: what mmengine does to `mmcls://` checkpoints

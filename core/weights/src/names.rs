@@ -12,6 +12,10 @@ const PUBLISHERS: [&str; 3] = [
     "download.openmmlab.com/",
     "github.com/rwightman/pytorch-image-models/releases/download/",
 ];
+/// Who has files of Detectron2.
+const DETECTRON2: &str = "https://dl.fbaipublicfiles.com/detectron2/";
+/// Publishers who end file names otherwise.
+const OTHERS: [&str; 1] = ["dl.fbaipublicfiles.com/"];
 /// Longest file name, in bytes. File systems take 255, and the cache adds to it.
 const MAX_NAME: usize = 200;
 /// Endings of the notes that the cache keeps beside a file.
@@ -79,7 +83,7 @@ impl fmt::Display for NameError {
             }
             Self::UnknownScheme { name } => write!(
                 f,
-                "cannot fetch `{name}`: give a path, an http(s):// address, or a name of torchvision://, open-mmlab:// or mmcls://"
+                "cannot fetch `{name}`: give a path, an http(s):// address, or a name of torchvision://, open-mmlab://, mmcls:// or detectron2://"
             ),
             Self::Empty => write!(f, "an empty checkpoint name"),
         }
@@ -92,7 +96,7 @@ impl std::error::Error for NameError {}
 ///
 /// Schemes as in mmengine: `torchvision://` (old spelling `modelzoo://`; also the newer names such as
 /// `resnet50.imagenet1k_v2` and `ResNet50_Weights.IMAGENET1K_V2`), `open-mmlab://` or `openmmlab://`, `mmcls://` (also `mmpretrain://`),
-/// `http://`, `https://`. A name without `://` is a path; so is `file://` with its rest.
+/// `http://`, `https://`; and Detectron2's `detectron2://` (a name of its model zoo, or the rest of an address) and `catalog://`. A name without `://` is a path; so is `file://` with its rest.
 ///
 /// # Errors
 /// [`NameError`], with the nearest known name.
@@ -110,6 +114,13 @@ pub fn resolve(name: &str) -> Result<Source, NameError> {
         "torchvision" | "modelzoo" => ("torchvision", None),
         "open-mmlab" | "openmmlab" => ("open-mmlab", None),
         "mmcls" | "mmpretrain" => ("mmcls", Some("backbone.")),
+        "catalog" => ("catalog", None),
+        // A name of the model zoo, or the rest of an address.
+        "detectron2" => {
+            let url = look_up("detectron2", rest.trim_end_matches(".yaml"));
+            let url = url.unwrap_or_else(|| format!("{DETECTRON2}{rest}"));
+            return Ok(Source::Url(Remote::new(&url, None)));
+        }
         _ => {
             return Err(NameError::UnknownScheme {
                 name: name.to_owned(),
@@ -142,18 +153,18 @@ pub fn known(scheme: &str) -> impl Iterator<Item = &'static str> {
 /// whole name. (Windows asks the server that a path begins with.)
 pub fn asks_a_stranger(name: &str) -> bool {
     match resolve(name) {
-        Ok(Source::Url(remote)) => !remote.is_published(),
+        Ok(Source::Url(remote)) => !remote.is_of(&PUBLISHERS) && !remote.is_of(&OTHERS),
         Ok(Source::Path(path)) => path.starts_with(r"\\") || path.starts_with("//"),
         Err(_) => false,
     }
 }
 
 impl Remote {
-    /// Whether the address is one of a publisher's that we know.
-    fn is_published(&self) -> bool {
+    /// Whether the address is one of these publishers'.
+    fn is_of(&self, publishers: &[&str]) -> bool {
         let (_, place) = self.url.split_once("://").unwrap_or_default();
         let place = place.to_ascii_lowercase();
-        PUBLISHERS.iter().any(|start| place.starts_with(start))
+        publishers.iter().any(|start| place.starts_with(start))
     }
 
     /// A file at this address.
@@ -166,7 +177,7 @@ impl Remote {
             digest: None,
             keep_prefix,
         };
-        remote.digest = digest(last, remote.is_published());
+        remote.digest = digest(last, remote.is_of(&PUBLISHERS));
         remote
     }
 }

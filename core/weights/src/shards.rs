@@ -2,6 +2,7 @@
 //! `pytorch_model.bin.index.json`, as Hugging Face writes them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -127,7 +128,7 @@ impl ShardIndex {
         let place: HashMap<String, usize> = keys.collect();
         let mut joined = Checkpoint {
             format: Format::Safetensors,
-            storages: Storages::new([]),
+            storages: Arc::new(Storages::new([])),
             state: StateDict::default(),
             meta: Meta::default(),
         };
@@ -173,7 +174,9 @@ impl Checkpoint {
         }
         self.state.unwrapped += part.state.unwrapped;
         self.state.ema_shadows += part.state.ema_shadows;
-        let shift = self.storages.append(part.storages);
+        let own = Arc::get_mut(&mut self.storages).expect("nobody has what is still read");
+        let others = Arc::into_inner(part.storages).expect("nobody has what was just read");
+        let shift = own.append(others);
         for mut entry in part.state.entries {
             if let Ok(tensor) = &mut entry.tensor {
                 tensor.storage += shift;

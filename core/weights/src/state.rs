@@ -89,7 +89,7 @@ pub(crate) fn unwrap(key: &str) -> String {
 }
 
 /// One tensor of a state dict.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub key: String,
     /// Where it lies, or why it cannot be read.
@@ -110,7 +110,7 @@ pub struct StateDict {
     pub(crate) entries: Vec<Entry>,
     pub(crate) index: HashMap<String, usize>,
     /// Bytes of all keys.
-    key_bytes: usize,
+    pub(crate) key_bytes: usize,
 }
 
 impl StateDict {
