@@ -217,7 +217,7 @@ impl Plan {
         );
         let inner = config.num_groups.get() * config.width_per_group.get();
         let sets = config.deform_num_groups.get();
-        let uneven = |stage: &&usize| (inner << **stage) % sets != 0;
+        let uneven = |stage: &&usize| !(inner << **stage).is_multiple_of(sets);
         if let Some(stage) = deformable.iter().filter(|i| **i < 4).find(uneven) {
             let message = format!("{sets} sets of offsets for {} channels", inner << stage);
             return fail("DEFORM_NUM_GROUPS", &message, "write a divisor of them");

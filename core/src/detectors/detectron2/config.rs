@@ -196,14 +196,19 @@ fn named(path: &str) -> String {
 /// A value in place of `old`, if it is of the same kind. A number may be whole where it need not be.
 fn value(old: &Node, given: &Node) -> Option<Node> {
     let given = literal(given);
-    let same = match (&old.value, &given.value) {
-        (Value::None, _) | (_, Value::None) => true,
-        (Value::Bool(_), Value::Bool(_)) | (Value::Int(_), Value::Int(_)) => true,
-        (Value::Float(_), Value::Float(_) | Value::Int(_)) => true,
-        (Value::Str(_), Value::Str(_)) => true,
-        (Value::List(_) | Value::Tuple(_), Value::List(_) | Value::Tuple(_)) => true,
-        _ => false,
-    };
+    let same = matches!(
+        (&old.value, &given.value),
+        (Value::None, _)
+            | (_, Value::None)
+            | (Value::Bool(_), Value::Bool(_))
+            | (Value::Int(_), Value::Int(_))
+            | (Value::Float(_), Value::Float(_) | Value::Int(_))
+            | (Value::Str(_), Value::Str(_))
+            | (
+                Value::List(_) | Value::Tuple(_),
+                Value::List(_) | Value::Tuple(_)
+            )
+    );
     same.then_some(given)
 }
 
