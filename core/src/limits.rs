@@ -131,7 +131,7 @@ mod tests {
     use crate::{Predictor, model};
 
     /// Detectors with every number that a part of them reads.
-    const MODELS: [&str; 7] = [
+    const MODELS: [&str; 6] = [
         "dict(type='RetinaNet', data_preprocessor=dict(type='DetDataPreprocessor', mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], pad_size_divisor=32, pad_value=0.5),
             backbone=dict(type='ResNet', depth=18, in_channels=3, stem_channels=4, base_channels=4, num_stages=4, strides=[1, 2, 2, 2], dilations=[1, 1, 1, 1],
                 out_indices=[0, 1, 2, 3], frozen_stages=1, norm_cfg=dict(type='BN', eps=1e-5, momentum=0.1)),
@@ -163,22 +163,15 @@ mod tests {
             neck=dict(type='FPN', in_channels=[8, 8], out_channels=8, num_outs=2),
             bbox_head=dict(type='FCOSHead', num_classes=2, in_channels=8, stacked_convs=1, feat_channels=8, strides=[4, 8], norm_cfg=None),
             test_cfg=dict(nms_pre=50, score_thr=0.05, max_per_img=10, nms=dict(type='nms', iou_threshold=0.5)))",
-        "dict(type='Detectron2Wrapper', detector=dict(mask_on=True, pixel_mean=[1.0, 2.0, 3.0], pixel_std=[4.0, 5.0, 6.0],
-            backbone=dict(name='build_resnet_fpn_backbone', freeze_at=2),
-            resnets=dict(depth=50, out_features=['res2', 'res3', 'res4', 'res5'], num_groups=1, width_per_group=2, res2_out_channels=4, stem_out_channels=4, res5_dilation=1, deform_num_groups=1, deform_on_per_stage=[False, True, False, False]),
-            fpn=dict(in_features=['res2', 'res3', 'res4', 'res5'], out_channels=8),
-            anchor_generator=dict(sizes=[[32], [64], [128], [256], [512]], aspect_ratios=[[0.5, 1.0]], offset=0.5),
-            proposal_generator=dict(min_size=0),
-            rpn=dict(in_features=['p2', 'p3', 'p4', 'p5', 'p6'], iou_thresholds=[0.3, 0.7], iou_labels=[0, -1, 1], batch_size_per_image=8, positive_fraction=0.5, bbox_reg_weights=(1.0, 1.0, 1.0, 1.0), smooth_l1_beta=0.0,
-                boundary_thresh=-1, pre_nms_topk_test=20, post_nms_topk_test=10, pre_nms_topk_train=20, post_nms_topk_train=10, nms_thresh=0.7, conv_dims=[-1]),
-            roi_heads=dict(name='CascadeROIHeads', num_classes=2, in_features=['p2', 'p3', 'p4', 'p5'], iou_thresholds=[0.5], batch_size_per_image=8, positive_fraction=0.25, score_thresh_test=0.05, nms_thresh_test=0.5),
-            roi_box_cascade_head=dict(bbox_reg_weights=((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0)), ious=(0.5, 0.6)),
+        "dict(type='Detectron2Wrapper', detector=dict(mask_on=True, pixel_mean=[1.0, 2.0, 3.0], pixel_std=[4.0, 5.0, 6.0], backbone=dict(freeze_at=2),
+            resnets=dict(depth=50, out_features=['res3'], num_groups=1, width_per_group=2, res2_out_channels=4, stem_out_channels=4, res5_dilation=1, deform_num_groups=1, deform_on_per_stage=[False, True, False, False]),
+            anchor_generator=dict(sizes=[[32]], aspect_ratios=[[0.5, 1.0]], offset=0.5), proposal_generator=dict(min_size=0),
+            rpn=dict(in_features=['res3'], iou_thresholds=[0.3, 0.7], iou_labels=[0, -1, 1], batch_size_per_image=8, positive_fraction=0.5, bbox_reg_weights=[1.0, 1.0, 1.0, 1.0], smooth_l1_beta=0.0,
+                boundary_thresh=-1, pre_nms_topk_test=20, post_nms_topk_test=10, nms_thresh=0.7, conv_dims=[-1]),
+            roi_heads=dict(name='CascadeROIHeads', num_classes=2, in_features=['res3'], iou_thresholds=[0.5], batch_size_per_image=8, positive_fraction=0.25, score_thresh_test=0.05, nms_thresh_test=0.5),
+            roi_box_cascade_head=dict(ious=[0.5, 0.6, 0.7]),
             roi_box_head=dict(name='FastRCNNConvFCHead', num_fc=1, fc_dim=8, num_conv=1, conv_dim=4, pooler_resolution=3, pooler_sampling_ratio=2, cls_agnostic_bbox_reg=True),
             roi_mask_head=dict(conv_dim=4, num_conv=1, pooler_resolution=4, pooler_sampling_ratio=0)))",
-        "dict(type='Detectron2Wrapper', detector=dict(meta_architecture='RetinaNet', backbone=dict(name='build_retinanet_resnet_fpn_backbone'),
-            resnets=dict(depth=18, out_features=['res3', 'res4', 'res5'], res2_out_channels=64, stem_out_channels=4),
-            fpn=dict(in_features=['res3', 'res4', 'res5'], out_channels=8), anchor_generator=dict(sizes=[32.0, 40.0], aspect_ratios=[1.0]),
-            retinanet=dict(num_classes=2, num_convs=1, prior_prob=0.01, score_thresh_test=0.05, topk_candidates_test=20, nms_thresh_test=0.5, focal_loss_gamma=2.0)))",
     ];
     const PIPELINE: &str = "test_pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 64)), dict(type='PackDetInputs')]";
 

@@ -38,7 +38,9 @@ impl Deconv {
             let weight = at.values("weight", &shape, Init::TORCH);
             let bias = at.values("bias", &[outputs], of_bias);
             let area = side * side;
-            let turned = (0..outputs * area).flat_map(|to| {
+            // A plan has no values, of however many there would be.
+            let there = if weight.is_empty() { 0 } else { outputs * area };
+            let turned = (0..there).flat_map(|to| {
                 let weight = &weight;
                 (0..inputs).map(move |from| weight.get(from * outputs * area + to).copied())
             });
