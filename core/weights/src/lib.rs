@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 mod burnpack;
 mod caffe2;
+mod coco;
 pub mod convert;
 mod dtype;
 mod error;
@@ -48,6 +49,7 @@ mod torch;
 mod training;
 mod zip;
 
+pub use coco::COCO_CLASSES;
 pub use dtype::DType;
 pub use error::CheckpointError;
 pub use meta::Meta;

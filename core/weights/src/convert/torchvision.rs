@@ -5,7 +5,7 @@
 
 use super::detector::{Backbone, Detector, Head, Input, Roi};
 use super::{Conversion, ConvertError, background_first, first_key, row_count, wrong_shape};
-use crate::{Checkpoint, Dict, Plain, TensorView};
+use crate::{COCO_CLASSES, Checkpoint, Dict, Plain, TensorView};
 
 const WANTED: &str = "a Faster R-CNN, Mask R-CNN or RetinaNet of torchvision";
 const HELP: &str = "give a state dict of torchvision's fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn or retinanet_resnet50_fpn (not their second versions, `_v2`)";
@@ -35,7 +35,7 @@ pub fn torchvision_to_mmdet(
     note(&detector, &model, eps.is_some(), &mut new);
     new.config = Some(detector.config());
     if official && !all_classes {
-        let facts = Dict::new().with("classes", Plain::tuple(COCO_NAMES));
+        let facts = Dict::new().with("classes", Plain::tuple(COCO_CLASSES));
         new.meta.insert("dataset_meta", facts);
     }
     Ok(new)
@@ -256,87 +256,3 @@ fn new_name(key: &str) -> Option<(String, Order)> {
     };
     Some((format!("{name}.{last}"), order))
 }
-
-/// COCO's categories in the order of their numbers.
-const COCO_NAMES: [&str; 80] = [
-    "person",
-    "bicycle",
-    "car",
-    "motorcycle",
-    "airplane",
-    "bus",
-    "train",
-    "truck",
-    "boat",
-    "traffic light",
-    "fire hydrant",
-    "stop sign",
-    "parking meter",
-    "bench",
-    "bird",
-    "cat",
-    "dog",
-    "horse",
-    "sheep",
-    "cow",
-    "elephant",
-    "bear",
-    "zebra",
-    "giraffe",
-    "backpack",
-    "umbrella",
-    "handbag",
-    "tie",
-    "suitcase",
-    "frisbee",
-    "skis",
-    "snowboard",
-    "sports ball",
-    "kite",
-    "baseball bat",
-    "baseball glove",
-    "skateboard",
-    "surfboard",
-    "tennis racket",
-    "bottle",
-    "wine glass",
-    "cup",
-    "fork",
-    "knife",
-    "spoon",
-    "bowl",
-    "banana",
-    "apple",
-    "sandwich",
-    "orange",
-    "broccoli",
-    "carrot",
-    "hot dog",
-    "pizza",
-    "donut",
-    "cake",
-    "chair",
-    "couch",
-    "potted plant",
-    "bed",
-    "dining table",
-    "toilet",
-    "tv",
-    "laptop",
-    "mouse",
-    "remote",
-    "keyboard",
-    "cell phone",
-    "microwave",
-    "oven",
-    "toaster",
-    "sink",
-    "refrigerator",
-    "book",
-    "clock",
-    "vase",
-    "scissors",
-    "teddy bear",
-    "hair drier",
-    "toothbrush",
-];
