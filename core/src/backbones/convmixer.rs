@@ -6,7 +6,7 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::{Backbone, Feature, keys};
+use super::{Backbone, Feature, options};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{
@@ -59,9 +59,9 @@ impl ConvMixer {
     fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
         let config: Keys = node.read_knowing(OTHERS)?;
         let [channels, depth, patch, kernel] =
-            match keys::arch::<Size, Given>(node, "768/32", &ARCHES)? {
-                keys::Arch::Named(size) => size,
-                keys::Arch::Given(arch) => [
+            match options::arch::<Size, Given>(node, "768/32", &ARCHES)? {
+                options::Arch::Named(size) => size,
+                options::Arch::Given(arch) => [
                     arch.embed_dims.get(),
                     arch.depth.get(),
                     arch.patch_size.get(),
@@ -78,8 +78,8 @@ impl ConvMixer {
             let message = "there is no layer without norms";
             return Err(error_at(node, "norm_cfg", message, ""));
         };
-        let outputs = keys::out_indices(node, &[-1], depth, depth)?;
-        let frozen = keys::frozen_stages(node, config.frozen_stages, 0, depth)?;
+        let outputs = options::out_indices(node, &[-1], depth, depth)?;
+        let frozen = options::frozen_stages(node, config.frozen_stages, 0, depth)?;
 
         let params = &build.params;
         let layer = |conv: ConvConfig, at: &Params, [first, last]: [usize; 2]| Normed {

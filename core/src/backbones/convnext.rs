@@ -9,7 +9,7 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::{Backbone, Feature, keys};
+use super::{Backbone, Feature, options};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, Short, error_at};
 use crate::layers::{
@@ -68,15 +68,15 @@ const ARCHES: [(&str, Size); 10] = [
 
 /// Blocks and channels of each stage.
 fn stages(node: &Node) -> Result<(Vec<usize>, Vec<usize>), Diagnostics> {
-    let arch = keys::arch::<Size, Arch>(node, "tiny", &ARCHES)?;
+    let arch = options::arch::<Size, Arch>(node, "tiny", &ARCHES)?;
     let (depths, channels) = match arch {
-        keys::Arch::Named((others, third, first)) => (
+        options::Arch::Named((others, third, first)) => (
             vec![others, others, third, others],
             (0..4).map(|i| first << i).collect(),
         ),
-        keys::Arch::Given(arch) => (arch.depths.numbers(), arch.channels.numbers()),
+        options::Arch::Given(arch) => (arch.depths.numbers(), arch.channels.numbers()),
     };
-    keys::one_each(node, "arch", &depths, channels.len())?;
+    options::one_each(node, "arch", &depths, channels.len())?;
     if channels.is_empty() {
         return Err(error_at(node, "arch", "there are no stages", ""));
     }
@@ -97,7 +97,7 @@ const EXPANSION: usize = 4;
 pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
     let keys: Keys = node.read_knowing(OTHERS)?;
     let plan = keys.plan(node)?;
-    let frozen = keys::frozen_stages(node, keys.frozen_stages, 0, plan.stages.len())?;
+    let frozen = options::frozen_stages(node, keys.frozen_stages, 0, plan.stages.len())?;
     build.initial(node, |at| {
         at.initialise(InitRule::of(&["Conv2d", "Linear"], INITIAL));
         at.initialise(InitRule::of(&["LayerNorm"], Init::Constant(1.0)));
@@ -115,7 +115,7 @@ impl Keys {
     fn plan(&self, node: &Node) -> Result<Plan, Diagnostics> {
         let (depths, channels) = stages(node)?;
         // The original counts back from 4, however many there are.
-        let out_stages = keys::out_indices(node, &[-1], channels.len(), 4)?;
+        let out_stages = options::out_indices(node, &[-1], channels.len(), 4)?;
         if self.gap_before_final_norm.unwrap_or(true) {
             let message = "this ConvNeXt gives no maps, but their means";
             let help = "write gap_before_final_norm=False";
@@ -164,7 +164,7 @@ impl Keys {
                 response_norm: self.use_grn.unwrap_or(false),
                 scale: (scale > 0.0).then_some(scale),
             },
-            drop_path_rate: keys::rate(node, "drop_path_rate", self.drop_path_rate)?,
+            drop_path_rate: options::rate(node, "drop_path_rate", self.drop_path_rate)?,
         })
     }
 }
@@ -312,7 +312,7 @@ impl ConvNext {
             Some((make.norm.init(into, &at.at(0)), conv.init(&at.at(1), None)))
         };
         let depths = stages.iter().map(|stage| stage.depth).sum();
-        let mut rates = keys::rising(plan.drop_path_rate, depths).into_iter();
+        let mut rates = (0..depths).map(options::rising(plan.drop_path_rate, depths));
         let mut blocks = |i: usize| -> Vec<Block> {
             let at = naming.blocks(params, i);
             let of = |(j, rate)| Block::new(&stages[i], make, naming, rate, &at.at(j));

@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::tokens::{
     PatchEmbed, PatchEmbedConfig, WindowSide, channels_in, check_frozen, check_out, check_stages,
-    check_width, conv_on_tokens, drop_path_rates, layer_norm, share,
+    check_width, conv_on_tokens, drop_path_rates, layer_norm,
 };
 use super::{Backbone, Feature};
+use crate::backbones::options::rate;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
@@ -140,7 +141,7 @@ impl DaViT {
         check_out(node, &out, count)?;
         let frozen_stages = config.frozen_stages.unwrap_or(-1);
         check_frozen(node, frozen_stages, count - 1)?;
-        let most = share(node, "drop_path_rate", config.drop_path_rate.or(Some(0.1)))?;
+        let most = rate(node, "drop_path_rate", config.drop_path_rate.or(Some(0.1)))?;
         let rates = drop_path_rates(most, &depths);
         let norm = layer_norm(node, "norm_cfg", NormConfig::layer(1e-5))?;
         if config.out_after_downsample == Some(true) && out.iter().any(|i| i + 1 < count) {

@@ -10,6 +10,7 @@ use burn::tensor::ops::AvgPoolOptions;
 use serde::Deserialize;
 
 use super::{Backbone, Feature};
+use crate::backbones::options::rate;
 use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, error_at};
 use crate::layers::{
@@ -249,11 +250,7 @@ impl DenseNetConfig {
             return fail("arch", "`depths` is empty".into());
         }
         let factor = self.compression_factor.unwrap_or(0.5);
-        let drop_rate = self.drop_rate.unwrap_or(0.0);
-        if !(0.0..1.0).contains(&drop_rate) {
-            let message = format!("`drop_rate` is {drop_rate}, must be from 0 to less than 1");
-            return fail("drop_rate", message);
-        }
+        let drop_rate = rate(node, "drop_rate", self.drop_rate)?;
         let compress = |channels: usize| (channels as f64 * factor) as usize;
         let bn_size = self.bn_size.map_or(4, Channels::get);
         let Some(blocks) = blocks(&depths, stem, growth, bn_size, compress) else {

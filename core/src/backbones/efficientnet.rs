@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::Backbone;
 use super::inverted_residual::{BlockConfig, Names};
+use super::options::rate;
 use super::staged::{Counted, Layer, Staged};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
@@ -121,7 +122,7 @@ fn read(node: &Node, build: &Build, library: Library) -> Result<Box<dyn Backbone
         Library::MmDetection => out_indices.last().copied().unwrap_or(LAST),
     };
     let frozen_stages = counted.frozen_stages(config.frozen_stages, [0, built as i64 + 1])?;
-    let drop_path_rate = rate(node, config.drop_path_rate)?;
+    let drop_path_rate = rate(node, "drop_path_rate", config.drop_path_rate)?;
 
     let widened = |channels: usize| make_divisible(channels as f64 * width, 8);
     let groups: &[Group] = if edge { &EDGE_GROUPS } else { &GROUPS };
@@ -164,19 +165,6 @@ fn read(node: &Node, build: &Build, library: Library) -> Result<Box<dyn Backbone
         build.params.evaluate();
     }
     Ok(Box::new(staged))
-}
-
-/// A `drop_path_rate`.
-///
-/// # Errors
-/// It is not a share that leaves something.
-pub(super) fn rate(node: &Node, given: Option<f64>) -> Result<f64, Diagnostics> {
-    let rate = given.unwrap_or(0.0);
-    if (0.0..1.0).contains(&rate) {
-        return Ok(rate);
-    }
-    let message = format!("`drop_path_rate` is {rate}, must be from 0 to less than 1");
-    Err(error_at(node, "drop_path_rate", message, ""))
 }
 
 /// What the convolutions have in common, and whether their norm is not one that spans devices.

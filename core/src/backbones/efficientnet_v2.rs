@@ -5,8 +5,9 @@ use burn::tensor::Tensor;
 use serde::Deserialize;
 
 use super::Backbone;
-use super::efficientnet::{mobile_style, rate};
+use super::efficientnet::mobile_style;
 use super::inverted_residual::{BlockConfig, Names};
+use super::options::rate;
 use super::staged::{Counted, Layer, Staged};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
@@ -155,7 +156,7 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Dia
         Some(OutIndices::Some(list)) => counted.signed_out_indices(list)?,
     };
     let frozen_stages = counted.frozen_stages(config.frozen_stages, [0, last as i64])?;
-    let drop_path_rate = rate(node, config.drop_path_rate)?;
+    let drop_path_rate = rate(node, "drop_path_rate", config.drop_path_rate)?;
     let channels_in = config.in_channels.map_or(3, Channels::get);
     let mut channels = vec![stem_channels, end_channels];
     channels.extend(stages.iter().map(|stage| stage.3));

@@ -8,7 +8,7 @@ use std::f64::consts::TAU;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 
-use super::{Backbone, Feature, keys};
+use super::{Backbone, Feature, options};
 use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, Short, error_at};
 use crate::layers::{
@@ -129,27 +129,30 @@ struct StagePlan {
 }
 
 fn stages(node: &Node) -> Result<Vec<StagePlan>, Diagnostics> {
-    let (first, depths, orders, filters) = match keys::arch::<Size, Given>(node, "tiny", &ARCHES)? {
-        keys::Arch::Named((first, spectra)) => {
-            let filters = match spectra {
-                Some([third, last]) => [NEAR, NEAR, Filter::Global(third), Filter::Global(last)],
-                None => [NEAR; STAGES],
-            };
-            (first, DEPTHS.to_vec(), ORDERS.to_vec(), filters.to_vec())
-        }
-        keys::Arch::Given(arch) => {
-            let filters = arch.dw_cfg.iter().map(|config| config.filter(node));
-            (
-                arch.base_dim.get(),
-                arch.depths.numbers(),
-                arch.orders.numbers(),
-                filters.collect::<Result<Vec<_>, _>>()?,
-            )
-        }
-    };
-    keys::one_each(node, "arch", &depths, STAGES)?;
-    keys::one_each(node, "arch", &orders, STAGES)?;
-    keys::one_each(node, "arch", &filters, STAGES)?;
+    let (first, depths, orders, filters) =
+        match options::arch::<Size, Given>(node, "tiny", &ARCHES)? {
+            options::Arch::Named((first, spectra)) => {
+                let filters = match spectra {
+                    Some([third, last]) => {
+                        [NEAR, NEAR, Filter::Global(third), Filter::Global(last)]
+                    }
+                    None => [NEAR; STAGES],
+                };
+                (first, DEPTHS.to_vec(), ORDERS.to_vec(), filters.to_vec())
+            }
+            options::Arch::Given(arch) => {
+                let filters = arch.dw_cfg.iter().map(|config| config.filter(node));
+                (
+                    arch.base_dim.get(),
+                    arch.depths.numbers(),
+                    arch.orders.numbers(),
+                    filters.collect::<Result<Vec<_>, _>>()?,
+                )
+            }
+        };
+    options::one_each(node, "arch", &depths, STAGES)?;
+    options::one_each(node, "arch", &orders, STAGES)?;
+    options::one_each(node, "arch", &filters, STAGES)?;
     let stage = |i: usize| {
         let plan = StagePlan {
             channels: first << i,
@@ -201,13 +204,13 @@ impl HorNet {
     fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
         let config: Keys = node.read_knowing(OTHERS)?;
         let plans = stages(node)?;
-        let wanted = keys::said_indices(node, &[3], STAGES, STAGES)?;
+        let wanted = options::said_indices(node, &[3], STAGES, STAGES)?;
         if config.gap_before_final_norm.unwrap_or(true) {
             let message = "this HorNet gives no maps, but their means";
             let help = "write gap_before_final_norm=False";
             return Err(error_at(node, "gap_before_final_norm", message, help));
         }
-        let frozen = keys::frozen_stages(node, config.frozen_stages, -1, STAGES - 1)?;
+        let frozen = options::frozen_stages(node, config.frozen_stages, -1, STAGES - 1)?;
         // Of a frozen stage the original freezes the norm of the one after it.
         let mut norms = (0..=frozen).filter(|i| wanted.contains(&(*i as usize)));
         if let Some(i) = norms.find(|i| !wanted.contains(&(*i as usize + 1))) {
@@ -218,9 +221,9 @@ impl HorNet {
             let help = "freeze fewer stages, or let them give no map";
             return Err(error_at(node, "frozen_stages", message, help));
         }
-        let rate = keys::rate(node, "drop_path_rate", config.drop_path_rate)?;
+        let rate = options::rate(node, "drop_path_rate", config.drop_path_rate)?;
         let depth = plans.iter().map(|plan| plan.depth).sum();
-        let mut rates = keys::rising(rate, depth).into_iter();
+        let mut rates = (0..depth).map(options::rising(rate, depth));
 
         let params = &build.params;
         let at = params.at("downsample_layers");

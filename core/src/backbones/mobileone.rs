@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::repvgg::{self, BlockPlan, Naming, Plan, RepNet, SeConfig, SePlan};
-use super::{Backbone, keys};
+use super::{Backbone, options};
 use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, Short, error_at};
 use crate::layers::{Init, InitRule};
@@ -49,7 +49,7 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Dia
     let known = [repvgg::OTHERS, &["se_cfg"]].concat();
     let config: Keys = node.read_knowing(&known)?;
     let plan = config.plan(node)?;
-    let frozen = keys::frozen_stages(node, config.frozen_stages, -1, STAGES)?;
+    let frozen = options::frozen_stages(node, config.frozen_stages, -1, STAGES)?;
     build.initial(node, |at| {
         at.initialise(InitRule::of(&["Conv2d"], Init::KAIMING));
         at.initialise(InitRule::of(&["_BatchNorm"], Init::Constant(1.0)));
@@ -69,23 +69,23 @@ impl Keys {
             let example = "for example arch='s0'";
             return Err(error_at(node, "arch", "MobileOne needs an `arch`", example));
         }
-        let arch = match keys::arch::<Size, Given>(node, "", &ARCHES)? {
-            keys::Arch::Named((widths, copies, excited)) => Arch {
+        let arch = match options::arch::<Size, Given>(node, "", &ARCHES)? {
+            options::Arch::Named((widths, copies, excited)) => Arch {
                 blocks: BLOCKS.to_vec(),
                 widths: widths.to_vec(),
                 copies: vec![copies; STAGES],
                 excited: excited.to_vec(),
             },
-            keys::Arch::Given(arch) => Arch {
+            options::Arch::Given(arch) => Arch {
                 blocks: arch.num_blocks.numbers(),
                 widths: arch.width_factor.to_vec(),
                 copies: arch.num_conv_branches.numbers(),
                 excited: arch.num_se_blocks.numbers(),
             },
         };
-        keys::one_each(node, "arch", &arch.widths, STAGES)?;
+        options::one_each(node, "arch", &arch.widths, STAGES)?;
         for list in [&arch.blocks, &arch.copies, &arch.excited] {
-            keys::one_each(node, "arch", list, STAGES)?;
+            options::one_each(node, "arch", list, STAGES)?;
         }
         if arch
             .excited
@@ -106,7 +106,7 @@ impl Keys {
             (None, Some(_)) => None,
             (None, None) => Some(SePlan::new(16, 8)),
         };
-        let outputs = keys::out_indices(node, &[3], STAGES, STAGES)?;
+        let outputs = options::out_indices(node, &[3], STAGES, STAGES)?;
         Ok(Plan {
             naming: Naming::MobileOne,
             style: repvgg::style(node, &[&[stem][..], &channels].concat())?,

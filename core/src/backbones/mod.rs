@@ -20,7 +20,6 @@ mod hornet;
 mod hourglass;
 mod hrnet;
 mod inverted_residual;
-mod keys;
 mod levit;
 mod mobile_vit;
 mod mobilenet_v2;

@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use super::tokens::{
     NARROW, OneOrEach, PatchEmbed, PatchEmbedConfig, PatchPadding, PictureSize, PositionEmbedding,
-    channels_in, check_width, conv_on_tokens, drop_path_rates, layer_norm, share, sides,
-    some_layer_norm,
+    channels_in, check_width, conv_on_tokens, drop_path_rates, layer_norm, sides, some_layer_norm,
 };
 use super::{Backbone, Feature};
+use crate::backbones::options::rate;
 use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
@@ -216,7 +216,7 @@ impl Config {
             }
         };
         let norm = some_layer_norm(node, "norm_cfg", NormConfig::layer(1e-6))?;
-        let most = share(node, "drop_path_rate", self.drop_path_rate)?;
+        let most = rate(node, "drop_path_rate", self.drop_path_rate)?;
         let rates = drop_path_rates(most, &[count]).concat();
         let widens = self.dim_mul.map_or(2, Bounded::get);
         let more_heads = self.head_mul.map_or(2, Bounded::get);

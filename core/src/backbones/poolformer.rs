@@ -10,7 +10,7 @@ use burn::tensor::module::avg_pool2d;
 use burn::tensor::ops::AvgPoolOptions;
 use serde::Deserialize;
 
-use super::{Backbone, Feature, keys};
+use super::{Backbone, Feature, options};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, Short, error_at};
 use crate::layers::{
@@ -95,11 +95,11 @@ impl Arch {
     fn read(node: &Node) -> Result<Self, Diagnostics> {
         let fail = |message: &str| Err(error_at(node, "arch", message, ""));
         let (blocks, channels, ratios, scale) =
-            match keys::arch::<Size, Given>(node, "s12", &ARCHES)? {
-                keys::Arch::Named((blocks, channels, scale)) => {
+            match options::arch::<Size, Given>(node, "s12", &ARCHES)? {
+                options::Arch::Named((blocks, channels, scale)) => {
                     (blocks.to_vec(), channels.to_vec(), vec![4.0; 4], scale)
                 }
-                keys::Arch::Given(arch) => (
+                options::Arch::Given(arch) => (
                     arch.layers.numbers(),
                     arch.embed_dims.numbers(),
                     arch.mlp_ratios
@@ -111,7 +111,7 @@ impl Arch {
         if count == 0 {
             return fail("there are no stages");
         }
-        keys::one_each(node, "arch", &channels, count)?;
+        options::one_each(node, "arch", &channels, count)?;
         if ratios.len() < count {
             return fail("`mlp_ratios` has fewer entries than there are stages");
         }
@@ -189,7 +189,7 @@ impl PoolFormer {
         ];
         let parts = parts(&arch, stem[1], down[1]);
         // The original counts back from 7, however many parts there are; its norms are in the order that is said.
-        let wanted = keys::said_indices(node, &[-1], parts.len(), 7)?;
+        let wanted = options::said_indices(node, &[-1], parts.len(), 7)?;
         let last = config.frozen(node, variant, parts.len())?;
 
         let embed = patch(
@@ -198,9 +198,9 @@ impl PoolFormer {
             stem,
             &params.at("patch_embed"),
         );
-        let rate = keys::rate(node, "drop_path_rate", config.drop_path_rate)?;
+        let rate = options::rate(node, "drop_path_rate", config.drop_path_rate)?;
         let count = arch.stages.iter().map(|stage| stage.0).sum();
-        let mut rates = keys::rising(rate, count).into_iter();
+        let mut rates = (0..count).map(options::rising(rate, count));
         let at = params.at("network");
         let mut network = Vec::new();
         for (i, (stage, feature)) in parts.iter().enumerate() {
@@ -307,7 +307,8 @@ impl Keys {
             Variant::PoolFormer => 0,
             Variant::RiFormer => 1,
         };
-        let frozen = keys::frozen_stages(node, self.frozen_stages, variant.frozen(), count - past)?;
+        let frozen =
+            options::frozen_stages(node, self.frozen_stages, variant.frozen(), count - past)?;
         Ok(usize::try_from(frozen.saturating_add(past as i64)).unwrap_or(0))
     }
 
@@ -341,7 +342,7 @@ impl Keys {
             norm,
             act: style.act,
             scale: arch.scale,
-            dropout: keys::rate(node, "drop_rate", self.drop_rate)?,
+            dropout: options::rate(node, "drop_rate", self.drop_rate)?,
             mixing: match (variant, self.deploy) {
                 (Variant::PoolFormer, _) => Mixing::Pool(pool),
                 (Variant::RiFormer, Some(true)) => Mixing::Merged,

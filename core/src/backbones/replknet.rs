@@ -6,7 +6,7 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::{Backbone, Feature, keys};
+use super::{Backbone, Feature, options};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, Short, error_at};
 use crate::layers::{
@@ -103,12 +103,12 @@ impl RepLkNet {
         }
         let plans = config.stages(node)?;
         let count = plans.len();
-        let outputs = keys::out_indices(node, &[3], count, 0)?;
-        let frozen = keys::frozen_stages(node, config.frozen_stages, -1, count)?;
+        let outputs = options::out_indices(node, &[3], count, 0)?;
+        let frozen = options::frozen_stages(node, config.frozen_stages, -1, count)?;
         let rate = config.drop_path_rate.or(Some(0.3));
-        let rate = keys::rate(node, "drop_path_rate", rate)?;
+        let rate = options::rate(node, "drop_path_rate", rate)?;
         let depth = plans.iter().map(|plan| plan.depth).sum();
-        let mut rates = keys::rising(rate, depth).into_iter();
+        let mut rates = (0..depth).map(options::rising(rate, depth));
         build.initial(node, |at| {
             at.initialise(InitRule::of(&["Conv2d"], Init::KAIMING));
             let norms = ["_BatchNorm", "GroupNorm"];
@@ -180,12 +180,12 @@ impl RepLkNet {
 impl Keys {
     fn stages(&self, node: &Node) -> Result<Vec<StagePlan>, Diagnostics> {
         let (kernels, depths, channels, small, ratio) =
-            match keys::arch::<Size, Given>(node, "", &ARCHES)? {
-                keys::Arch::Named((kernels, first, small, ratio)) => {
+            match options::arch::<Size, Given>(node, "", &ARCHES)? {
+                options::Arch::Named((kernels, first, small, ratio)) => {
                     let channels = (0..4).map(|i| first << i).collect();
                     (kernels.to_vec(), BLOCKS.to_vec(), channels, small, ratio)
                 }
-                keys::Arch::Given(arch) => (
+                options::Arch::Given(arch) => (
                     arch.large_kernel_sizes.numbers(),
                     arch.layers.numbers(),
                     arch.channels.numbers(),
@@ -197,11 +197,11 @@ impl Keys {
         if count == 0 {
             return Err(error_at(node, "arch", "there are no stages", ""));
         }
-        keys::one_each(node, "arch", &kernels, count)?;
-        keys::one_each(node, "arch", &channels, count)?;
+        options::one_each(node, "arch", &kernels, count)?;
+        options::one_each(node, "arch", &channels, count)?;
         for (key, list) in [("strides", &self.strides), ("dilations", &self.dilations)] {
             let count_of = list.as_ref().map_or(4, |list| list.len());
-            keys::one_each(node, key, &vec![(); count_of], count)?;
+            options::one_each(node, key, &vec![(); count_of], count)?;
         }
         let wider = self.ffn_ratio.unwrap_or(4.0);
         let stage = |i: usize| {

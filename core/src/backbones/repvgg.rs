@@ -8,7 +8,7 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::{Backbone, Feature, keys};
+use super::{Backbone, Feature, options};
 use crate::build::Build;
 use crate::config::{Diagnostics, Key, Node, Short, error_at};
 use crate::layers::{
@@ -199,15 +199,15 @@ struct Arch {
 
 impl Arch {
     fn read(node: &Node) -> Result<Self, Diagnostics> {
-        let arch = match keys::arch::<Size, Given>(node, "", &ARCHES)? {
-            keys::Arch::Named((blocks, [width, last], groups, excites, stem_channels)) => Self {
+        let arch = match options::arch::<Size, Given>(node, "", &ARCHES)? {
+            options::Arch::Named((blocks, [width, last], groups, excites, stem_channels)) => Self {
                 blocks: blocks.to_vec(),
                 widths: vec![width, width, width, last],
                 groups: (2..=LAST_GROUPED).step_by(2).map(|i| (i, groups)).collect(),
                 squeeze_excite: excites.then(|| SePlan::new(16, 1)),
                 stem_channels,
             },
-            keys::Arch::Given(arch) => {
+            options::Arch::Given(arch) => {
                 let at = node.get("arch").expect("it was read");
                 let se = arch.se_cfg.as_ref();
                 let se_at = at.get("se_cfg").unwrap_or(at);
@@ -223,7 +223,7 @@ impl Arch {
         if arch.blocks.is_empty() {
             return Err(error_at(node, "arch", "there are no stages", ""));
         }
-        keys::one_each(node, "arch", &arch.widths, arch.blocks.len())?;
+        options::one_each(node, "arch", &arch.widths, arch.blocks.len())?;
         Ok(arch)
     }
 }
@@ -261,7 +261,7 @@ pub(super) fn wide(base: usize, width: f64, node: &Node) -> Result<usize, Diagno
 pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Diagnostics> {
     let config: Keys = node.read_knowing(OTHERS)?;
     let plan = config.plan(node)?;
-    let frozen = keys::frozen_stages(node, config.frozen_stages, -1, plan.stages.len())?;
+    let frozen = options::frozen_stages(node, config.frozen_stages, -1, plan.stages.len())?;
     build.initial(node, |at| {
         at.initialise(InitRule::of(&["Conv2d"], Init::KAIMING));
         let norms = ["_BatchNorm", "GroupNorm"];
@@ -303,13 +303,13 @@ impl Keys {
             None => vec![default; 4],
         };
         let (strides, dilations) = (all(&self.strides, 2), all(&self.dilations, 1));
-        keys::one_each(node, "strides", &strides, count)?;
-        keys::one_each(node, "dilations", &dilations, count)?;
+        options::one_each(node, "strides", &strides, count)?;
+        options::one_each(node, "dilations", &dilations, count)?;
         let base = self.base_channels.map_or(64, Channels::get);
         let width = |i: usize| wide(base, arch.widths[i] * (1u64 << i) as f64, node);
         let channels = (0..count).map(width).collect::<Result<Vec<_>, _>>()?;
         let stem = arch.stem_channels.min(wide(base, arch.widths[0], node)?);
-        let outs = keys::out_indices(node, &[3], count, 0)?;
+        let outs = options::out_indices(node, &[3], count, 0)?;
         let style = style(node, &[&[stem][..], &channels].concat())?;
         let channels_in = self.in_channels.map_or(3, Channels::get);
         let mut into = stem;

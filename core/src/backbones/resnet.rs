@@ -24,6 +24,7 @@ use super::regnet;
 use super::res2net::{Scales, ScalesConfig};
 use super::resnest::{SplitAttention, SplitAttentionConfig};
 use super::{Backbone, Feature};
+use crate::backbones::options::rate;
 use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Kind, Node, error_at};
 use crate::layers::{
@@ -546,11 +547,7 @@ impl ResNetConfig {
         class: Class,
         depth: Option<(i64, [usize; 4])>,
     ) -> Result<Vec<f64>, Diagnostics> {
-        let rate = self.drop_path_rate.unwrap_or(0.0);
-        if !(0.0..1.0).contains(&rate) {
-            let message = format!("`drop_path_rate` is {rate}, must be from 0 to less than 1");
-            return Err(error_at(node, "drop_path_rate", message, ""));
-        }
+        let rate = rate(node, "drop_path_rate", self.drop_path_rate)?;
         // Blocks of other classes have the key, and drop nothing.
         let drops = matches!(
             class.variant,

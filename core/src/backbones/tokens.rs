@@ -7,6 +7,7 @@ use burn::tensor::ops::PadMode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::options::rising;
 use crate::config::{Bounded, Diagnostics, Node, error_at};
 use crate::layers::{
     ActConfig, Activation, ConvConfig, ConvNormAct, Init, Linear, Norm, NormConfig, NormKind,
@@ -77,16 +78,6 @@ pub(super) fn sides(
     }
 }
 
-/// A share of what is left out: from 0 to less than 1, 0 if absent.
-pub(super) fn share(node: &Node, key: &str, given: Option<f64>) -> Result<f64, Diagnostics> {
-    let share = given.unwrap_or(0.0);
-    if (0.0..1.0).contains(&share) {
-        return Ok(share);
-    }
-    let message = format!("`{key}` is {share}, must be from 0 to less than 1");
-    Err(error_at(node, key, message, ""))
-}
-
 /// The layer norm that a key asks for; the `default` if it is absent, none if it is None.
 pub(super) fn layer_norm(
     node: &Node,
@@ -139,9 +130,8 @@ fn optional<T: DeserializeOwned>(node: &Node, key: &str) -> Result<Option<Option
 
 /// The share of pictures that go without the branches of each block: more from the first block to the last.
 pub(super) fn drop_path_rates(most: f64, depths: &[usize]) -> Vec<Vec<f64>> {
-    let last = depths.iter().sum::<usize>().saturating_sub(1).max(1) as f64;
+    let rate = rising(most, depths.iter().sum());
     let mut blocks = 0..;
-    let rate = |i: usize| most * i as f64 / last;
     let stage = |depth: &usize| blocks.by_ref().take(*depth).map(rate).collect();
     depths.iter().map(stage).collect()
 }

@@ -6,7 +6,7 @@
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::{Backbone, Feature, keys};
+use super::{Backbone, Feature, options};
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, Short, error_at};
 use crate::layers::{
@@ -102,11 +102,11 @@ impl Van {
         let channels: Vec<_> = plans.iter().map(|plan| plan.channels).collect();
         let norm = end_norm(node, &channels)?;
         let make = config.make(node, &channels)?;
-        let outputs = keys::out_indices(node, &[3], count, 0)?;
-        let frozen = keys::frozen_stages(node, config.frozen_stages, -1, count - 1)?;
-        let rate = keys::rate(node, "drop_path_rate", config.drop_path_rate)?;
+        let outputs = options::out_indices(node, &[3], count, 0)?;
+        let frozen = options::frozen_stages(node, config.frozen_stages, -1, count - 1)?;
+        let rate = options::rate(node, "drop_path_rate", config.drop_path_rate)?;
         let depth = plans.iter().map(|plan| plan.depth).sum();
-        let mut rates = keys::rising(rate, depth).into_iter();
+        let mut rates = (0..depth).map(options::rising(rate, depth));
 
         let params = &build.params;
         let channels_in = config.in_channels.map_or(3, Channels::get);
@@ -169,11 +169,12 @@ fn end_norm(node: &Node, channels: &[usize]) -> Result<NormConfig, Diagnostics> 
 
 impl Keys {
     fn stages(&self, node: &Node) -> Result<Vec<StagePlan>, Diagnostics> {
-        let (channels, depths, ratios) = match keys::arch::<Size, Given>(node, "tiny", &ARCHES)? {
-            keys::Arch::Named((channels, depths)) => {
+        let (channels, depths, ratios) = match options::arch::<Size, Given>(node, "tiny", &ARCHES)?
+        {
+            options::Arch::Named((channels, depths)) => {
                 (channels.to_vec(), depths.to_vec(), RATIOS.to_vec())
             }
-            keys::Arch::Given(arch) => (
+            options::Arch::Given(arch) => (
                 arch.embed_dims.numbers(),
                 arch.depths.numbers(),
                 arch.ffn_ratios.to_vec(),
@@ -183,8 +184,8 @@ impl Keys {
         if count == 0 {
             return Err(error_at(node, "arch", "there are no stages", ""));
         }
-        keys::one_each(node, "arch", &channels, count)?;
-        keys::one_each(node, "arch", &ratios, count)?;
+        options::one_each(node, "arch", &channels, count)?;
+        options::one_each(node, "arch", &ratios, count)?;
         let patches = self.patch_sizes.as_ref();
         let patches = patches.map_or_else(|| vec![7, 3, 3, 3], Short::numbers);
         if patches.len() < count {
@@ -234,7 +235,7 @@ impl Keys {
             norm,
             act: style.act,
             scale: (scale > 0.0).then_some(scale),
-            dropout: keys::rate(node, "drop_rate", self.drop_rate)?,
+            dropout: options::rate(node, "drop_rate", self.drop_rate)?,
         })
     }
 }

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use super::{BlockPlan, Library, Plan, PyramidVisionTransformer, Reach, StagePlan};
+use crate::backbones::options::rate;
 use crate::backbones::tokens::{
     NARROW, PatchEmbedConfig, PatchPadding, PictureSize, activation, channels_in, check_out,
-    check_stages, check_width, drop_path_rates, foreign_checkpoint, share, sides, some_layer_norm,
+    check_stages, check_width, drop_path_rates, foreign_checkpoint, sides, some_layer_norm,
 };
 use crate::backbones::{Backbone, Feature};
 use crate::build::Build;
@@ -148,9 +149,9 @@ impl Config {
 
         let norm = some_layer_norm(node, "norm_cfg", NormConfig::layer(1e-6))?;
         let act = activation(node)?;
-        let dropout = share(node, "drop_rate", self.drop_rate)?;
-        let attention_dropout = share(node, "attn_drop_rate", self.attn_drop_rate)?;
-        let most = share(node, "drop_path_rate", self.drop_path_rate.or(Some(0.1)))?;
+        let dropout = rate(node, "drop_rate", self.drop_rate)?;
+        let attention_dropout = rate(node, "attn_drop_rate", self.attn_drop_rate)?;
+        let most = rate(node, "drop_path_rate", self.drop_path_rate.or(Some(0.1)))?;
         let rates = drop_path_rates(most, &layers);
         let picture = self.pretrain_img_size.as_ref();
         let picture = sides(node, "pretrain_img_size", picture, 224)?;

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use super::{BlockPlan, Library, Plan, PyramidVisionTransformer, Reach, StagePlan};
+use crate::backbones::options::rate;
 use crate::backbones::tokens::{
     NARROW, OneOrEach, PatchEmbedConfig, WindowSide, channels_in, check_out, check_stages,
-    check_width, drop_path_rates, share, some_layer_norm,
+    check_width, drop_path_rates, some_layer_norm,
 };
 use crate::backbones::{Backbone, Feature};
 use crate::build::Build;
@@ -196,9 +197,9 @@ impl Config {
             return Err(error_at(node, "norm_after_stage", message, ""));
         }
         let norm = some_layer_norm(node, "norm_cfg", NormConfig::layer(1e-5))?;
-        let dropout = share(node, "drop_rate", self.drop_rate)?;
-        let attention_dropout = share(node, "attn_drop_rate", self.attn_drop_rate)?;
-        let most = share(node, "drop_path_rate", self.drop_path_rate)?;
+        let dropout = rate(node, "drop_rate", self.drop_rate)?;
+        let attention_dropout = rate(node, "attn_drop_rate", self.attn_drop_rate)?;
+        let most = rate(node, "drop_path_rate", self.drop_path_rate)?;
         let rates = drop_path_rates(most, &shape.depths);
         let mut before = channels_in(self.in_channels);
         let mut stride = 1usize;

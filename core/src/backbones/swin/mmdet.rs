@@ -3,10 +3,11 @@
 use serde::Deserialize;
 
 use super::{BlockPlan, MMCV, Norms, Plan, StagePlan, SwinTransformer};
+use crate::backbones::options::rate;
 use crate::backbones::tokens::{
     NARROW, PatchEmbedConfig, PatchMergingConfig, PictureSize, WindowSide, activation, channels_in,
-    check_frozen, check_out, check_stages, check_width, drop_path_rates, foreign_checkpoint, share,
-    sides, some_layer_norm,
+    check_frozen, check_out, check_stages, check_width, drop_path_rates, foreign_checkpoint, sides,
+    some_layer_norm,
 };
 use crate::backbones::{Backbone, Feature};
 use crate::build::Build;
@@ -93,9 +94,9 @@ impl Config {
         let norm = some_layer_norm(node, "norm_cfg", NormConfig::layer(1e-5))?;
         let patch_norm = self.patch_norm.unwrap_or(true).then(|| norm.clone());
         let act = activation(node)?;
-        let dropout = share(node, "drop_rate", self.drop_rate)?;
-        let attention_dropout = share(node, "attn_drop_rate", self.attn_drop_rate)?;
-        let most = share(node, "drop_path_rate", self.drop_path_rate.or(Some(0.1)))?;
+        let dropout = rate(node, "drop_rate", self.drop_rate)?;
+        let attention_dropout = rate(node, "attn_drop_rate", self.attn_drop_rate)?;
+        let most = rate(node, "drop_path_rate", self.drop_path_rate.or(Some(0.1)))?;
         let rates = drop_path_rates(most, &depths);
         let embed_dims = self.embed_dims.map_or(96, Channels::get);
         let size = self.window_size.map_or(7, WindowSide::get);

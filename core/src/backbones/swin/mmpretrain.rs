@@ -3,10 +3,11 @@
 use serde::Deserialize;
 
 use super::{BlockPlan, MMCV, Norms, Plan, StagePlan, SwinTransformer};
+use crate::backbones::options::rate;
 use crate::backbones::tokens::{
     NARROW, OneOrEach, PatchEmbedConfig, PatchMergingConfig, PatchPadding, PictureSize, WindowSide,
     activation, channels_in, check_frozen, check_out, check_stages, check_width, drop_path_rates,
-    layer_norm, share, sides, some_layer_norm,
+    layer_norm, sides, some_layer_norm,
 };
 use crate::backbones::{Backbone, Feature};
 use crate::build::Build;
@@ -290,7 +291,7 @@ impl Config {
             return Err(error_at(node, "pretrained_window_sizes", message, ""));
         }
         let trained = |i: usize| trained.map_or(0, |sizes| sizes[i].get());
-        let most = share(node, "drop_path_rate", self.drop_path_rate.or(Some(0.1)))?;
+        let most = rate(node, "drop_path_rate", self.drop_path_rate.or(Some(0.1)))?;
         let rates = drop_path_rates(most, &depths);
 
         let patch: PatchKeys = read(self.patch_cfg.as_ref(), &["norm_cfg", "in_channels"])?;
@@ -399,7 +400,7 @@ impl Config {
                 norm: patch_norm,
                 projection: "projection",
             },
-            dropout: share(node, "drop_rate", self.drop_rate)?,
+            dropout: rate(node, "drop_rate", self.drop_rate)?,
             stages,
             outputs,
             frozen,
@@ -511,8 +512,8 @@ impl BlockContext {
             ));
         }
         let dropouts = [
-            share(at, "attn_drop", attention.attn_drop)?,
-            share(at, "proj_drop", attention.proj_drop)?,
+            rate(at, "attn_drop", attention.attn_drop)?,
+            rate(at, "proj_drop", attention.proj_drop)?,
         ];
         let ffn: FfnKeys = read(given.ffn_cfgs.as_ref(), &["act_cfg"])?;
         let at = given.ffn_cfgs.as_ref().unwrap_or(node);
@@ -554,7 +555,7 @@ impl BlockContext {
                 Some(ffn) => activation(ffn)?,
                 None => Activation::Gelu,
             },
-            dropout: share(at, "ffn_drop", ffn.ffn_drop)?,
+            dropout: rate(at, "ffn_drop", ffn.ffn_drop)?,
             drop_path_rate: 0.0,
             norm,
             norms: if two {

@@ -221,7 +221,7 @@ impl Keys {
         let dims = self.dims.as_ref();
         let dims = dims.map_or_else(|| variant.dims(), Short::numbers);
         for (key, list) in [("depths", &depths), ("dims", &dims)] {
-            crate::backbones::keys::one_each(node, key, list, STAGES)?;
+            crate::backbones::options::one_each(node, key, list, STAGES)?;
         }
         let act = self.act_layer.as_deref().unwrap_or("gelu");
         let Some(act) = activation(act) else {
@@ -321,7 +321,7 @@ fn kernels(node: &Node) -> Result<Vec<usize>, Diagnostics> {
         Some(one) if one.as_int().is_some() => vec![one.read::<Pixels>()?.get(); STAGES],
         Some(many) => many.read::<Short<Pixels, STAGES>>()?.numbers(),
     };
-    crate::backbones::keys::one_each(node, key, &kernels, STAGES)?;
+    crate::backbones::options::one_each(node, key, &kernels, STAGES)?;
     if let Some(even) = kernels.iter().find(|kernel| *kernel % 2 == 0) {
         let message = format!("a kernel of {even} px does not keep the size of maps");
         return Err(error_at(node, key, message, "odd numbers are possible"));

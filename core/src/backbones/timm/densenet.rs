@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::{Asked, COMMON, activation};
 use crate::backbones::densenet::{BlockShape, DenseNet, Given, Names, Plan, blocks};
+use crate::backbones::options::rate;
 use crate::backbones::{Backbone, Feature};
 use crate::config::{Bounded, Diagnostics, error_at};
 use crate::layers::{Distribution, Dropout, Fan, Init, InitRule, NormConfig};
@@ -94,11 +95,7 @@ impl Keys {
             let message = format!("'{name}' has no stochastic depth");
             return fail("drop_path_rate", message);
         }
-        let drop_rate = self.proj_drop_rate.unwrap_or(0.0);
-        if !(0.0..1.0).contains(&drop_rate) {
-            let message = format!("`proj_drop_rate` is {drop_rate}, must be from 0 to less than 1");
-            return fail("proj_drop_rate", message);
-        }
+        let drop_rate = rate(asked.node, "proj_drop_rate", self.proj_drop_rate)?;
         let act = self.act_layer.as_deref().unwrap_or("relu");
         let Some(act) = activation(act) else {
             return fail("act_layer", format!("timm has no activation '{act}'"));

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{Asked, COMMON};
 use crate::backbones::convnext::INITIAL;
-use crate::backbones::{Backbone, Feature, keys};
+use crate::backbones::{Backbone, Feature, options};
 use crate::config::{Diagnostics, unsupported};
 use crate::layers::{
     Activation, Branch, Branches, ConvConfig, ConvNormAct, DropPath, Dropout, InitRule, LayerScale,
@@ -68,7 +68,7 @@ pub(super) fn build(asked: &Asked) -> Result<Box<dyn Backbone>, Diagnostics> {
         ));
     }
     let make = Make {
-        dropout: keys::rate(asked.node, "proj_drop_rate", config.proj_drop_rate)?,
+        dropout: options::rate(asked.node, "proj_drop_rate", config.proj_drop_rate)?,
         scale: config.layer_scale_init_value.unwrap_or(1e-5),
         down_act: GELU.filter(|_| config.lkc_use_act.unwrap_or(false)),
         merged: config.inference_mode.unwrap_or(false),
@@ -208,7 +208,8 @@ impl FastVit {
         let stem = stem.iter().enumerate();
         let stem = stem.map(|(i, shape)| make.mobile(*shape, GELU, &part("stem", i)));
         let stem = stem.collect();
-        let mut rates = keys::rising(asked.drop_path_rate, depths.iter().sum()).into_iter();
+        let count = depths.iter().sum();
+        let mut rates = (0..count).map(options::rising(asked.drop_path_rate, count));
         let stage = |i: usize| {
             let rates: Vec<_> = rates.by_ref().take(depths[i]).collect();
             let channels = levels[i].channels;

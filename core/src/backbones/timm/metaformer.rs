@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{Asked, COMMON};
 use crate::backbones::poolformer::around;
-use crate::backbones::{Backbone, Feature, keys};
+use crate::backbones::{Backbone, Feature, options};
 use crate::config::{Diagnostics, unsupported};
 use crate::layers::{
     Activation, ConvConfig, ConvNormAct, DropPath, Dropout, Init, InitRule, LayerKind, LayerScale,
@@ -100,7 +100,7 @@ fn parse(name: &str) -> Option<(Kind, Size)> {
 
 pub(super) fn build(asked: &Asked) -> Result<Box<dyn Backbone>, Diagnostics> {
     let config: Keys = asked.node.read_knowing(COMMON)?;
-    let dropout = keys::rate(asked.node, "proj_drop_rate", config.proj_drop_rate)?;
+    let dropout = options::rate(asked.node, "proj_drop_rate", config.proj_drop_rate)?;
     if asked.output_stride != 32 {
         let message = "MetaFormers have no `output_stride`";
         return Err(unsupported(
@@ -188,7 +188,8 @@ impl MetaFormer {
         let stem = stem.init(&params.at("stem.conv"), None);
         let stem_norm = (kind != Kind::Pool1)
             .then(|| ScaledNorm::without_bias(&layer, dims[0], &params.at("stem.norm")));
-        let mut rates = keys::rising(asked.drop_path_rate, depths.iter().sum()).into_iter();
+        let count = depths.iter().sum();
+        let mut rates = (0..count).map(options::rising(asked.drop_path_rate, count));
         let stage = |i: usize| {
             let at = match asked.features_only {
                 true => {

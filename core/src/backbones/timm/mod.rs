@@ -32,6 +32,7 @@ use burn::tensor::ops::{AvgPoolOptions, PadMode};
 use serde::Deserialize;
 
 use super::{Backbone, Feature};
+use crate::backbones::options::rate;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at, nearest, unsupported};
 use crate::layers::{Activation, Dropout, NormConfig, Params, SqueezeExcite};
@@ -147,12 +148,7 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Dia
     let Some(family) = FAMILIES.iter().find(named) else {
         return Err(unknown(node, &config.model_name));
     };
-    let drop_path_rate = config.drop_path_rate.unwrap_or(0.0);
-    if !(0.0..1.0).contains(&drop_path_rate) {
-        let message =
-            format!("`drop_path_rate` is {drop_path_rate}, must be from 0 to less than 1");
-        return Err(error_at(node, "drop_path_rate", message, ""));
-    }
+    let drop_path_rate = rate(node, "drop_path_rate", config.drop_path_rate)?;
     let features_only = config.features_only.unwrap_or(false);
     if !features_only && config.out_indices.is_some() {
         let message = "`out_indices` needs features_only=True".to_string();

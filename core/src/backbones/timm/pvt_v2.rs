@@ -5,8 +5,9 @@
 use serde::Deserialize;
 
 use super::{Asked, COMMON};
+use crate::backbones::options::rate;
 use crate::backbones::pvt::{BlockPlan, Library, Plan, PyramidVisionTransformer, Reach, StagePlan};
-use crate::backbones::tokens::{NARROW, PatchEmbedConfig, check_width, drop_path_rates, share};
+use crate::backbones::tokens::{NARROW, PatchEmbedConfig, check_width, drop_path_rates};
 use crate::backbones::{Backbone, Feature};
 use crate::config::Diagnostics;
 use crate::layers::{Activation, ConvConfig, InitRule, NormConfig};
@@ -57,8 +58,8 @@ impl Keys {
         let row = ROWS.iter().find(|row| row.0 == asked.name);
         let &(name, depths, head, ratio) = row.expect("the family knows its names");
         let linear = self.linear.unwrap_or(name.ends_with("_li"));
-        let dropout = share(node, "proj_drop_rate", self.proj_drop_rate)?;
-        let attention_dropout = share(node, "attn_drop_rate", self.attn_drop_rate)?;
+        let dropout = rate(node, "proj_drop_rate", self.proj_drop_rate)?;
+        let attention_dropout = rate(node, "attn_drop_rate", self.attn_drop_rate)?;
         let rates = drop_path_rates(asked.drop_path_rate, &depths);
         let joint = if asked.features_only { '_' } else { '.' };
         let mut before = asked.channels_in;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Asked, COMMON, activation};
 use crate::backbones::mobileone::{self, Arch};
 use crate::backbones::repvgg::{BlockPlan, Naming, Plan, RepNet, SePlan};
-use crate::backbones::{Backbone, Feature, keys};
+use crate::backbones::{Backbone, Feature, options};
 use crate::config::{Diagnostics, error_at};
 use crate::layers::{Activation, ConvStyle, Init, InitRule, NormConfig};
 
@@ -98,7 +98,7 @@ pub(super) fn build(asked: &Asked) -> Result<Box<dyn Backbone>, Diagnostics> {
 /// Rates of dropped paths; strides that become dilations past `output_stride`.
 fn spread(asked: &Asked, plan: &mut Plan) {
     let count = plan.stages.iter().map(Vec::len).sum();
-    let mut rates = keys::rising(asked.drop_path_rate, count).into_iter();
+    let mut rates = (0..count).map(options::rising(asked.drop_path_rate, count));
     let (mut total, mut dilation) = (STEM_STRIDE, 1);
     for stage in &mut plan.stages {
         let stride = stage[0].stride;

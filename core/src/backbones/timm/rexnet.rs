@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::efficientnet::make_divisible;
 use super::{Asked, COMMON, activation};
+use crate::backbones::options::rate;
 use crate::backbones::{Backbone, Feature};
 use crate::config::{Diagnostics, error_at};
 use crate::layers::{
@@ -135,11 +136,8 @@ pub(super) fn build(asked: &Asked) -> Result<Box<dyn Backbone>, Diagnostics> {
         act: act("act_layer", &keys.act_layer, Activation::Silu)?,
         depthwise: act("dw_act_layer", &keys.dw_act_layer, Activation::Relu6)?,
     };
-    let drop_rate = keys.drop_rate.unwrap_or(DROP_RATE);
-    if !(0.0..1.0).contains(&drop_rate) {
-        let message = format!("`drop_rate` is {drop_rate}, must be from 0 to less than 1");
-        return Err(error_at(asked.node, "drop_rate", message, ""));
-    }
+    let drop_rate = keys.drop_rate.or(Some(DROP_RATE));
+    let drop_rate = rate(asked.node, "drop_rate", drop_rate)?;
     if ![8, 16, 32].contains(&asked.output_stride) {
         let message = "ReXNet has no `output_stride` but 8, 16 and 32".to_string();
         return Err(error_at(asked.node, "output_stride", message, ""));

@@ -8,10 +8,11 @@
 use serde::Deserialize;
 
 use super::{Asked, COMMON};
+use crate::backbones::options::rate;
 use crate::backbones::swin::{BlockPlan, Names, Norms, Plan, StagePlan, SwinTransformer};
 use crate::backbones::tokens::{
     NARROW, OneOrEach, PatchEmbedConfig, PatchMergingConfig, PictureSize, WindowSide, check_width,
-    drop_path_rates, share, sides,
+    drop_path_rates, sides,
 };
 use crate::backbones::{Backbone, Feature};
 use crate::config::{Bounded, Diagnostics, error_at};
@@ -300,7 +301,7 @@ impl Keys {
                 return Err(error_at(node, "pretrained_window_sizes", message, ""));
             }
         };
-        let dropout = share(node, "proj_drop_rate", self.proj_drop_rate)?;
+        let dropout = rate(node, "proj_drop_rate", self.proj_drop_rate)?;
         let position = match (variant.two, trained) {
             (false, _) => Position::Table(NARROW),
             (true, 0) => Position::Continuous { trained: size },
@@ -313,7 +314,7 @@ impl Keys {
                 window: size,
                 qkv_bias: self.qkv_bias.unwrap_or(true),
                 scale: None,
-                dropouts: [share(node, "attn_drop_rate", self.attn_drop_rate)?, dropout],
+                dropouts: [rate(node, "attn_drop_rate", self.attn_drop_rate)?, dropout],
                 position,
                 lists_buffers: false,
             },
