@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
-use smalti_shaders::{ALL, CONV_TILES32, CONV_TILES128, Kernel, records};
+use smalti_shaders::{
+    ALL, CONV_TILES32, CONV_TILES128, Kernel, ROI_ALIGN, ROI_ALIGN_GRADIENT, records,
+};
 
 /// WebGPU's default limits.
 const STORAGE_BUFFERS: usize = 8;
@@ -235,5 +237,24 @@ fn both_tiles_are_of_one_text() {
         ["fn corner", "fn gather", "fn weight", "fn onto", "fn put"]
             .iter()
             .all(|f| a.contains(f))
+    );
+}
+
+/// Regions are read and learned from in the same words: their levels, axes and samples.
+#[test]
+fn both_ways_of_regions_are_of_one_text() {
+    let middle = |kernel: &Kernel, end: &str| {
+        let text = kernel.wgsl;
+        let from = text.find("// Where the samples").expect("an axis");
+        let to = text.find(end).expect("what is its own");
+        text[from..to].to_owned()
+    };
+    let forward = middle(&ROI_ALIGN, "fn mean_of");
+    let back = middle(&ROI_ALIGN_GRADIENT, "// What a sample has of a place");
+    assert_eq!(forward, back);
+    assert!(
+        ["fn axis_of", "fn sample_of", "fn level_of", "fn value_of"]
+            .iter()
+            .all(|f| forward.contains(f))
     );
 }
