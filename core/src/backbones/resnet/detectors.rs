@@ -3,11 +3,10 @@
 
 use burn::tensor::Tensor;
 
-use super::{
-    Backbone, Build, Class, DetectoRS_ResNeXt, DetectoRS_ResNet, Diagnostics, Library, Node,
-    ResNet, boxed,
-};
-use crate::config::error_at;
+use super::class::Variant::{DetectoRS_ResNeXt, DetectoRS_ResNet};
+use super::{Backbone, Class, Library, ResNet, boxed};
+use crate::build::Build;
+use crate::config::{Diagnostics, Node, error_at};
 
 pub(in crate::backbones) fn build(
     node: &Node,

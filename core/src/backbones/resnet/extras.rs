@@ -1,10 +1,10 @@
 //! [`Extras`]: what the blocks of some stages have beside the others': a middle that moves or switches (`dcn`, `sac`), plugins, and what comes back
 //! from a recursive pyramid.
 
-use super::{
-    Block, Class, MiddleConfig, PluginConfig, ResNeSt, ResNetConfig, StagePlan, Style,
-    TridentResNet, Variant,
-};
+use super::class::Variant::{ResNeSt, TridentResNet};
+use super::config::ResNetConfig;
+use super::{Block, Class, MiddleConfig, StagePlan, Style, Variant};
+use crate::backbones::plugins::PluginConfig;
 use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::layers::{
     ConvConfig, ConvKind, ConvLayerConfig, ConvStyle, Distribution, Fan, Init, InitRule, Params,

@@ -4,11 +4,11 @@
 
 use burn::tensor::Tensor;
 
-use super::{
-    Backbone, Block, Build, Class, Diagnostics, Library, Node, ResNetConfig, StagePlan,
-    TridentResNet, boxed,
-};
-use crate::config::error_at;
+use super::class::Variant::TridentResNet;
+use super::config::ResNetConfig;
+use super::{Backbone, Block, Class, Library, StagePlan, boxed};
+use crate::build::Build;
+use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::Phase;
 use crate::limits::{Index, List};
 
