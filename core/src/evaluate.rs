@@ -22,7 +22,7 @@ use crate::data::sample::{DataInfo, Sample};
 use crate::data::samplers::Sampling;
 use crate::data::transforms::Files;
 use crate::data::{Lookup, Meta};
-use crate::detectors::Detector;
+use crate::detectors::{Detector, detectron2};
 use crate::heads::test_cfg;
 use crate::model;
 use crate::ops::detections::Select;
@@ -83,6 +83,7 @@ impl TestSet {
         files: Arc<dyn Files>,
         options: TestOptions,
     ) -> Result<Self, Diagnostics> {
+        detectron2::check_test(config)?;
         let look = Lookup::of(registry, config);
         let splits = [split, "val"];
         let has = |split: &str| legacy::dataloader(config, split).0.is_some();

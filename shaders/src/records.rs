@@ -17,6 +17,8 @@ pub const SIGMOID: u32 = 0;
 pub const SOFTMAX: u32 = 1;
 /// [`LevelRecord::activation`]: they are scores.
 pub const SCORES: u32 = 2;
+/// [`LevelRecord::activation`]: a place in the order of all logits.
+pub const ORDER: u32 = 3;
 
 /// Label of a box that does not count, and source of a row without a box. As an i32: -1.
 pub const INVALID: u32 = u32::MAX;
@@ -73,7 +75,7 @@ record!(
         priors: u32,
         /// C; with softmax one of them is the background.
         channels: u32,
-        /// [`SIGMOID`], [`SOFTMAX`] or [`SCORES`].
+        /// [`SIGMOID`], [`SOFTMAX`], [`SCORES`] or [`ORDER`].
         activation: u32,
         /// How a picture's scores lie: 1 dense with channels first, 2 dense with channels last, 0 otherwise.
         dense: u32,
@@ -473,8 +475,10 @@ record!(
         places: u32,
         /// C filled up to a multiple of four.
         filled: u32,
+        /// Added to sizes that are counted in that.
+        epsilon: f32,
         /// 0.
-        unused: [u32; 2],
+        unused: u32,
     }
 );
 

@@ -120,22 +120,23 @@ def row_of(kind, h, w, text):
     return row
 
 
-cases, out = sys.argv[1:]
-register_all_modules()
-import mmpretrain.models  # noqa: F401,E402
-init_default_scope('mmdet')
-done = {json.loads(line)['file'] for line in open(out)} if os.path.exists(out) else set()
-for line in open(cases):
-    if not line.strip() or line.startswith('#'):
-        continue
-    kind, h, w, text = line.strip().split(' ', 3)
-    if (text if kind == 'maps' else f'grads {text}') in done:
-        continue
-    try:
-        row = row_of(kind, int(h), int(w), text)
-        said = f"{len(row['state'])} tensors, " + (f"{[s['shape'] for s in row['stages'].values()]}" if kind == 'maps' else f"{len(row['grads'])} gradients")
-        with open(out, 'a') as f:
-            f.write(json.dumps(row) + '\n')
-    except Exception as e:
-        said = f'FAILED {type(e).__name__}: {e}'[:400]
-    print(line.strip()[:150], said, flush=True)
+if __name__ == '__main__':
+    cases, out = sys.argv[1:]
+    register_all_modules()
+    import mmpretrain.models  # noqa: F401,E402
+    init_default_scope('mmdet')
+    done = {json.loads(line)['file'] for line in open(out)} if os.path.exists(out) else set()
+    for line in open(cases):
+        if not line.strip() or line.startswith('#'):
+            continue
+        kind, h, w, text = line.strip().split(' ', 3)
+        if (text if kind == 'maps' else f'grads {text}') in done:
+            continue
+        try:
+            row = row_of(kind, int(h), int(w), text)
+            said = f"{len(row['state'])} tensors, " + (f"{[s['shape'] for s in row['stages'].values()]}" if kind == 'maps' else f"{len(row['grads'])} gradients")
+            with open(out, 'a') as f:
+                f.write(json.dumps(row) + '\n')
+        except Exception as e:
+            said = f'FAILED {type(e).__name__}: {e}'[:400]
+        print(line.strip()[:150], said, flush=True)

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
@@ -19,7 +20,7 @@ use smalti::detectors::{Detector, Detectors};
 use smalti::layers::{Mode, Params, Role, StateEntry, TensorSource};
 use smalti::probe::Probe;
 use smalti::registry::DEFAULT_SCOPE;
-use smalti::structures::Instances;
+use smalti::structures::{Instances, Proposals};
 
 use crate::formula::{tagged, uniform};
 use crate::{training, trajectory, transforms};
@@ -87,6 +88,8 @@ pub struct Model {
     #[serde(default)]
     alias: HashMap<String, String>,
     input: Option<[usize; 4]>,
+    /// Where objects may be in each picture, of detectors that are given that.
+    proposals: Option<Vec<Vec<[f32; 4]>>>,
     #[serde(default)]
     stages: serde_json::Map<String, Json>,
     predict: Option<Vec<Predicted>>,
@@ -273,6 +276,7 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
                 ori_shape: [h, w],
                 img_shape: [h, w],
                 scale_factor: [1.0, 1.0],
+                proposals: proposals(row.proposals.as_deref(), 0),
                 ..Meta::default()
             }],
             rescale: false,
@@ -319,6 +323,14 @@ fn compare(row: &Model, device: &Device) -> Result<String, String> {
         return Err(format!("{line}, above {MASK_TOLERANCE:.0e}"));
     }
     Ok(line)
+}
+
+/// Those that a row gives of the picture `i`, the earlier the better.
+pub(crate) fn proposals(all: Option<&[Vec<[f32; 4]>]>, i: usize) -> Option<Arc<Proposals>> {
+    let boxes = all?.get(i)?.clone();
+    let score = |k: usize| 1.0 / (k + 1) as f32;
+    let scores = (0..boxes.len()).map(score).collect();
+    Some(Arc::new(Proposals { boxes, scores }))
 }
 
 /// The config of the row's model.

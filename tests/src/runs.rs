@@ -502,3 +502,169 @@ fn an_unfrozen_backbone_changes_from_that_epoch_on() {
         }
     }
 }
+
+/// Runs `smalti` with these arguments on the CPU: whether it went well, and what it said.
+fn run(args: &[&str], datasets: &Path) -> (bool, String) {
+    let mut command = Command::new(program());
+    command.args(args).args(["--device", "cpu"]);
+    let output = command.env("DETECTRON2_DATASETS", datasets).output();
+    let output = output.unwrap();
+    let said = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+    (output.status.success(), said.concat())
+}
+
+/// A first stage finds proposals, which go through a file into a Fast R-CNN that has none.
+#[test]
+fn proposals_go_through_a_file() {
+    let scratch = Scratch::new("proposals", 4);
+    let path = |name: &str| scratch.path(name).display().to_string();
+    let dump = format!(
+        "val_evaluator = dict(type='DumpProposals', output_dir='{}', proposals_file='found.pkl', num_max_proposals=12)",
+        path("")
+    );
+    let first = scratch.config(&rpn(), 1, 2, &dump);
+    std::fs::write(scratch.path("rpn.py"), first).unwrap();
+    let run = |args: &[&str]| run(args, &scratch.0);
+    let (rpn, work) = (path("rpn.py"), path("work"));
+    let (good, said) = run(&["train", &rpn, "--work-dir", &work, "--no-validate"]);
+    assert!(good, "{said}");
+    let (good, said) = run(&["test", &rpn, &path("work/epoch_1.pth")]);
+    assert!(good && said.contains("found.pkl is written"), "{said}");
+
+    let second = "dict(type='FastRCNN', PRE, backbone=dict(type='ResNet', depth=18, base_channels=8), \
+         neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, num_outs=4), \
+         roi_head=dict(type='StandardRoIHead', bbox_roi_extractor=dict(type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0), \
+           out_channels=16, featmap_strides=[4, 8, 16, 32]), bbox_head=dict(type='Shared2FCBBoxHead', in_channels=16, fc_out_channels=16, num_classes=2)), \
+         train_cfg=dict(rcnn=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5), \
+           sampler=dict(type='RandomSampler', num=16, pos_fraction=0.25), pos_weight=-1)), \
+         test_cfg=dict(rcnn=dict(score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5), max_per_img=9)))";
+    let second = scratch.config(&second.replace("PRE", preprocessor()), 1, 2, "");
+    let moved = "dict(type='ProposalBroadcaster', transforms=[dict(type='Resize', scale=(80, 96), keep_ratio=False)";
+    let second = second
+        .replace("img='img/')", "img='img/'), proposal_file='found.pkl'")
+        .replace(
+            "load = [dict(type='LoadImageFromFile'), ",
+            "load = [dict(type='LoadImageFromFile'), dict(type='LoadProposals', num_max_proposals=10), ",
+        )
+        .replace(
+            "load + [dict(type='RandomFlip', prob=0.5)",
+            &format!("load + [{moved}, dict(type='RandomFlip', prob=0.5)])"),
+        )
+        .replace("load + [dict(type='Pack", &format!("load + [{moved}]), dict(type='Pack"));
+    std::fs::write(scratch.path("fast.py"), &second).unwrap();
+    let (fast, work) = (path("fast.py"), path("second"));
+    let (good, said) = run(&["train", &fast, "--work-dir", &work]);
+    assert!(good && said.contains("bbox_mAP"), "{said}");
+    let checkpoint = path("second/epoch_1.pth");
+    let detect = |pictures: &str, more: &[&str]| {
+        let args = ["detect", &fast, &checkpoint, pictures, "--json"];
+        let found = path("found.json");
+        run(&[&args[..], &[&found], more].concat())
+    };
+    let (good, said) = detect(&path("img"), &["--proposals", &path("found.pkl")]);
+    assert!(good, "{said}");
+    let found = std::fs::read_to_string(scratch.path("found.json")).unwrap();
+    let found: Vec<serde_json::Value> = serde_json::from_str(&found).unwrap();
+    assert!(!found.is_empty(), "every proposal has a score above 0");
+    std::fs::copy(scratch.path("img/0.png"), scratch.path("other.png")).unwrap();
+    let (good, said) = detect(&path("other.png"), &["--proposals", &path("found.pkl")]);
+    assert!(
+        !good && said.contains("has no proposals of `smalti-run-"),
+        "{said}"
+    );
+    let (good, said) = detect(&path("img/0.png"), &[]);
+    assert!(!good && said.contains("`--proposals`"), "{said}");
+    // One picture more than there are proposals of.
+    let fewer = second.replace("found.pkl", "ann.json");
+    std::fs::write(scratch.path("wrong.py"), fewer).unwrap();
+    let (good, said) = run(&["train", &path("wrong.py"), "--work-dir", &work]);
+    assert!(
+        !good && said.contains("DumpProposals") && said.contains("wrong.py:"),
+        "{said}"
+    );
+}
+
+const YAML: &str = "
+MODEL:
+  META_ARCHITECTURE: GeneralizedRCNN
+  BACKBONE: {NAME: build_resnet_fpn_backbone, FREEZE_AT: 0}
+  RESNETS: {DEPTH: 18, RES2_OUT_CHANNELS: 64, OUT_FEATURES: [res4, res5], NORM: BN}
+  FPN: {IN_FEATURES: [res4, res5], OUT_CHANNELS: 16}
+  ANCHOR_GENERATOR: {SIZES: [[16], [32], [64]], ASPECT_RATIOS: [[1.0]]}
+  RPN: {IN_FEATURES: [p4, p5, p6]}
+  ROI_HEADS: {NAME: StandardROIHeads, IN_FEATURES: [p4, p5], NUM_CLASSES: 2, BATCH_SIZE_PER_IMAGE: 16}
+  ROI_BOX_HEAD: {NAME: FastRCNNConvFCHead, NUM_FC: 1, FC_DIM: 16, POOLER_RESOLUTION: 4}
+DATASETS: {TRAIN: \"('coco_2017_val',)\", TEST: \"('coco_2017_val',)\"}
+DATALOADER: {NUM_WORKERS: 0}
+INPUT: {MIN_SIZE_TRAIN: \"(64, 72)\", MIN_SIZE_TEST: 64, CROP: {ENABLED: True}}
+SOLVER:
+  IMS_PER_BATCH: 2
+  BASE_LR: 0.01
+  STEPS: (2,)
+  MAX_ITER: 3
+  WARMUP_ITERS: 1
+  CHECKPOINT_PERIOD: 3
+  CLIP_GRADIENTS: {ENABLED: True, CLIP_TYPE: norm}
+TEST: {EVAL_PERIOD: 3}
+SEED: 5
+";
+
+/// Detectron2's own configs train, are tested, and say what of them is not done here.
+#[test]
+fn a_detectron2_yaml_trains() {
+    let scratch = Scratch::new("detectron2", 4);
+    let coco = scratch.path("data/coco");
+    std::fs::create_dir_all(coco.join("annotations")).unwrap();
+    std::fs::rename(scratch.path("img"), coco.join("val2017")).unwrap();
+    let objects = std::fs::read_to_string(scratch.path("ann.json")).unwrap();
+    let objects = objects
+        .replace("\"light\"", "\"person\"")
+        .replace("\"dark\"", "\"bicycle\"");
+    std::fs::write(coco.join("annotations/instances_val2017.json"), objects).unwrap();
+    let yaml = scratch.path("small.yaml").display().to_string();
+    std::fs::write(&yaml, YAML).unwrap();
+    let run = |args: &[&str]| run(args, &scratch.path("data"));
+    let work = scratch.path("work").display().to_string();
+    let (good, said) = run(&["train", &yaml, "--opts", "OUTPUT_DIR", &work]);
+    assert!(
+        good && said.contains("loss_rpn_loc") && said.contains("bbox_mAP"),
+        "{said}"
+    );
+    let checkpoint = format!("{work}/iter_3.pth");
+    let (good, said) = run(&["test", &yaml, &checkpoint]);
+    assert!(good && said.contains("coco/bbox_mAP_50"), "{said}");
+    let on = scratch.path("on").display().to_string();
+    let weights = ["--opts", "OUTPUT_DIR", &on, "MODEL.WEIGHTS", &checkpoint];
+    let (good, said) = run(&[&["train", &yaml, "--plan"][..], &weights].concat());
+    assert!(good && !said.contains("not all of the model"), "{said}");
+    assert!(
+        said.contains("each parameter's gradient to a norm of 1"),
+        "{said}"
+    );
+    for (name, value, words) in [
+        (
+            "SOLVER.LR_SCHEDULER_NAME",
+            "PolyLR",
+            "`PolyLR` is not supported",
+        ),
+        (
+            "DATALOADER.SAMPLER_TRAIN",
+            "RepeatFactorTrainingSampler",
+            "known are TrainingSampler",
+        ),
+        (
+            "DATASETS.TRAIN",
+            "('mine',)",
+            "`mine` is none of Detectron2's own data sets",
+        ),
+        (
+            "TEST.AUG.ENABLED",
+            "True",
+            "test-time augmentation is not supported",
+        ),
+        ("SOLVER.REFERENCE_WORLD_SIZE", "8", "a number of GPUs"),
+    ] {
+        let (good, said) = run(&["train", &yaml, "--opts", name, value]);
+        assert!(!good && said.contains(words), "{name}: {said}");
+    }
+}

@@ -156,6 +156,7 @@ fn sample([h, w]: [usize; 2], k: usize, to_float32: bool, with_masks: bool) -> S
         width: w,
         height: h,
         instances: objects.iter().map(instance).collect(),
+        proposals: None,
     };
     let polygons: Vec<Polygon> = objects.iter().map(|o| vec![o.polygon.clone()]).collect();
     let origin = |j| Origin {

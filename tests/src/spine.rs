@@ -1,6 +1,6 @@
 //! Models against MMDetection's own outputs: `data/spine.jsonl.gz` (the how-to page's and the zoo's RetinaNets), `data/options.jsonl.gz`
-//! (an option of a class in each row), `data/heads.jsonl.gz` (small FCOS, RPN and YOLOX models, likewise), `data/two-stage*.jsonl.gz` (small two-stage
-//! models, likewise) and `data/backbones.jsonl.gz` (backbones alone); they were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`. `data/detectron2.jsonl.gz`
+//! (an option of a class in each row), `data/heads.jsonl.gz` (small FCOS, RPN and YOLOX models, likewise), `data/two-stage*.jsonl.gz` and
+//! `data/second-stages.jsonl.gz` (small two-stage models, likewise) and `data/backbones.jsonl.gz` (backbones alone); they were made by running MMDetection 3.3.0 with weights by formula; see `golden.rs`. `data/detectron2.jsonl.gz`
 //! has small models of Detectron2, and steps of their training.
 //! `data/train.jsonl.gz` has one step of training (see `training.rs`), `data/trajectory.jsonl.gz` short runs (see `trajectory.rs`).
 
@@ -136,4 +136,10 @@ fn models_on_a_gpu() {
     let picked = |r: &&Row| some.iter().any(|s| r.name().contains(s));
     check_all(rows("options.jsonl.gz").iter().filter(picked), &device);
     check_all(&rows("heads.jsonl.gz"), &device);
+}
+
+/// Proposals from a file, PISA, samplers that ask the head, and soft suppression.
+#[test]
+fn given_proposals_and_samplers_on_the_cpu() {
+    check_all(&rows("second-stages.jsonl.gz"), &Device::flex());
 }

@@ -15,7 +15,7 @@ use smalti::structures::Masks;
 use smalti::targets::{Objects, Targets};
 
 use crate::formula::{tagged, uniform};
-use crate::golden::{build, build_backbone, detectron2, image};
+use crate::golden::{build, build_backbone, detectron2, image, proposals};
 
 /// Expected values of one step.
 #[derive(Deserialize)]
@@ -33,6 +33,8 @@ pub struct Row {
     input: [usize; 4],
     #[serde(default)]
     gt: Vec<Given>,
+    /// Where objects may be in each picture, of detectors that are given that.
+    proposals: Option<Vec<Vec<[f32; 4]>>>,
     #[serde(default)]
     with_mask: bool,
     #[serde(default)]
@@ -194,7 +196,10 @@ pub fn compare(row: &Row, device: &Device) -> Result<String, String> {
         Model::Whole(detector) => {
             let probe = &mut Probe::off();
             let maps = detector.extract(pixels, probe);
-            let (pictures, mut targets) = (pictures(row.input), targets(&row.gt));
+            let (mut pictures, mut targets) = (pictures(row.input), targets(&row.gt));
+            for (i, meta) in pictures.metas.iter_mut().enumerate() {
+                meta.proposals = proposals(row.proposals.as_deref(), i);
+            }
             if row.with_mask {
                 let [.., height, width] = row.input;
                 for objects in &mut targets.pictures {

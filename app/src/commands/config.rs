@@ -129,7 +129,10 @@ impl ReadOptions {
     fn load_with(&self, configs: &mut Configs<'_>, file: &str) -> Result<Config, ConfigErrors> {
         let mut config = configs.load(file)?;
         if detectron2::is(&config) {
-            config = detectron2::config_of(config, &self.opts, configs)?;
+            // Where Detectron2 looks for its data sets.
+            let datasets = std::env::var("DETECTRON2_DATASETS");
+            let datasets = datasets.unwrap_or_else(|_| "datasets".into());
+            config = detectron2::config_of(config, &self.opts, &datasets, configs)?;
         } else if !self.opts.is_empty() {
             let message = "--opts is for the settings of a Detectron2 YAML";
             let error = Diagnostic::error(message).help("write --cfg-options KEY=VALUE");

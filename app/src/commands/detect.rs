@@ -20,6 +20,7 @@ use smalti::results::{Naming, ResultWriter};
 use smalti::structures::{Instances, Masks};
 
 use super::config::{ReadOptions, tell};
+use super::proposals::{Given, ProposalsArg};
 use super::{DeviceArg, model};
 use crate::timing::Timing;
 
@@ -58,6 +59,8 @@ pub struct DetectArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     batch: u32,
     #[command(flatten)]
+    proposals: ProposalsArg,
+    #[command(flatten)]
     from: model::FromCheckpoint,
     #[command(flatten)]
     device: DeviceArg,
@@ -81,6 +84,7 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
         }
     };
     let config = args.read.load(&args.config)?;
+    let proposals = args.proposals.read(&config)?;
     let chosen = args.device.choose()?;
     let builder = Predictor::builder(&config).device(&chosen.device);
     let predictor = args.from.build(builder, &args.checkpoint)?;
@@ -104,11 +108,11 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
     // The next pictures are decoded while the device works.
     std::thread::scope(|scope| -> Result<(), String> {
         let (send, receive) = sync_channel(2 * batch_size);
-        let (paths, predictor) = (&paths, &predictor);
+        let (paths, predictor, proposals) = (&paths, &predictor, &proposals);
         scope.spawn(move || {
             for path in paths {
                 let start = Instant::now();
-                let picture = read(predictor, path);
+                let picture = read(predictor, proposals, path);
                 if send.send((path, picture, start.elapsed())).is_err() {
                     break;
                 }
@@ -160,11 +164,11 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(predictor: &Predictor, path: &Path) -> Result<Picture, PictureError> {
+fn read(predictor: &Predictor, proposals: &Given, path: &Path) -> Result<Picture, PictureError> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path)
         .map_err(|e| PictureError::new(&name, Fault::Unreadable(e.to_string())))?;
-    predictor.decode(&name, &bytes)
+    proposals.add_to(predictor.decode(&name, &bytes)?, path)
 }
 
 /// What a batch gave: position, picture, detections; and position and message of those that failed.

@@ -13,6 +13,7 @@ pub mod detect;
 pub mod devices;
 pub mod list;
 pub mod model;
+mod proposals;
 pub mod test;
 pub mod train;
 pub mod weights;

@@ -129,6 +129,7 @@ impl Pipeline {
             img_path: name.to_owned(),
             width: picture.width(),
             height: picture.height(),
+            proposals: picture.proposals().cloned(),
             ..DataInfo::default()
         };
         let mut sample = Sample::new(Arc::new(info));
@@ -212,6 +213,7 @@ impl Files for Nowhere {
 mod tests {
     use super::*;
     use crate::image::{Samples, Store};
+    use crate::structures::Proposals;
     use smalti_config::parse_value;
 
     fn read(steps: &str) -> Result<Pipeline, String> {
@@ -373,13 +375,20 @@ mod tests {
     fn what_training_has_is_there_too() {
         let pipeline = read(
             "[dict(type='LoadImageFromNDArray'), \
-              dict(type='LoadPanopticAnnotations', with_seg=True), dict(type='RandomFlip', prob=0.0), \
+              dict(type='LoadProposals', num_max_proposals=1), dict(type='LoadPanopticAnnotations', with_seg=True), dict(type='RandomFlip', prob=0.0), \
               dict(type='ProposalBroadcaster', transforms=[dict(type='FixShapeResize', width=9, height=8, keep_ratio=False)]), \
               dict(type='PackDetInputs', meta_keys=('img_path', 'flip'))]",
         )
         .unwrap();
-        let packed = pipeline.run("a", picture(20, 30)).unwrap();
+        let proposals = Proposals {
+            boxes: vec![[0.0, 0.0, 20.0, 15.0]; 2],
+            scores: vec![0.5; 2],
+        };
+        let given = picture(20, 30).with_proposals(Arc::new(proposals));
+        let packed = pipeline.run("a", given).unwrap();
         assert_eq!(packed.meta.img_shape, [8, 9]);
+        let moved = packed.meta.proposals.as_deref().unwrap();
+        assert_eq!(moved.boxes, [[0.0, 0.0, 9.0, 4.0]]);
         assert_eq!(
             (packed.meta.ori_shape, packed.meta.flip()),
             ([30, 20], false)

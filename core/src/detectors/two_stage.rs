@@ -1,19 +1,20 @@
 //! Two-stage detectors: backbone, neck, a head that proposes, a head that looks at each proposal (MMDetection's `TwoStageDetector`, and those
 //! that differ from it by name alone: `FasterRCNN`, Ren et al. 2015, arXiv 1506.01497; `MaskRCNN`, He et al. 2017, arXiv 1703.06870;
-//! `CascadeRCNN`, Cai and Vasconcelos 2017, arXiv 1712.00726).
+//! `CascadeRCNN`, Cai and Vasconcelos 2017, arXiv 1712.00726). Without an `rpn_head` proposals come with the pictures (`FastRCNN`, Girshick 2015,
+//! arXiv 1504.08083); proposals that do so are taken before those of a head, but in training.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 
 use super::extractor::{Extractor, part};
 use super::{Detector, Pending};
 use crate::batch::Pictures;
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, error_at, unsupported};
+use crate::config::{Diagnostics, Node, error_at};
 use crate::heads::{self, DenseHead, Heads};
 use crate::limits;
 use crate::losses::Losses;
-use crate::ops::detections;
+use crate::ops::detections::{self, DetectError, Kept};
 use crate::probe::Probe;
 use crate::roi_heads::{self, RoiHead, RoiHeads};
 use crate::structures::Instances;
@@ -44,7 +45,7 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Detector>, Dia
 #[derive(Debug)]
 pub struct TwoStage {
     extractor: Extractor,
-    rpn_head: Box<dyn DenseHead>,
+    rpn_head: Option<Box<dyn DenseHead>>,
     roi_head: Box<dyn RoiHead>,
 }
 
@@ -52,6 +53,18 @@ pub struct TwoStage {
 fn cfg<'a>(node: &'a Node, of: &str, key: &str) -> Option<&'a Node> {
     let found = node.get(of).filter(|n| !n.is_none())?.get(key)?;
     (!found.is_none()).then_some(found)
+}
+
+/// The proposals that came with the pictures of these maps.
+fn given_with(pictures: &Pictures, maps: &[Tensor<4>]) -> Result<Kept, DetectError> {
+    let proposals = pictures.metas.iter().map(|meta| {
+        let lacks = || DetectError::NoProposals(meta.img_path.clone());
+        let given = meta.proposals.as_deref().ok_or_else(lacks)?;
+        Ok((given.boxes.as_slice(), given.scores.as_slice()))
+    });
+    let proposals: Vec<_> = proposals.collect::<Result<_, DetectError>>()?;
+    let device = maps.first().map_or_else(Device::flex, Tensor::device);
+    Ok(Kept::given(&proposals, &device.without_autodiff()))
 }
 
 impl TwoStage {
@@ -65,18 +78,19 @@ impl TwoStage {
             })
         };
         let extractor = Extractor::read(node, build)?;
-        let Some(rpn_node) = node.get("rpn_head").filter(|n| !n.is_none()) else {
-            let message = "proposals from a file are not supported: there is no `rpn_head`";
-            return Err(unsupported(node, "rpn_head", message, ""));
+        let rpn_head = match node.get("rpn_head").filter(|n| !n.is_none()) {
+            None => None,
+            Some(rpn_node) => {
+                let given = heads::Given {
+                    features: extractor.features(),
+                    test_cfg: test_cfg("rpn")?,
+                    train_cfg: cfg(node, "train_cfg", "rpn"),
+                    proposal_cfg: cfg(node, "train_cfg", "rpn_proposal"),
+                };
+                let (make, below) = build.part::<Heads>("rpn_head", rpn_node)?;
+                Some(make(rpn_node, given, &below)?)
+            }
         };
-        let given = heads::Given {
-            features: extractor.features(),
-            test_cfg: test_cfg("rpn")?,
-            train_cfg: cfg(node, "train_cfg", "rpn"),
-            proposal_cfg: cfg(node, "train_cfg", "rpn_proposal"),
-        };
-        let (make, below) = build.part::<Heads>("rpn_head", rpn_node)?;
-        let rpn_head = make(rpn_node, given, &below)?;
         let roi_node = part(node, "roi_head")?;
         let given = roi_heads::Given {
             features: extractor.features(),
@@ -104,12 +118,19 @@ impl Detector for TwoStage {
         pictures: &'a Pictures,
         probe: &mut Probe,
     ) -> Pending<'a, Vec<Instances>> {
-        if let Err(error) = limits::check_outputs(&maps, self.rpn_head.outputs_each()) {
+        let given = pictures.metas.iter().any(|meta| meta.proposals.is_some());
+        let Some(rpn_head) = self.rpn_head.as_ref().filter(|_| !given) else {
+            return Box::pin(async move {
+                let proposals = given_with(pictures, &maps)?;
+                self.roi_head.predict(maps, proposals, pictures).await
+            });
+        };
+        if let Err(error) = limits::check_outputs(&maps, rpn_head.outputs_each()) {
             return Box::pin(async move { Err(error) });
         }
-        let outputs = self.rpn_head.forward(&maps);
+        let outputs = rpn_head.forward(&maps);
         outputs.tell(probe, "rpn");
-        let candidates = self.rpn_head.candidates(&outputs, pictures);
+        let candidates = rpn_head.candidates(&outputs, pictures);
         Box::pin(async move {
             let proposals = detections::keep(&candidates, pictures).await?;
             drop((candidates, outputs));
@@ -124,9 +145,17 @@ impl Detector for TwoStage {
         targets: &'a Targets,
         probe: &mut Probe,
     ) -> Pending<'a, Losses> {
-        let outputs = self.rpn_head.forward(&maps);
+        let Some(rpn_head) = &self.rpn_head else {
+            return Box::pin(async move {
+                let proposals = given_with(pictures, &maps)?;
+                self.roi_head
+                    .losses(maps, proposals, pictures, targets)
+                    .await
+            });
+        };
+        let outputs = rpn_head.forward(&maps);
         outputs.tell(probe, "rpn");
-        let first = self.rpn_head.losses(&outputs, pictures, targets);
+        let first = rpn_head.losses(&outputs, pictures, targets);
         let mut losses = Losses::default();
         for (name, loss) in first.iter() {
             let named = name.contains("loss") && !name.contains("rpn");
@@ -134,7 +163,7 @@ impl Detector for TwoStage {
             losses.add(format!("{prefix}{name}"), loss.clone());
         }
         let outputs = outputs.without_autodiff();
-        let candidates = self.rpn_head.proposals(&outputs, pictures);
+        let candidates = rpn_head.proposals(&outputs, pictures);
         Box::pin(async move {
             let proposals = detections::keep(&candidates, pictures).await?;
             drop(candidates);

@@ -75,4 +75,8 @@ impl BoxLoss for BalancedL1Loss {
     fn reduction(&self) -> Reduction {
         self.reduce.reduction
     }
+
+    fn of_numbers(&self) -> bool {
+        true
+    }
 }

@@ -120,6 +120,23 @@ impl CrossEntropyLoss {
         labels.clone().not_equal_elem(self.ignore_index).float()
     }
 
+    /// The loss of each row by softmax, not reduced, `[R]`.
+    pub fn each(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        self.of_each(logits, &labels) * self.reduce.loss_weight
+    }
+
+    fn of_each(&self, logits: Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
+        let classes = logits.dims()[1];
+        let mut chosen = one_hot(labels.clone(), classes);
+        if let Some(weights) = self.weights_of_classes(&logits) {
+            chosen = chosen * weights;
+        }
+        // a label that is left out may be one of the classes
+        let kept = self.kept(labels);
+        let loss = -(activation::log_softmax(logits, 1) * chosen).sum_dim(1);
+        loss.squeeze_dim::<1>(1) * kept
+    }
+
     fn softmax(
         &self,
         logits: Tensor<2>,
@@ -127,15 +144,8 @@ impl CrossEntropyLoss {
         weight: Option<Tensor<1>>,
         avg_factor: Option<AvgFactor>,
     ) -> Tensor<1> {
-        let classes = logits.dims()[1];
-        let mut chosen = one_hot(labels.clone(), classes);
-        if let Some(weights) = self.weights_of_classes(&logits) {
-            chosen = chosen * weights;
-        }
-        // a label that is left out may be one of the classes
+        let loss = self.of_each(logits, &labels);
         let kept = self.kept(&labels);
-        let loss = -(activation::log_softmax(logits, 1) * chosen).sum_dim(1);
-        let loss = loss.squeeze_dim::<1>(1) * kept.clone();
         let averages = avg_factor.is_none() && self.avg_non_ignore;
         let avg_factor = avg_factor.or_else(|| averages.then(|| AvgFactor::Tensor(kept.sum())));
         self.reduce.of(loss, weight, avg_factor)
@@ -204,6 +214,10 @@ impl ClassLoss for CrossEntropyLoss {
 
     fn reduction(&self) -> Reduction {
         self.reduce.reduction
+    }
+
+    fn by_row(&self) -> Option<&CrossEntropyLoss> {
+        (!self.use_sigmoid).then_some(self)
     }
 
     fn channels(&self) -> Option<usize> {

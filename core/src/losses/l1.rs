@@ -67,6 +67,10 @@ impl BoxLoss for L1Loss {
     fn reduction(&self) -> Reduction {
         self.reduce.reduction
     }
+
+    fn of_numbers(&self) -> bool {
+        true
+    }
 }
 
 impl BoxLoss for SmoothL1Loss {
@@ -83,6 +87,10 @@ impl BoxLoss for SmoothL1Loss {
 
     fn reduction(&self) -> Reduction {
         self.reduce.reduction
+    }
+
+    fn of_numbers(&self) -> bool {
+        true
     }
 
     fn with_beta(&self, beta: f64) -> Option<Box<dyn BoxLoss>> {

@@ -129,6 +129,11 @@ pub trait ClassLoss: Debug + Send + Sync {
         None
     }
 
+    /// The cross entropy of softmax that it is, where it is one: that has a loss for each row.
+    fn by_row(&self) -> Option<&CrossEntropyLoss> {
+        None
+    }
+
     /// What heads of second stages report of how many rows are right, percent.
     ///
     /// # Shapes
@@ -201,6 +206,11 @@ pub trait BoxLoss: Debug + Send + Sync {
 
     /// How its elements become one number.
     fn reduction(&self) -> Reduction;
+
+    /// Whether each number has a loss of its own, not four together.
+    fn of_numbers(&self) -> bool {
+        false
+    }
 
     /// The same whose parabola ends elsewhere; None where it has none that may be moved.
     fn with_beta(&self, _: f64) -> Option<Box<dyn BoxLoss>> {

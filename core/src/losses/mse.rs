@@ -38,4 +38,8 @@ impl BoxLoss for MseLoss {
     fn reduction(&self) -> Reduction {
         self.reduce.reduction
     }
+
+    fn of_numbers(&self) -> bool {
+        true
+    }
 }

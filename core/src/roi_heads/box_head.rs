@@ -134,6 +134,16 @@ pub struct BoxOutputs {
     pub deltas: Option<Tensor<2>>,
 }
 
+impl BoxOutputs {
+    /// The same numbers, of which nothing is remembered.
+    pub(super) fn without_autodiff(self) -> Self {
+        Self {
+            logits: self.logits.without_autodiff(),
+            deltas: self.deltas.map(Tensor::without_autodiff),
+        }
+    }
+}
+
 /// A box head.
 #[derive(Debug)]
 pub struct BoxHead {
@@ -369,6 +379,23 @@ impl BoxHead {
         self.learning.as_ref().expect(super::FOR_TRAINING)
     }
 
+    /// What each row loses by its class, `[R]`.
+    ///
+    /// # Panics
+    /// If its sampler does not ask for that.
+    pub(super) fn losses_of_rows(&self, logits: Tensor<2>, labels: &[usize]) -> Tensor<1> {
+        let logits = logits.without_autodiff();
+        let labels = labels_on(labels, &logits.device());
+        let loss = self.loss_cls.by_row();
+        loss.expect("checked where the sampler is read")
+            .each(logits, labels)
+    }
+
+    /// Whether it moves boxes.
+    pub(super) fn has_boxes(&self) -> bool {
+        self.fc_reg.is_some()
+    }
+
     /// Its loss of classes.
     pub(super) fn loss_cls(&self) -> &dyn ClassLoss {
         self.loss_cls.as_ref()
@@ -524,6 +551,12 @@ impl Around<'_> {
         let default = CrossEntropyLoss::of_softmax(Reduce::default());
         let loss_cls = losses::class_loss(node, "loss_cls", build, default)?;
         let learning = training(build, || BoxLearning::read(node, given, build))?;
+        let asks = |learning: &BoxLearning| learning.sampling.asks_losses();
+        if learning.as_ref().is_some_and(asks) && loss_cls.by_row().is_none() {
+            let message = "the sampler chooses by the loss of each region, which only a CrossEntropyLoss of softmax has";
+            let help = "write loss_cls=dict(type='CrossEntropyLoss'), or another sampler";
+            return Err(error_at(node, "loss_cls", message, help));
+        }
         if last_cls.max(last_reg) > MOST_WIDTH {
             let message = "more channels than a fully connected layer takes";
             return Err(error_at(node, "in_channels", message, ""));

@@ -1,6 +1,6 @@
 //! What box heads learn, as MMDetection 3.3.0's `BBoxHead` does: each region's class, and where it has an object how to move it there.
 
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::box_head::{BoxHead, BoxOutputs, labels_on};
 use super::sampling::{Sampled, Sampling};
@@ -9,7 +9,7 @@ use crate::box_coders::DeltaRows;
 use crate::build::Build;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::losses::{
-    self, AvgFactor, BoxLoss, ClassTarget, Losses, Reduce, SmoothL1Loss, class_accuracy,
+    self, AvgFactor, BoxLoss, ClassTarget, Losses, Reduce, Reduction, SmoothL1Loss, class_accuracy,
 };
 use crate::structures::Xyxy;
 use crate::targets::Targets;
@@ -30,6 +30,27 @@ impl BoxLearning {
     /// Whether the loss of boxes has a parabola whose end can be moved.
     pub fn asks_beta(&self) -> bool {
         self.loss_bbox.with_beta(1.0).is_some()
+    }
+
+    /// Whether the loss of boxes has a loss for each number.
+    pub fn counts_numbers(&self) -> bool {
+        self.loss_bbox.of_numbers()
+    }
+
+    /// The sum of the losses of numbers, each times its weight, all `[P, 4]`.
+    pub fn sum_of_numbers(
+        &self,
+        pred: Tensor<2>,
+        target: Tensor<2>,
+        weights: Tensor<2>,
+    ) -> Tensor<1> {
+        let numbers = pred.shape().num_elements();
+        let by = |factor| self.loss_bbox.forward(pred, target, Some(weights), factor);
+        match self.loss_bbox.reduction() {
+            Reduction::Mean => by(Some(AvgFactor::Number(1.0))),
+            Reduction::Sum => by(None),
+            Reduction::None => by(None) * numbers as f64,
+        }
     }
 
     /// Reads `loss_bbox`, `reg_decoded_bbox` of the head `node`, and its `train_cfg`.
@@ -61,9 +82,10 @@ impl BoxLearning {
 pub(super) struct Learned {
     /// The class of each; background is the number of classes.
     pub labels: Vec<usize>,
-    weights: Vec<f32>,
+    /// What each counts.
+    pub weights: Vec<f32>,
     /// Rows with an object: which, its own box, the object's.
-    positives: Vec<(usize, Xyxy, Xyxy)>,
+    pub positives: Vec<(usize, Xyxy, Xyxy)>,
     /// Of the loss of boxes, if that is not the config's.
     pub beta: Option<f64>,
 }
@@ -80,6 +102,7 @@ impl Learned {
             positives: Vec::new(),
             beta: None,
         };
+        let ranked = sampled.first().is_some_and(|first| first.weights.is_some());
         for (sampled, objects) in sampled.iter().zip(&targets.pictures) {
             for (bbox, object) in sampled.boxes.iter().zip(&sampled.objects) {
                 let row = learned.labels.len();
@@ -90,7 +113,11 @@ impl Learned {
             }
             let rows = learned.labels.len() - sampled.objects.len() + sampled.boxes.len();
             learned.labels.resize(rows, head.classes);
-            learned.weights.resize(rows, 1.0);
+            // As in the original none count if there is no background in the first picture.
+            match sampled.weights.as_ref().filter(|_| ranked) {
+                Some(weights) => learned.weights.extend(weights),
+                None => learned.weights.resize(rows, 1.0),
+            }
         }
         learned
     }
@@ -120,7 +147,12 @@ pub(super) fn losses(head: &BoxHead, outputs: &BoxOutputs, learned: &Learned) ->
     let labels = labels_on(&learned.labels, &device);
     if rows > 0 {
         let weights = Tensor::from_data(TensorData::new(learned.weights.clone(), [rows]), &device);
-        let factor = Some(AvgFactor::Number(rows as f64));
+        let counted = learned
+            .weights
+            .iter()
+            .filter(|weight| **weight > 0.0)
+            .count();
+        let factor = Some(AvgFactor::Number(counted.max(1) as f64));
         let target = ClassTarget::Labels(labels.clone());
         let loss_cls = head.loss_cls();
         let of_classes = loss_cls.named("loss_cls", logits.clone(), target, Some(weights), factor);
@@ -146,30 +178,13 @@ fn of_boxes(head: &BoxHead, deltas: &Tensor<2>, learned: &Learned, device: &Devi
         reg_decoded_bbox,
         ..
     } = head.learning();
-    let each = if head.agnostic { 1 } else { head.classes };
-    let row = |(row, ..): &(usize, Xyxy, Xyxy)| match head.agnostic {
-        true => *row as i32,
-        false => (row * each + learned.labels[*row]) as i32,
-    };
-    let rows: Vec<i32> = learned.positives.iter().map(row).collect();
-    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [found]), device);
-    let boxes =
-        |numbers: Vec<f32>| Tensor::<2>::from_data(TensorData::new(numbers, [found, 4]), device);
-    let [count, numbers] = deltas.dims();
-    let deltas = deltas.clone().reshape([count * numbers / 4, 4]);
-    let deltas = deltas.select(0, rows);
-    let (pred, target) = match reg_decoded_bbox {
-        true => {
-            let own = learned.positives.iter().flat_map(|(_, own, _)| *own);
-            let target = learned.positives.iter().flat_map(|(_, _, object)| *object);
-            let pred = head.coder.decode_rows(boxes(own.collect()), deltas);
-            (pred, boxes(target.collect()))
-        }
-        false => {
-            let encode = |(_, own, object): &(usize, Xyxy, Xyxy)| head.coder.encode(*own, *object);
-            let target = learned.positives.iter().flat_map(encode);
-            (deltas, boxes(target.collect()))
-        }
+    let target = targets_of_positives(head, learned, device);
+    let deltas = deltas_of_positives(head, deltas, learned);
+    let pred = match reg_decoded_bbox {
+        true => head
+            .coder
+            .decode_rows(own_of_positives(learned, device), deltas),
+        false => deltas,
     };
     let factor = AvgFactor::Number(learned.labels.len() as f64);
     let other = learned.beta.and_then(|beta| loss_bbox.with_beta(beta));
@@ -177,12 +192,47 @@ fn of_boxes(head: &BoxHead, deltas: &Tensor<2>, learned: &Learned, device: &Devi
     loss_bbox.forward(pred, target, None, Some(factor))
 }
 
-/// What each row loses by its class, `[R]`: by it the hardest are chosen.
-pub(super) fn hardness(logits: Tensor<2>, labels: &[usize]) -> Tensor<1> {
-    let logits = logits.without_autodiff();
-    let labels = labels_on(labels, &logits.device());
-    let [rows, channels] = logits.dims();
-    let firsts = Tensor::<1, Int>::arange(0..rows as i64, &logits.device());
-    let log = activation::log_softmax(logits, 1).reshape([rows * channels]);
-    log.select(0, firsts * channels as i64 + labels).neg()
+/// The deltas of the rows with an object, of its class, `[P, 4]`.
+pub(super) fn deltas_of_positives(
+    head: &BoxHead,
+    deltas: &Tensor<2>,
+    learned: &Learned,
+) -> Tensor<2> {
+    let row = |(row, ..): &(usize, Xyxy, Xyxy)| match head.agnostic {
+        true => *row,
+        false => row * head.classes + learned.labels[*row],
+    };
+    let rows: Vec<usize> = learned.positives.iter().map(row).collect();
+    let device = deltas.device().without_autodiff();
+    let [count, numbers] = deltas.dims();
+    let deltas = deltas.clone().reshape([count * numbers / 4, 4]);
+    deltas.select(0, labels_on(&rows, &device))
+}
+
+/// What the rows with an object learn, `[P, 4]`: deltas, or with `reg_decoded_bbox` the object's box.
+pub(super) fn targets_of_positives(
+    head: &BoxHead,
+    learned: &Learned,
+    device: &Device,
+) -> Tensor<2> {
+    let decoded = head.learning().reg_decoded_bbox;
+    let target = |(_, own, object): &(usize, Xyxy, Xyxy)| match decoded {
+        true => *object,
+        false => head.coder.encode(*own, *object),
+    };
+    boxes_on(learned.positives.iter().flat_map(target), device)
+}
+
+/// The rows with an object themselves, `[P, 4]`.
+pub(super) fn own_of_positives(learned: &Learned, device: &Device) -> Tensor<2> {
+    boxes_on(
+        learned.positives.iter().flat_map(|(_, own, _)| *own),
+        device,
+    )
+}
+
+fn boxes_on(numbers: impl Iterator<Item = f32>, device: &Device) -> Tensor<2> {
+    let numbers: Vec<f32> = numbers.collect();
+    let count = numbers.len() / 4;
+    Tensor::from_data(TensorData::new(numbers, [count, 4]), device)
 }

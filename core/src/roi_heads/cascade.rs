@@ -10,7 +10,7 @@ use super::mask_head::{MaskHead, MaskHeads};
 use super::regions::{Regions, rows_of};
 use super::sampling::{Sampled, boxes_of};
 use super::standard::{level, with_masks};
-use super::{Given, RoiHead, box_learning, mask_learning, present};
+use super::{Given, RoiHead, box_learning, mask_learning, pisa, present};
 use crate::batch::Pictures;
 use crate::build::Build;
 use crate::config::{Bounded, Diagnostics, Node, error_at};
@@ -139,6 +139,7 @@ impl CascadeRoiHead {
         let mut stages = Vec::new();
         for (i, (box_head, box_extractor)) in made.into_iter().zip(box_extractors).enumerate() {
             box_head.check(box_heads[i], box_extractor.gives(), false)?;
+            pisa::refuse_ranks(box_heads[i], &box_head)?;
             let mask_head = match mask_heads.get(i) {
                 None => None,
                 Some(described) => {
@@ -320,15 +321,15 @@ impl RoiHead for CascadeRoiHead {
                 for (picture, (boxes, objects)) in
                     regions.into_iter().zip(&targets.pictures).enumerate()
                 {
-                    let losing = |boxes: &[Xyxy], labels: &[usize]| {
+                    let look = |boxes: &[Xyxy]| {
                         let before = std::iter::repeat_n(&[][..], picture);
                         let rows = rows_of(before.chain([boxes]), &device);
                         let maps = maps.iter().map(|m| m.clone().without_autodiff());
                         let maps: Vec<_> = maps.collect();
-                        box_learning::hardness(stage.boxes(&maps, rows).logits, labels)
+                        stage.boxes(&maps, rows).without_autodiff()
                     };
                     let sampling = &head.learning().sampling;
-                    let chosen = sampling.choose(boxes, objects, head.classes, &losing, None);
+                    let chosen = sampling.choose(boxes, objects, head, &look, None);
                     sampled.push(chosen.await?);
                 }
                 let learned = box_learning::Learned::of(&sampled, targets, head);

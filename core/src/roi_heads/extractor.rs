@@ -160,14 +160,15 @@ impl RoiExtractor for SingleRoiExtractor {
         scale: Option<f32>,
     ) -> Tensor<4> {
         let maps = &maps[..self.scales.len()];
+        let by_size = |finest| Choice::BySize {
+            finest,
+            epsilon: 1e-6,
+        };
         // A single level is read as if nothing was said of scales.
         let (choice, regions) = match (maps.len(), scale) {
             (1, _) => (Choice::Level(0), regions),
-            (_, None) => (Choice::BySize(self.finest_scale), regions),
-            (_, Some(scale)) => {
-                let choice = Choice::BySize(self.finest_scale * scale);
-                (choice, scaled(regions, scale))
-            }
+            (_, None) => (by_size(self.finest_scale), regions),
+            (_, Some(scale)) => (by_size(self.finest_scale * scale), scaled(regions, scale)),
         };
         roi_align(maps, &self.scales, regions, self.sampling, choice)
     }

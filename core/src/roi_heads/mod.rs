@@ -12,6 +12,7 @@ mod generic_extractor;
 mod mask_head;
 mod mask_iou_head;
 mod mask_learning;
+mod pisa;
 mod plugin;
 mod regions;
 mod sampling;

@@ -9,13 +9,14 @@ use super::dynamic::Dynamic;
 use super::extractor::{self, RoiExtractor};
 use super::mask_head::{MaskHead, MaskHeads};
 use super::mask_iou_head::{MaskIouHead, MaskIouHeads};
+use super::pisa::{self, Pisa};
 use super::regions::{Regions, rows_of};
 use super::sampling::{Sampled, boxes_of};
 use super::{Given, RoiHead, box_learning, mask_learning, present, shared_head};
 use crate::backbones::ResLayer;
 use crate::batch::Pictures;
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, error_at, unsupported};
+use crate::config::{Diagnostics, Node, error_at};
 use crate::detectors::Pending;
 use crate::heads::training;
 use crate::losses::Losses;
@@ -94,22 +95,16 @@ pub(super) fn build_dynamic(
     Ok(Box::new(head))
 }
 
-/// The second stage of PISA (Cao et al. 2019, arXiv 1904.04821), which differs while it learns: that is not built here yet.
+/// The second stage of PISA (Cao et al. 2019, arXiv 1904.04821), which differs while it learns.
 pub(super) fn build_pisa(
     node: &Node,
     given: Given,
     build: &Build,
 ) -> Result<Box<dyn RoiHead>, Diagnostics> {
-    training(build, || -> Result<(), _> {
-        let message = "training with `PISARoIHead` is not supported yet";
-        Err(unsupported(
-            node,
-            "type",
-            message,
-            "`StandardRoIHead` has the same tensors",
-        ))
-    })?;
-    self::build(node, given, build)
+    let StandardConfig {} = node.read_knowing(PARTS)?;
+    let mut head = StandardRoiHead::read_any(node, given, build, None)?;
+    head.pisa = training(build, || Pisa::read(node, &given, &head.box_head))?;
+    Ok(Box::new(head))
 }
 
 /// The keys of `type='MaskScoringRoIHead'`.
@@ -156,6 +151,8 @@ pub struct StandardRoiHead {
     masks: Option<MaskBranch>,
     /// Of Dynamic R-CNN.
     dynamic: Option<Dynamic>,
+    /// Of PISA.
+    pisa: Option<Pisa>,
 }
 
 /// What gives masks.
@@ -170,7 +167,19 @@ struct MaskBranch {
 }
 
 impl StandardRoiHead {
+    /// Any but PISA's.
     fn read(
+        node: &Node,
+        given: Given,
+        build: &Build,
+        reg_scale: Option<f32>,
+    ) -> Result<Self, Diagnostics> {
+        let head = Self::read_any(node, given, build, reg_scale)?;
+        pisa::refuse_ranks(node, &head.box_head)?;
+        Ok(head)
+    }
+
+    fn read_any(
         node: &Node,
         given: Given,
         build: &Build,
@@ -235,6 +244,7 @@ impl StandardRoiHead {
             box_head,
             masks,
             dynamic: None,
+            pisa: None,
         })
     }
 
@@ -390,14 +400,14 @@ impl RoiHead for StandardRoiHead {
             let now = self.dynamic.as_ref().map(Dynamic::now).unwrap_or_default();
             let sampling = &self.box_head.learning().sampling;
             for (i, (boxes, objects)) in proposals.into_iter().zip(&targets.pictures).enumerate() {
-                let losing = |boxes: &[_], labels: &[usize]| {
+                let look = |boxes: &[_]| {
                     let before = std::iter::repeat_n(&[][..], i);
                     let rows = rows_of(before.chain([boxes]), &device);
                     let maps: Vec<_> = maps.iter().map(|m| m.clone().without_autodiff()).collect();
-                    box_learning::hardness(self.boxes(&maps, rows).logits, labels)
+                    self.boxes(&maps, rows).without_autodiff()
                 };
-                let background = self.box_head.classes;
-                let chosen = sampling.choose(boxes, objects, background, &losing, now.overlap);
+                let head = &self.box_head;
+                let chosen = sampling.choose(boxes, objects, head, &look, now.overlap);
                 sampled.push(chosen.await?);
             }
             let mut learned = box_learning::Learned::of(&sampled, targets, &self.box_head);
@@ -407,7 +417,16 @@ impl RoiHead for StandardRoiHead {
             }
             let rows = rows_of(sampled.iter().map(|s| s.boxes.as_slice()), &device);
             let (outputs, features) = self.boxes_and_features(&maps, rows);
+            if let Some(pisa) = &self.pisa {
+                let head = &self.box_head;
+                pisa.weigh(head, &outputs, &sampled, &mut learned).await?;
+            }
             let mut losses = box_learning::losses(&self.box_head, &outputs, &learned);
+            if let Some(pisa) = &self.pisa
+                && let Some(carl) = pisa.carl(&self.box_head, &outputs, &learned)
+            {
+                losses.add("loss_carl", carl);
+            }
             if let Some(masks) = &self.masks {
                 let features = match &masks.extractor {
                     Some(extractor) => {

@@ -6,10 +6,12 @@ mod iou_balanced;
 mod ohem;
 mod pseudo;
 mod random;
+mod score_hlr;
 
 pub use iou_balanced::Bins;
 pub use pseudo::PseudoSampler;
 pub use random::{Choice, RandomSampler};
+pub use score_hlr::{Rated, ScoreHlrSampler};
 
 use std::fmt::Debug;
 
@@ -33,6 +35,11 @@ pub trait Sampler: Debug + Send + Sync {
     /// Whether [`Sampler::sample_by`] is to be called.
     fn asks_losses(&self) -> bool {
         false
+    }
+
+    /// What ranks negatives by what a head says of them, which is then asked in place of [`Sampler::sample_by`].
+    fn by_rank(&self) -> Option<&ScoreHlrSampler> {
+        None
     }
 
     /// Whether the objects themselves are to be among the priors (of second stages).
@@ -88,12 +95,11 @@ pub struct Samplers;
 impl Family for Samplers {
     const KIND: &'static str = "box sampler";
     type Build = fn(&Node, &Build) -> Result<Box<dyn Sampler>, Diagnostics>;
-    const NOT_YET: &'static [(&'static str, &'static str)] =
-        &[("MultiInsRandomSampler", ""), ("ScoreHLRSampler", "")];
+    const NOT_YET: &'static [(&'static str, &'static str)] = &[("MultiInsRandomSampler", "")];
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Samplers>; 7] = [
+pub const ROWS: [Row<Samplers>; 8] = [
     Row::<Samplers>::new("mmdet", "CombinedSampler", |node, build| {
         boxed(combined::build(node, build))
     }),
@@ -111,6 +117,7 @@ pub const ROWS: [Row<Samplers>; 7] = [
     Row::<Samplers>::new("mmdet", "RandomSampler", |node, build| {
         boxed(random::build(node, build))
     }),
+    Row::<Samplers>::new("mmdet", "ScoreHLRSampler", score_hlr::build),
 ];
 
 fn boxed(sampler: Result<RandomSampler, Diagnostics>) -> Result<Box<dyn Sampler>, Diagnostics> {

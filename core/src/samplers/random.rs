@@ -79,6 +79,22 @@ pub(super) fn read(
     })
 }
 
+impl RandomSampler {
+    /// How many positives there are to be.
+    pub(super) fn positives_wanted(&self) -> usize {
+        (self.num as f64 * self.pos_fraction) as usize
+    }
+
+    /// How many negatives, beside so many positives.
+    pub(super) fn negatives_wanted(&self, positives: usize) -> usize {
+        let rest = self.num - positives.min(self.num);
+        match self.neg_pos_ub >= 0.0 {
+            true => rest.min((self.neg_pos_ub * positives.max(1) as f64) as usize),
+            false => rest,
+        }
+    }
+}
+
 impl Sampler for RandomSampler {
     /// # Panics
     /// If it chooses by losses.
@@ -92,7 +108,6 @@ impl Sampler for RandomSampler {
 
     fn sample_by(&self, assigned: &Assigned, dice: &Dice, losses: &Losses) -> Sampled {
         let [positives, negatives] = split(assigned);
-        let expected = (self.num as f64 * self.pos_fraction) as usize;
         let choose = |choice: &Choice, from: Vec<usize>, count: usize| {
             if from.len() <= count {
                 return from;
@@ -104,12 +119,8 @@ impl Sampler for RandomSampler {
                 Choice::Hardest => hardest(from, count, losses),
             }
         };
-        let positives = choose(&self.positives, positives, expected);
-        let mut expected = self.num - positives.len().min(self.num);
-        if self.neg_pos_ub >= 0.0 {
-            let bound = self.neg_pos_ub * positives.len().max(1) as f64;
-            expected = expected.min(bound as usize);
-        }
+        let positives = choose(&self.positives, positives, self.positives_wanted());
+        let expected = self.negatives_wanted(positives.len());
         Sampled::new(
             positives,
             choose(&self.negatives, negatives, expected),

@@ -19,6 +19,13 @@ pub enum Clip {
         /// `error_if_nonfinite`: a norm that is no finite number is an error. The norm is read back therefore.
         finite: bool,
     },
+    /// Each parameter's are scaled so that their own norm is at most this, as Detectron2 has it.
+    Each {
+        /// `max_norm`.
+        most: f64,
+        /// `norm_type`; may be infinite.
+        kind: f64,
+    },
     /// Each number is from the negative of this to this.
     Value(f64),
 }
@@ -28,6 +35,8 @@ struct NormConfig {
     max_norm: f64,
     norm_type: Option<Node>,
     error_if_nonfinite: Option<bool>,
+    /// A key of ours: each parameter by itself.
+    each: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +80,10 @@ impl Clip {
             let message = "`norm_type` is a number above 0, or 'inf'";
             error_at(node, "norm_type", message, "")
         })?;
+        if config.each == Some(true) {
+            let most = config.max_norm;
+            return Ok(Self::Each { most, kind });
+        }
         Ok(Self::Norm {
             most: config.max_norm,
             kind,
@@ -89,10 +102,19 @@ impl Clip {
                     return in_memory(gradients, norm, most);
                 }
                 let there = usual.then(|| norm_on_gpu(each())).flatten();
-                let norm = there.or_else(|| norm(gradients, kind))?;
+                let norm = there.or_else(|| norm(each(), kind))?;
                 let factor = ((norm.clone() + 1e-6).recip() * most).clamp_max(1.0);
                 gradients.map(|gradient| gradient * factor.clone());
                 Some(norm)
+            }
+            Self::Each { most, kind } => {
+                gradients.map(|gradient| {
+                    let norm = norm(std::iter::once(&gradient), kind);
+                    let norm = norm.expect("there is one");
+                    let factor = ((norm + 1e-6).recip() * most).clamp_max(1.0);
+                    gradient * factor
+                });
+                None
             }
             Self::Value(most) => {
                 gradients.map(|gradient| gradient.clamp(-most, most));
@@ -114,8 +136,8 @@ fn in_memory(gradients: &mut Gradients, norm: f32, most: f64) -> Option<Tensor<1
 }
 
 /// The `kind`-norm of all gradients together.
-fn norm(gradients: &Gradients, kind: f64) -> Option<Tensor<1>> {
-    let all = gradients.iter().map(|(_, gradient)| gradient.clone().abs());
+fn norm<'g>(gradients: impl Iterator<Item = &'g Tensor<1>>, kind: f64) -> Option<Tensor<1>> {
+    let all = gradients.map(|gradient| gradient.clone().abs());
     if kind.is_infinite() {
         return all.map(Tensor::max).reduce(|a, b| a.max_pair(b));
     }
@@ -180,6 +202,16 @@ mod tests {
         }
         let (norm, numbers) = clipped(Clip::Value(3.5), device);
         assert_eq!((norm, numbers), (None, vec![3.0, -3.5, 3.5, 0.0]));
+        let each = Clip::Each {
+            most: 10.0,
+            kind: 2.0,
+        };
+        let (norm, numbers) = clipped(each, device);
+        assert!(
+            norm.is_none() && (numbers[2] - 10.0).abs() < 1e-5,
+            "{numbers:?}"
+        );
+        assert_eq!((numbers[0], numbers[1]), (3.0, -4.0));
     }
 
     #[test]
@@ -210,5 +242,8 @@ mod tests {
         let infinite = "dict(type='norm', max_norm=0.1, norm_type='inf', error_if_nonfinite=True)";
         assert_eq!(read(infinite), norm(0.1, f64::INFINITY, true));
         assert_eq!(read("dict(type='value', clip_value=0.2)"), Clip::Value(0.2));
+        let (most, kind) = (1.0, 2.0);
+        let each = read("dict(type='norm', max_norm=1, each=True)");
+        assert_eq!(each, Clip::Each { most, kind });
     }
 }

@@ -250,6 +250,9 @@ impl fmt::Display for Plan {
                 Clip::Norm { most, kind, .. } => {
                     write!(f, "; gradients of {kind}-norm {most} at most")?;
                 }
+                Clip::Each { most, .. } => {
+                    write!(f, "; each parameter's gradient to a norm of {most}")?;
+                }
                 Clip::Value(most) => write!(f, "; gradients from -{most} to {most}")?,
             }
         }

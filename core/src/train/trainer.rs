@@ -18,7 +18,7 @@ use crate::build::OpenCheckpoint;
 use crate::config::{Config, Diagnostics, Node};
 use crate::data::files::Files;
 use crate::data::packed::Packed;
-use crate::detectors::Detector;
+use crate::detectors::{Detector, detectron2};
 use crate::evaluate::Told;
 use crate::host::lock::Lock;
 use crate::layers::{Course, Mode, Params, StateEntry, StateSource};
@@ -148,6 +148,7 @@ impl<'a> TrainerBuilder<'a> {
         let config = self.config;
         let errors = |problems: Diagnostics| TrainError::Config(config.errors(problems));
         let device = self.device.cloned().unwrap_or_else(Device::flex);
+        detectron2::check_training(config).map_err(errors)?;
         let train_loop = TrainLoop::read(config, registry).map_err(errors)?;
         let given = Given { config, registry };
         let mut hooks = HookList::read(given).map_err(errors)?;

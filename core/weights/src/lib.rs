@@ -13,7 +13,7 @@
 //! ([`ShardIndex`]).
 //!
 //! What is written is `.pth` and `.safetensors` ([`save`]): weights alone, or a training run to be gone on from ([`TrainingState`]), which is read
-//! back in the same form, ours and MMEngine's.
+//! back in the same form, ours and MMEngine's. Files of [`Proposals`] are pickles of arrays too.
 //!
 //! [`names`] resolves `torchvision://resnet50` and the like; downloading them is `host::cache`, on native
 //! targets only.
@@ -36,6 +36,7 @@ pub mod names;
 mod numpy;
 mod pickle;
 mod plain;
+mod proposals;
 mod report;
 mod safetensors;
 mod save;
@@ -54,6 +55,7 @@ pub use dtype::DType;
 pub use error::CheckpointError;
 pub use meta::Meta;
 pub use plain::{Dict, Plain};
+pub use proposals::{ProposalFile, Proposals, proposal_key, read_proposals, write_proposals};
 pub use report::{LoadReport, Wanted, WrongShape, report};
 pub use save::{Altered, Numbers, SaveError, Saved, write_safetensors, write_torch};
 pub use shards::ShardIndex;

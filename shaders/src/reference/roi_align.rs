@@ -47,12 +47,17 @@ pub enum Bin {
 }
 
 /// The level that a region of a pyramid is read from (Lin et al. 2017, arXiv 1612.03144, equation 1): the finest one for regions of less than
-/// twice `finest` px a side.
-pub fn level_of(bbox: Xyxy, finest: f32, levels: usize) -> usize {
-    let size = ((bbox[2] - bbox[0]) * (bbox[3] - bbox[1])).sqrt();
-    let level = (size / finest + 1e-6).log2().floor();
-    // NaN, too, is 0
-    level.clamp(0.0, levels as f32 - 1.0) as usize
+/// twice `finest` px a side. To sizes that are counted in that `epsilon` is added, so that rounding keeps none below a power of two.
+pub fn level_of(bbox: Xyxy, finest: f32, epsilon: f32, levels: usize) -> usize {
+    let area = (bbox[2] - bbox[0]) * (bbox[3] - bbox[1]);
+    // What has no size, and what is no number, is of the finest.
+    if area.is_nan() || area <= 0.0 {
+        return 0;
+    }
+    let size = area.sqrt() / finest + epsilon;
+    // the exponent
+    let level = (size.to_bits() >> 23) as i32 - 127;
+    level.clamp(0, levels as i32 - 1) as usize
 }
 
 /// What the bins along one axis have of the places: a run of weights for each.
@@ -459,11 +464,15 @@ mod tests {
 
     #[test]
     fn regions_choose_levels_by_their_size() {
-        let of = |side: f32| level_of([10.0, 10.0, 10.0 + side, 10.0 + side], 56.0, 4);
+        let of = |side: f32| level_of([10.0, 10.0, 10.0 + side, 10.0 + side], 56.0, 1e-6, 4);
         assert_eq!(
             [0.0, 100.0, 112.0, 223.0, 224.0, 448.0, 9e9].map(of),
             [0, 0, 1, 1, 2, 3, 3]
         );
-        assert_eq!(level_of([0.0, 0.0, -4.0, 5.0], 56.0, 4), 0, "not a number");
+        assert_eq!(
+            level_of([0.0, 0.0, -4.0, 5.0], 56.0, 1e-6, 4),
+            0,
+            "not a number"
+        );
     }
 }

@@ -21,6 +21,9 @@ pub enum Scoring {
     Softmax,
     /// They are scores already, 0 to 1; what lies outside is taken for the nearer end.
     None,
+    /// Only their order counts: a score is the place of a logit among all that there are, four at a time (0 to 1.75). A sigmoid would make logits
+    /// equal that are not, and one of a device may change their order.
+    Order,
 }
 
 impl Scoring {
@@ -29,6 +32,7 @@ impl Scoring {
         match self {
             // abs: -0 is 0, so that the order of the bits is that of the scores
             Scoring::None => x.clamp(0.0, 1.0).abs(),
+            Scoring::Order => place(x),
             _ => sigmoid(x),
         }
     }
@@ -38,6 +42,7 @@ impl Scoring {
         match self {
             Scoring::None if score > 0.0 => score,
             Scoring::None => f32::NEG_INFINITY,
+            Scoring::Order => first_of_place(score),
             _ => logit_bound(score),
         }
     }
@@ -116,7 +121,7 @@ impl Grid {
 /// One score that passed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
-    /// Score, 0 to 1.
+    /// Score, 0 to 1 (or a place in an order).
     pub score: f32,
     /// `prior * classes + class`, where `prior = (y * W + x) * A + a`.
     pub index: u32,
@@ -125,6 +130,31 @@ pub struct Candidate {
 /// Descending score, then ascending index: a total order, as no score is NaN.
 pub fn by_score(a: &Candidate, b: &Candidate) -> Ordering {
     b.score.total_cmp(&a.score).then(a.index.cmp(&b.index))
+}
+
+/// The place of a logit in the order of all, as a float from 0 to 1.75: what the bits of a number are without the last two, from the lowest on.
+pub fn place(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let ordered = if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 1 << 31
+    };
+    f32::from_bits(ordered >> 2)
+}
+
+/// The lowest logit of a place, or one below all.
+fn first_of_place(place: f32) -> f32 {
+    if place <= 0.0 {
+        return f32::NEG_INFINITY;
+    }
+    let ordered = place.to_bits() << 2;
+    let bits = if ordered >> 31 == 1 {
+        ordered & !(1 << 31)
+    } else {
+        !ordered
+    };
+    f32::from_bits(bits)
 }
 
 /// The logistic function in f32.

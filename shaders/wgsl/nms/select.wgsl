@@ -5,7 +5,8 @@
 //   0 count    histogram of one digit of the key, over the scores that share the digits chosen so far
 //   1 collect  append every (score, index) not below the chosen key to `candidates`
 //   2 finished nothing
-// The key is the score's bits (scores are >= 0, so the bits order as the scores do), then the
+// The key is the score's bits (scores are >= 0, so the bits order as the scores do), or the place of a logit in the
+// order of all (its own bits in ascending order, less the last two, which fit as well), then the
 // bits of the index, inverted: equal scores are taken in ascending order of index. So the set of
 // collected candidates is the same on every run, although their order in memory is not.
 // Digits, from the top: 11 + 11 + 8 bits of score (which is at most 1), 10 + 11 + 11 bits of index.
@@ -86,6 +87,7 @@ const BINS = 2048u;
 const EIGHT = 8u;
 const SOFTMAX = 1u;
 const SCORES = 2u;
+const ORDER = 3u;
 const LOWEST = -3.4e38; // below all that counts, also for a comparison with -infinity
 
 var<workgroup> w_mode: u32;
@@ -175,6 +177,10 @@ fn score_of(x: f32) -> f32 {
     if (level.activation == SCORES) {
         return clamp(x, 0.0, 1.0);
     }
+    if (level.activation == ORDER) {
+        let bits = bitcast<u32>(x);
+        return bitcast<f32>(select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u) >> 2u);
+    }
     return select(1.0 / (1.0 + exp(min(-x, 88.0))), 0.0, x < -88.7); // where the twin's exp overflows
 }
 
@@ -242,6 +248,10 @@ fn at_strides(strides: vec4<u32>, picture: u32, channel: u32, cell: u32) -> u32 
 // threshold; once digits are chosen, the chosen key is a better one. A little lower than exact.
 fn logit_bound() -> f32 {
     let given = level.bound;
+    if (level.activation == ORDER && chosen_key != 0u) {
+        let ordered = chosen_key << 2u;
+        return max(given, bitcast<f32>(select(~ordered, ordered & 0x7fffffffu, (ordered >> 31u) == 1u)));
+    }
     let t = bitcast<f32>(chosen_key) * 0.99999;
     if (chosen_key == 0u || !(t > 1.0e-30)) {
         return given;

@@ -24,7 +24,8 @@ struct RoiRecord {
     pictures: u32,
     places: u32,
     filled: u32,
-    unused: vec2<u32>,
+    epsilon: f32,
+    unused: u32,
 }
 
 struct RoiLevel {
@@ -114,8 +115,10 @@ fn level_of(region: u32) -> u32 {
     if (!(area > 0.0)) {
         return 0u;
     }
-    let level = floor(log2(sqrt(area) / record.finest + 1e-6));
-    return u32(clamp(level, 0.0, f32(record.levels) - 1.0));
+    // The exponent: a logarithm may be off at the very powers of two.
+    let size = sqrt(area) / record.finest + record.epsilon;
+    let level = i32(bitcast<u32>(size) >> 23u) - 127;
+    return u32(clamp(level, 0, i32(record.levels) - 1));
 }
 
 fn picture_of(region: u32) -> u32 {

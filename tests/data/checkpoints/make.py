@@ -1,12 +1,13 @@
-"""Makes the small checkpoints beside this file, with torch 2.4.1, mmengine 0.10.7 and numpy 1.26.4.
+"""Makes the small checkpoints beside this file, with torch 2.4.1, mmengine 0.10.7, MMDetection 3.3.0 and numpy 1.26.4.
 
-python make.py; the values are checked in core/weights/src/tests.rs.
+python make.py; the values are checked in core/weights/src/tests.rs, those of proposals.pkl in core/weights/src/proposals.rs.
 """
 import collections
 import pickle
 
 import numpy as np
 import torch
+from mmdet.evaluation import DumpProposals
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
@@ -45,3 +46,10 @@ arrays = {
 for protocol in range(6):
     with open(f'detectron2-p{protocol}.pkl', 'wb') as file:
         pickle.dump({'model': arrays, '__author__': 'someone'}, file, protocol=protocol)
+
+dump = DumpProposals(output_dir='.', proposals_file='proposals.pkl')
+boxes = torch.tensor([[0.0, 0.0, 8.0, 9.5], [1.5, 2.0, 30.25, 40.0]])
+for path, found in (('root/val/a.jpg', boxes), ('root/val/b.jpg', boxes[:0])):
+    scores = torch.tensor([0.25, 0.75])[:len(found)]
+    dump.process({}, [dict(img_path=path, pred_instances=dict(bboxes=found, scores=scores))])
+dump.evaluate(2)

@@ -18,8 +18,9 @@ use crate::picture::Fault;
 use crate::sample::{DataInfo, Sample};
 use crate::transforms::{Context, Files, Transform, load};
 use smalti_config::{
-    Bounded, Diagnostic, Diagnostics, Kind, Node, Origin, Value, error_at, unsupported, value_to_py,
+    Bounded, Diagnostic, Diagnostics, Kind, Node, Origin, Value, error_at, value_to_py,
 };
+use smalti_weights::{ProposalFile, proposal_key, read_proposals};
 
 /// Options of every data set of pictures.
 #[derive(Debug, Deserialize)]
@@ -92,15 +93,16 @@ pub(super) struct Setup<'a> {
     pub options: Options,
     pipeline: Vec<Box<dyn Transform>>,
     pub notes: Noticed<'a>,
-    names: Names<'a>,
+    names: Place<'a>,
+    files: Place<'a>,
 }
 
-/// Where files of class names are.
-struct Names<'a>(Option<&'a dyn Files>);
+/// Where files are; those of class names are also where only the config is checked.
+struct Place<'a>(Option<&'a dyn Files>);
 
-impl std::fmt::Debug for Names<'_> {
+impl std::fmt::Debug for Place<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Names")
+        f.write_str("Place")
     }
 }
 
@@ -131,7 +133,8 @@ impl<'a> Setup<'a> {
                 options,
                 pipeline,
                 notes,
-                names: Names(source.names),
+                names: Place(source.names),
+                files: Place(source.files),
             }),
             _ => Err(problems),
         }
@@ -397,6 +400,7 @@ impl<'a> Setup<'a> {
             };
             return Err(vec![self.file_error(message)]);
         }
+        let proposals = self.proposals(&table)?;
         let kept: usize = picks.iter().map(|i| table.objects(*i as usize).len()).sum();
         let summary = format!(
             "`{path}`: {} of {} pictures and {} objects, {:.1} MB in memory",
@@ -416,12 +420,60 @@ impl<'a> Setup<'a> {
             meta,
             table,
             picks,
+            proposals,
             pipeline: self.pipeline,
             notes,
             file: (path.to_owned(), at),
             skipped: Mutex::default(),
             sizes: Mutex::default(),
         })))
+    }
+
+    /// What `proposal_file` has of the pictures, of each of which it must have something.
+    fn proposals(&self, table: &Table) -> Result<Option<ProposalFile>, Diagnostics> {
+        let given = self.options.proposal_file.as_deref();
+        let (Some(given), Some(files)) = (given, self.files.0) else {
+            return Ok(None);
+        };
+        let path = below(self.root(), given);
+        let failed = |what: String, help: &str| {
+            let message = format!("`{path}`: {what}");
+            let problems = error_at(&self.node, "proposal_file", message, help).into_iter();
+            Err(problems.map(|p| p.kind(Kind::File)).collect())
+        };
+        let read = files.read(&path).and_then(read_proposals);
+        let found = match read {
+            Ok(found) => found,
+            Err(what) => {
+                let help = "MMDetection's `DumpProposals` writes such files, and so does ours";
+                return failed(what, help);
+            }
+        };
+        let names = table
+            .rows
+            .iter()
+            .map(|row| super::paths::join(&table.folder, &row.file_name));
+        let missing = names
+            .into_iter()
+            .find(|name| !found.contains_key(proposal_key(name)));
+        if let Some(name) = missing {
+            let example = found.keys().min().map_or("none", String::as_str);
+            let what = format!(
+                "there are no proposals of `{}`, but of {} pictures such as `{example}`",
+                proposal_key(&name),
+                thousands(found.len()),
+            );
+            return failed(what, "pictures are known by their folder and name");
+        }
+        if found.len() != table.listed {
+            let what = format!(
+                "it has proposals of {} pictures, but the annotation file lists {}",
+                thousands(found.len()),
+                thousands(table.listed),
+            );
+            return failed(what, "make it for the same `ann_file`");
+        }
+        Ok(Some(found))
     }
 
     /// `indices` as Python takes them.
@@ -468,15 +520,6 @@ impl Options {
             let message = "`caption_prompt` needs `return_classes=True`";
             problems.extend(error_at(node, "caption_prompt", message, ""));
         }
-        if self.proposal_file.is_some() {
-            let message = "proposals from files are not supported yet";
-            problems.extend(unsupported(
-                node,
-                "proposal_file",
-                message,
-                "leave `proposal_file` out",
-            ));
-        }
         problems
     }
 
@@ -512,6 +555,7 @@ pub struct BaseDetDataset {
     table: Table,
     /// Rows of the table, by index.
     picks: Vec<u32>,
+    proposals: Option<ProposalFile>,
     pipeline: Vec<Box<dyn Transform>>,
     test_mode: bool,
     max_refetch: usize,
@@ -550,6 +594,7 @@ impl BaseDetDataset {
             meta: MetaInfo::default(),
             picks: (0..table.rows.len() as u32).collect(),
             table,
+            proposals: None,
             pipeline,
             test_mode,
             max_refetch: 1000,
@@ -604,7 +649,10 @@ impl Dataset for BaseDetDataset {
     }
 
     fn info(&self, index: usize) -> Arc<DataInfo> {
-        Arc::new(self.table.info(self.picks[index] as usize, index))
+        let mut info = self.table.info(self.picks[index] as usize, index);
+        let found = self.proposals.as_ref();
+        info.proposals = found.and_then(|p| p.get(proposal_key(&info.img_path)).cloned());
+        Arc::new(info)
     }
 
     fn labels(&self, index: usize) -> Vec<i64> {

@@ -21,7 +21,7 @@ mod lvis;
 mod multi_image_mix;
 mod objects365;
 mod others;
-mod paths;
+pub(crate) mod paths;
 mod pictures;
 mod repeat;
 pub(crate) mod segments;

@@ -1,7 +1,7 @@
 //! Paths of data sets, put together as mmengine does: text with `/`, not the system's own form, so that they mean the same everywhere.
 
 /// `os.path.join`.
-pub(super) fn join(folder: &str, path: &str) -> String {
+pub(crate) fn join(folder: &str, path: &str) -> String {
     if folder.is_empty() || path.starts_with('/') || has_drive(path) {
         return path.to_owned();
     }

@@ -174,6 +174,7 @@ impl Table {
             width: picture.width as usize,
             height: picture.height as usize,
             instances: instances.collect(),
+            proposals: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Evaluation: detections of a data set's pictures against its annotations, to the figures that MMDetection prints.
 //!
-//! A [`Metric`] is what a `val_evaluator` or `test_evaluator` names: `CocoMetric`, `LVISMetric`, `VOCMetric` of mmdet 3.3 with all of their
-//! keys. It is told of one picture after the other ([`Metric::add`]) and then asked ([`Metric::compute`]). An [`Evaluator`] is one of them or a list.
+//! A [`Metric`] is what a `val_evaluator` or `test_evaluator` names: `CocoMetric`, `LVISMetric`, `VOCMetric`, `DumpProposals` of mmdet 3.3 with
+//! all of their keys. It is told of one picture after the other ([`Metric::add`]) and then asked ([`Metric::compute`]). An [`Evaluator`] is one of them or a list.
 //! The counting itself is in [`coco_eval`] (COCO and LVIS; [`summary`] has the means), [`mean_ap`] (PASCAL VOC) and `recall`; [`Truth`] reads annotation files,
 //! [`results_file`] files of results, and [`analysis`] looks for what went wrong.
 //!
@@ -11,6 +11,7 @@ mod accumulate;
 pub mod analysis;
 pub mod coco_eval;
 mod coco_metric;
+mod dump_proposals;
 mod evaluator;
 mod lvis_metric;
 mod matching;
@@ -31,6 +32,7 @@ use std::fmt;
 use indexmap::IndexMap;
 
 pub use coco_metric::CocoMetric;
+pub use dump_proposals::DumpProposals;
 pub use evaluator::Evaluator;
 pub use lvis_metric::LVISMetric;
 pub use matching::AREAS;
@@ -226,6 +228,7 @@ impl Family for Metrics {
 /// The table.
 pub const ROWS: &[Row<Metrics>] = &[
     Row::new("mmdet", "CocoMetric", coco_metric::build as Builder),
+    Row::new("mmdet", "DumpProposals", dump_proposals::build as Builder),
     Row::new("mmdet", "LVISMetric", lvis_metric::build as Builder),
     Row::new("mmdet", "VOCMetric", voc_metric::build as Builder),
 ];
@@ -246,7 +249,6 @@ const NOT_YET: &[(&str, &str)] = &[
         "DumpODVGResults",
         "write outfile_prefix='...' of CocoMetric",
     ),
-    ("DumpProposals", "write outfile_prefix='...' of CocoMetric"),
     ("DumpResults", "write outfile_prefix='...' of CocoMetric"),
     ("Flickr30kMetric", "only objects are evaluated"),
     ("LVISFixedAPMetric", "use LVISMetric"),

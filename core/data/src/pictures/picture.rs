@@ -1,18 +1,21 @@
 //! [`Picture`]: decoded pixels as MMDetection counts them, and what can be wrong with a file.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::sample::SampleError;
 use crate::size_limits::SizeLimits;
+use crate::structures::Proposals;
 
 /// u8 pixels in memory: rows from the top, samples interleaved, colour as **BGR** (as OpenCV and
 /// so MMDetection have it), BGRA with four channels. RGB is a conversion at the edge.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Picture {
     width: usize,
     height: usize,
     channels: usize,
     pixels: Vec<u8>,
+    proposals: Option<Arc<Proposals>>,
 }
 
 impl Picture {
@@ -25,6 +28,7 @@ impl Picture {
             height,
             channels,
             pixels,
+            proposals: None,
         })
     }
 
@@ -33,6 +37,18 @@ impl Picture {
         let mut picture = Self::new(width, height, 3, rgb)?;
         swap_red_blue(&mut picture.pixels, 3);
         Some(picture)
+    }
+
+    /// With boxes that may hold an object, for detectors that propose none themselves.
+    #[must_use]
+    pub fn with_proposals(mut self, proposals: Arc<Proposals>) -> Self {
+        self.proposals = Some(proposals);
+        self
+    }
+
+    /// Boxes that may hold an object, if they were given.
+    pub fn proposals(&self) -> Option<&Arc<Proposals>> {
+        self.proposals.as_ref()
     }
 
     /// Width in pixels, at least 1.
@@ -101,6 +117,7 @@ impl Picture {
             height,
             channels: n,
             pixels,
+            proposals: self.proposals,
         }
     }
 }

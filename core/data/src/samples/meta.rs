@@ -1,8 +1,11 @@
 //! [`Meta`]: what is known of a picture of a batch, besides its pixels.
 
+use std::sync::Arc;
+
 use crate::coco::ImageId;
 use crate::pixels::Direction;
 use crate::sample::Sample;
+use crate::structures::Proposals;
 
 /// What heads and results have to know of a picture: MMDetection's `metainfo`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,6 +26,8 @@ pub struct Meta {
     pub scale_factor: [f64; 2],
     /// In which direction it was mirrored, if it was.
     pub flip_direction: Option<Direction>,
+    /// Where objects may be, px, if that came with the picture.
+    pub proposals: Option<Arc<Proposals>>,
 }
 
 impl Meta {
@@ -36,6 +41,7 @@ impl Meta {
             pad_shape: sample.img_shape,
             scale_factor: sample.scale_factor.unwrap_or([1.0, 1.0]),
             flip_direction: sample.flip_direction.filter(|_| sample.flip == Some(true)),
+            proposals: sample.proposals.clone(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::coco::ImageId;
 use crate::image::Image;
 use crate::picture::Fault;
-use crate::structures::{Bitmap, Direction, GroundTruth, Masks, Polygon, Xyxy};
+use crate::structures::{Bitmap, Direction, GroundTruth, Masks, Polygon, Proposals, Xyxy};
 
 /// What a data set knows of a picture (`get_data_info`).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +24,8 @@ pub struct DataInfo {
     pub height: usize,
     /// Its objects.
     pub instances: Vec<Instance>,
+    /// `proposals`: where a `proposal_file` says that objects may be.
+    pub proposals: Option<Arc<Proposals>>,
 }
 
 /// An object as an annotation file has it.
@@ -80,6 +82,8 @@ pub struct Sample {
     pub flip: Option<bool>,
     /// `flip_direction`.
     pub flip_direction: Option<Direction>,
+    /// `proposals` and `proposals_scores`, once `LoadProposals` ran.
+    pub proposals: Option<Arc<Proposals>>,
     /// `homography_matrix`, rows.
     pub homography: Option<[[f64; 3]; 3]>,
     /// `pad_shape`, height and width; `pad_size_divisor`; and other keys that only `meta_keys` reads, as JSON.
@@ -104,6 +108,7 @@ impl Sample {
             keep_ratio: None,
             flip: None,
             flip_direction: None,
+            proposals: None,
             homography: None,
             more: BTreeMap::new(),
             mix: Vec::new(),

@@ -14,3 +14,4 @@ pub use direction::Direction;
 pub use ground_truth::{Dropped, GroundTruth, Origin, Reason};
 pub use instances::Instances;
 pub use masks::{Bitmap, Masks, Polygon};
+pub use smalti_weights::Proposals;

@@ -27,46 +27,50 @@ pub struct TransformBroadcaster {
     share: bool,
 }
 
-impl TransformBroadcaster {
-    fn one(&self, sample: Sample, cx: &mut Context<'_>) -> Result<Sample, Fault> {
-        cx.run_all(&self.steps, sample)?.ok_or_else(|| {
-            let message = format!("a transform in `{}` dropped the picture", self.name);
-            Fault::Transform(message)
-        })
-    }
+/// Runs the steps of `name` on a sample, which must not be dropped.
+pub(super) fn one(
+    name: &str,
+    steps: &[Box<dyn Transform>],
+    sample: Sample,
+    cx: &mut Context<'_>,
+) -> Result<Sample, Fault> {
+    cx.run_all(steps, sample)?.ok_or_else(|| {
+        let message = format!("a transform in `{name}` dropped the picture");
+        Fault::Transform(message)
+    })
+}
 
-    /// Runs on the first sample with new draws, on the others with the same.
-    fn shared(
-        &self,
-        sample: Sample,
-        others: Vec<Sample>,
-        cx: &mut Context<'_>,
-    ) -> Result<(Sample, Vec<Sample>), Fault> {
-        let wanted = cx.saved.is_some();
-        let from = cx.saved.get_or_insert_default().len();
-        let result = self.one(sample, cx);
-        let draws = match &cx.saved {
-            Some(saved) => saved[from.min(saved.len())..].to_vec(),
-            None => Vec::new(),
-        };
-        if !wanted {
-            cx.saved = None;
-        }
-        let sample = result?;
-        // the others' draws are these: neither saved again, nor taken from what is replayed
-        let saved = cx.saved.take();
-        let replay = cx.replay.take();
-        let watch = cx.watch.take();
-        let run = |other| {
-            cx.replay = Some(draws.clone().into());
-            self.one(other, cx)
-        };
-        let others: Result<Vec<Sample>, Fault> = others.into_iter().map(run).collect();
-        cx.saved = saved;
-        cx.replay = replay;
-        cx.watch = watch;
-        Ok((sample, others?))
+/// Runs on the first sample with new draws, on the others with the same.
+pub(super) fn shared(
+    run: impl Fn(Sample, &mut Context<'_>) -> Result<Sample, Fault>,
+    sample: Sample,
+    others: Vec<Sample>,
+    cx: &mut Context<'_>,
+) -> Result<(Sample, Vec<Sample>), Fault> {
+    let wanted = cx.saved.is_some();
+    let from = cx.saved.get_or_insert_default().len();
+    let result = run(sample, cx);
+    let draws = match &cx.saved {
+        Some(saved) => saved[from.min(saved.len())..].to_vec(),
+        None => Vec::new(),
+    };
+    if !wanted {
+        cx.saved = None;
     }
+    let sample = result?;
+    // the others' draws are these: neither saved again, nor taken from what is replayed
+    let saved = cx.saved.take();
+    let replay = cx.replay.take();
+    let watch = cx.watch.take();
+    let with_these = |other| {
+        cx.replay = Some(draws.clone().into());
+        run(other, cx)
+    };
+    let others: Result<Vec<Sample>, Fault> = others.into_iter().map(with_these).collect();
+    cx.saved = saved;
+    cx.replay = replay;
+    cx.watch = watch;
+    Ok((sample, others?))
 }
 
 impl Transform for TransformBroadcaster {
@@ -75,15 +79,16 @@ impl Transform for TransformBroadcaster {
     }
 
     fn run(&self, mut sample: Sample, cx: &mut Context<'_>) -> Outcome {
+        let one = |sample: Sample, cx: &mut Context<'_>| one(self.name, &self.steps, sample, cx);
         if !self.broadcast || sample.mix.is_empty() {
-            return self.one(sample, cx).map(Some);
+            return one(sample, cx).map(Some);
         }
         let others = mem::take(&mut sample.mix);
         let (mut sample, others) = if self.share {
-            self.shared(sample, others, cx)?
+            shared(one, sample, others, cx)?
         } else {
-            let sample = self.one(sample, cx)?;
-            let others: Result<_, Fault> = others.into_iter().map(|s| self.one(s, cx)).collect();
+            let sample = one(sample, cx)?;
+            let others: Result<_, Fault> = others.into_iter().map(|s| one(s, cx)).collect();
             (sample, others?)
         };
         sample.mix = others;

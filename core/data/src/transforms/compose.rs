@@ -10,13 +10,12 @@ use smalti_config::{Diagnostics, Node};
 /// Transforms one after another.
 #[derive(Debug)]
 pub struct Compose {
-    name: &'static str,
     steps: Vec<Box<dyn Transform>>,
 }
 
 impl Transform for Compose {
     fn name(&self) -> &'static str {
-        self.name
+        "Compose"
     }
 
     fn run(&self, sample: Sample, cx: &mut Context<'_>) -> Outcome {
@@ -36,29 +35,7 @@ struct Config {
 pub(super) fn build(node: &Node, look: &Lookup<'_>) -> Result<Box<dyn Transform>, Diagnostics> {
     let config: Config = node.read()?;
     Ok(Box::new(Compose {
-        name: "Compose",
         steps: look.steps(&config.transforms)?,
-    }))
-}
-
-#[derive(Deserialize)]
-struct Optional {
-    transforms: Option<Node>,
-}
-
-/// `ProposalBroadcaster` of mmdet 3.3 (datasets/transforms/wrappers.py) runs its transforms on boxes and on proposals alike. There are no
-/// proposals here, so that they run once.
-pub(super) fn proposal_broadcaster(
-    node: &Node,
-    look: &Lookup<'_>,
-) -> Result<Box<dyn Transform>, Diagnostics> {
-    let config: Optional = node.read()?;
-    Ok(Box::new(Compose {
-        name: "ProposalBroadcaster",
-        steps: config
-            .transforms
-            .as_ref()
-            .map_or(Ok(Vec::new()), |t| look.steps(t))?,
     }))
 }
 
@@ -79,9 +56,6 @@ mod tests {
         let text = "dict(type='Compose', transforms=[dict(type='Invert', level=0), dict(type='Solarize', level=0)])";
         let sample = after(text, plain([1, 1], 5), json!([rand, rand]));
         assert_eq!(first_channel(&sample), [5.0]);
-        let text = "dict(type='ProposalBroadcaster', transforms=dict(type='Invert', level=0))";
-        let sample = after(text, plain([1, 1], 5), json!([rand]));
-        assert_eq!(first_channel(&sample), [250.0]);
         assert_eq!(built(text).children()[0].name(), "Invert");
     }
 

@@ -24,6 +24,7 @@ mod level;
 pub(crate) mod load;
 mod load_annotations;
 mod load_empty_annotations;
+mod load_proposals;
 mod min_iou_random_crop;
 mod mix_up;
 mod mixing;
@@ -32,6 +33,7 @@ mod not_yet;
 mod pack_det_inputs;
 mod pad;
 mod photo_metric_distortion;
+mod proposal_broadcaster;
 mod rand_augment;
 mod random_affine;
 mod random_apply;
@@ -259,6 +261,7 @@ pub const ROWS: &[Row<Transforms>] = &[
     row("LoadAnnotations", load_annotations::build),
     row("LoadEmptyAnnotations", load_empty_annotations::build),
     row("LoadImageFromFile", |n, _| boxed(load::read(n))),
+    row("LoadProposals", load_proposals::build),
     row("MinIoURandomCrop", min_iou_random_crop::build),
     row("MixUp", mix_up::build),
     row("Mosaic", mosaic::build),
@@ -266,7 +269,7 @@ pub const ROWS: &[Row<Transforms>] = &[
     row("Pad", |n, _| boxed(pad::read(n))),
     row("PhotoMetricDistortion", photo_metric_distortion::build),
     row("Posterize", color_transform::build),
-    row("ProposalBroadcaster", compose::proposal_broadcaster),
+    row("ProposalBroadcaster", proposal_broadcaster::build),
     row("RandAugment", rand_augment::build),
     row("RandomAffine", random_affine::build),
     row("RandomApply", random_apply::build),

@@ -45,10 +45,6 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
         "panoptic maps are not read yet: LoadAnnotations(with_bbox=True, with_mask=True) reads the objects",
     ),
     (
-        "LoadProposals",
-        "proposals from files are not read: leave it out",
-    ),
-    (
         "LoadTextAnnotations",
         "detectors with text prompts are not there yet",
     ),

@@ -87,11 +87,17 @@ impl Anchors {
     }
 
     /// All anchors of `outputs`, which are logits and deltas.
-    pub fn candidates(&self, outputs: &Outputs, coder: &DeltaCoder, select: &Select) -> Candidates {
+    pub fn candidates(
+        &self,
+        outputs: &Outputs,
+        activation: Scoring,
+        coder: &DeltaCoder,
+        select: &Select,
+    ) -> Candidates {
         let level =
             |([logits, deltas], (base, stride)): ([&Tensor<4>; 2], &(Vec<Xyxy>, usize))| Level {
                 scores: logits.clone(),
-                activation: Scoring::Sigmoid,
+                activation,
                 factor: None,
                 boxes: deltas.clone(),
                 coder: Coder::Delta {

@@ -6,17 +6,21 @@
 mod anchors;
 mod backbone;
 mod config;
+mod datasets;
 mod file;
 mod learning;
 mod retinanet;
 mod roi_heads;
 mod rpn;
+mod run;
 mod settings;
 mod weights;
 
 pub use config::{defaults, resolve, resolve_model, with_pairs};
 pub use file::{config_of, is};
 pub use weights::aligned;
+
+pub(crate) use run::{check_test, check_training};
 
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Tensor, Transaction};

@@ -15,7 +15,7 @@ use crate::heads::Outputs;
 use crate::initializers::bias_with_prob;
 use crate::layers::{Activation, ConvConfig, ConvNormAct, Init, InitRule, Params};
 use crate::losses::Losses;
-use crate::ops::detections::{Candidates, Group, Labels, Select};
+use crate::ops::detections::{Candidates, Group, Labels, Scoring, Select};
 use crate::targets::Targets;
 
 /// RetinaNet's head.
@@ -130,7 +130,9 @@ impl RetinaNet {
 
     /// What instances are chosen from.
     pub fn candidates(&self, outputs: &Outputs) -> Candidates {
-        self.anchors.candidates(outputs, &self.coder, &self.select)
+        let by = Scoring::Sigmoid;
+        self.anchors
+            .candidates(outputs, by, &self.coder, &self.select)
     }
 
     /// `loss_cls` and `loss_box_reg`.

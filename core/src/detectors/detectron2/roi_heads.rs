@@ -42,6 +42,9 @@ const MASK_THRESHOLD: f32 = 0.5;
 /// Regions of this many pixels a side are read from the fourth level.
 const CANONICAL: (f32, u32) = (224.0, 4);
 
+/// Detectron2 adds 1e-8 to sizes in that unit, takes their logarithm and adds 4 before it rounds down: what rounds up then is as if this was added.
+const EPSILON: f32 = 1.2e-7;
+
 /// A second stage.
 #[derive(Debug)]
 pub struct SecondStage {
@@ -136,7 +139,10 @@ impl Pooler {
             },
             choice: match strides.len() {
                 1 => Choice::Level(0),
-                _ => Choice::BySize(size * 2f32.powi(first as i32 - level as i32)),
+                _ => Choice::BySize {
+                    finest: size * 2f32.powi(first as i32 - level as i32),
+                    epsilon: EPSILON,
+                },
             },
         })
     }
@@ -156,7 +162,7 @@ impl Pooler {
 
     /// 1 for each region that is read from this level, else 0; `[R]`.
     fn of_level(&self, rows: Tensor<2>, level: usize) -> Tensor<1> {
-        let Choice::BySize(finest) = self.choice else {
+        let Choice::BySize { finest, epsilon } = self.choice else {
             return rows.narrow(1, 0, 1).squeeze_dim::<1>(1).ones_like();
         };
         let side =
@@ -165,7 +171,8 @@ impl Pooler {
             .clamp_min(0.0)
             .sqrt()
             .squeeze_dim::<1>(1)
-            / finest;
+            / finest
+            + epsilon;
         let reaches = |level: usize| {
             size.clone()
                 .greater_equal_elem(2f32.powi(level as i32))

@@ -14,7 +14,7 @@ use crate::config::{Diagnostics, Node, error_at, unsupported};
 use crate::heads::Outputs;
 use crate::layers::{Activation, ConvConfig, ConvNormAct, Init, InitRule, Params};
 use crate::losses::Losses;
-use crate::ops::detections::{Candidates, Group, Labels, Select};
+use crate::ops::detections::{Candidates, Group, Labels, Scoring, Select};
 use crate::targets::Targets;
 use smalti_shaders::reference::nms::NmsConfig;
 
@@ -148,7 +148,8 @@ impl Rpn {
         } else {
             &self.select
         };
-        self.anchors.candidates(outputs, &self.coder, select)
+        let by = Scoring::Order;
+        self.anchors.candidates(outputs, by, &self.coder, select)
     }
 
     /// `loss_rpn_cls` and `loss_rpn_loc`.

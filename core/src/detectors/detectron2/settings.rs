@@ -1,5 +1,5 @@
-//! The settings that a model is built from, with their types. What a struct here leaves out belongs to Detectron2's own training loop, to its data
-//! sets, or to parts that are not built here.
+//! The settings that models and runs are built from, with their types. What a struct here leaves out belongs to parts that are not built here, or
+//! has no effect on what comes out.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -217,6 +217,86 @@ pub struct Input {
     pub min_size_test: Bounded<0, 65_536>,
     pub max_size_test: Pixels16,
     pub format: String,
+    /// 0 alone: pictures keep their size.
+    pub min_size_train: List<Bounded<0, 65_536>>,
+    pub min_size_train_sampling: String,
+    pub max_size_train: Pixels16,
+    pub random_flip: String,
+    pub mask_format: String,
+    pub crop: Crop,
+}
+
+/// `INPUT.CROP`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub struct Crop {
+    pub enabled: bool,
+    pub r#type: String,
+    /// Height and width, px or a share.
+    pub size: [f64; 2],
+}
+
+/// `DATASETS`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub struct DataSets {
+    pub train: List<String>,
+    pub test: List<String>,
+}
+
+/// `DATALOADER`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub struct DataLoader {
+    pub num_workers: Bounded<0, 1024>,
+    pub aspect_ratio_grouping: bool,
+    pub sampler_train: String,
+    pub filter_empty_annotations: bool,
+}
+
+/// `SOLVER`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub struct Solver {
+    pub lr_scheduler_name: String,
+    pub max_iter: Bounded<1, 1_000_000_000>,
+    pub base_lr: f64,
+    pub base_lr_end: f64,
+    pub momentum: f64,
+    pub nesterov: bool,
+    pub weight_decay: f64,
+    pub weight_decay_norm: f64,
+    pub weight_decay_bias: Option<f64>,
+    pub bias_lr_factor: f64,
+    pub gamma: f64,
+    pub steps: List<i64>,
+    pub num_decays: i64,
+    pub warmup_factor: f64,
+    pub warmup_iters: i64,
+    pub warmup_method: String,
+    pub rescale_interval: bool,
+    pub checkpoint_period: Bounded<1, 1_000_000_000>,
+    pub ims_per_batch: Bounded<1, 4096>,
+    pub reference_world_size: i64,
+    pub clip_gradients: ClipGradients,
+    pub amp: Switch,
+}
+
+/// `SOLVER.CLIP_GRADIENTS`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub struct ClipGradients {
+    pub enabled: bool,
+    pub clip_type: String,
+    pub clip_value: f64,
+    pub norm_type: f64,
+}
+
+/// A group with a switch.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub struct Switch {
+    pub enabled: bool,
 }
 
 /// Pixels of a side of a picture.
@@ -227,4 +307,5 @@ pub type Pixels16 = Bounded<1, 65_536>;
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub struct Test {
     pub detections_per_image: i64,
+    pub eval_period: i64,
 }

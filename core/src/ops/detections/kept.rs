@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData, Transaction};
 
 use super::{DetectError, Found, Frame, ReadError};
 use crate::batch::Pictures;
-use crate::structures::Instances;
+use crate::structures::{Instances, Xyxy};
 
 /// The boxes of each of N pictures, best first. There is room for K a picture; behind the last one boxes, scores and sources
 /// are 0, and labels are -1.
@@ -49,6 +49,23 @@ impl Kept {
             source: ints(source),
             counts: Tensor::from_data(TensorData::new(counts, [pictures]), device),
         }
+    }
+
+    /// Boxes of each picture, with their scores, that were not found here: all of one class.
+    pub fn given(pictures: &[(&[Xyxy], &[f32])], device: &Device) -> Self {
+        let found = pictures.iter().map(|(boxes, scores)| {
+            let each = boxes.iter().zip(*scores).zip(0..);
+            let found = each.map(|((bbox, score), source)| Found {
+                bbox: *bbox,
+                score: *score,
+                label: 0,
+                group: 0,
+                source,
+            });
+            found.collect()
+        });
+        let found: Vec<Vec<Found>> = found.collect();
+        Self::of(&found, device)
     }
 
     /// The instances of each picture, in the pixels that are wanted of `batch`, with one read-back.

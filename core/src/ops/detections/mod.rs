@@ -166,6 +166,8 @@ pub enum DetectError {
     Shape(String),
     /// More than is computed: what it is, and what to change.
     TooLarge(String),
+    /// A detector that proposes nothing itself has no proposals of this picture.
+    NoProposals(String),
     /// The device failed.
     Read(ReadError),
 }
@@ -175,6 +177,11 @@ impl std::fmt::Display for DetectError {
         match self {
             DetectError::Shape(what) => write!(f, "head outputs do not fit: {what}"),
             DetectError::TooLarge(what) => write!(f, "too much to choose from: {what}"),
+            DetectError::NoProposals(picture) => write!(
+                f,
+                "there are no proposals of `{picture}`, and this detector has no `rpn_head` that would make some: \
+                 write `proposal_file` in the data set and dict(type='LoadProposals') in its pipeline, or give `--proposals` to `smalti detect`"
+            ),
             DetectError::Read(e) => write!(f, "{e}"),
         }
     }

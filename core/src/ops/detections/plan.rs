@@ -5,7 +5,7 @@
 
 use bytemuck::{Zeroable, cast_slice};
 use smalti_shaders::records::{
-    BatchRecord, LevelRecord, MOST_LEVELS, RECORD_WORDS, SCORES, SIGMOID, SOFTMAX,
+    BatchRecord, LevelRecord, MOST_LEVELS, ORDER, RECORD_WORDS, SCORES, SIGMOID, SOFTMAX,
 };
 use smalti_shaders::reference::nms::Method;
 
@@ -220,6 +220,7 @@ fn level_record(
             Scoring::Sigmoid => SIGMOID,
             Scoring::Softmax => SOFTMAX,
             Scoring::None => SCORES,
+            Scoring::Order => ORDER,
         },
         dense: dense(&placed.scores),
         score_thr: filter.score_thr,

@@ -17,7 +17,9 @@ fn regions(
     let region = |row: &[f32]| {
         let bbox = [row[1], row[2], row[3], row[4]];
         let level = match reading.choice {
-            Choice::BySize(finest) => level_of(bbox, finest, reading.levels.len()),
+            Choice::BySize { finest, epsilon } => {
+                level_of(bbox, finest, epsilon, reading.levels.len())
+            }
             Choice::Level(level) => level,
         };
         let picture = (row[0] as usize).min(pictures - 1);

@@ -32,9 +32,9 @@ impl Job {
         let pyramid = gpu.strided(pyramid).expect(WGSL);
         let [pictures, channels, places] = pyramid.shape;
         let [picture, channel, place] = pyramid.strides.map(|stride| stride as u32);
-        let (by_size, finest, level) = match reading.choice {
-            Choice::BySize(finest) => (1, finest, 0),
-            Choice::Level(level) => (0, 1.0, level as u32),
+        let (by_size, [finest, epsilon], level) = match reading.choice {
+            Choice::BySize { finest, epsilon } => (1, [finest, epsilon], 0),
+            Choice::Level(level) => (0, [1.0, 0.0], level as u32),
         };
         let record = RoiRecord {
             strides: [picture, channel, place, 0],
@@ -55,7 +55,8 @@ impl Job {
             pictures: pictures as u32,
             places: places as u32,
             filled: channels.next_multiple_of(4) as u32,
-            unused: [0; 2],
+            epsilon,
+            unused: 0,
         };
         let levels = reading.levels.iter().map(|level| records::RoiLevel {
             first: level.first as u32,

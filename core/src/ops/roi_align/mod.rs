@@ -27,8 +27,13 @@ pub struct Reading {
 /// Which level a region is read from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Choice {
-    /// By its size: regions of less than twice so many pixels a side from the finest one.
-    BySize(f32),
+    /// By its size.
+    BySize {
+        /// Regions of less than twice so many pixels a side are read from the finest one.
+        finest: f32,
+        /// Added to sizes that are counted in that.
+        epsilon: f32,
+    },
     /// All from this one.
     Level(usize),
 }
@@ -297,7 +302,10 @@ mod tests {
                     bin,
                 };
                 let choice = match case % 2 {
-                    0 => Choice::BySize(20.0),
+                    0 => Choice::BySize {
+                        finest: 20.0,
+                        epsilon: 1e-6,
+                    },
                     _ => Choice::Level(levels - 1),
                 };
                 if count == 0 {

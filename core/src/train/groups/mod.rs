@@ -6,6 +6,7 @@
 //! group that it would be in, so that schedules go on for it, and [`Groups::wake`] is all that unfreezing needs. And a tensor of several names
 //! is there once, whether `bypass_duplicate` says so or not; without it the original stops.
 
+mod detectron2;
 mod layer_decay;
 mod layer_depth;
 mod paramwise;
@@ -219,7 +220,8 @@ impl Family for Constructors {
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Constructors>; 3] = [
+pub const ROWS: [Row<Constructors>; 4] = [
+    Row::<Constructors>::new("detectron2", "OptimizerParams", detectron2::groups),
     Row::<Constructors>::new(
         "mmengine",
         "DefaultOptimWrapperConstructor",

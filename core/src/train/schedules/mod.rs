@@ -10,6 +10,7 @@
 mod constant;
 mod cosine;
 mod cosine_restart;
+mod detectron2;
 mod exponential;
 mod linear;
 mod one_cycle;
@@ -111,9 +112,17 @@ const fn row(
 }
 
 /// The table: scope, name, builder.
-pub const ROWS: [Row<Schedulers>; 33] = {
+pub const ROWS: [Row<Schedulers>; 36] = {
     use Target::{Lr, Momentum, Named, WeightDecay};
     [
+        row("detectron2", "WarmupCosineLR", Lr, detectron2::cosine),
+        row("detectron2", "WarmupMultiStepLR", Lr, detectron2::steps),
+        row(
+            "detectron2",
+            "WarmupStepWithFixedGammaLR",
+            Lr,
+            detectron2::equal,
+        ),
         row("mmengine", "ConstantLR", Lr, constant::read),
         row("mmengine", "ConstantMomentum", Momentum, constant::read),
         row("mmengine", "ConstantParamScheduler", Named, constant::read),

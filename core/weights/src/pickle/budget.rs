@@ -23,15 +23,27 @@ const MAX_INNER_NODES: usize = 10_000;
 pub(crate) struct Budget {
     steps: Rc<Cell<u64>>,
     nodes: Rc<Cell<usize>>,
+    most: usize,
 }
 
 impl Budget {
     /// For one file.
     pub fn new() -> Self {
+        Self::of_values(MAX_NODES)
+    }
+
+    /// For one file that may have more values, or fewer, than a checkpoint.
+    pub fn of_values(most: usize) -> Self {
         Self {
             steps: Rc::new(Cell::new(MAX_STEPS)),
-            nodes: Rc::new(Cell::new(MAX_NODES)),
+            nodes: Rc::new(Cell::new(most)),
+            most,
         }
+    }
+
+    /// How many nodes and memo entries a file may have.
+    pub fn most(&self) -> usize {
+        self.most
     }
 
     /// For a storage's own pickles inside the file's pickle, dropped before the next: the same steps, a few nodes of its own.
@@ -39,6 +51,7 @@ impl Budget {
         Self {
             steps: self.steps.clone(),
             nodes: Rc::new(Cell::new(MAX_INNER_NODES)),
+            most: self.most,
         }
     }
 

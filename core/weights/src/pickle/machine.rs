@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::budget::{Budget, MAX_NODES};
+use super::budget::Budget;
 use super::text;
 use super::value::{Id, Node, Object, Pickle};
 use crate::error::CheckpointError;
 
 /// At most so many values on the stack, and marks.
 const MAX_STACK: usize = 4_000_000;
-/// At most so many memo entries.
-const MAX_MEMO: usize = 2_000_000;
 /// What an opcode costs, in the budget's steps.
 const OPCODE: usize = 8;
 /// What an item kept in a container costs: some 15 million may be kept, at 4 bytes each.
@@ -61,8 +59,7 @@ pub(crate) fn parse<'a>(
                 return Err(CheckpointError::TooLarge {
                     what: format!("a pickle with more {what} than any checkpoint has"),
                     limit: match what {
-                        NODES => MAX_NODES,
-                        MEMO => MAX_MEMO,
+                        NODES | MEMO => budget.most(),
                         _ => MAX_STACK,
                     } as u64,
                 });
@@ -488,7 +485,7 @@ impl Machine<'_> {
 
     fn put(&mut self, index: u64) -> Step<()> {
         let top = self.top()?;
-        if self.memo.len() >= MAX_MEMO {
+        if self.memo.len() >= self.budget.most() {
             return Err(Fault::TooLarge(MEMO));
         }
         self.memo.insert(index, top);
@@ -555,6 +552,7 @@ fn integer_from_text(digits: &[u8]) -> Step<Node> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pickle::budget::MAX_NODES;
 
     fn shown(bytes: &[u8]) -> String {
         match parse(bytes, 0, &Budget::new()) {
@@ -670,7 +668,7 @@ mod tests {
             &[b"N".to_vec(), b"2".repeat(MAX_STACK + 1)].concat()
         )));
         assert!(refused(shown(
-            &[b"N".to_vec(), b"\x94".repeat(MAX_MEMO + 1)].concat()
+            &[b"N".to_vec(), b"\x94".repeat(MAX_NODES + 1)].concat()
         )));
     }
 }

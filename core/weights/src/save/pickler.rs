@@ -1,4 +1,5 @@
 //! Python's pickle of protocol 2, which PyTorch writes: plain values, and tensors whose bytes are elsewhere in the archive.
+//! (Arrays of numpy's, which no checkpoint has, are written with an opcode of protocol 3.)
 //!
 //! Only what `torch.load(weights_only=True)` takes is written: its unpickler knows few opcodes and calls.
 
@@ -193,6 +194,28 @@ impl<'t> Pickler<'t> {
         self.ordered_dict();
         self.out.extend(b"tR");
         Ok(())
+    }
+
+    /// An array of numpy's: `_reconstruct(ndarray, (0,), b'b')`, and as its state version, shape, type, order and bytes.
+    pub fn array(&mut self, shape: &[usize], numbers: &[f32]) {
+        self.class("numpy.core.multiarray", "_reconstruct");
+        self.class("numpy", "ndarray");
+        // (0,), then SHORT_BINBYTES, TUPLE3, REDUCE
+        self.out.extend(b"K\0\x85C\x01b\x87R(K\x01");
+        self.sizes(shape.iter().copied());
+        self.class("numpy", "dtype");
+        self.out.push(b'(');
+        self.text("f4");
+        self.out.extend(b"\x89\x88tR(K\x03");
+        self.text("<");
+        // None three times, -1 twice, 0; BUILD; not in columns; BINBYTES
+        self.out
+            .extend(b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89B");
+        let len = u32::try_from(4 * numbers.len()).expect("an array of less than 4 GiB");
+        self.out.extend(len.to_le_bytes());
+        self.out
+            .extend(numbers.iter().flat_map(|n| n.to_le_bytes()));
+        self.out.extend(b"tb");
     }
 
     fn sizes(&mut self, sizes: impl Iterator<Item = usize>) {
