@@ -415,6 +415,32 @@ mod tests {
     }
 
     #[test]
+    fn places_keep_the_order_of_logits() {
+        let logits = [
+            f32::MIN,
+            -9.0,
+            -1e-3,
+            -0.0,
+            0.0,
+            1e-6,
+            8.0,
+            8.00001,
+            17.5,
+            18.0,
+            f32::MAX,
+        ];
+        for two in logits.windows(2) {
+            assert!(place(two[0]) < place(two[1]), "{two:?}");
+        }
+        for x in logits {
+            let first = first_of_place(place(x));
+            assert!(first <= x && place(first) == place(x), "{x}: {first}");
+            assert!((0.0..=1.75).contains(&place(x)));
+        }
+        assert_eq!(sigmoid(17.5), sigmoid(18.0), "which a sigmoid does not");
+    }
+
+    #[test]
     fn strict_threshold_order_and_ties() {
         // 1 x 4 cells, one prior, one class; 0 gives exactly 0.5
         let grid = Grid::contiguous(1, 1, 4);

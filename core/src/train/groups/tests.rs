@@ -291,3 +291,58 @@ fn mistakes_are_named() {
         assert!(said.contains(words), "{wrapper}: {said}");
     }
 }
+
+/// By hand from Detectron2's rule: the bias of a norm is a bias too.
+#[test]
+fn detectron2s_norms_and_biases() {
+    let parameters = [
+        ("a.weight", vec![2, 2], "conv"),
+        ("a.bias", vec![2], "conv"),
+        ("n.weight", vec![2], "norm"),
+        ("n.bias", vec![2], "norm"),
+        ("b.weight", vec![2, 2], "linear"),
+    ];
+    let parameters = parameters.map(|(key, shape, kind)| (key.into(), shape, kind.into(), false));
+    let model = Model {
+        backbone: String::new(),
+        parameters: parameters.to_vec(),
+    };
+    let wrapper = |params: &str| {
+        format!(
+            "dict(type='OptimWrapper', constructor='detectron2.OptimizerParams', \
+             optimizer=dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=0.25), paramwise_cfg=dict({params}))"
+        )
+    };
+    let found = |params: &str| {
+        let groups = built("", &wrapper(params), &store(&model, false)).unwrap();
+        let group = |group: &Group| {
+            let keys = group.members.iter().map(|member| member.key.clone());
+            let numbers = ["lr", "weight_decay"].map(|key| group.settings.number(key).unwrap());
+            (keys.collect::<Vec<_>>(), numbers)
+        };
+        groups.iter().map(group).collect::<Vec<_>>()
+    };
+    let expected = |rows: &[(&[&str], [f64; 2])]| {
+        let row = |(keys, numbers): &(&[&str], [f64; 2])| {
+            (keys.iter().map(|key| key.to_string()).collect(), *numbers)
+        };
+        rows.iter().map(row).collect::<Vec<(Vec<String>, _)>>()
+    };
+    assert_eq!(
+        found("weight_decay_norm=0.0, bias_lr_factor=2.0, weight_decay_bias=None"),
+        expected(&[
+            (&["a.weight", "b.weight"], [0.5, 0.25]),
+            (&["a.bias"], [1.0, 0.25]),
+            (&["n.weight"], [0.5, 0.0]),
+            (&["n.bias"], [1.0, 0.0]),
+        ])
+    );
+    assert_eq!(
+        found("weight_decay_norm=0.0, bias_lr_factor=1.0, weight_decay_bias=0.125"),
+        expected(&[
+            (&["a.weight", "b.weight"], [0.5, 0.25]),
+            (&["a.bias", "n.bias"], [0.5, 0.125]),
+            (&["n.weight"], [0.5, 0.0]),
+        ])
+    );
+}

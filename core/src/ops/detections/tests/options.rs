@@ -160,6 +160,8 @@ fn every_option_on_random_sizes() {
                 config.activation = Scoring::None;
                 config.boxes = Some(chosen(0));
                 maps = maps.map(|m| random_boxes(&mut random, &m));
+            } else if choice % 3 == 1 {
+                config.activation = Scoring::Order;
             }
             if chosen(4) {
                 // in eighths: many products are equal
