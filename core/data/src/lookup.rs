@@ -138,7 +138,9 @@ mod tests {
             let step = step.unwrap_or_else(|e| panic!("{text}: {e:?}"));
             let (mut random, pixels) = (Counter::new(0), Pixels::cpu());
             let mut cx = Context::new(&mut random, &pixels, &NoFiles);
-            let out = step.run(Flat::new(&[[3, 2]]).sample(0), &mut cx);
+            let mut sample = Flat::new(&[[3, 2]]).sample(0);
+            sample.proposals = Some(Default::default());
+            let out = step.run(sample, &mut cx);
             assert_eq!(out.unwrap().unwrap().image.size(), size, "{text}");
         }
         let text = format!("dict(type='TestTimeAug', transforms=[[{once}], [dict(type='Twice')]])");

@@ -1,7 +1,7 @@
 //! [`config_of`]: a Detectron2 YAML as a config that the commands here read: what [`run`] makes of it.
 
 use super::config::{defaults, merge_file, with_pairs};
-use super::run;
+use super::{run, served};
 use crate::config::{Config, ConfigErrors, Configs, Diagnostic};
 
 /// Bases of bases.
@@ -51,7 +51,7 @@ pub fn config_of(
     let mut config = files.swap_remove(0);
     whole = with_pairs(&whole, pairs).map_err(|problems| config.errors(problems))?;
     config.root = run::config(whole, datasets).map_err(|e| config.errors(e))?;
-    let notes = run::notes(&config);
+    let notes = served::notes(&config);
     config.notes.extend(notes);
     Ok(config)
 }

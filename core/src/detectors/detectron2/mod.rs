@@ -13,6 +13,7 @@ mod retinanet;
 mod roi_heads;
 mod rpn;
 mod run;
+mod served;
 mod settings;
 mod weights;
 
@@ -20,7 +21,7 @@ pub use config::{defaults, resolve, resolve_model, with_pairs};
 pub use file::{config_of, is};
 pub use weights::aligned;
 
-pub(crate) use run::{check_test, check_training};
+pub(crate) use served::{check_test, check_training};
 
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Tensor, Transaction};
