@@ -9,6 +9,7 @@
 //! - `reparameterize`: checkpoints with merged branches against MMPretrain's
 //! - `runs`: whole training runs, killed ones too
 //! - `commands`: the program, as a user runs it
+//! - `swapped_backbones`: the detectors of MMDetection's how-to page with other backbones
 //! - `own_backbone`: a crate outside the workspace
 
 pub mod corpus;
@@ -37,6 +38,8 @@ mod reparameterize;
 mod runs;
 #[cfg(test)]
 mod spine;
+#[cfg(test)]
+mod swapped_backbones;
 #[cfg(test)]
 mod transform_rows;
 

@@ -1,4 +1,5 @@
-//! `smalti bench CONFIG [CHECKPOINT]`: how long each stage takes; with `--data`, samples a second (`bench_data`).
+//! `smalti bench CONFIG [CHECKPOINT]`: how long each stage takes; with `--data`, samples a second (`bench_data`); of a backbone alone
+//! (`bench_backbone`).
 
 use crate::style;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use smalti::data::Picture;
 use smalti::host::memory::peak_mib;
 use smalti::probe::Probe;
 
+use super::channels::names_file;
 use super::config::{ReadOptions, tell};
 use super::{DeviceArg, model};
 use crate::timing::Timing;
@@ -21,8 +23,8 @@ use crate::timing::Timing;
     after_help = "Times are milliseconds for one batch: median, and the range from the fastest to the slowest run. The device is waited for after each stage."
 )]
 pub struct BenchArgs {
-    /// MMDetection config
-    #[arg(value_hint = ValueHint::FilePath)]
+    /// MMDetection config; or a backbone as its type and arguments, to time it alone
+    #[arg(value_name = "CONFIG|BACKBONE", value_hint = ValueHint::FilePath)]
     pub(super) config: String,
     /// Checkpoint; without one the weights are initial values, which costs the same
     #[arg(value_hint = ValueHint::FilePath)]
@@ -31,19 +33,19 @@ pub struct BenchArgs {
     from: model::FromCheckpoint,
     /// Size of the picture that goes into the test pipeline
     #[arg(long, value_name = "WxH", default_value = "1333x800")]
-    size: String,
+    pub(super) size: String,
     /// A picture file instead of a made-up one
     #[arg(long, value_name = "FILE", conflicts_with = "size")]
     picture: Option<std::path::PathBuf>,
     /// Pictures that run together
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    batch: u32,
+    pub(super) batch: u32,
     /// Timed runs
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    runs: u32,
+    pub(super) runs: u32,
     /// Runs before the timed ones
     #[arg(long, value_name = "N", default_value_t = 2)]
-    warmup: u32,
+    pub(super) warmup: u32,
     /// Time the training pipeline, not the model: samples a second
     #[arg(long, conflicts_with_all = ["checkpoint", "size", "picture", "batch", "runs", "warmup"])]
     pub(super) data: bool,
@@ -75,6 +77,9 @@ pub struct BenchArgs {
 pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     if args.data {
         return super::bench_data::run(args);
+    }
+    if args.checkpoint.is_none() && args.picture.is_none() && !names_file(&args.config) {
+        return super::bench_backbone::run(args);
     }
     let start = Instant::now();
     let config = args.read.load(&args.config)?;
@@ -157,7 +162,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
 }
 
 /// Median, least and most of one column.
-fn spread(runs: &[Vec<(String, Duration)>], column: usize) -> [f64; 3] {
+pub(super) fn spread(runs: &[Vec<(String, Duration)>], column: usize) -> [f64; 3] {
     let ms = |run: &Vec<(String, Duration)>| run[column].1.as_secs_f64() * 1e3;
     let mut values: Vec<_> = runs.iter().map(ms).collect();
     values.sort_by(f64::total_cmp);
@@ -168,13 +173,17 @@ fn spread(runs: &[Vec<(String, Duration)>], column: usize) -> [f64; 3] {
     ]
 }
 
-/// A picture of smooth colours.
-fn made_up(size: &str) -> Result<Picture, String> {
+/// Width and height.
+pub(super) fn size(text: &str) -> Result<(usize, usize), String> {
     let parse = |s: &str| s.parse::<usize>().ok().filter(|v| (1..=20_000).contains(v));
-    let (w, h) = size
-        .split_once('x')
+    text.split_once('x')
         .and_then(|(w, h)| parse(w).zip(parse(h)))
-        .ok_or_else(|| format!("--size is `{size}`; write WIDTHxHEIGHT, for example 1333x800"))?;
+        .ok_or_else(|| format!("--size is `{text}`; write WIDTHxHEIGHT, for example 1333x800"))
+}
+
+/// A picture of smooth colours.
+fn made_up(text: &str) -> Result<Picture, String> {
+    let (w, h) = size(text)?;
     let pixels = (0..w * h * 3).map(|i| {
         let (x, y, c) = (i / 3 % w, i / 3 / w, i % 3);
         (127.0 + 100.0 * ((x * (c + 1)) as f32 * 0.02).sin() * (y as f32 * 0.03).cos()) as u8

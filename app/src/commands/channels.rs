@@ -35,14 +35,9 @@ pub struct ChannelsArgs {
 /// Runs the command.
 pub fn run(args: &ChannelsArgs) -> Result<ExitCode, String> {
     let input = parse_shape(&args.input)?;
-    let is_file = args.what.contains(['/', '\\'])
-        || [".py", ".json", ".yaml", ".yml"]
-            .iter()
-            .any(|e| args.what.ends_with(e));
-    let config = if is_file {
-        Some(args.read.load(&args.what)?)
-    } else {
-        None
+    let config = match names_file(&args.what) {
+        true => Some(args.read.load(&args.what)?),
+        false => None,
     };
     let (node, neck, scope) = match &config {
         None => (parse_expression(&args.what)?, None, DEFAULT_SCOPE),
@@ -132,6 +127,12 @@ fn parse_shape(text: &str) -> Result<[usize; 4], String> {
         .and_then(|p| <[usize; 4]>::try_from(p).ok())
         .filter(|p| p.iter().all(|v| (1..=1 << 16).contains(v)) && p.iter().product::<usize>() <= 1 << 28)
         .ok_or_else(|| format!("--input is `{text}`; write batch x channels x height x width, for example 1x3x224x224"))
+}
+
+/// Whether a file is named, not a backbone.
+pub(super) fn names_file(what: &str) -> bool {
+    let endings = [".py", ".json", ".yaml", ".yml"];
+    endings.iter().any(|e| what.ends_with(e)) || !what.contains('(') && what.contains(['/', '\\'])
 }
 
 /// `Type(key=value, ...)` as `dict(type='Type', key=value, ...)`; or that dict itself, as it stands in a config: `backbone=dict(...),`.

@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod bench;
+mod bench_backbone;
 mod bench_data;
 pub mod browse;
 pub mod channels;

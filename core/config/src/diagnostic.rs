@@ -69,6 +69,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// The `_base_` entries that led to the file of the first label, nearest first.
     pub chain: Vec<Origin>,
+    /// The key that the first label is of, and the `type` beside it, which was written elsewhere. See [`super::left_over`].
+    pub(crate) beside: Option<Box<(String, Origin)>>,
 }
 
 /// Longest value that a message repeats, in characters.
@@ -123,6 +125,7 @@ impl Diagnostic {
             labels: Vec::new(),
             help: None,
             chain: Vec::new(),
+            beside: None,
         }
     }
 
@@ -152,6 +155,14 @@ impl Diagnostic {
             self.labels.push((origin.clone(), readable(label)));
         }
         self
+    }
+
+    /// Adds to the help line.
+    pub(crate) fn help_too(&mut self, more: String) {
+        self.help = Some(match self.help.take() {
+            Some(help) => format!("{help}; {more}"),
+            None => more,
+        });
     }
 
     /// Sets the help line.

@@ -124,8 +124,8 @@ pub(crate) fn notes<S: AsRef<str>>(root: &Dict, options: &[S]) -> Vec<Diagnostic
         if old.is_some() && !read {
             notes.push(variable(note, path, top, &copies));
         } else if let Some((missing, within)) = missing(root, path) {
-            // Keys that are read though configs rarely have them.
-            if !(within.is_none() && read) {
+            // Keys that are read though configs rarely have them, and those of what is put in another's place.
+            if !(within.is_none() && read || replaced(missing, options)) {
                 notes.push(new_key(note, missing, within, root));
             }
         } else if let Some(twin) = twin(root, top) {
@@ -137,6 +137,20 @@ pub(crate) fn notes<S: AsRef<str>>(root: &Dict, options: &[S]) -> Vec<Diagnostic
         }
     }
     notes
+}
+
+/// Whether other options put something else in the place of a dict that would have the key.
+fn replaced<S: AsRef<str>>(path: &str, options: &[S]) -> bool {
+    let within = |(dict, key): (&str, &str)| {
+        let rest = path
+            .strip_prefix(dict)
+            .and_then(|rest| rest.strip_prefix('.'));
+        rest.is_some() && matches!(key, "type" | "_delete_")
+    };
+    let given = options.iter().filter_map(|o| o.as_ref().split_once('='));
+    given
+        .filter_map(|(path, _)| path.rsplit_once('.'))
+        .any(within)
 }
 
 /// Another name of the top level that is read and was set as `test_dataloader = val_dataloader` is.

@@ -24,6 +24,7 @@ mod eval;
 pub mod file_kind;
 mod find;
 pub mod json;
+mod left_over;
 mod loader;
 mod merge;
 mod nearest;
@@ -50,6 +51,7 @@ pub use diagnostic::{
     ConfigErrors, Diagnostic, Diagnostics, Kind, Severity, cut, error_at, unsupported,
 };
 pub use diff::{Change, diff};
+pub use left_over::left_over;
 pub use loader::{LARGEST, LoadError, Loader, MapLoader};
 pub use nearest::{distance, nearest};
 pub use source::{Origin, Source, SourceKind};
@@ -213,6 +215,7 @@ impl Config {
                 diagnostic.chain.push(by.clone());
                 file = by.file().to_owned();
             }
+            left_over::help(diagnostic);
         }
         diagnostics.into()
     }

@@ -1,6 +1,6 @@
 //! [`Curve`]: an [`Act`] as a type, so that the choice is outside of loops and each of them becomes vectors.
 
-use crate::finish::{Act, exp};
+use crate::finish::{Act, erf, exp};
 
 /// A function of one number, and its slope.
 pub(crate) trait Curve: Copy + Sync {
@@ -39,6 +39,7 @@ impl Act {
             }),
             Some(Self::Sigmoid) => work.by(Sigmoid),
             Some(Self::Silu) => work.by(Silu),
+            Some(Self::Gelu) => work.by(Gelu),
         }
     }
 }
@@ -192,12 +193,36 @@ impl Curve for Silu {
     }
 }
 
+#[derive(Clone, Copy)]
+struct Gelu;
+
+impl Gelu {
+    /// How much of a normal distribution lies below.
+    #[inline(always)]
+    fn below(x: f32) -> f32 {
+        0.5 + 0.5 * erf(x * std::f32::consts::FRAC_1_SQRT_2)
+    }
+}
+
+impl Curve for Gelu {
+    #[inline(always)]
+    fn of(self, x: f32) -> f32 {
+        x * Self::below(x)
+    }
+
+    #[inline(always)]
+    fn slope(self, x: f32) -> f32 {
+        const DENSITY: f32 = 0.398_942_3; // of the mean, 1 / sqrt(2 pi)
+        Self::below(x) + x * DENSITY * exp(-0.5 * x * x)
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 
     /// Every activation, and none.
-    pub(crate) const ALL: [Option<Act>; 9] = [
+    pub(crate) const ALL: [Option<Act>; 10] = [
         None,
         Some(Act::Relu),
         Some(Act::Relu6),
@@ -212,6 +237,7 @@ pub(crate) mod tests {
         }),
         Some(Act::Sigmoid),
         Some(Act::Silu),
+        Some(Act::Gelu),
     ];
 
     struct At(f32);

@@ -3,9 +3,10 @@
 //!
 //! Shapes: tokens `[B, N, C]`.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use crate::layers::{Dropout, Init, Linear, Params, Weight, join_heads, product, split_qkv};
+use crate::ops::rows::softmax;
 
 /// How to make a [`ChannelAttention`].
 pub(super) struct ChannelAttentionShape<'a> {
@@ -49,7 +50,7 @@ impl ChannelAttention {
         let qkv = split_qkv(self.qkv.forward(x), self.heads);
         let [q, k, v] = qkv.map(|x| x.swap_dims(2, 3));
         let scores = product(unit(q), unit(k).swap_dims(2, 3)) * self.scale.get().unsqueeze();
-        let mut weights = activation::softmax(scores, 3);
+        let mut weights = softmax(scores, 1.0, None, None);
         if let Some(drop) = &self.attn_drop {
             weights = drop.forward(weights);
         }

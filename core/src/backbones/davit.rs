@@ -3,7 +3,7 @@
 //!
 //! Shapes: stage i gives `[N, embed_dims * 2^i, H / (4 * 2^i), W / ...]`. As the original merges them, an odd row or column of a map is left out.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use serde::Deserialize;
 
 use super::tokens::{
@@ -20,6 +20,7 @@ use crate::layers::{
 };
 use crate::limits::{Channels, Index, Layers, List, Pixels};
 use crate::ops::count::product;
+use crate::ops::rows::softmax;
 
 /// The keys of `type='mmpretrain.DaViT'`, absent ones at MMPretrain's defaults.
 #[derive(Debug, Deserialize)]
@@ -428,8 +429,8 @@ impl ChannelAttention {
         let qkv = self.qkv.forward(x.reshape([b, h * w, c]));
         let [q, k, v] = split_qkv(qkv, self.heads);
         let scale = ((c / self.heads) as f64).sqrt().recip();
-        let scores = product((k * scale).swap_dims(2, 3), v);
-        let weights = activation::softmax(scores, 3);
+        let scores = product(k.swap_dims(2, 3), v);
+        let weights = softmax(scores, scale, None, None);
         let y = product(q, weights.swap_dims(2, 3));
         self.proj.forward(join_heads(y)).reshape([b, h, w, c])
     }

@@ -18,6 +18,7 @@ use crate::layers::{
 };
 use crate::limits::Channels;
 use crate::ops::resize::{Interpolation, resize};
+use crate::ops::rows::softmax;
 
 /// The keys of `type='mmpretrain.MobileViT'`.
 #[derive(Debug, Deserialize)]
@@ -691,7 +692,7 @@ impl LinearLayer {
         let [first, second] = &self.norms;
         let c = x.dims()[1];
         let qkv = self.qkv.forward(first.forward(x.clone()));
-        let scores = activation::softmax(qkv.clone().narrow(1, 0, 1), 3);
+        let scores = softmax(qkv.clone().narrow(1, 0, 1), 1.0, None, None);
         let context = (qkv.clone().narrow(1, 1, c) * scores).sum_dim(3);
         let value = activation::relu(qkv.narrow(1, 1 + c, c));
         let [drop, drop_feed] = &self.drop_paths;

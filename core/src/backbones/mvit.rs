@@ -3,7 +3,7 @@
 //!
 //! Shapes: scale i gives `[N, embed_dims * 2^i, H / (4 * 2^i), W / ...]`. `out_scales` counts the scales.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use serde::Deserialize;
 
 use super::tokens::{
@@ -22,6 +22,7 @@ use crate::limits::{Channels, List};
 use crate::ops::count::product;
 use crate::ops::pool::max_pool2d;
 use crate::ops::resize::{Interpolation, resize};
+use crate::ops::rows::softmax;
 
 /// The keys of `type='mmpretrain.MViT'`, absent ones at MMPretrain's defaults.
 #[derive(Debug, Deserialize)]
@@ -500,7 +501,7 @@ impl Attention {
             Some(tables) => scores + by_distance(q.clone(), tables, q_size, k_size),
             None => scores,
         };
-        let y = product(activation::softmax(scores, 3), v);
+        let y = product(softmax(scores, 1.0, None, None), v);
         let y = if self.residual_pooling { y + q } else { y };
         let y = self.proj.forward(join_heads(y));
         let [_, _, c] = y.dims();

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use crate::backbones::{Backbone, Backbones, Feature, Features};
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, Origin, error_at};
+use crate::config::{Diagnostics, Node, Origin, error_at, left_over};
 use crate::necks::{Neck, Necks};
 use crate::probe::Probe;
 
@@ -27,7 +27,8 @@ impl Extractor {
     pub fn read(node: &Node, build: &Build) -> Result<Self, Diagnostics> {
         let backbone_node = part(node, "backbone")?;
         let (make, below) = build.part::<Backbones>("backbone", backbone_node)?;
-        let backbone = make(backbone_node, &below)?;
+        let backbone = make(backbone_node, &below);
+        let backbone = backbone.map_err(|problems| left_over(backbone_node, problems))?;
         let mut extractor = Self {
             features: backbone.features(),
             backbone,
@@ -44,7 +45,8 @@ impl Extractor {
             };
             for (name, neck_node) in necks {
                 let (make, below) = build.part::<Necks>(&name, neck_node)?;
-                let neck = make(neck_node, extractor.features(), &below)?;
+                let neck = make(neck_node, extractor.features(), &below);
+                let neck = neck.map_err(|problems| left_over(neck_node, problems))?;
                 extractor.features = neck.features();
                 extractor.of = named(neck_node);
                 extractor.necks.push(neck);

@@ -2,7 +2,7 @@
 //!
 //! Files lie in `$SMALTI_CACHE`, else in `smalti/checkpoints` of the platform's cache folder, under the name they have in
 //! their address. PyTorch's own cache (`$TORCH_HOME/hub/checkpoints`) is looked at too, so what MMDetection has
-//! downloaded is not downloaded again. Where a file name carries a digest, as OpenMMLab's and torchvision's do,
+//! downloaded is not downloaded again; so is that of Hugging Face's hub. Where a file name carries a digest, as OpenMMLab's and torchvision's do,
 //! the content is checked against it, once; a file put there by hand is checked the same way. Without a digest, a download is
 //! kept only if it reads as a checkpoint.
 //!
@@ -22,6 +22,7 @@ use crate::weights::{Checkpoint, CheckpointError};
 pub use open::{open, open_section};
 
 mod download;
+mod hub;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,8 @@ pub struct Fetched {
 pub struct Cache {
     folder: PathBuf,
     torch_hub: Option<PathBuf>,
+    /// Hugging Face's.
+    hub: Option<PathBuf>,
     /// Waited before the second try of a download; doubled for each further one.
     pause: Duration,
     limits: Limits,
@@ -68,6 +71,7 @@ impl Default for Cache {
         let torch = folder_from_env("TORCH_HOME").unwrap_or_else(|| xdg_cache().join("torch"));
         Self {
             torch_hub: Some(torch.join("hub").join("checkpoints")),
+            hub: Some(hub::folder()),
             ..Self::at(folder)
         }
     }
@@ -79,6 +83,7 @@ impl Cache {
         Self {
             folder: folder.into(),
             torch_hub: None,
+            hub: None,
             pause: Duration::from_millis(500),
             limits: Limits::default(),
         }
@@ -114,8 +119,14 @@ impl Cache {
                 });
             }
         };
+        let path = match (self.fetch_remote(&remote, progress), hub::instead(&remote)) {
+            (Err(CacheError::Status { code: 404, .. }), Some(instead)) => {
+                self.fetch_remote(&instead, progress)?
+            }
+            (done, _) => done?,
+        };
         Ok(Fetched {
-            path: self.fetch_remote(&remote, progress)?,
+            path,
             keep_prefix: remote.keep_prefix,
         })
     }
@@ -136,6 +147,9 @@ impl Cache {
             if remote.digest.is_some() && theirs.is_file() && self.check(&theirs, remote).is_ok() {
                 return Ok(theirs);
             }
+        }
+        if let Some(theirs) = self.hub.as_ref().and_then(|hub| hub::cached(hub, remote)) {
+            return Ok(theirs);
         }
         fs::create_dir_all(&self.folder).map_err(|error| io_error(&self.folder, &error))?;
         if let Some(digest) = download::download(remote, &path, self, progress)? {

@@ -4,10 +4,11 @@
 
 use std::sync::OnceLock;
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::{Int, Tensor, TensorData};
 
 use super::{Dropout, Init, Params, Weight};
 use crate::ops::count::product;
+use crate::ops::rows::{self, softmax};
 
 /// Scaled dot-product attention (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.1): `softmax(scale * q k^T + bias) v`.
 ///
@@ -51,12 +52,23 @@ pub fn attention_weights(
     scale: f64,
     bias: Option<Tensor<4>>,
 ) -> Tensor<4> {
-    let scores = product(q * scale, k.swap_dims(2, 3));
-    let scores = match bias {
-        Some(bias) => scores + bias,
-        None => scores,
+    softmax_of_products(q, k, scale, bias, None)
+}
+
+/// As [`attention_weights`], with what is added for each window (`[windows, N, M]`) where a batch is of windows, picture by picture.
+pub(super) fn softmax_of_products(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    scale: f64,
+    bias: Option<Tensor<4>>,
+    mask: Option<Tensor<3>>,
+) -> Tensor<4> {
+    // There are more scores than numbers of q, but the softmax is a pass over them anyway.
+    let (q, scale) = match rows::here(&q) {
+        true => (q, scale),
+        false => (q * scale, 1.0),
     };
-    activation::softmax(scores, 3)
+    softmax(product(q, k.swap_dims(2, 3)), scale, bias, mask)
 }
 
 /// The three of `qkv`, which has them one after another along its channels, each as heads.
@@ -133,8 +145,7 @@ pub fn window_distances([height, width]: [usize; 2]) -> Vec<i64> {
 #[derive(Debug)]
 pub struct Pairs {
     window: [usize; 2],
-    /// Rows of the table, on the device of the table that was first asked for.
-    rows: OnceLock<Tensor<1, Int>>,
+    rows: Rows,
 }
 
 impl Pairs {
@@ -142,7 +153,7 @@ impl Pairs {
     pub fn new(window: [usize; 2]) -> Self {
         Self {
             window,
-            rows: OnceLock::new(),
+            rows: Rows::default(),
         }
     }
 
@@ -155,10 +166,7 @@ impl Pairs {
     pub fn gather(&self, table: Tensor<2>) -> Tensor<4> {
         let [_, heads] = table.dims();
         let n = self.window[0] * self.window[1];
-        let rows = self
-            .rows
-            .get_or_init(|| index(&window_distances(self.window), &table));
-        let bias = table.select(0, rows.clone());
+        let bias = self.rows.gather(table, || window_distances(self.window));
         bias.reshape([1, n, n, heads]).permute([0, 3, 1, 2])
     }
 
@@ -204,6 +212,18 @@ impl RelativePositionBias {
     /// - output: `[1, heads, N, N]`, N the places of the window
     pub fn forward(&self) -> Tensor<4> {
         self.pairs.gather(self.table.get())
+    }
+}
+
+/// Rows of a table that are the same each time, on the device of the table that was first asked for.
+#[derive(Debug, Default)]
+pub struct Rows(OnceLock<Tensor<1, Int>>);
+
+impl Rows {
+    /// `[rows.len(), C]` from `[R, C]`.
+    pub fn gather(&self, table: Tensor<2>, rows: impl FnOnce() -> Vec<i64>) -> Tensor<2> {
+        let rows = self.0.get_or_init(|| index(&rows(), &table));
+        table.select(0, rows.clone())
     }
 }
 

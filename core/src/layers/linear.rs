@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 use super::conv::fold;
 use super::{Activation, Dropout, Init, LayerKind, Mode, Norm, NormConfig, Params, Weight};
 use crate::ops::count::counted;
+use crate::ops::rows::finished;
 
 /// A product with a matrix along the last axis, `torch.nn.Linear`.
 #[derive(Debug)]
@@ -32,6 +33,14 @@ impl Linear {
     /// # Shapes
     /// - input `[.., inputs]`, output `[.., outputs]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        self.forward_with(x, None)
+    }
+
+    /// With an activation after it.
+    ///
+    /// # Shapes
+    /// - input `[.., inputs]`, output `[.., outputs]`
+    pub fn forward_with<const D: usize>(&self, x: Tensor<D>, act: Option<Activation>) -> Tensor<D> {
         let [outputs, inputs] = self.weight.shape();
         let mut dims = x.dims();
         let rows = dims[..D - 1].iter().product::<usize>();
@@ -42,11 +51,7 @@ impl Linear {
         let y = x
             .reshape([rows, inputs])
             .matmul(self.weight.get().transpose());
-        let y = match &self.bias {
-            Some(bias) => y + bias.get().unsqueeze(),
-            None => y,
-        };
-        y.reshape(dims)
+        finished(y, self.bias.as_ref().map(Weight::get), act).reshape(dims)
     }
 }
 
@@ -153,7 +158,7 @@ impl Mlp {
             None => x,
         };
         let [first, last] = &self.layers;
-        let hidden = drop(self.act.forward(first.forward(x)));
+        let hidden = drop(first.forward_with(x, Some(self.act)));
         drop(last.forward(hidden))
     }
 }

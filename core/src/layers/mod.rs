@@ -13,6 +13,7 @@ mod conv;
 mod csp_layer;
 mod deconv;
 mod deform_conv;
+mod distance_network;
 mod drawing;
 mod drop_path;
 mod dropout;
@@ -45,7 +46,7 @@ mod window_attention;
 
 pub use activation::{ActConfig, Activation};
 pub use attention::{
-    Pairs, RelativePositionBias, attend, attend_without, attention_weights, gather_rows,
+    Pairs, RelativePositionBias, Rows, attend, attend_without, attention_weights, gather_rows,
     join_heads, join_windows, map_from_tokens, split_heads, split_qkv, tokens_from_map,
     window_distances, windows,
 };
@@ -56,6 +57,7 @@ pub use context_block::{ContextBlock, ContextBlockConfig};
 pub use conv::{ConvBias, ConvConfig, ConvKind, ConvLayerConfig, ConvNormAct, Padding};
 pub use csp_layer::{CspLayer, CspLayerConfig};
 pub use deconv::Deconv;
+pub use distance_network::DistanceNetwork;
 pub use drawing::Course;
 pub use drop_path::DropPath;
 pub use dropout::Dropout;

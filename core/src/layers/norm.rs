@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{Counter, Init, LayerKind, Params, Phase, Role, Weight};
 use crate::ops::conv::Finish;
 use crate::ops::norm::{MeanVar, batch_norm};
+use crate::ops::rows::layer_norm;
 
 /// A `norm_cfg` dict.
 #[derive(Clone, Debug, Deserialize)]
@@ -285,6 +286,9 @@ impl Norm {
     /// If it is of another kind, whose statistics go over maps.
     pub fn forward_tokens<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         assert_eq!(self.kind, NormKind::Layer, "tokens have layer norms");
+        if let Some(y) = self.normed(&x, D - 1) {
+            return y;
+        }
         let x = centred(x, D - 1, self.eps);
         match &self.affine {
             Some((weight, bias)) => x * weight.get().unsqueeze() + bias.get().unsqueeze(),
@@ -309,9 +313,18 @@ impl Norm {
                 self.affine(self.standardise(x, [n, groups, c / groups * h * w]))
             }
             (None, NormKind::Instance) => self.affine(self.standardise(x, [n, c, h * w])),
-            (None, NormKind::Layer) => self.affine(centred(x, 1, self.eps)),
+            (None, NormKind::Layer) => match self.normed(&x, 1) {
+                Some(y) => y,
+                None => self.affine(centred(x, 1, self.eps)),
+            },
             (None, _) => self.batch(x, None, finish).0,
         }
+    }
+
+    /// A layer norm along one axis, where it is done in a pass over memory.
+    fn normed<const D: usize>(&self, x: &Tensor<D>, axis: usize) -> Option<Tensor<D>> {
+        let (weight, bias) = self.affine.as_ref()?;
+        layer_norm(x, axis, [weight.get(), bias.get()], self.eps)
     }
 
     /// By the statistics that are given, else by x's own; y and the statistics.

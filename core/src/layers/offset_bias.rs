@@ -3,7 +3,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Init, Params, Weight, gather_rows};
+use super::{Init, Params, Rows, Weight};
 
 /// Biases of an attention from places of a map, or of every `stride`th, to all.
 #[derive(Debug)]
@@ -12,6 +12,7 @@ pub struct OffsetBias {
     table: Weight<2>,
     size: [usize; 2],
     stride: usize,
+    rows: Rows,
 }
 
 impl OffsetBias {
@@ -31,6 +32,7 @@ impl OffsetBias {
             table,
             size,
             stride,
+            rows: Rows::default(),
         }
     }
 
@@ -39,9 +41,9 @@ impl OffsetBias {
     pub fn forward(&self) -> Tensor<4> {
         let table = self.table.get();
         let [heads, places] = table.dims();
-        let rows = offsets(self.size, self.stride);
-        let from = rows.len() / places;
-        let bias = gather_rows(table.transpose(), &rows);
+        let rows = || offsets(self.size, self.stride);
+        let bias = self.rows.gather(table.transpose(), rows);
+        let from = bias.dims()[0] / places;
         bias.reshape([1, from, places, heads]).permute([0, 3, 1, 2])
     }
 }

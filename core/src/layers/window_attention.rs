@@ -8,10 +8,12 @@ use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
 use super::attention::{
-    Pairs, RelativePositionBias, join_heads, join_windows, split_qkv, window_distances, windows,
+    Pairs, RelativePositionBias, join_heads, join_windows, softmax_of_products, split_qkv,
+    window_distances, windows,
 };
-use super::{Activation, Dropout, Init, Linear, Mode, Params, Weight};
+use super::{Activation, DistanceNetwork, Dropout, Init, Linear, Mode, Params, Weight};
 use crate::ops::count::product;
+use crate::ops::rows::softmax;
 
 /// Subtracted from the scores of tokens that are neighbours only because the map was rolled.
 const APART: f32 = 100.0;
@@ -150,6 +152,8 @@ pub enum Position {
         /// Side of the windows that it was trained with.
         trained: [usize; 2],
     },
+    /// What a [`DistanceNetwork`] of so many hidden channels gives; scores are cosines (timm's `swinv2_cr`).
+    Network(usize),
 }
 
 /// How to make a [`WindowAttention`].
@@ -190,6 +194,15 @@ enum Bias {
     None,
     Table(Box<RelativePositionBias>),
     Continuous(Box<Continuous>),
+    Network(Box<Network>),
+}
+
+/// See [`Position::Network`].
+#[derive(Debug)]
+struct Network {
+    /// Logarithm of what cosines are multiplied by, `[heads]`.
+    logit_scale: Weight<1>,
+    distances: DistanceNetwork,
 }
 
 /// What Swin V2 has in place of a table.
@@ -226,8 +239,9 @@ impl WindowAttentionConfig {
                 });
             }
         };
+        let ten = Init::Constant(10f32.ln());
         let bias = match self.position {
-            Position::None => Bias::None,
+            Position::None | Position::Network(_) => Bias::None,
             Position::Table(init) => {
                 let name = "relative_position_bias_table";
                 let table = RelativePositionBias::new(name, self.window, heads, init, at);
@@ -236,7 +250,6 @@ impl WindowAttentionConfig {
             }
             Position::Continuous { trained } => {
                 let pairs = Pairs::new(self.window);
-                let ten = Init::Constant(10f32.ln());
                 let logit_scale = at.weight("logit_scale", [heads, 1, 1], ten);
                 let bias = |name| at.weight(name, [channels], Init::Constant(0.0));
                 let qkv = self.qkv_bias.then(|| ["q_bias", "v_bias"].map(bias));
@@ -264,13 +277,26 @@ impl WindowAttentionConfig {
                 }))
             }
         };
+        let network = match self.position {
+            Position::Network(hidden) => Some((hidden, at.weight("logit_scale", [heads], ten))),
+            _ => None,
+        };
         let with_bias = self.qkv_bias && !matches!(bias, Bias::Continuous(_));
+        let qkv = Linear::new(channels, 3 * channels, with_bias, &at.at("qkv"));
+        let proj = Linear::new(channels, channels, true, &at.at("proj"));
+        let bias = match network {
+            None => bias,
+            Some((hidden, logit_scale)) => Bias::Network(Box::new(Network {
+                logit_scale,
+                distances: DistanceNetwork::new(self.window, hidden, heads, &at.at("meta_mlp")),
+            })),
+        };
         let scale = ((channels / heads) as f64).sqrt().recip();
         let [of_weights, of_output] = self.dropouts;
         WindowAttention {
             bias,
-            qkv: Linear::new(channels, 3 * channels, with_bias, &at.at("qkv")),
-            proj: Linear::new(channels, channels, true, &at.at("proj")),
+            qkv,
+            proj,
             heads,
             scale: self.scale.unwrap_or(scale),
             dropouts: [
@@ -292,26 +318,21 @@ impl WindowAttention {
             _ => qkv,
         };
         let [q, k, v] = split_qkv(qkv, self.heads);
-        let scores = match &self.bias {
-            Bias::None => product(q * self.scale, k.swap_dims(2, 3)),
+        let weights = match &self.bias {
+            Bias::None => softmax_of_products(q, k, self.scale, None, mask),
             Bias::Table(table) => {
-                let scores = product(q * self.scale, k.swap_dims(2, 3));
-                scores + table.forward()
+                softmax_of_products(q, k, self.scale, Some(table.forward()), mask)
             }
-            Bias::Continuous(continuous) => continuous.scores(q, k),
-        };
-        let scores = match mask {
-            None => scores,
-            Some(mask) => {
-                let [all, heads, n, _] = scores.dims();
-                let [count, _, _] = mask.dims();
-                let mask = mask.reshape([1, count, 1, n, n]);
-                let scores = scores.reshape([all / count, count, heads, n, n]) + mask;
-                scores.reshape([all, heads, n, n])
+            Bias::Continuous(continuous) => {
+                softmax(continuous.scores(q, k), 1.0, Some(continuous.bias()), mask)
+            }
+            Bias::Network(network) => {
+                let scale = network.logit_scale.get().reshape([1, self.heads, 1, 1]);
+                let scores = scaled_cosines(q, k, scale);
+                softmax(scores, 1.0, Some(network.distances.forward()), mask)
             }
         };
         let [of_weights, of_output] = &self.dropouts;
-        let weights = activation::softmax(scores, 3);
         let y = product(Dropout::apply(of_weights, weights), v);
         Dropout::apply(of_output, self.proj.forward(join_heads(y)))
     }
@@ -328,17 +349,26 @@ impl Continuous {
     }
 
     fn scores(&self, q: Tensor<4>, k: Tensor<4>) -> Tensor<4> {
-        let cosines = product(unit(q), unit(k).swap_dims(2, 3));
-        let scale = self.logit_scale.get().clamp_max(MOST_SCALE.ln()).exp();
-        let device = cosines.device().without_autodiff();
+        scaled_cosines(q, k, self.logit_scale.get().unsqueeze())
+    }
+
+    /// `[1, heads, N, N]`
+    fn bias(&self) -> Tensor<4> {
+        let [first, last] = &self.layers;
+        let device = first.device().without_autodiff();
         let distances = self.pairs.logarithms(self.trained);
         let distances = TensorData::new(distances, [self.pairs.rows(), 2]);
         let distances = Tensor::<2>::from_data(distances, &device);
-        let [first, last] = &self.layers;
         let hidden = Activation::Relu.forward(first.forward(distances));
         let bias = self.pairs.gather(last.forward(hidden));
-        cosines * scale.unsqueeze() + activation::sigmoid(bias) * MOST_BIAS
+        activation::sigmoid(bias) * MOST_BIAS
     }
+}
+
+/// The cosine of each query and key, times what the logarithm `scale` says.
+fn scaled_cosines(q: Tensor<4>, k: Tensor<4>, scale: Tensor<4>) -> Tensor<4> {
+    let cosines = product(unit(q), unit(k).swap_dims(2, 3));
+    cosines * scale.clamp_max(MOST_SCALE.ln()).exp()
 }
 
 /// Length 1 along the last axis.

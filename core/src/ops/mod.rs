@@ -18,6 +18,7 @@ pub mod pool;
 pub mod preprocess;
 pub mod resize;
 pub mod roi_align;
+pub mod rows;
 #[cfg(feature = "train")]
 pub(crate) mod train;
 

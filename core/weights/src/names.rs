@@ -14,8 +14,12 @@ const PUBLISHERS: [&str; 3] = [
 ];
 /// Who has files of Detectron2.
 const DETECTRON2: &str = "https://dl.fbaipublicfiles.com/detectron2/";
-/// Publishers who end file names otherwise.
-const OTHERS: [&str; 1] = ["dl.fbaipublicfiles.com/"];
+/// Publishers who end file names otherwise: Detectron2's, and those whose weights timm takes from the hub.
+const OTHERS: [&str; 3] = [
+    "dl.fbaipublicfiles.com/",
+    "huggingface.co/timm/",
+    "huggingface.co/laion/",
+];
 /// Longest file name, in bytes. File systems take 255, and the cache adds to it.
 const MAX_NAME: usize = 200;
 /// Endings of the notes that the cache keeps beside a file.

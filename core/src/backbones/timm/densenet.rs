@@ -34,15 +34,13 @@ struct Keys {
 const OTHERS: &[&str] = &["global_pool", "memory_efficient"];
 
 /// Names, growth, layers of each block, a deep stem, blur.
-const MODELS: [(&str, usize, [usize; 4], bool, bool); 7] = [
+const MODELS: [(&str, usize, [usize; 4], bool, bool); 6] = [
     ("densenet121", 32, [6, 12, 24, 16], false, false),
     ("densenet161", 48, [6, 12, 36, 24], false, false),
     ("densenet169", 32, [6, 12, 32, 32], false, false),
     ("densenet201", 32, [6, 12, 48, 32], false, false),
     ("densenet264d", 48, [6, 12, 64, 48], true, false),
     ("densenetblur121d", 32, [6, 12, 24, 16], true, true),
-    // An older name.
-    ("tv_densenet121", 32, [6, 12, 24, 16], false, false),
 ];
 
 /// All names.

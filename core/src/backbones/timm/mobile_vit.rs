@@ -50,11 +50,7 @@ const LAYERS: [usize; 3] = [2, 4, 3];
 pub(super) fn names() -> Vec<String> {
     let first = ROWS.iter().map(|row| row.0.to_string());
     let second = WIDTHS.iter().map(|width| format!("{V2}{width:03}"));
-    // As timm called those with weights of ImageNet-22k before.
-    let old = WIDTHS[4..]
-        .iter()
-        .flat_map(|width| ["", "_384"].map(|size| format!("{V2}{width}{size}_in22ft1k")));
-    first.chain(second).chain(old).collect()
+    first.chain(second).collect()
 }
 
 /// Channels of the stem, and after all where there is a convolution for them; the stages.

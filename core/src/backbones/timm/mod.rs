@@ -24,7 +24,9 @@ mod repvgg;
 mod resnet;
 mod rexnet;
 mod swin;
+mod swin_cr;
 mod vgg;
+mod weights;
 
 use burn::tensor::Tensor;
 use burn::tensor::module::avg_pool2d;
@@ -47,7 +49,7 @@ struct Family {
 }
 
 /// The table.
-const FAMILIES: [Family; 22] = [
+const FAMILIES: [Family; 23] = [
     Family::new(convnext::inception_names, convnext::build_inception),
     Family::new(convnext::names, convnext::build),
     Family::new(cspnet::names, cspnet::build),
@@ -69,6 +71,7 @@ const FAMILIES: [Family; 22] = [
     Family::new(resnet::names, resnet::build),
     Family::new(rexnet::names, rexnet::build),
     Family::new(swin::names, swin::build),
+    Family::new(swin_cr::names, swin_cr::build),
     Family::new(vgg::names, vgg::build),
 ];
 
@@ -143,11 +146,19 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Dia
     let keys: Vec<_> = keys.into_iter().flatten().collect();
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();
     let config: Config = node.read_knowing(&keys)?;
-    let name = bare(&config.model_name);
-    let named = |family: &&Family| (family.names)().contains(&name);
+    let (name, tag) = parts(&config.model_name);
+    let (name, stood_for) = weights::now(name);
+    let tag = tag.or(stood_for);
+    let named = |family: &&Family| (family.names)().iter().any(|known| known == name);
     let Some(family) = FAMILIES.iter().find(named) else {
         return Err(unknown(node, &config.model_name));
     };
+    let tags = weights::tags(name);
+    if let Some(tag) = tag.filter(|tag| !tags.contains(tag)) {
+        let message = format!("'{name}' has no weights with the tag '{tag}'");
+        let help = format!("its tags are {}; the first is the default", tags.join(", "));
+        return Err(error_at(node, "model_name", message, &help));
+    }
     let drop_path_rate = rate(node, "drop_path_rate", config.drop_path_rate)?;
     let features_only = config.features_only.unwrap_or(false);
     if !features_only && config.out_indices.is_some() {
@@ -156,11 +167,11 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Dia
     }
     let params = build.params.at("timm_model");
     if build.wants_weights() {
-        config.take_weights(node, build, &params)?;
+        config.take_weights(node, build, name, tag, &params)?;
     }
     (family.build)(&Asked {
         node,
-        name,
+        name: name.to_string(),
         features_only,
         channels_in: config.in_channels.map_or(3, Channels::get),
         out_indices: config.out_indices.map(|list| list.to_vec()),
@@ -170,23 +181,23 @@ pub(super) fn build(node: &Node, build: &Build) -> Result<Box<dyn Backbone>, Dia
     })
 }
 
-/// A name without `timm/` before it and the tag of its weights after a dot.
-fn bare(name: &str) -> String {
+/// A name without `timm/` before it, and the tag of its weights, which follows a dot.
+fn parts(name: &str) -> (&str, Option<&str>) {
     let rest = name
         .strip_prefix("timm")
         .and_then(|n| n.strip_prefix(['/', ':']));
     let name = rest.unwrap_or(name);
-    name.split('.').next().unwrap_or_default().to_string()
+    match name.split_once('.') {
+        Some((name, tag)) => (name, Some(tag).filter(|tag| !tag.is_empty())),
+        None => (name, None),
+    }
 }
 
 /// No family has the model `name`.
 fn unknown(node: &Node, name: &str) -> Diagnostics {
-    let known: Vec<_> = FAMILIES
-        .iter()
-        .flat_map(|family| (family.names)())
-        .collect();
+    let known = names();
     let message = format!("the timm model '{name}' is not supported");
-    let name = bare(name);
+    let (name, _) = parts(name);
     // Those of the same family, by how their names begin.
     let first = name.split('_').next().unwrap_or_default();
     let kin: Vec<_> = known
@@ -199,7 +210,9 @@ fn unknown(node: &Node, name: &str) -> Diagnostics {
         .take(40)
         .collect::<Vec<_>>()
         .join(", ");
-    let help = match nearest(&name, known.iter().map(String::as_str)) {
+    let older: Vec<&str> = weights::older().collect();
+    let all = known.iter().map(String::as_str).chain(older);
+    let help = match nearest(name, all) {
         Some(near) if kin.is_empty() => format!("did you mean '{near}'?"),
         Some(near) => format!("did you mean '{near}'? of this family there are {kin}"),
         None if kin.is_empty() => "`smalti list backbones` has the names of all that are".into(),
@@ -210,21 +223,26 @@ fn unknown(node: &Node, name: &str) -> Diagnostics {
 
 impl Config {
     /// Takes the values below `at` from `checkpoint_path`, or from timm's own weights if `pretrained` asks for them.
-    fn take_weights(&self, node: &Node, build: &Build, at: &Params) -> Result<(), Diagnostics> {
+    fn take_weights(
+        &self,
+        node: &Node,
+        build: &Build,
+        name: &str,
+        tag: Option<&str>,
+        at: &Params,
+    ) -> Result<(), Diagnostics> {
         if let Some(path) = self.checkpoint_path.as_deref().filter(|p| !p.is_empty()) {
             return build.pretrained(node, path, None, at);
         }
         if self.pretrained != Some(true) {
             return Ok(());
         }
-        let name = self.model_name.as_str();
-        let address = efficientnet::weights(name).or_else(|| resnet::weights(name));
-        let Some(address) = address else {
-            let message = format!("no address is known for the weights of '{name}'");
-            let help = "give them with checkpoint_path='...' or init_cfg=dict(type='Pretrained', checkpoint='...')";
+        let Some(found) = weights::weights(name, tag) else {
+            let message = format!("timm has no weights for '{}'", self.model_name);
+            let help = "give your own with checkpoint_path='...' or init_cfg=dict(type='Pretrained', checkpoint='...')";
             return Err(error_at(node, "pretrained", message, help));
         };
-        build.pretrained(node, &address, None, at)
+        build.pretrained(node, &found.address, found.prefix, at)
     }
 }
 

@@ -113,7 +113,7 @@ const fn torchvision(arch: Arch) -> Arch {
     }
 }
 
-const MODELS: [(&str, Arch); 37] = [
+const MODELS: [(&str, Arch); 36] = [
     (
         "regnetv_040",
         v(Downsample::Convolution, y(22, 96, 31.41, 2.24, 64)),
@@ -156,8 +156,6 @@ const MODELS: [(&str, Arch); 37] = [
     ("regnetz_005", z(1024, y(21, 16, 10.7, 2.51, 4))),
     ("regnetz_040", z(0, y(28, 48, 14.5, 2.226, 8))),
     ("regnetz_040_h", z(1536, y(28, 48, 14.5, 2.226, 8))),
-    // An older name.
-    ("regnetz_040h", z(1536, y(28, 48, 14.5, 2.226, 8))),
 ];
 
 const SGN: Arch = Arch {

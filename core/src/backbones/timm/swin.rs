@@ -78,54 +78,12 @@ const TWO: [Row; 12] = [
     ("swinv2_large_window12to16_192to256", 192, 18, [16; 4], 256),
     ("swinv2_large_window12to24_192to384", 192, 18, [24; 4], 384),
 ];
-/// Older names, and what they are now.
-const ONCE: [(&str, &str); 10] = [
-    (
-        "swin_base_patch4_window7_224_in22k",
-        "swin_base_patch4_window7_224",
-    ),
-    (
-        "swin_base_patch4_window12_384_in22k",
-        "swin_base_patch4_window12_384",
-    ),
-    (
-        "swin_large_patch4_window7_224_in22k",
-        "swin_large_patch4_window7_224",
-    ),
-    (
-        "swin_large_patch4_window12_384_in22k",
-        "swin_large_patch4_window12_384",
-    ),
-    ("swinv2_base_window12_192_22k", "swinv2_base_window12_192"),
-    (
-        "swinv2_base_window12to16_192to256_22kft1k",
-        "swinv2_base_window12to16_192to256",
-    ),
-    (
-        "swinv2_base_window12to24_192to384_22kft1k",
-        "swinv2_base_window12to24_192to384",
-    ),
-    ("swinv2_large_window12_192_22k", "swinv2_large_window12_192"),
-    (
-        "swinv2_large_window12to16_192to256_22kft1k",
-        "swinv2_large_window12to16_192to256",
-    ),
-    (
-        "swinv2_large_window12to24_192to384_22kft1k",
-        "swinv2_large_window12to24_192to384",
-    ),
-];
-
 pub(super) fn names() -> Vec<String> {
-    let rows = ONE.iter().chain(&TWO).map(|row| row.0);
-    rows.chain(ONCE.iter().map(|(once, _)| *once))
-        .map(String::from)
-        .collect()
+    let rows = ONE.iter().chain(&TWO);
+    rows.map(|row| row.0.to_string()).collect()
 }
 
 fn variant(name: &str) -> Option<Variant> {
-    let now = ONCE.iter().find(|(once, _)| *once == name);
-    let name = now.map_or(name, |(_, now)| *now);
     let two = TWO.iter().find(|row| row.0 == name);
     let &(name, channels, third, windows, picture) =
         two.or_else(|| ONE.iter().find(|row| row.0 == name))?;

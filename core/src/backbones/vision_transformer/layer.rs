@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::layers::{
     Activation, DropPath, Dropout, Init, InitRule, LayerScale, Linear, Mlp, Norm, NormConfig,
-    Params, Weight, attend_without, gather_rows, join_heads, split_qkv, window_distances,
+    Params, Rows, Weight, attend_without, join_heads, split_qkv, window_distances,
 };
 
 /// What the parts of a layer are called.
@@ -228,6 +228,7 @@ pub(super) struct PlaceBias {
     /// `[(2 * height - 1) * (2 * width - 1) + 3, heads]`
     table: Weight<2>,
     size: [usize; 2],
+    rows: Rows,
 }
 
 impl PlaceBias {
@@ -237,12 +238,13 @@ impl PlaceBias {
         let table = at.weight("relative_position_bias_table", [rows, heads], init);
         let tokens = h * w + 1;
         let name = "relative_position_index";
-        at.indices(name, &[tokens, tokens], || Self::rows(size));
-        Self { table, size }
+        at.indices(name, &[tokens, tokens], || Self::places(size));
+        let rows = Rows::default();
+        Self { table, size, rows }
     }
 
     /// The row of each pair of tokens; the class token is the first.
-    fn rows([h, w]: [usize; 2]) -> Vec<i64> {
+    fn places([h, w]: [usize; 2]) -> Vec<i64> {
         let all = ((2 * h - 1) * (2 * w - 1) + 3) as i64;
         let n = h * w;
         let mut rows = vec![all - 3; n + 1];
@@ -259,7 +261,7 @@ impl PlaceBias {
         let table = self.table.get();
         let [_, heads] = table.dims();
         let n = self.size[0] * self.size[1] + 1;
-        let bias = gather_rows(table, &Self::rows(self.size));
+        let bias = self.rows.gather(table, || Self::places(self.size));
         bias.reshape([1, n, n, heads]).permute([0, 3, 1, 2])
     }
 }

@@ -176,9 +176,9 @@ pub(in crate::ops) fn fused(act: Activation) -> Option<Act> {
         },
         Activation::Sigmoid => Act::Sigmoid,
         Activation::Silu => Act::Silu,
+        Activation::Gelu => Act::Gelu,
         Activation::Elu(_)
         | Activation::Tanh
-        | Activation::Gelu
         | Activation::GeluTanh
         | Activation::QuickGelu
         | Activation::Mish => return None,

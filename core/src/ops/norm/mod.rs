@@ -10,6 +10,7 @@ use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Tensor};
 use smalti_cpu::{BatchNorm, Statistics};
 
+use super::activate::in_a_pass;
 use super::conv::cpu::{fused, in_order, slice, tensor};
 use super::launch::Gpu;
 use crate::device::is_processor;
@@ -81,7 +82,7 @@ pub fn batch_norm(
     if !fits || x.dtype() != DType::F32 || x.dims().contains(&0) {
         return None;
     }
-    let fits = act.is_some_and(|act| fused(act).is_some());
+    let fits = act.is_some_and(|act| in_a_pass(act, here));
     let of = Norming {
         eps,
         act: if fits { act.take() } else { None },
@@ -412,7 +413,7 @@ mod tests {
         let given = || Some([zeros.clone(), ones.clone()]);
         let norm = |x: &Tensor<4>, weight: &Tensor<1>| {
             let affine = [weight.clone(), zeros.clone()];
-            let made = batch_norm(x, affine, given(), 0.0, &mut Some(Activation::Gelu));
+            let made = batch_norm(x, affine, given(), 0.0, &mut Some(Activation::Tanh));
             made.expect("it is there").0
         };
         assert!(!norm(&x, &ones).is_autodiff(), "nothing to record");
@@ -424,8 +425,8 @@ mod tests {
         let found = (norm(&leaf, &ones) * 2.0).sum().backward();
         let gradient = leaf.grad(&found).expect("it has one").into_data();
         assert_eq!(gradient.try_into_vec::<f32>().unwrap(), [2.0; 4]);
-        let mut act = Some(Activation::Gelu);
+        let mut act = Some(Activation::Tanh);
         batch_norm(&leaf, [ones.clone(), zeros.clone()], None, 0.0, &mut act);
-        assert_eq!(act, Some(Activation::Gelu), "left");
+        assert_eq!(act, Some(Activation::Tanh), "left");
     }
 }

@@ -9,7 +9,6 @@ mod global_context;
 mod mixed_conv;
 mod recipes;
 mod rows;
-mod weights;
 
 use burn::tensor::Tensor;
 use serde::Deserialize;
@@ -36,11 +35,6 @@ const STEM_STRIDE: usize = 2;
 /// The names of this family.
 pub(super) fn names() -> Vec<String> {
     recipes::names()
-}
-
-/// Where timm's own weights of a model lie.
-pub(super) fn weights(name: &str) -> Option<String> {
-    weights::address(name)
 }
 
 /// The multiple of `divisor` nearest to `value`, at least `divisor`, and not less than `limit` of `value`.

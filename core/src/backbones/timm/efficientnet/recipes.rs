@@ -369,47 +369,6 @@ const MODELS: &[Model] = &[
     ("hardcorenas_f", Own, 1.0, 1.0, hardcore(HARDCORE_F)),
 ];
 
-/// Older names, and those that replace them, with the tag of weights that the older one stood for.
-const OLDER: [(&str, &str); 13] = [
-    ("efficientnet_b2a", "efficientnet_b2"),
-    ("efficientnet_b3a", "efficientnet_b3"),
-    ("mnasnet_a1", "semnasnet_100"),
-    ("mnasnet_b1", "mnasnet_100"),
-    (
-        "mobilenetv3_large_100_miil",
-        "mobilenetv3_large_100.miil_in21k_ft_in1k",
-    ),
-    (
-        "mobilenetv3_large_100_miil_in21k",
-        "mobilenetv3_large_100.miil_in21k",
-    ),
-    ("tf_efficientnet_l2_ns", "tf_efficientnet_l2.ns_jft_in1k"),
-    (
-        "tf_efficientnet_l2_ns_475",
-        "tf_efficientnet_l2.ns_jft_in1k_475",
-    ),
-    ("tf_efficientnet_b8_ap", "tf_efficientnet_b8.ap_in1k"),
-    ("tf_efficientnetv2_s_in21k", "tf_efficientnetv2_s.in21k"),
-    ("tf_efficientnetv2_m_in21k", "tf_efficientnetv2_m.in21k"),
-    ("tf_efficientnetv2_l_in21k", "tf_efficientnetv2_l.in21k"),
-    ("tf_efficientnetv2_xl_in21k", "tf_efficientnetv2_xl.in21k"),
-];
-
-/// All older names, and those that replace them.
-pub(super) fn older() -> impl Iterator<Item = (String, String)> {
-    let listed = OLDER.map(|(old, new)| (old.to_string(), new.to_string()));
-    let sizes = (0..8).flat_map(|i| {
-        let new = format!("tf_efficientnet_b{i}");
-        [("ap", "ap_in1k"), ("ns", "ns_jft_in1k")]
-            .map(|(old, tag)| (format!("{new}_{old}"), format!("{new}.{tag}")))
-    });
-    let fine_tuned = ["s", "m", "l", "xl"].map(|size| {
-        let new = format!("tf_efficientnetv2_{size}");
-        (format!("{new}_in21ft1k"), format!("{new}.in21k_ft_in1k"))
-    });
-    listed.into_iter().chain(sizes).chain(fine_tuned)
-}
-
 /// The names that [`recipe`] knows.
 pub(super) fn names() -> Vec<String> {
     let of = |model: &Model| {
@@ -417,15 +376,11 @@ pub(super) fn names() -> Vec<String> {
         let tf = (model.1 != Own).then(|| format!("tf_{}", model.0));
         own.into_iter().chain(tf)
     };
-    let old = older().map(|(old, _)| old);
-    MODELS.iter().flat_map(of).chain(old).collect()
+    MODELS.iter().flat_map(of).collect()
 }
 
 /// What the model of this name is.
 pub(super) fn recipe(name: &str) -> Option<Recipe> {
-    let newer = older().find(|(old, _)| old == name);
-    let name = newer.as_ref().map_or(name, |(_, new)| new);
-    let name = name.split('.').next().unwrap_or_default();
     let (tensorflow, name) = match name.strip_prefix("tf_") {
         Some(rest) => (true, rest),
         None => (false, name),

@@ -2,16 +2,17 @@
 //!
 //! Shapes: blocks take and give maps, `[N, C, H, W]`; attention has their channels last.
 
+use burn::tensor::Tensor;
 use burn::tensor::module::avg_pool2d;
 use burn::tensor::ops::{AvgPoolOptions, PadMode};
-use burn::tensor::{Tensor, TensorData};
 
 use super::{Distances, Kind, Variant};
 use crate::backbones::tokens::{NARROW, Pointwise};
 use crate::layers::{
-    Activation, ConvConfig, ConvNormAct, DropPath, Dropout, Init, InitRule, LayerScale, Linear,
-    Norm, NormConfig, NormKind, Padding, Pairs, Params, RelativePositionBias, SqueezeExcite,
-    Weight, Windows, attend, join_heads, join_windows, make_divisible, pad_end, split_qkv,
+    Activation, ConvConfig, ConvNormAct, DistanceNetwork, DropPath, Init, InitRule, LayerScale,
+    Linear, Norm, NormConfig, NormKind, Padding, Pairs, Params, RelativePositionBias,
+    SqueezeExcite, Weight, Windows, attend, join_heads, join_windows, make_divisible, pad_end,
+    split_qkv,
 };
 use crate::ops::pool::max_pool2d;
 
@@ -21,8 +22,6 @@ const HEAD: usize = 32;
 const EXPANSION: usize = 4;
 /// Side of ConvNeXt's filters.
 const NEXT_KERNEL: usize = 7;
-/// Share of a network's hidden numbers that are left out while learning.
-const NETWORK_DROPOUT: f64 = 0.125;
 
 /// How the blocks of one model are made.
 pub(super) struct Make<'v> {
@@ -646,13 +645,9 @@ impl Attention {
 #[derive(Debug)]
 enum DistanceBias {
     Table(Box<RelativePositionBias>),
-    Network {
-        layers: Box<[Linear; 2]>,
-        dropout: Option<Dropout>,
-        pairs: Pairs,
-    },
+    Network(Box<DistanceNetwork>),
     /// `[heads, 2 * height - 1, 2 * width - 1]`: by how far a key is from a query, not a query from a key.
-    Reversed(Weight<3>, Pairs),
+    Reversed(Box<(Weight<3>, Pairs)>),
 }
 
 impl DistanceBias {
@@ -662,21 +657,16 @@ impl DistanceBias {
             Distances::Table => Self::Table(Box::new(RelativePositionBias::new(
                 name, size, heads, NARROW, at,
             ))),
-            Distances::Network(hidden) => {
-                let at = at.at("mlp");
-                Self::Network {
-                    layers: Box::new([
-                        Linear::new(2, hidden, true, &at.at("fc1")),
-                        Linear::new(hidden, heads, true, &at.at("fc2")),
-                    ]),
-                    dropout: Dropout::new(NETWORK_DROPOUT, &at.at("drop1")),
-                    pairs: Pairs::new(size),
-                }
-            }
+            Distances::Network(hidden) => Self::Network(Box::new(DistanceNetwork::new(
+                size,
+                hidden,
+                heads,
+                &at.at("mlp"),
+            ))),
             Distances::Reversed => {
                 let [h, w] = size.map(|side| 2 * side - 1);
                 let table = at.weight(name, [heads, h, w], Init::normal(0.02));
-                Self::Reversed(table, Pairs::new(size))
+                Self::Reversed(Box::new((table, Pairs::new(size))))
             }
         }
     }
@@ -685,27 +675,9 @@ impl DistanceBias {
     fn forward(&self) -> Tensor<4> {
         match self {
             Self::Table(table) => table.forward(),
-            Self::Network {
-                layers,
-                dropout,
-                pairs,
-            } => {
-                let [first, last] = layers.as_ref();
-                let logarithm = |_: usize, distance: i64| {
-                    let x = distance as f32;
-                    if distance == 0 {
-                        0.0
-                    } else {
-                        x.signum() * x.abs().ln_1p()
-                    }
-                };
-                let distances = TensorData::new(pairs.distances(logarithm), [pairs.rows(), 2]);
-                let device = first.device().without_autodiff();
-                let distances = Tensor::<2>::from_data(distances, &device);
-                let hidden = Activation::Relu.forward(first.forward(distances));
-                pairs.gather(last.forward(Dropout::apply(dropout, hidden)))
-            }
-            Self::Reversed(table, pairs) => {
+            Self::Network(network) => network.forward(),
+            Self::Reversed(reversed) => {
+                let (table, pairs) = reversed.as_ref();
                 let [heads, _, _] = table.shape();
                 let rows = table.get().reshape([heads, pairs.rows()]);
                 pairs.gather(rows.transpose().flip([0]))

@@ -11,7 +11,7 @@ mod models;
 mod scales;
 mod split;
 
-pub(super) use models::{names, weights};
+pub(super) use models::names;
 
 use burn::tensor::Tensor;
 use burn::tensor::module::avg_pool2d;

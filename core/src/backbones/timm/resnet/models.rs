@@ -346,162 +346,15 @@ const PRUNED_101: Pruned = [
     (2042, &[[499, 289], [512, 512], [512, 502]]),
 ];
 
-/// Older names, each of one of the models above with certain weights. timm has one model for all of Facebook's `ig_`.
-const ALIASES: [(&str, &str); 43] = [
-    ("gluon_resnet101_v1b", "resnet101"),
-    ("gluon_resnet101_v1c", "resnet101c"),
-    ("gluon_resnet101_v1d", "resnet101d"),
-    ("gluon_resnet101_v1s", "resnet101s"),
-    ("gluon_resnet152_v1b", "resnet152"),
-    ("gluon_resnet152_v1c", "resnet152c"),
-    ("gluon_resnet152_v1d", "resnet152d"),
-    ("gluon_resnet152_v1s", "resnet152s"),
-    ("gluon_resnet18_v1b", "resnet18"),
-    ("gluon_resnet34_v1b", "resnet34"),
-    ("gluon_resnet50_v1b", "resnet50"),
-    ("gluon_resnet50_v1c", "resnet50c"),
-    ("gluon_resnet50_v1d", "resnet50d"),
-    ("gluon_resnet50_v1s", "resnet50s"),
-    ("gluon_resnext101_32x4d", "resnext101_32x4d"),
-    ("gluon_resnext101_64x4d", "resnext101_64x4d"),
-    ("gluon_resnext50_32x4d", "resnext50_32x4d"),
-    ("gluon_senet154", "senet154"),
-    ("gluon_seresnext101_32x4d", "seresnext101_32x4d"),
-    ("gluon_seresnext101_64x4d", "seresnext101_64x4d"),
-    ("gluon_seresnext50_32x4d", "seresnext50_32x4d"),
-    ("ig_resnext101_32x16d", "resnext101_32x8d"),
-    ("ig_resnext101_32x32d", "resnext101_32x8d"),
-    ("ig_resnext101_32x48d", "resnext101_32x8d"),
-    ("ig_resnext101_32x8d", "resnext101_32x8d"),
-    ("seresnext26tn_32x4d", "seresnext26t_32x4d"),
-    ("ssl_resnet18", "resnet18"),
-    ("ssl_resnet50", "resnet50"),
-    ("ssl_resnext101_32x16d", "resnext101_32x16d"),
-    ("ssl_resnext101_32x4d", "resnext101_32x4d"),
-    ("ssl_resnext101_32x8d", "resnext101_32x8d"),
-    ("ssl_resnext50_32x4d", "resnext50_32x4d"),
-    ("swsl_resnet18", "resnet18"),
-    ("swsl_resnet50", "resnet50"),
-    ("swsl_resnext101_32x16d", "resnext101_32x16d"),
-    ("swsl_resnext101_32x4d", "resnext101_32x4d"),
-    ("swsl_resnext101_32x8d", "resnext101_32x8d"),
-    ("swsl_resnext50_32x4d", "resnext50_32x4d"),
-    ("tv_resnet101", "resnet101"),
-    ("tv_resnet152", "resnet152"),
-    ("tv_resnet34", "resnet34"),
-    ("tv_resnet50", "resnet50"),
-    ("tv_resnext50_32x4d", "resnext50_32x4d"),
-];
-
-const TIMM: &str = "https://github.com/huggingface/pytorch-image-models/releases/download/";
-const TORCHVISION: &str = "https://download.pytorch.org/models/";
-
-/// Where weights lie that are asked for most: those of timm's default tag, and torchvision's.
-const WEIGHTS: [(&str, &str, &str); 23] = [
-    (
-        "ecaresnet50d",
-        TIMM,
-        "v0.1-tresnet/ecaresnet50d-93c81e3b.pth",
-    ),
-    (
-        "resnet101",
-        TIMM,
-        "v0.1-rsb-weights/resnet101_a1h-36d3f2aa.pth",
-    ),
-    (
-        "resnet101d",
-        TIMM,
-        "v0.1-weights/resnet101d_ra2-2803ffab.pth",
-    ),
-    (
-        "resnet152",
-        TIMM,
-        "v0.1-rsb-weights/resnet152_a1h-dc400468.pth",
-    ),
-    (
-        "resnet152d",
-        TIMM,
-        "v0.1-weights/resnet152d_ra2-5cac0439.pth",
-    ),
-    (
-        "resnet18",
-        TIMM,
-        "v0.1-rsb-weights/resnet18_a1_0-d63eafa0.pth",
-    ),
-    ("resnet18d", TIMM, "v0.1-weights/resnet18d_ra2-48a79e06.pth"),
-    ("resnet26d", TIMM, "v0.1-weights/resnet26d-69e92c46.pth"),
-    (
-        "resnet34",
-        TIMM,
-        "v0.1-rsb-weights/resnet34_a1_0-46f8f793.pth",
-    ),
-    ("resnet34d", TIMM, "v0.1-weights/resnet34d_ra2-f8dcfcaf.pth"),
-    (
-        "resnet50",
-        TIMM,
-        "v0.1-rsb-weights/resnet50_a1_0-14fe96d1.pth",
-    ),
-    (
-        "resnet50_gn",
-        TIMM,
-        "v0.1-rsb-weights/resnet50_gn_a1h2-8fe6c4d0.pth",
-    ),
-    ("resnet50d", TIMM, "v0.1-weights/resnet50d_ra2-464e36ba.pth"),
-    (
-        "resnetrs50",
-        TIMM,
-        "v0.1-rs-weights/resnetrs50_ema-6b53758b.pth",
-    ),
-    (
-        "resnext101_64x4d",
-        TIMM,
-        "v0.1-tpu-weights/resnext101_64x4d_c-0d0e0cc0.pth",
-    ),
-    (
-        "resnext50_32x4d",
-        TIMM,
-        "v0.1-rsb-weights/resnext50_32x4d_a1h-0146ab0a.pth",
-    ),
-    (
-        "seresnet50",
-        TIMM,
-        "v0.1-rsb-weights/seresnet50_a1_0-ffa00869.pth",
-    ),
-    ("tv_resnet101", TORCHVISION, "resnet101-5d3b4d8f.pth"),
-    ("tv_resnet152", TORCHVISION, "resnet152-b121ed2d.pth"),
-    ("tv_resnet34", TORCHVISION, "resnet34-333f7ec4.pth"),
-    ("tv_resnet50", TORCHVISION, "resnet50-19c8e357.pth"),
-    (
-        "tv_resnext50_32x4d",
-        TORCHVISION,
-        "resnext50_32x4d-7cdf4587.pth",
-    ),
-    (
-        "wide_resnet50_2",
-        TIMM,
-        "v0.1-weights/wide_resnet50_racm-8234f177.pth",
-    ),
-];
-
 /// All names.
 pub(in super::super) fn names() -> Vec<String> {
-    let models = MODELS.iter().map(|(name, _)| *name);
-    let aliases = ALIASES.iter().map(|(name, _)| *name);
-    models.chain(aliases).map(String::from).collect()
+    MODELS.iter().map(|(name, _)| name.to_string()).collect()
 }
 
 /// The member of that name.
 pub(super) fn named(name: &str) -> Option<Arch> {
-    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
-    let name = alias.map_or(name, |(_, name)| name);
     let model = MODELS.iter().find(|(model, _)| *model == name);
     model.map(|(_, arch)| *arch)
-}
-
-/// Where the weights of a model lie.
-pub(in super::super) fn weights(name: &str) -> Option<String> {
-    let (_, at, file) = WEIGHTS.iter().find(|(known, ..)| *known == name)?;
-    Some(format!("{at}{file}"))
 }
 
 #[cfg(test)]
@@ -517,7 +370,6 @@ mod tests {
                 assert_eq!(blocks, arch.layers, "{name}");
             }
         }
-        assert!(WEIGHTS.iter().all(|(name, ..)| named(name).is_some()));
         assert!(named("resnet51").is_none());
     }
 }
