@@ -347,6 +347,8 @@ record!(
         fresh: u32,
         /// "nesterov".
         nesterov: u32,
+        /// The most that a number of the gradient may be after its factor; unbounded if negative.
+        most: f32,
     }
 );
 
@@ -373,6 +375,8 @@ record!(
         eps: f32,
         /// "amsgrad".
         amsgrad: u32,
+        /// The most that a number of the gradient may be after its factor; unbounded if negative.
+        most: f32,
     }
 );
 
@@ -395,6 +399,8 @@ record!(
         sign: f32,
         /// "centered".
         centered: u32,
+        /// The most that a number of the gradient may be after its factor; unbounded if negative.
+        most: f32,
     }
 );
 
