@@ -48,8 +48,10 @@ pub mod train;
 
 mod limits;
 mod load;
+mod precision;
 mod predict;
 pub use load::{LoadError, PredictorBuilder};
+pub use precision::Precision;
 pub use predict::{PredictError, Predictor, predict};
 
 pub mod draw;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
+use crate::Precision;
 use crate::build::OpenCheckpoint;
 use crate::config::{Config, ConfigErrors, Diagnostic, cut};
 use crate::data::Lookup;
@@ -26,6 +27,7 @@ pub struct PredictorBuilder<'a> {
     prefix: Option<&'a str>,
     allow_incomplete: bool,
     allow_env_in_urls: bool,
+    precision: Precision,
 }
 
 impl<'a> PredictorBuilder<'a> {
@@ -38,6 +40,12 @@ impl<'a> PredictorBuilder<'a> {
     /// Where to run; the CPU if never said.
     pub fn device(mut self, device: &'a Device) -> Self {
         self.device = Some(device);
+        self
+    }
+
+    /// In which numbers convolutions multiply, where the device has them; see [`Predictor::precision`].
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 
@@ -150,7 +158,7 @@ impl<'a> PredictorBuilder<'a> {
         let source = checkpoint
             .clone()
             .map(|c| Box::new(StateSource::new(c, self.prefix)) as Box<_>);
-        let params = Params::new(&device, Mode::Fixed, source);
+        let params = Params::new(&device, Mode::Fixed, source).compute_in(self.precision);
         let open = open.filter(|_| checkpoint.is_none());
         let detector = model::walk(self.config, registry, params.clone(), open).map_err(errors)?;
         let unreadable = params.unreadable();
@@ -175,6 +183,7 @@ impl<'a> PredictorBuilder<'a> {
                 .map_err(errors)?,
             preprocessor,
             detector,
+            precision: params.store().precision(),
             device,
             report,
             uninitialised,
@@ -194,6 +203,7 @@ impl Predictor {
             prefix: None,
             allow_incomplete: false,
             allow_env_in_urls: false,
+            precision: Precision::F32,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 
+use crate::Precision;
 use crate::batch::{Batch, Pictures};
 use crate::config::Diagnostic;
 use crate::data::packed::Packed;
@@ -25,6 +26,7 @@ pub struct Predictor {
     pub(crate) classes: Vec<String>,
     pub(crate) notes: Vec<Diagnostic>,
     pub(crate) device: Device,
+    pub(crate) precision: Precision,
     pub(crate) report: Option<LoadReport>,
     pub(crate) uninitialised: Vec<String>,
 }
@@ -191,6 +193,11 @@ impl Predictor {
     /// The file is not a picture, is broken or too large.
     pub fn decode(&self, name: &str, bytes: &[u8]) -> Result<Picture, PictureError> {
         crate::data::decode(name, bytes, &self.pipeline.load().decode)
+    }
+
+    /// In which numbers convolutions multiply: what was asked for, or f32 where the device has none of those.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Where it runs.

@@ -129,6 +129,14 @@ kernel!(
     CONV_TILES32, "conv/tiles32", [64, 1, 1], 6
 );
 kernel!(
+    /// As `tiles128`, in f16.
+    CONV_TILES128_HALF, "conv/tiles128_half", [128, 1, 1], 6
+);
+kernel!(
+    /// As `tiles32`, in f16.
+    CONV_TILES32_HALF, "conv/tiles32_half", [64, 1, 1], 6
+);
+kernel!(
     /// Adds the parts of such a product.
     CONV_SUM, "conv/sum", [8, 8, 1], 5
 );
@@ -143,6 +151,10 @@ kernel!(
 kernel!(
     /// The gradient of a convolution's weights.
     CONV_WEIGHT_GRADIENT, "conv/weight_gradient", [64, 1, 1], 4
+);
+kernel!(
+    /// As `weight_gradient`, in f16.
+    CONV_WEIGHT_GRADIENT_HALF, "conv/weight_gradient_half", [64, 1, 1], 4
 );
 kernel!(
     /// The same where channels are in groups.
@@ -188,23 +200,23 @@ kernel!(
 
 kernel!(
     /// A step of SGD.
-    SGD, "train/sgd", [256, 1, 1], 4
+    SGD, "train/sgd", [256, 1, 1], 5
 );
 kernel!(
     /// A step of Adam or AdamW.
-    ADAM, "train/adam", [256, 1, 1], 6
+    ADAM, "train/adam", [256, 1, 1], 7
 );
 kernel!(
     /// A step of RMSprop.
-    RMSPROP, "train/rmsprop", [256, 1, 1], 6
+    RMSPROP, "train/rmsprop", [256, 1, 1], 7
 );
 kernel!(
     /// A running average.
     AVERAGE, "train/average", [256, 1, 1], 3
 );
 kernel!(
-    /// Squares, added up by parts.
-    SQUARES, "train/squares", [256, 1, 1], 3
+    /// Squares of several tensors, added up by parts.
+    SQUARES, "train/squares", [256, 1, 1], 8
 );
 
 kernel!(
@@ -219,6 +231,10 @@ kernel!(
 kernel!(
     /// Batch norm and the activation after it.
     NORM_NORMALISE, "norm/normalise", [4, 64, 1], 8
+);
+kernel!(
+    /// The batch's statistics into the running ones.
+    NORM_RUNNING, "norm/running", [64, 1, 1], 5
 );
 kernel!(
     /// The gradients of its weight and bias, by slices.
@@ -269,10 +285,13 @@ pub const ALL: &[Kernel] = &[
     PHOTOMETRIC,
     CONV_TILES128,
     CONV_TILES32,
+    CONV_TILES128_HALF,
+    CONV_TILES32_HALF,
     CONV_SUM,
     CONV_DEPTHWISE,
     CONV_GROUPED,
     CONV_WEIGHT_GRADIENT,
+    CONV_WEIGHT_GRADIENT_HALF,
     CONV_GROUPED_GRADIENT,
     CONV_PACK,
     WINOGRAD_INPUT,
@@ -291,6 +310,7 @@ pub const ALL: &[Kernel] = &[
     FOCAL,
     NORM_MOMENTS,
     NORM_NORMALISE,
+    NORM_RUNNING,
     NORM_SLOPES,
     NORM_GRADIENT,
     ACTIVATE,

@@ -349,6 +349,8 @@ record!(
         fresh: u32,
         /// "nesterov".
         nesterov: u32,
+        /// The most that a number of the gradient may be after its factor; unbounded if negative.
+        most: f32,
     }
 );
 
@@ -375,6 +377,8 @@ record!(
         eps: f32,
         /// "amsgrad".
         amsgrad: u32,
+        /// The most that a number of the gradient may be after its factor; unbounded if negative.
+        most: f32,
     }
 );
 
@@ -397,6 +401,8 @@ record!(
         sign: f32,
         /// "centered".
         centered: u32,
+        /// The most that a number of the gradient may be after its factor; unbounded if negative.
+        most: f32,
     }
 );
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
 use smalti_shaders::{
-    ALL, CONV_TILES32, CONV_TILES128, Kernel, ROI_ALIGN, ROI_ALIGN_GRADIENT, records,
+    ALL, CONV_TILES32, CONV_TILES32_HALF, CONV_TILES128, CONV_TILES128_HALF, Kernel, ROI_ALIGN,
+    ROI_ALIGN_GRADIENT, records,
 };
 
 /// WebGPU's default limits.
@@ -19,7 +20,12 @@ const WORKGROUP_BYTES: u32 = 16384;
 fn parse(name: &str, text: &str) -> Module {
     let module = naga::front::wgsl::parse_str(text)
         .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(text)));
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    // What a kernel may have beyond WebGPU's core it says in its first lines, and is launched where the device has it.
+    let may = match text.contains("\nenable f16;\n") {
+        true => Capabilities::SHADER_FLOAT16,
+        false => Capabilities::empty(),
+    };
+    let mut validator = Validator::new(ValidationFlags::all(), may);
     if let Err(e) = validator.validate(&module) {
         panic!("{name}: {}", e.emit_to_string(text));
     }
@@ -233,6 +239,10 @@ fn both_tiles_are_of_one_text() {
     };
     let [a, b] = [CONV_TILES128, CONV_TILES32].map(|kernel| middle(&kernel));
     assert_eq!(a, b);
+    let [half, other] = [CONV_TILES128_HALF, CONV_TILES32_HALF].map(|kernel| middle(&kernel));
+    assert_eq!(half, other);
+    let before = |text: &str| text[..text.find("// Four filters' sums").unwrap()].to_owned();
+    assert_eq!(before(&half), before(&a));
     assert!(
         ["fn corner", "fn gather", "fn weight", "fn onto", "fn put"]
             .iter()

@@ -20,6 +20,17 @@ CASES = [
     ('RMSprop', dict(lr=0.02, alpha=0.8, eps=0.03, momentum=0.9, weight_decay=0.1)),
     ('RMSprop', dict(lr=0.02, alpha=0.9, eps=0.5, centered=True)),
     ('RMSprop', dict(lr=0.02, alpha=0.4, eps=0.5, centered=True, momentum=0.7, maximize=True)),
+    ('Adadelta', dict()),
+    ('Adadelta', dict(lr=0.5, rho=0.6, eps=1e-2, weight_decay=0.1, maximize=True)),
+    ('Adagrad', dict()),
+    ('Adagrad', dict(lr=0.1, lr_decay=0.2, initial_accumulator_value=0.3, eps=1e-2, weight_decay=0.1, maximize=True)),
+    ('Adamax', dict(lr=0.05)),
+    ('Adamax', dict(lr=0.05, betas=[0.8, 0.95], eps=1e-3, weight_decay=0.1, maximize=True)),
+    ('RAdam', dict(lr=0.05)),
+    ('RAdam', dict(lr=0.05, betas=[0.8, 0.6], eps=1e-3, weight_decay=0.1)),
+    ('RAdam', dict(lr=0.05, betas=[0.8, 0.9], weight_decay=0.1, decoupled_weight_decay=True, maximize=True)),
+    ('Rprop', dict(lr=0.05)),
+    ('Rprop', dict(lr=0.05, etas=[0.4, 1.6], step_sizes=[0.02, 0.07], maximize=True)),
 ]
 
 

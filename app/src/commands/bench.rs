@@ -14,7 +14,7 @@ use smalti::probe::Probe;
 
 use super::channels::names_file;
 use super::config::{ReadOptions, tell};
-use super::{DeviceArg, model};
+use super::{DeviceArg, PrecisionArg, model};
 use crate::timing::Timing;
 
 /// Arguments of `smalti bench`.
@@ -70,6 +70,8 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub(super) device: DeviceArg,
     #[command(flatten)]
+    precision: PrecisionArg,
+    #[command(flatten)]
     pub(super) read: ReadOptions,
 }
 
@@ -84,7 +86,9 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     let start = Instant::now();
     let config = args.read.load(&args.config)?;
     let chosen = args.device.choose()?;
-    let builder = Predictor::builder(&config).device(&chosen.device);
+    let builder = Predictor::builder(&config)
+        .device(&chosen.device)
+        .precision(args.precision.on(&chosen));
     let predictor = match &args.checkpoint {
         Some(name) => args.from.build(builder, name)?,
         None => builder.build().map_err(|e| e.to_string())?,
@@ -134,7 +138,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
             })
             .collect();
         let all = json!({
-            "config": args.config, "device": chosen.name, "picture": size, "batch": args.batch, "runs": args.runs,
+            "config": args.config, "device": chosen.name, "precision": predictor.precision().to_string(), "picture": size, "batch": args.batch, "runs": args.runs,
             "ready_ms": ready.as_secs_f64() * 1e3, "first_detection_ms": first.as_secs_f64() * 1e3,
             "peak_memory_mib": memory, "stages": stages,
         });
@@ -142,8 +146,12 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     style::say(format_args!(
-        "{}, picture {size}, batch {}, {} runs, on {}",
-        args.config, args.batch, args.runs, chosen.name
+        "{}, picture {size}, batch {}, {} runs, {} on {}",
+        args.config,
+        args.batch,
+        args.runs,
+        predictor.precision(),
+        chosen.name
     ));
     for (name, [median, least, most]) in rows {
         style::say(format_args!(

@@ -21,7 +21,7 @@ use smalti::structures::{Instances, Masks};
 
 use super::config::{ReadOptions, tell};
 use super::proposals::{Given, ProposalsArg};
-use super::{DeviceArg, model};
+use super::{DeviceArg, PrecisionArg, model};
 use crate::timing::Timing;
 
 /// Arguments of `smalti detect`.
@@ -65,6 +65,8 @@ pub struct DetectArgs {
     #[command(flatten)]
     device: DeviceArg,
     #[command(flatten)]
+    precision: PrecisionArg,
+    #[command(flatten)]
     read: ReadOptions,
 }
 
@@ -86,7 +88,9 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
     let config = args.read.load(&args.config)?;
     let proposals = args.proposals.read(&config)?;
     let chosen = args.device.choose()?;
-    let builder = Predictor::builder(&config).device(&chosen.device);
+    let builder = Predictor::builder(&config)
+        .device(&chosen.device)
+        .precision(args.precision.on(&chosen));
     let predictor = args.from.build(builder, &args.checkpoint)?;
     tell(predictor.notes());
     if !predictor.uninitialised().is_empty() && predictor.report().is_none() {

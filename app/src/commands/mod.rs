@@ -21,6 +21,28 @@ pub mod weights;
 
 use crate::style;
 use clap::Args;
+use smalti::Precision;
+use smalti::device::Chosen;
+
+/// In which numbers to compute.
+#[derive(Args, Debug, Clone)]
+pub struct PrecisionArg {
+    /// f32, or f16 for the products of convolutions, on a GPU that has it
+    #[arg(long, value_name = "P", default_value = "f32")]
+    pub precision: Precision,
+}
+
+impl PrecisionArg {
+    /// What `chosen` has of it, after saying on standard error if that is not what was asked for.
+    pub fn on(&self, chosen: &Chosen) -> Precision {
+        let precision = self.precision.on(&chosen.device);
+        if precision != self.precision {
+            let (asked, name) = (self.precision, &chosen.name);
+            style::note(&format!("{name} has no {asked}: computed in {precision}"));
+        }
+        precision
+    }
+}
 
 /// Where to run.
 #[derive(Args, Debug, Clone)]
@@ -38,7 +60,7 @@ pub struct DeviceArg {
 
 impl DeviceArg {
     /// The device, after saying on standard error what is noteworthy about it.
-    pub fn choose(&self) -> Result<smalti::device::Chosen, String> {
+    pub fn choose(&self) -> Result<Chosen, String> {
         let chosen =
             pollster::block_on(smalti::device::choose(&self.device)).map_err(|e| e.to_string())?;
         for note in &chosen.notes {

@@ -23,7 +23,7 @@ use smalti::train::hooks::{DetVisualizationHook, Seen};
 use smalti::train::work_dir;
 
 use super::config::{ReadOptions, tell};
-use super::{DeviceArg, model};
+use super::{DeviceArg, PrecisionArg, model};
 
 /// Arguments of `smalti test`.
 #[derive(Args)]
@@ -61,6 +61,8 @@ pub struct TestArgs {
     #[command(flatten)]
     device: DeviceArg,
     #[command(flatten)]
+    precision: PrecisionArg,
+    #[command(flatten)]
     read: ReadOptions,
 }
 
@@ -94,7 +96,9 @@ pub fn run(args: &TestArgs) -> Result<ExitCode, String> {
     tell(&config.errors(warnings.collect()).diagnostics);
 
     let chosen = args.device.choose()?;
-    let builder = Predictor::builder(&config).device(&chosen.device);
+    let builder = Predictor::builder(&config)
+        .device(&chosen.device)
+        .precision(args.precision.on(&chosen));
     let predictor = args.from.build(builder, &args.checkpoint)?;
     if !predictor.uninitialised().is_empty() && predictor.report().is_none() {
         return Err("this config has no `load_from`: give a checkpoint".into());

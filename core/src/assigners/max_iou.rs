@@ -2,12 +2,14 @@
 //! the priors that overlap it most, however little that is. `ApproxMaxIoUAssigner` is the same where a prior stands for several
 //! ([`super::More::approxs`]), of which the one that overlaps most counts.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::{AnyAssigner, Assigned, Assigner, BACKGROUND, LEFT_OUT, Overlaps, Priors};
+use super::{AnyAssigner, Assigned, Assigner, BACKGROUND, LEFT_OUT, Overlaps, Priors, Repeated};
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, unsupported};
+use crate::config::{Diagnostics, Node};
 use crate::structures::Xyxy;
 use crate::structures::boxes::Overlap;
 use crate::targets::Objects;
@@ -55,21 +57,18 @@ pub struct MaxIouAssigner {
     pub overlaps: Overlaps,
     /// Whether each prior stands for several.
     pub approximate: bool,
+    /// How objects of one box are moved apart, if they are.
+    pub repeated: Option<Repeated>,
 }
 
 pub(super) fn build(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
     let known = ["gpu_assign_thr", "iou_calculator", "perm_repeat_gt_cfg"];
-    let assigner = read(node, &known)?;
-    if node.get("perm_repeat_gt_cfg").is_some_and(|n| !n.is_none()) {
-        let message = "objects moved at random where two are the same are not supported yet";
-        return Err(unsupported(
-            node,
-            "perm_repeat_gt_cfg",
-            message,
-            "leave it out",
-        ));
-    }
-    Ok(AnyAssigner::Boxes(Box::new(assigner)))
+    let repeated = Repeated::read(node)?;
+    let plain = read(node, &known)?;
+    Ok(AnyAssigner::Boxes(Box::new(MaxIouAssigner {
+        repeated,
+        ..plain
+    })))
 }
 
 pub(super) fn build_approximate(node: &Node, _: &Build) -> Result<AnyAssigner, Diagnostics> {
@@ -94,6 +93,7 @@ fn read(node: &Node, known: &[&str]) -> Result<MaxIouAssigner, Diagnostics> {
         match_low_quality: config.match_low_quality.unwrap_or(true),
         overlaps: Overlaps::read(node)?,
         approximate: false,
+        repeated: None,
     })
 }
 
@@ -124,7 +124,11 @@ impl Assigner for MaxIouAssigner {
             self.ignore_wrt_candidates,
             self.overlaps,
         );
-        let (overlaps, gts) = (self.overlaps, &objects.boxes);
+        let overlaps = self.overlaps;
+        let gts: Cow<[Xyxy]> = match &self.repeated {
+            Some(repeated) => repeated.apart(&objects.boxes, overlaps).into(),
+            None => (&objects.boxes).into(),
+        };
         if !self.approximate {
             let iou = |g: usize, p: usize| {
                 if ignored[p] {
@@ -346,6 +350,7 @@ mod tests {
         match_low_quality: true,
         overlaps: Overlaps::Plain,
         approximate: false,
+        repeated: None,
     };
 
     fn assign(assigner: &MaxIouAssigner, boxes: &[[f32; 4]], objects: &Objects) -> Vec<i32> {
@@ -386,6 +391,36 @@ mod tests {
             ..RETINA
         };
         assert_eq!(assign(&least, &priors, &objects), [1, 1, 0, 0, -1]);
+
+        // Of two objects of one box the first has all, unless they are moved apart.
+        let both = Objects {
+            boxes: vec![[100.0, 100.0, 140.0, 140.0]; 2],
+            labels: vec![0, 1],
+            ..Objects::default()
+        };
+        let near = [[101.0, 100.0, 141.0, 140.0], [99.0, 100.0, 139.0, 140.0]];
+        assert_eq!(assign(&RETINA, &near, &both), [2, 2]);
+        let apart = MaxIouAssigner {
+            repeated: Some(Repeated {
+                iou_thr: 0.7,
+                perm_range: 0.01,
+            }),
+            gt_max_assign_all: false,
+            ..RETINA
+        };
+        let boxes = apart
+            .repeated
+            .map(|r| r.apart(&both.boxes, Overlaps::Plain));
+        let moved = Objects {
+            boxes: boxes.unwrap(),
+            ..both.clone()
+        };
+        let plain = MaxIouAssigner {
+            repeated: None,
+            ..apart.clone()
+        };
+        let expected = assign(&plain, &near, &moved);
+        assert_eq!(assign(&apart, &near, &both), expected);
 
         objects.ignored = vec![[48.0, 0.0, 70.0, 10.0]];
         let ignoring = MaxIouAssigner {

@@ -43,6 +43,7 @@ impl BlurPool {
             padding: [(0, 0); 2],
             dilation: [1; 2],
             groups: channels,
+            precision: self.filter.precision(),
         };
         conv2d(x, &self.filter, &shape, Finish::default())
     }

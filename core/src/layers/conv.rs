@@ -707,6 +707,7 @@ impl ConvNormAct {
             padding: [sides(0, h), sides(1, w)],
             dilation: [dilation; 2],
             groups: self.groups,
+            precision: self.weight.precision(),
         };
         let bias = self.bias.as_ref().map(Weight::get);
         let Some(norm) = &self.norm else {

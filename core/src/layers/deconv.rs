@@ -88,6 +88,7 @@ impl Deconv {
             padding: [(0, 0); 2],
             dilation: [1; 2],
             groups: 1,
+            precision: self.weight.precision(),
         };
         let finish = Finish {
             bias: Some(bias),

@@ -212,7 +212,7 @@ fn fans(shape: &[usize]) -> (f64, f64) {
 }
 
 /// A splitmix64 stream (Steele et al. 2014) seeded by a name.
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     pub fn new(key: &str) -> Self {

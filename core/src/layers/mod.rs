@@ -64,6 +64,7 @@ pub use dropout::Dropout;
 pub use generalized_attention::{GeneralizedAttention, GeneralizedAttentionConfig};
 #[cfg(feature = "train")]
 pub use gradients::Gradients;
+pub(crate) use init::Random;
 pub use init::{Distribution, Fan, Init};
 pub use init_rule::InitRule;
 pub use layer_scale::LayerScale;

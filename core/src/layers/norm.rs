@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{Counter, Init, LayerKind, Params, Phase, Role, Weight};
 use crate::ops::conv::Finish;
-use crate::ops::norm::{MeanVar, batch_norm};
+use crate::ops::norm::{MeanVar, batch_norm, learn};
 use crate::ops::rows::layer_norm;
 
 /// A `norm_cfg` dict.
@@ -416,11 +416,9 @@ impl Running {
         );
         let batches = tracked.increment();
         let share = self.momentum.unwrap_or(1.0 / batches as f64);
-        let mix = |kept: &Weight<1>, new: Tensor<1>| {
-            kept.set(kept.get() * (1.0 - share) + new.without_autodiff() * share);
-        };
-        mix(&self.mean, mean);
-        mix(&self.var, var * (count as f64 / (count - 1) as f64));
+        self.mean.update_with(&self.var, |kept_mean, kept_var| {
+            learn([kept_mean, kept_var], [mean, var], share, count)
+        });
     }
 }
 

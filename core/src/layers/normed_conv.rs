@@ -60,6 +60,7 @@ impl NormedConv {
             padding: [(0, 0); 2],
             dilation: [1; 2],
             groups: 1,
+            precision: self.weight.precision(),
         };
         let finish = Finish {
             bias: self.bias.as_ref().map(Weight::get),

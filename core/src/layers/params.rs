@@ -18,6 +18,7 @@ use super::{
     Counter, Dice, Init, InitRule, LayerKind, Phase, Resized, Role, Slot, StateEntry, Store,
     TensorSource, Weight,
 };
+use crate::Precision;
 
 /// What is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,13 @@ impl Params {
             walk: Rc::new(RefCell::new(walk)),
             store: Store::default(),
         }
+    }
+
+    /// The same, of which convolutions multiply in numbers of `precision`, as far as the device has them. To be said at the root.
+    pub fn compute_in(mut self, precision: Precision) -> Self {
+        let precision = precision.on(&self.device());
+        self.store.set_precision(precision);
+        self
     }
 
     /// The place `name` below this one.
@@ -373,7 +381,7 @@ impl Params {
         }
         let count = values.len();
         slot.set(self.persistent(values, [count]));
-        Weight::live(slot, shape)
+        Weight::live(slot, shape).compute_in(self.store.precision())
     }
 
     /// The parameter `name` without dimensions, one number.
@@ -463,7 +471,7 @@ impl Params {
             let values = self.read(&keys, &slot, init);
             slot.set(self.persistent(values, [shape.iter().product::<usize>()]));
         }
-        Weight::live(slot, shape)
+        Weight::live(slot, shape).compute_in(self.store.precision())
     }
 
     /// Moves values that came from [`Params::values`] to the device.
@@ -471,7 +479,8 @@ impl Params {
         if self.mode() == Mode::Plan {
             return Weight::zeros(shape, self.device());
         }
-        self.persistent(values, shape).into()
+        let weight = Weight::from(self.persistent(values, shape));
+        weight.compute_in(self.store.precision())
     }
 
     /// Values on the device, in memory that burn keeps apart from what comes and goes.

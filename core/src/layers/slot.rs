@@ -193,9 +193,14 @@ impl Slot {
         self.count.fetch_add(1, Relaxed) + 1
     }
 
+    /// Whether what is computed from it is recorded.
+    pub(super) fn tracked(&self) -> bool {
+        self.tracked.load(Relaxed)
+    }
+
     /// The value as a layer is to use it.
     pub(super) fn used(&self) -> Tensor<1> {
-        if self.tracked.load(Relaxed) {
+        if self.tracked() {
             self.leaf()
         } else {
             self.value()

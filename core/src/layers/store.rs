@@ -16,6 +16,7 @@ use burn::tensor::Transaction;
 
 use super::phase::{Behaviour, Clock, EVALUATE, FROZEN, LEARN};
 use super::{LayerKind, Phase, Role, Slot, StateEntry};
+use crate::Precision;
 use crate::ops::launch::ReadError;
 
 /// Gives the values of tensors by their full state-dict name, row-major.
@@ -64,6 +65,7 @@ pub struct Store {
     clock: Arc<Clock>,
     /// Whether what is computed from the weights is recorded for gradients.
     tracked: Arc<AtomicBool>,
+    precision: Precision,
 }
 
 #[derive(Default)]
@@ -176,6 +178,11 @@ impl Store {
     /// Whether what is computed from the weights is recorded for gradients; not before this says so.
     pub fn track(&self, tracked: bool) {
         self.tracked.store(tracked, Relaxed);
+    }
+
+    /// In which numbers convolutions multiply: see [`super::Params::compute_in`].
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Where random numbers are: [`super::Dice`] give the same again for the same seed and step. Initial values depend on the seed alone, which
@@ -294,6 +301,10 @@ impl Store {
     /// What random numbers come from, initial values among them: see [`Store::set_step`].
     pub(super) fn seed(&self) -> u64 {
         self.clock.seed.load(Relaxed)
+    }
+
+    pub(super) fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     pub(super) fn clock(&self) -> Arc<Clock> {

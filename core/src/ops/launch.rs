@@ -19,6 +19,7 @@ use burn::tensor::{DType, Device, Int, Shape, Tensor};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::{Cube, CubeDevice, tensor::CubeTensor};
 use cubecl::client::Client;
+use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::{CubeCount, CubeDim, KernelId};
 use cubecl::server::{Handle, KernelArguments};
 use cubecl::zspace::Strides;
@@ -102,6 +103,12 @@ impl Gpu {
             client,
             device: device.clone(),
         })
+    }
+
+    /// Whether its shaders may `enable f16`. Ours are opened with all that their adapters have, which is what cubecl tells of.
+    pub fn has_f16(&self) -> bool {
+        let properties = self.client.properties();
+        properties.supports_type(ElemType::Float(FloatKind::F16))
     }
 
     /// Whether both are the same device.

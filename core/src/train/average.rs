@@ -284,7 +284,7 @@ impl Average {
                     let device = average.device();
                     let old = std::mem::replace(&mut **average, Tensor::empty([0], &device));
                     let value = entry.slot.value();
-                    **average = apply(&Share(share as f32), old, value, &mut []);
+                    **average = apply(&Share(share as f32), old, value, None, &mut []);
                 }
                 Some(_) => (),
             }

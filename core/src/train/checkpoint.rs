@@ -290,6 +290,7 @@ fn saved_optimizer(state: super::OptimizerState, learner: &Learner) -> SavedOpti
         state: state.parameters.into_iter().filter_map(parameter).collect(),
         param_groups: groups,
         base_param_settings: state.base.as_ref().map(dict_of),
+        loss_scaler: state.loss_scaler.as_ref().map(dict_of),
     }
 }
 
@@ -432,6 +433,7 @@ fn optimizer_of(
         groups,
         asleep,
         base: saved.base_param_settings.as_ref().map(settings_of),
+        loss_scaler: saved.loss_scaler.as_ref().map(settings_of),
         parameters,
     })
 }

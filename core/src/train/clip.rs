@@ -1,11 +1,13 @@
 //! [`Clip`]: bounds of gradients before a step (`clip_grad`), as PyTorch's `clip_grad_norm_` and `clip_grad_value_` have them.
+//!
+//! Gradients are measured in one pass and bounded by the optimizer as it reads them ([`Bounded`]), so that nothing is written in between.
 
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
 use crate::config::{Diagnostics, Dict, Node, error_at};
 use crate::layers::Gradients;
-use crate::ops::train::{norm_in_memory, norm_on_gpu, scale_in_memory};
+use crate::ops::train::Measured;
 
 /// How gradients are bounded.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,6 +61,10 @@ impl Clip {
             None | Some((_, Some("norm"))) => Self::read_norm(node),
             Some((_, Some("value"))) => {
                 let config: ValueConfig = node.read_knowing(&["foreach"])?;
+                if config.clip_value.is_nan() || config.clip_value < 0.0 {
+                    let message = format!("`clip_value` is {}, it is 0 or more", config.clip_value);
+                    return Err(error_at(node, "clip_value", message, ""));
+                }
                 Ok(Self::Value(config.clip_value))
             }
             Some(_) => {
@@ -91,48 +97,135 @@ impl Clip {
         })
     }
 
-    /// Bounds gradients, and gives the norm that they had, which stays on the device, if that is what is bounded and there are any.
-    pub fn apply(&self, gradients: &mut Gradients) -> Option<Tensor<1>> {
-        match *self {
-            Self::Norm { most, kind, .. } => {
-                let each = || gradients.iter().map(|(_, gradient)| gradient);
-                let usual = kind == 2.0;
-                let here = usual.then(|| norm_in_memory(each())).flatten();
-                if let Some(norm) = here {
-                    return in_memory(gradients, norm, most);
-                }
-                let there = usual.then(|| norm_on_gpu(each())).flatten();
-                let norm = there.or_else(|| norm(each(), kind))?;
-                let factor = ((norm.clone() + 1e-6).recip() * most).clamp_max(1.0);
-                gradients.map(|gradient| gradient * factor.clone());
-                Some(norm)
-            }
+    /// The bounds of gradients that are `scale` times what they should be; `measured` if the caller has measured them.
+    pub(super) fn bounds(
+        &self,
+        gradients: &Gradients,
+        measured: Option<&Measured>,
+        scale: f32,
+    ) -> Bounds {
+        let (most, kind) = match *self {
+            Self::Norm { most, kind, .. } => (most, kind),
             Self::Each { most, kind } => {
-                gradients.map(|gradient| {
-                    let norm = norm(std::iter::once(&gradient), kind);
-                    let norm = norm.expect("there is one");
-                    let factor = ((norm + 1e-6).recip() * most).clamp_max(1.0);
-                    gradient * factor
-                });
-                None
+                return Bounds {
+                    each: Some(Each { most, kind, scale }),
+                    ..Bounds::default()
+                };
             }
             Self::Value(most) => {
-                gradients.map(|gradient| gradient.clamp(-most, most));
-                None
+                return Bounds {
+                    most: Some(most as f32),
+                    ..Bounds::unscaled(gradients, scale)
+                };
             }
+        };
+        let all = || gradients.iter().map(|(_, gradient)| gradient);
+        let found = match (kind, measured) {
+            (2.0, Some(measured)) => Some(measured.norm.clone()),
+            (2.0, None) => Measured::of(all()).map(|measured| measured.norm),
+            (kind, _) => norm(all(), kind),
+        };
+        let Some(norm) = found else {
+            return Bounds::default();
+        };
+        let norm = if scale == 1.0 { norm } else { norm / scale };
+        Bounds {
+            factor: Some(factor(&norm, most) / scale),
+            norm: Some(norm),
+            ..Bounds::default()
         }
     }
 }
 
-/// Bounds gradients of this norm that are in the host's memory, where nothing needs to be done to those that are small enough.
-fn in_memory(gradients: &mut Gradients, norm: f32, most: f64) -> Option<Tensor<1>> {
-    let device = gradients.iter().next()?.1.device();
-    let factor = most as f32 / (norm + 1e-6);
-    // A norm that is no number makes all of them none, as in PyTorch.
-    if factor.is_nan() || factor < 1.0 {
-        gradients.map(|gradient| scale_in_memory(gradient, factor));
+/// What makes `norm` at most `most`. A norm that is no number makes it none, as in PyTorch.
+fn factor(norm: &Tensor<1>, most: f64) -> Tensor<1> {
+    let factor = norm.full_like(most) / (norm.clone() + 1e-6);
+    let above = factor.clone().greater_elem(1.0);
+    factor.mask_fill(above, 1.0)
+}
+
+/// How the gradients of a step are bounded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bounds {
+    /// The norm that they had, which stays on the device, if that is what is bounded and there are any.
+    pub norm: Option<Tensor<1>>,
+    factor: Option<Tensor<1>>,
+    most: Option<f32>,
+    each: Option<Each>,
+}
+
+/// [`Clip::Each`], of gradients that are `scale` times what they should be.
+#[derive(Clone, Copy, Debug)]
+struct Each {
+    most: f64,
+    kind: f64,
+    scale: f32,
+}
+
+impl Bounds {
+    /// No bounds for gradients that are `scale` times what they should be.
+    pub fn unscaled(gradients: &Gradients, scale: f32) -> Self {
+        let first = gradients.iter().next().filter(|_| scale != 1.0);
+        Self {
+            factor: first.map(|(_, g)| Tensor::from_floats([1.0 / scale], &g.device())),
+            ..Self::default()
+        }
     }
-    Some(Tensor::from_floats([norm], &device))
+
+    /// A gradient within them.
+    pub fn of(&self, gradient: Tensor<1>) -> Bounded {
+        let own = self.each.map(|Each { most, kind, scale }| {
+            let one = || std::iter::once(&gradient);
+            let norm = match kind {
+                2.0 => Measured::of(one()).map(|measured| measured.norm),
+                kind => norm(one(), kind),
+            };
+            factor(&(norm.expect("there is one") / scale), most) / scale
+        });
+        Bounded {
+            gradient,
+            factor: own.or_else(|| self.factor.clone()),
+            most: self.most,
+        }
+    }
+}
+
+/// A gradient as a step is to take it: each number by the factor, then within the bound.
+#[derive(Clone, Debug)]
+pub struct Bounded {
+    pub(super) gradient: Tensor<1>,
+    pub(super) factor: Option<Tensor<1>>,
+    pub(super) most: Option<f32>,
+}
+
+/// As it is.
+impl From<Tensor<1>> for Bounded {
+    fn from(gradient: Tensor<1>) -> Self {
+        Self {
+            gradient,
+            factor: None,
+            most: None,
+        }
+    }
+}
+
+impl Bounded {
+    /// What `most` of a kernel's record says.
+    pub(super) fn most(&self) -> f32 {
+        self.most.unwrap_or(-1.0)
+    }
+
+    /// The numbers.
+    pub fn into_tensor(self) -> Tensor<1> {
+        let by_factor = match self.factor {
+            Some(factor) => self.gradient * factor,
+            None => self.gradient,
+        };
+        match self.most {
+            Some(most) => by_factor.clamp(-most, most),
+            None => by_factor,
+        }
+    }
 }
 
 /// The `kind`-norm of all gradients together.
@@ -167,11 +260,13 @@ mod tests {
     }
 
     fn clipped(clip: Clip, device: &Device) -> (Option<f32>, Vec<f32>) {
-        let (_, mut gradients) = gradients(device);
-        let norm = clip.apply(&mut gradients);
-        let numbers = |tensor: &Tensor<1>| tensor.to_data().try_into_vec::<f32>().unwrap();
-        let all = gradients.iter().flat_map(|(_, gradient)| numbers(gradient));
-        (norm.map(|norm| numbers(&norm)[0]), all.collect())
+        let (_, gradients) = gradients(device);
+        let bounds = clip.bounds(&gradients, None, 1.0);
+        let numbers = |tensor: Tensor<1>| tensor.into_data().try_into_vec::<f32>().unwrap();
+        let within = |gradient: Tensor<1>| numbers(bounds.of(gradient).into_tensor());
+        let all = gradients.into_iter().flat_map(|(_, g)| within(g));
+        let all = all.collect();
+        (bounds.norm.map(|norm| numbers(norm)[0]), all)
     }
 
     #[test]
@@ -215,6 +310,37 @@ mod tests {
     }
 
     #[test]
+    fn scaled_gradients_are_bounded_as_others() {
+        let (_, mut gradients) = gradients(&Device::flex());
+        gradients.map(|gradient| gradient * 8.0);
+        let clip = |kind| Clip::Norm {
+            most: 6.5,
+            kind,
+            finite: false,
+        };
+        for (clip, norm, expected) in [
+            (clip(2.0), Some(13.0), [1.5, -2.0, 6.0, 0.0]),
+            (
+                clip(f64::INFINITY),
+                Some(12.0),
+                [1.625, -13.0 / 6.0, 6.5, 0.0],
+            ),
+            (Clip::Value(3.5), None, [3.0, -3.5, 3.5, 0.0]),
+        ] {
+            let bounds = clip.bounds(&gradients, None, 8.0);
+            assert_eq!(bounds.norm.clone().map(Tensor::into_scalar::<f32>), norm);
+            let all = gradients.iter();
+            let all = all.flat_map(|(_, g)| {
+                let bounded = bounds.of(g.clone()).into_tensor();
+                bounded.into_data().try_into_vec::<f32>().unwrap()
+            });
+            for (found, expected) in all.zip(expected) {
+                assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+            }
+        }
+    }
+
+    #[test]
     fn no_number_spoils_all() {
         let (_, mut gradients) = gradients(&Device::flex());
         gradients.map(|gradient| gradient * f32::NAN);
@@ -223,10 +349,12 @@ mod tests {
             kind: 2.0,
             finite: false,
         };
-        let norm = clip.apply(&mut gradients).unwrap().to_data();
+        let bounds = clip.bounds(&gradients, None, 1.0);
+        let norm = bounds.norm.clone().unwrap().into_data();
         assert!(norm.try_into_vec::<f32>().unwrap()[0].is_nan());
         for (_, gradient) in gradients {
-            let numbers = gradient.to_data().try_into_vec::<f32>().unwrap();
+            let bounded = bounds.of(gradient).into_tensor();
+            let numbers = bounded.into_data().try_into_vec::<f32>().unwrap();
             assert!(numbers.iter().all(|number| number.is_nan()));
         }
     }
@@ -245,5 +373,8 @@ mod tests {
         let (most, kind) = (1.0, 2.0);
         let each = read("dict(type='norm', max_norm=1, each=True)");
         assert_eq!(each, Clip::Each { most, kind });
+        let odd = crate::config::parse_value("dict(type='value', clip_value=-1.0)").unwrap();
+        let odd = Clip::read(&odd).unwrap_err()[0].to_string();
+        assert!(odd.contains("`clip_value` is -1, it is 0 or more"), "{odd}");
     }
 }

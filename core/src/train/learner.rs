@@ -120,6 +120,8 @@ impl Learner {
         } else {
             total / share as f64
         };
+        let scale = self.optimization.loss_scale();
+        let total = if scale == 1.0 { total } else { total * scale };
         let gradients = self.store.gradients(total);
         let grad_norm = match self.accumulation.take(gradients) {
             Some(gradients) => self.optimization.update(gradients).await?,

@@ -14,6 +14,7 @@ pub mod feed;
 mod first_batches;
 pub mod hooks;
 mod learner;
+mod loss_scaler;
 mod optim_wrapper;
 mod optimization;
 mod plan;
@@ -31,9 +32,10 @@ pub mod schedules;
 
 pub use accumulation::Accumulation;
 pub use average::{Average, Averages, Rate};
-pub use clip::Clip;
+pub use clip::{Bounded, Clip};
 pub use learner::{Learner, Stepped};
-pub use optim_wrapper::{OptimWrapper, Precision, Wrappers, auto_scale};
+pub use loss_scaler::LossScaler;
+pub use optim_wrapper::{Mixed, OptimWrapper, Wrappers, Wrapping, auto_scale};
 pub use optimization::{
     GroupState, Optimization, OptimizerState, ParameterState, RestoreError, UpdateError,
 };

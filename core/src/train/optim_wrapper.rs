@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 
+use super::LossScaler;
 use super::clip::Clip;
 use super::optimizers::{Optimizer, Optimizers};
+use crate::Precision;
 use crate::config::{Bounded, Diagnostic, Diagnostics, Dict, Node, error_at};
 use crate::registry::{Family, Registry, Row};
 
@@ -16,16 +18,25 @@ pub struct OptimWrapper {
     pub clip: Option<Clip>,
     /// `accumulative_counts`: iterations for a step.
     pub accumulative_counts: u64,
-    /// What is done otherwise than the config says.
-    pub notes: Diagnostics,
+    /// Mixed precision, if that is wanted.
+    pub mixed: Option<Mixed>,
 }
 
-/// In which numbers a wrapper wants to train.
+/// What mixed precision is to be.
+#[derive(Clone, Debug)]
+pub struct Mixed {
+    /// In which numbers convolutions are to multiply.
+    pub precision: Precision,
+    /// `loss_scale`.
+    pub scaler: LossScaler,
+}
+
+/// How a wrapper is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// f32.
-    Single,
-    /// f16 or bf16 where it is safe, with scaled losses. f32 here.
+pub enum Wrapping {
+    /// In f32.
+    Plain,
+    /// Products in f16 and scaled losses, where a device has them (PyTorch's autocast and GradScaler).
     Mixed,
 }
 
@@ -35,7 +46,7 @@ pub struct Wrappers;
 
 impl Family for Wrappers {
     const KIND: &'static str = "optim wrapper";
-    type Build = Precision;
+    type Build = Wrapping;
     const NOT_YET: &'static [(&'static str, &'static str)] = &[
         ("ApexOptimWrapper", "AmpOptimWrapper"),
         ("DeepSpeedOptimWrapper", "OptimWrapper"),
@@ -43,10 +54,10 @@ impl Family for Wrappers {
     ];
 }
 
-/// The table: scope, name, precision.
+/// The table: scope, name, way.
 pub const ROWS: [Row<Wrappers>; 2] = [
-    Row::<Wrappers>::new("mmengine", "OptimWrapper", Precision::Single),
-    Row::<Wrappers>::new("mmengine", "AmpOptimWrapper", Precision::Mixed),
+    Row::<Wrappers>::new("mmengine", "OptimWrapper", Wrapping::Plain),
+    Row::<Wrappers>::new("mmengine", "AmpOptimWrapper", Wrapping::Mixed),
 ];
 
 #[derive(Deserialize)]
@@ -65,41 +76,84 @@ const OTHERS: [&str; 5] = [
     "use_fsdp",
 ];
 
+/// The kinds of numbers that `dtype` may name.
+const DTYPES: [&str; 4] = ["float16", "bfloat16", "float32", "float64"];
+
 impl OptimWrapper {
     /// A config's `optim_wrapper`.
     ///
     /// # Errors
     /// Something in it is wrong.
     pub fn read(node: &Node, registry: &Registry, scope: &str) -> Result<Self, Diagnostics> {
-        let scope = node
-            .get("_scope_")
-            .and_then(|s| s.as_str())
-            .unwrap_or(scope);
-        let named = node.as_dict().is_some_and(|dict| dict.contains("type"));
-        let precision = match named {
-            true => registry.find::<Wrappers>(node, scope)?.build,
-            false => Precision::Single,
+        let scope = scope_of(node, scope);
+        let mixed = Mixed::read(node, registry, scope)?;
+        let others = match mixed {
+            Some(_) => &OTHERS[..],
+            None => &OTHERS[..2],
         };
-        let mixed = precision == Precision::Mixed;
-        let others = if mixed { &OTHERS[..] } else { &OTHERS[..2] };
         let config: Config = node.read_knowing(others)?;
         let clip = config.clip_grad.filter(|clip| !clip.is_none());
         let clip = clip.as_ref().map(Clip::read).transpose()?;
         let row = registry.find::<Optimizers>(&config.optimizer, scope)?;
-        let mut notes = Diagnostics::new();
-        if mixed {
-            let note =
-                Diagnostic::note("`AmpOptimWrapper`: all is computed in f32, losses need no scale");
-            let at = node.get("type").unwrap_or(node);
-            notes.push(note.at(&at.origin, ""));
-        }
         Ok(Self {
             optimizer: (row.build)(&config.optimizer)?,
             clip,
             accumulative_counts: config.accumulative_counts.map_or(1, |n| n.get() as u64),
-            notes,
+            mixed,
         })
     }
+}
+
+impl Mixed {
+    /// What a config's `optim_wrapper` says of it.
+    ///
+    /// # Errors
+    /// Something in it is wrong.
+    pub fn read(
+        node: &Node,
+        registry: &Registry,
+        scope: &str,
+    ) -> Result<Option<Self>, Diagnostics> {
+        if node.as_dict().is_none_or(|dict| !dict.contains("type")) {
+            return Ok(None);
+        }
+        let row = registry.find::<Wrappers>(node, scope_of(node, scope))?;
+        if row.build == Wrapping::Plain {
+            return Ok(None);
+        }
+        let dtype = node.get("dtype").filter(|dtype| !dtype.is_none());
+        let named = dtype.map(|dtype| dtype.as_str().filter(|name| DTYPES.contains(name)));
+        let precision = match named {
+            // PyTorch's default on a GPU.
+            None | Some(Some("float16")) => Precision::F16,
+            Some(Some(_)) => Precision::F32,
+            Some(None) => {
+                let message = "`dtype` is 'float16', 'bfloat16', 'float32' or 'float64'";
+                return Err(error_at(node, "dtype", message, ""));
+            }
+        };
+        let scaler = LossScaler::read(node)?;
+        Ok(Some(Self { precision, scaler }))
+    }
+
+    /// What is done otherwise than `node` says, where it is computed in `precision`.
+    pub(super) fn note(&self, node: &Node, precision: Precision) -> Option<Diagnostic> {
+        let why = match (self.precision, precision) {
+            (Precision::F16, Precision::F16) => return None,
+            (Precision::F16, _) => "this device has no f16",
+            _ => "`dtype` is not float16",
+        };
+        let message = format!(
+            "`AmpOptimWrapper`: {why}, so all is computed in f32 and losses are not scaled"
+        );
+        let at = node.get("type").unwrap_or(node);
+        Some(Diagnostic::note(message).at(&at.origin, ""))
+    }
+}
+
+fn scope_of<'a>(node: &'a Node, scope: &'a str) -> &'a str {
+    let own = node.get("_scope_").and_then(|s| s.as_str());
+    own.unwrap_or(scope)
 }
 
 /// The factor of learning rates by a config's `auto_scale_lr`, for batches of `batch_size` (Goyal et al. 2017, arXiv 1706.02677); None

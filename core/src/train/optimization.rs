@@ -5,15 +5,17 @@ use std::fmt;
 
 use burn::tensor::{Tensor, TensorData, Transaction};
 
-use super::clip::Clip;
+use super::clip::{Bounds, Clip};
 use super::groups::{Group, Groups};
 use super::optim_wrapper::{OptimWrapper, auto_scale};
 use super::optimizers::{Kept, Optimizer};
-use super::{Settings, groups};
+use super::{LossScaler, Settings, groups};
+use crate::Precision;
 use crate::config::{Diagnostics, Node, error_at};
 use crate::layers::{Gradients, Store};
 use crate::ops::DetectError;
 use crate::ops::launch::ReadError;
+use crate::ops::train::Measured;
 use crate::registry::{DEFAULT_SCOPE, Registry};
 
 /// An optimizer at work: groups, what is kept of each parameter, and how gradients are bounded.
@@ -22,6 +24,9 @@ pub struct Optimization {
     optimizer: Box<dyn Optimizer>,
     groups: Groups,
     clip: Option<Clip>,
+    scaler: Option<LossScaler>,
+    /// Losses are scaled: products are of f16.
+    scaling: bool,
     kept: HashMap<String, Kept>,
     /// `accumulative_counts`: iterations for a step; see [`super::Accumulation`].
     pub accumulative_counts: u64,
@@ -84,7 +89,7 @@ impl Optimization {
             optimizer,
             clip,
             accumulative_counts,
-            notes,
+            mixed,
         } = OptimWrapper::read(wrapper, registry, scope)?;
         let none = || error_at(root, "", "this config has no `model`", "");
         let model = root.get("model").ok_or_else(none)?;
@@ -93,13 +98,17 @@ impl Optimization {
         if let Some(ratio) = auto_scale(root.get("auto_scale_lr"), batch_size)? {
             groups.scale_lr(ratio);
         }
+        let precision = store.precision();
+        let note = mixed.as_ref().and_then(|m| m.note(wrapper, precision));
         Ok(Self {
             optimizer,
             groups,
             clip,
+            scaling: mixed.is_some() && precision == Precision::F16,
+            scaler: mixed.map(|mixed| mixed.scaler),
             kept: HashMap::new(),
             accumulative_counts,
-            notes,
+            notes: note.into_iter().collect(),
         })
     }
 
@@ -123,8 +132,20 @@ impl Optimization {
         self.clip.as_ref()
     }
 
-    /// A step. Gives the norm that the gradients had where it is bounded (`grad_norm` of the log); it stays on the device. Parameters without a
-    /// gradient stay as they are, and so do those that sleep. It waits for the device only where `error_if_nonfinite` asks.
+    /// By what losses are to be multiplied before gradients are taken; 1 unless products are of f16.
+    pub fn loss_scale(&self) -> f32 {
+        let scaler = self.scaler.as_ref().filter(|_| self.scaling);
+        scaler.map_or(1.0, LossScaler::scale)
+    }
+
+    /// The scaler of losses, if there is mixed precision.
+    pub fn scaler(&self) -> Option<&LossScaler> {
+        self.scaler.as_ref()
+    }
+
+    /// A step by gradients of losses that were multiplied by [`Optimization::loss_scale`]. Gives the norm that the gradients had where it is bounded
+    /// (`grad_norm` of the log); it stays on the device. Parameters without a gradient stay as they are, and so do those that sleep. It waits for the
+    /// device only where `error_if_nonfinite` asks, and where losses are scaled: then a step with gradients that are not finite is left out.
     ///
     /// # Errors
     /// The norm is not to be infinite, and is.
@@ -138,13 +159,31 @@ impl Optimization {
                 .group(slot.key())
                 .is_some_and(|(_, member)| !member.asleep)
         });
-        let norm = self.clip.and_then(|clip| clip.apply(&mut gradients));
+        let scale = self.loss_scale();
+        let scaling = self.scaling && self.scaler.as_ref().is_some_and(LossScaler::enabled);
+        let measured = match scaling {
+            true => Measured::of(gradients.iter().map(|(_, gradient)| gradient)),
+            false => None,
+        };
+        let bounds = match &self.clip {
+            Some(clip) => clip.bounds(&gradients, measured.as_ref(), scale),
+            None => Bounds::unscaled(&gradients, scale),
+        };
+        let norm = bounds.norm.clone();
         if let (Some(Clip::Norm { finite: true, .. }), Some(norm)) = (self.clip, &norm) {
-            let read = norm.clone().into_data_async().await;
-            let read = read.map_err(|e| UpdateError::Read(ReadError(format!("{e:?}"))))?;
-            let value = read.iter::<f32>().next().unwrap_or_default();
+            let value = number(norm).await?;
             if !value.is_finite() {
                 return Err(UpdateError::NotFinite(value));
+            }
+        }
+        if let (Some(scaler), true) = (&mut self.scaler, scaling) {
+            let left_out = match &measured {
+                Some(measured) => number(&measured.not_finite).await? > 0.0,
+                None => false,
+            };
+            scaler.update(left_out);
+            if left_out {
+                return Ok(norm);
             }
         }
         for (slot, gradient) in gradients {
@@ -153,6 +192,7 @@ impl Optimization {
             };
             let kept = self.kept.entry(slot.key().to_string()).or_default();
             kept.steps += 1;
+            let gradient = bounds.of(gradient);
             slot.update(|value| self.optimizer.step(&group.settings, value, gradient, kept));
         }
         Ok(norm)
@@ -203,6 +243,7 @@ impl Optimization {
             groups: self.groups.iter().filter_map(|g| group(g, false)).collect(),
             asleep: asleep.filter_map(|g| group(g, true)).collect(),
             base: self.groups.base().cloned(),
+            loss_scaler: self.scaler.as_ref().map(LossScaler::state),
             parameters,
         })
     }
@@ -271,8 +312,18 @@ impl Optimization {
             changed.follow();
         }
         (self.groups, self.kept) = (changed, kept);
+        if let (Some(scaler), Some(saved)) = (&mut self.scaler, &state.loss_scaler) {
+            scaler.restore(saved);
+        }
         Ok(())
     }
+}
+
+/// The number of a tensor that has one.
+async fn number(tensor: &Tensor<1>) -> Result<f32, UpdateError> {
+    let read = tensor.clone().into_data_async().await;
+    let read = read.map_err(|e| UpdateError::Read(ReadError(format!("{e:?}"))))?;
+    Ok(read.iter::<f32>().next().unwrap_or_default())
 }
 
 fn count(group: &Group) -> usize {
@@ -290,6 +341,8 @@ pub struct OptimizerState {
     pub asleep: Vec<GroupState>,
     /// MMEngine's `base_param_settings`.
     pub base: Option<Settings>,
+    /// Of mixed precision, MMEngine's `loss_scaler`.
+    pub loss_scaler: Option<Settings>,
     /// PyTorch's `state`, in the same order; parameters that never had a gradient are not there.
     pub parameters: Vec<ParameterState>,
 }

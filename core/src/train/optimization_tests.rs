@@ -23,7 +23,11 @@ impl std::ops::Deref for Model {
 }
 
 fn model(device: &Device) -> Model {
-    let params = Params::new(device, Mode::Train, None);
+    model_in(device, Precision::F32)
+}
+
+fn model_in(device: &Device, precision: Precision) -> Model {
+    let params = Params::new(device, Mode::Train, None).compute_in(precision);
     let weights = ["stem", "norm", "head", "unused"].map(|place| {
         let kind = if place == "norm" {
             LayerKind::Norm
@@ -327,13 +331,135 @@ fn mixed_precision_is_noted() {
     let text = "optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', accumulative_counts=2, optimizer=dict(type='SGD', lr=0.1))";
     let optimization = built(text, &store).unwrap();
     assert_eq!(optimization.accumulative_counts, 2);
+    assert_eq!(optimization.loss_scale(), 1.0, "inert");
+    let note = optimization.notes[0].to_string();
     assert!(
-        optimization.notes[0]
-            .to_string()
-            .contains("all is computed in f32")
+        note.contains("this device has no f16, so all is computed in f32"),
+        "{note}"
     );
+    let state = pollster::block_on(optimization.state()).unwrap();
+    let scale = state.loss_scaler.and_then(|state| state.number("scale"));
+    assert_eq!(scale, Some(65536.0), "a checkpoint has it all the same");
+    let bfloat = text.replace("'dynamic'", "1.0, dtype='bfloat16'");
+    let note = built(&bfloat, &store).unwrap().notes[0].to_string();
+    assert!(note.contains("`dtype` is not float16"), "{note}");
+    for (change, said) in [
+        (
+            "loss_scale='dynamic', dtype='half'",
+            "`dtype` is 'float16', ",
+        ),
+        (
+            "loss_scale='fixed'",
+            "`loss_scale` is 'dynamic', a number, or",
+        ),
+        ("loss_scale=0.0", "`loss_scale` is 0, it is above 0"),
+        (
+            "loss_scale=dict(growth_factor=0.5)",
+            "`growth_factor` of `loss_scale` is above 1",
+        ),
+        ("loss_scale=dict(scale=2)", "the key `scale` is not known"),
+    ] {
+        let text = text.replace("loss_scale='dynamic'", change);
+        let problem = built(&text, &store).unwrap_err()[0].to_string();
+        assert!(problem.contains(said), "{problem}");
+    }
     let none = built("a = 1", &store).unwrap_err();
     assert!(none[0].message.contains("no `optim_wrapper`"));
+}
+
+/// A run of `tests/data/loss_scaler.json`, of torch 2.4.1.
+#[derive(serde::Deserialize)]
+struct Scaled {
+    config: String,
+    steps: Vec<ScaledStep>,
+    state: std::collections::BTreeMap<String, f64>,
+}
+
+#[derive(serde::Deserialize)]
+struct ScaledStep {
+    factor: String,
+    scale: f64,
+    values: Vec<f32>,
+    norm: Option<String>,
+}
+
+fn scaled_runs() -> Vec<Scaled> {
+    serde_json::from_str(include_str!("../../../tests/data/loss_scaler.json")).unwrap()
+}
+
+fn state_of(scaler: &LossScaler) -> Vec<(String, f64)> {
+    let state = scaler.state();
+    let mut all: Vec<_> = state
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.number().unwrap()))
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+#[test]
+fn scales_go_as_torch_s() {
+    for run in scaled_runs() {
+        let store = model(&Device::flex());
+        let optimization = built(&run.config, &store).unwrap();
+        let mut scaler = optimization.scaler().unwrap().clone();
+        for step in &run.steps {
+            let factor: f32 = step.factor.parse().unwrap();
+            scaler.update(!factor.is_finite());
+            assert_eq!(scaler.scale(), step.scale as f32, "{}", run.config);
+        }
+        let state: Vec<_> = run.state.into_iter().collect();
+        let found = state_of(&scaler);
+        let close = |(a, b): (&(String, f64), &(String, f64))| {
+            a.0 == b.0 && (a.1 - b.1).abs() <= 1e-12 * b.1.abs()
+        };
+        assert_eq!(found.len(), state.len(), "{}", run.config);
+        assert!(found.iter().zip(&state).all(close), "{found:?} {state:?}");
+        let mut resumed = optimization.scaler().unwrap().clone();
+        resumed.restore(&scaler.state());
+        assert_eq!(resumed, scaler);
+    }
+}
+
+#[test]
+fn steps_with_gradients_that_are_not_finite_are_left_out() {
+    let Some(device) = crate::device::gpu_for_tests() else {
+        return;
+    };
+    if Precision::F16.on(&device) == Precision::F32 {
+        eprintln!("skipped: this device has no f16, where nothing is scaled");
+        return;
+    }
+    for run in scaled_runs() {
+        let name = &run.config;
+        let store = model_in(&device, Precision::F16);
+        let mut optimization = built(name, &store).unwrap();
+        assert!(optimization.notes.is_empty());
+        for step in &run.steps {
+            let factor: f32 = step.factor.parse().unwrap();
+            let scale = optimization.loss_scale();
+            let norm = self::step(&mut optimization, &store, factor * scale);
+            let found = numbers(&store, "head");
+            for (found, expected) in found.iter().zip(&step.values) {
+                let off = (found - expected).abs();
+                assert!(off < 1e-5, "{name}: {found} {expected}");
+            }
+            assert_eq!(optimization.loss_scale(), step.scale as f32, "{name}");
+            assert_eq!(norm.is_some(), step.norm.is_some());
+            let expected = step.norm.as_ref().map(|norm| norm.parse::<f32>().unwrap());
+            if let (Some(norm), Some(expected)) = (norm, expected.filter(|n| n.is_finite())) {
+                assert!(
+                    (norm - expected).abs() < 1e-5 * expected,
+                    "{norm} {expected}"
+                );
+            }
+        }
+        let state = pollster::block_on(optimization.state()).unwrap();
+        let other = model_in(&device, Precision::F16);
+        let mut resumed = built(name, &other).unwrap();
+        resumed.restore(state, &other).unwrap();
+        assert_eq!(resumed.scaler(), optimization.scaler());
+    }
 }
 
 #[test]

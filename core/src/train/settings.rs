@@ -154,9 +154,17 @@ impl Settings {
     /// # Panics
     /// If there are none.
     pub(crate) fn betas(&self) -> [f64; 2] {
-        match self.get("betas") {
-            Some(Setting::Numbers(betas)) if betas.len() == 2 => [betas[0], betas[1]],
-            _ => panic!("a group has two `betas` from its optimizer's defaults"),
+        self.pair("betas")
+    }
+
+    /// Two numbers that an optimizer's defaults have, and groups therefore.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub(crate) fn pair(&self, name: &str) -> [f64; 2] {
+        match self.get(name) {
+            Some(Setting::Numbers(pair)) if pair.len() == 2 => [pair[0], pair[1]],
+            _ => panic!("a group has two `{name}` from its optimizer's defaults"),
         }
     }
 }

@@ -13,7 +13,8 @@ use super::hooks::{Given, HookList, Seen};
 use super::learner::Learner;
 use super::run::{FEED, Learned, Position, Run};
 use super::scalars::Scalars;
-use super::{Event, Stop, TrainError, TrainLoop};
+use super::{Event, Mixed, Stop, TrainError, TrainLoop};
+use crate::Precision;
 use crate::build::OpenCheckpoint;
 use crate::config::{Config, Diagnostics, Node};
 use crate::data::files::Files;
@@ -22,7 +23,7 @@ use crate::detectors::{Detector, detectron2};
 use crate::evaluate::Told;
 use crate::host::lock::Lock;
 use crate::layers::{Course, Mode, Params, StateEntry, StateSource};
-use crate::registry::Registry;
+use crate::registry::{DEFAULT_SCOPE, Registry};
 use crate::targets::Targets;
 use crate::weights::{Checkpoint, LoadReport, TrainingState, Wanted, report};
 use crate::{PredictError, host, model, predict};
@@ -179,7 +180,8 @@ impl<'a> TrainerBuilder<'a> {
             (None, Some(_)) => (None, None),
             (None, None) => first_weights(config, planned, self.open)?,
         };
-        let params = Params::new(&device, Mode::Train, source);
+        let precision = mixed(config, registry).map_err(errors)?;
+        let params = Params::new(&device, Mode::Train, source).compute_in(precision);
         params.store().set_step(seed, 0);
         // A loop by iterations makes its DataLoader's iterator first, which draws a seed for its workers: 64 bits.
         params.draw_later(course, if train_loop.by_epoch { 0 } else { 2 });
@@ -248,6 +250,16 @@ impl<'a> TrainerBuilder<'a> {
         }
         Ok(trainer)
     }
+}
+
+/// In which numbers the config's `optim_wrapper` has convolutions multiply.
+fn mixed(config: &Config, registry: &Registry) -> Result<Precision, Diagnostics> {
+    let Some(wrapper) = config.get("optim_wrapper") else {
+        return Ok(Precision::F32);
+    };
+    let scope = config.get("default_scope").and_then(|s| s.as_str());
+    let mixed = Mixed::read(wrapper, registry, scope.unwrap_or(DEFAULT_SCOPE))?;
+    Ok(mixed.map_or(Precision::F32, |mixed| mixed.precision))
 }
 
 /// Reads a checkpoint to go on from.

@@ -4,6 +4,7 @@ pub mod augment;
 pub mod conv;
 pub mod decode;
 pub mod deform;
+pub mod half;
 pub mod loss;
 pub mod mask_paste;
 pub mod nms;

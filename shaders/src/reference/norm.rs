@@ -13,6 +13,17 @@ pub fn statistics(told: &NormRecord, x: &[f32]) -> [Vec<f64>; 2] {
     [mean, var].map(|sums| sums.into_iter().map(|sum| sum / told.count()).collect())
 }
 
+/// Running statistics with a batch's: shares of what there is, of the new mean, of the new variance.
+pub fn running(shares: [f32; 3], new: [&[f32]; 2], kept: [&[f32]; 2]) -> [Vec<f64>; 2] {
+    let mixed = |i: usize| {
+        let both = kept[i].iter().zip(new[i]);
+        let [old, share] = [shares[0], shares[i + 1]].map(f64::from);
+        both.map(|(kept, new)| f64::from(*kept) * old + f64::from(*new) * share)
+            .collect()
+    };
+    [mixed(0), mixed(1)]
+}
+
 /// y by these statistics.
 pub fn normalise(
     told: &NormRecord,
@@ -148,6 +159,8 @@ mod tests {
         let x = [1.0, 9.0, 9.0, 9.0, 3.0, 9.0, 9.0, 9.0];
         let found = statistics(&told, &x);
         assert_eq!(found, [[2.0], [1.0]]);
+        let mixed = running([0.75, 0.25, 0.5], [&[2.0], &[1.0]], [&[4.0], &[2.0]]);
+        assert_eq!(mixed, [[3.5], [2.0]]);
         let affine = [&[2.0][..], &[0.5][..]];
         // 2 * -1 + 0.5 is below 0; 2 * 1 + 0.5
         let y = normalise(&told, &x, affine, &found);

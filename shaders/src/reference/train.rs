@@ -1,17 +1,27 @@
 //! Steps of optimizers and averages on one tensor: what runs without a GPU, and judges `train/sgd.wgsl`, `adam.wgsl`, `rmsprop.wgsl` and
-//! `average.wgsl`; and what bounding gradients takes there. The order of operations is PyTorch 2.4's; numbers are read and written in one pass.
+//! `average.wgsl`; and what bounding gradients takes there (`squares.wgsl`). The order of operations is PyTorch 2.4's; numbers are read and written in one pass.
 
 use crate::records::{AdamRecord, RmspropRecord, SgdRecord};
+
+/// A gradient, and the factor of all its numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Slopes<'a>(pub &'a [f32], pub f32);
 
 /// Stochastic gradient descent; `buffer` is empty without momentum.
 ///
 /// # Panics
 /// If the slices that are needed differ in length.
-pub fn sgd(told: &SgdRecord, value: &mut [f32], gradient: &[f32], buffer: &mut [f32]) {
+pub fn sgd(
+    told: &SgdRecord,
+    value: &mut [f32],
+    Slopes(gradient, factor): Slopes,
+    buffer: &mut [f32],
+) {
     assert_eq!(value.len(), gradient.len());
     if told.momentum == 0.0 {
         for (value, gradient) in value.iter_mut().zip(gradient) {
-            let slope = told.sign * gradient + told.weight_decay * *value;
+            let slope =
+                told.sign * bounded(*gradient, factor, told.most) + told.weight_decay * *value;
             *value -= told.lr * slope;
         }
         return;
@@ -24,7 +34,7 @@ pub fn sgd(told: &SgdRecord, value: &mut [f32], gradient: &[f32], buffer: &mut [
         _ => [0.0, 1.0],
     };
     for ((value, gradient), buffer) in value.iter_mut().zip(gradient).zip(buffer) {
-        let slope = told.sign * gradient + told.weight_decay * *value;
+        let slope = told.sign * bounded(*gradient, factor, told.most) + told.weight_decay * *value;
         let kept = old * *buffer + new * slope;
         *buffer = kept;
         let ahead = slope + told.momentum * kept;
@@ -39,13 +49,13 @@ pub fn sgd(told: &SgdRecord, value: &mut [f32], gradient: &[f32], buffer: &mut [
 pub fn adam(
     told: &AdamRecord,
     value: &mut [f32],
-    gradient: &[f32],
+    Slopes(gradient, factor): Slopes,
     [mean, square, largest]: [&mut [f32]; 3],
 ) {
     let lengths = [gradient.len(), mean.len(), square.len()];
     assert_eq!(lengths, [value.len(); 3]);
     let moved = |value: &mut f32, gradient: f32, mean: &mut f32, square: &mut f32| {
-        let slope = told.sign * gradient + told.weight_decay * *value;
+        let slope = told.sign * bounded(gradient, factor, told.most) + told.weight_decay * *value;
         *mean = between(*mean, slope, told.new_mean);
         *square = told.old_square * *square + told.new_square * slope * slope;
     };
@@ -76,7 +86,7 @@ pub fn adam(
 pub fn rmsprop(
     told: &RmspropRecord,
     value: &mut [f32],
-    gradient: &[f32],
+    Slopes(gradient, factor): Slopes,
     [square, buffer, mean]: [&mut [f32]; 3],
 ) {
     assert_eq!([gradient.len(), square.len()], [value.len(); 2]);
@@ -84,7 +94,8 @@ pub fn rmsprop(
     assert!(!centered || mean.len() == value.len());
     assert!(!momentum || buffer.len() == value.len());
     for (i, value) in value.iter_mut().enumerate() {
-        let slope = told.sign * gradient[i] + told.weight_decay * *value;
+        let slope =
+            told.sign * bounded(gradient[i], factor, told.most) + told.weight_decay * *value;
         square[i] = told.alpha * square[i] + told.new_share * slope * slope;
         let mut spread = square[i];
         if centered {
@@ -127,9 +138,21 @@ pub fn squares(values: &[f32]) -> f64 {
     sums.iter().sum::<f64>() + rest.sum::<f64>()
 }
 
-/// Multiplies all by a factor.
-pub fn scale(factor: f32, values: &mut [f32]) {
-    values.iter_mut().for_each(|value| *value *= factor);
+/// How many are not finite.
+pub fn not_finite(values: &[f32]) -> usize {
+    values.iter().filter(|value| !value.is_finite()).count()
+}
+
+/// `bounded` of `shared/bounded.wgsl`.
+#[inline]
+fn bounded(slope: f32, factor: f32, most: f32) -> f32 {
+    let v = slope * factor;
+    // Not `clamp`, which has no bound below 0.
+    if most >= 0.0 && v.abs() > most {
+        most.copysign(v)
+    } else {
+        v
+    }
 }
 
 /// Between two numbers, with the exact one at either end.
@@ -156,20 +179,37 @@ mod tests {
             sign: 1.0,
             fresh: 1,
             nesterov: 0,
+            most: -1.0,
         };
         let (mut value, mut buffer) = ([4.0], [9.0]);
-        sgd(&told, &mut value, &[1.0], &mut buffer); // slope 1 + 1
+        sgd(&told, &mut value, Slopes(&[1.0], 1.0), &mut buffer); // slope 1 + 1
         assert_eq!((value, buffer), ([3.0], [2.0]));
         told.fresh = 0;
-        sgd(&told, &mut value, &[1.25], &mut buffer); // slope 1.25 + 0.75
+        sgd(&told, &mut value, Slopes(&[1.25], 1.0), &mut buffer); // slope 1.25 + 0.75
         assert_eq!((value, buffer), ([1.5], [3.0]));
         told.nesterov = 1;
-        sgd(&told, &mut value, &[0.625], &mut buffer); // slope 1, buffer 2.5, 1 + 1.25
+        sgd(&told, &mut value, Slopes(&[0.625], 1.0), &mut buffer); // slope 1, buffer 2.5, 1 + 1.25
         assert_eq!((value, buffer), ([0.375], [2.5]));
         told.momentum = 0.0;
         told.sign = -1.0;
-        sgd(&told, &mut value, &[1.0], &mut []); // slope -1 + 0.09375
+        sgd(&told, &mut value, Slopes(&[1.0], 1.0), &mut []); // slope -1 + 0.09375
         assert_eq!(value, [0.828125]);
+        // A quarter of -8, within 1.5; what is no number stays none.
+        let told = SgdRecord {
+            weight_decay: 0.0,
+            sign: 1.0,
+            most: 1.5,
+            ..told
+        };
+        let mut value = [0.0; 3];
+        sgd(
+            &told,
+            &mut value,
+            Slopes(&[-8.0, 4.0, f32::NAN], 0.25),
+            &mut [],
+        );
+        assert_eq!(value[..2], [0.75, -0.5]);
+        assert!(value[2].is_nan());
     }
 
     #[test]
@@ -185,15 +225,21 @@ mod tests {
             correction: 0.5,
             eps: 0.0,
             amsgrad: 0,
+            most: -1.0,
         };
         let (mut value, mut mean, mut square) = ([1.0], [0.0], [0.0]);
-        adam(&told, &mut value, &[8.0], [&mut mean, &mut square, &mut []]);
+        adam(
+            &told,
+            &mut value,
+            Slopes(&[8.0], 1.0),
+            [&mut mean, &mut square, &mut []],
+        );
         assert_eq!((value, mean, square), ([0.5], [1.0], [16.0]));
         let (mut largest, told) = ([64.0], AdamRecord { amsgrad: 1, ..told });
         adam(
             &told,
             &mut value,
-            &[1.0],
+            Slopes(&[1.0], 1.0),
             [&mut mean, &mut square, &mut largest],
         );
         assert_eq!((mean, square, largest), ([1.0], [12.25], [64.0]));
@@ -211,10 +257,11 @@ mod tests {
             momentum: 0.5,
             sign: 1.0,
             centered: 0,
+            most: -1.0,
         };
         let (mut value, mut square, mut buffer, mut mean) = ([1.0], [0.0], [2.0], [0.0]);
         let planes = [&mut square[..], &mut buffer, &mut mean];
-        rmsprop(&told, &mut value, &[6.0], planes); // 6 / (3 + 1) + 1
+        rmsprop(&told, &mut value, Slopes(&[6.0], 1.0), planes); // 6 / (3 + 1) + 1
         assert_eq!((value, square, buffer), ([-0.25], [9.0], [2.5]));
         let told = RmspropRecord {
             momentum: 0.0,
@@ -224,7 +271,7 @@ mod tests {
             ..told
         };
         let planes = [&mut square[..], &mut [], &mut mean];
-        rmsprop(&told, &mut value, &[6.0], planes); // square 27, mean 3, spread 18
+        rmsprop(&told, &mut value, Slopes(&[6.0], 1.0), planes); // square 27, mean 3, spread 18
         assert_eq!((square, mean), ([27.0], [3.0]));
         assert_eq!(value, [-0.25 - 0.5 * (6.0 / (18f32.sqrt() + 1.0))]);
     }
@@ -235,9 +282,7 @@ mod tests {
         assert_eq!(squares(&values), 16206.0); // 36 * 37 * 73 / 6
         assert_eq!(squares(&values[..3]), 5.0);
         assert_eq!(squares(&[]), 0.0);
-        let mut values = [1.0, -2.0];
-        scale(0.5, &mut values);
-        assert_eq!(values, [0.5, -1.0]);
+        assert_eq!(not_finite(&[1.0, f32::NAN, f32::NEG_INFINITY]), 2);
     }
 
     #[test]

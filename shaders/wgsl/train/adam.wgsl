@@ -7,6 +7,7 @@
 // binding 3  mean      f32 [n], read and written: `exp_avg`
 // binding 4  square    f32 [n], read and written: `exp_avg_sq`
 // binding 5  largest   f32 [n], read and written, with AMSGrad: `max_exp_avg_sq`
+// binding 6  factor    f32 [1]: of the gradient
 //
 // dispatch: ceil(n / 256) workgroups in rows; one invocation is one number.
 
@@ -21,6 +22,7 @@ struct AdamRecord {
     correction: f32,
     eps: f32,
     amsgrad: u32,
+    most: f32,
 }
 
 @group(0) @binding(0) var<storage, read_write> record: AdamRecord;
@@ -29,6 +31,13 @@ struct AdamRecord {
 @group(0) @binding(3) var<storage, read_write> mean: array<f32>;
 @group(0) @binding(4) var<storage, read_write> square: array<f32>;
 @group(0) @binding(5) var<storage, read_write> largest: array<f32>;
+@group(0) @binding(6) var<storage, read_write> factor: array<f32>;
+
+// A gradient's number as a step takes it: by the factor of all, then within a bound, unless that is negative. What is no number stays none.
+fn bounded(slope: f32, factor: f32, most: f32) -> f32 {
+    let v = slope * factor;
+    return select(v, select(-most, most, v > 0.0), most >= 0.0 && abs(v) > most);
+}
 
 // Between two numbers, with the exact one at either end.
 fn between(a: f32, b: f32, weight: f32) -> f32 {
@@ -43,7 +52,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
     let told = record;
     let old = value[i];
-    let slope = told.sign * gradient[i] + told.weight_decay * old;
+    let slope = told.sign * bounded(gradient[i], factor[0], told.most) + told.weight_decay * old;
     let new_mean = between(mean[i], slope, told.new_mean);
     let new_square = told.old_square * square[i] + told.new_square * slope * slope;
     mean[i] = new_mean;

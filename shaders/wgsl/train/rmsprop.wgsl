@@ -7,6 +7,7 @@
 // binding 3  square    f32 [n], read and written: `square_avg`
 // binding 4  buffer    f32 [n], read and written, if there is momentum: `momentum_buffer`
 // binding 5  mean      f32 [n], read and written, if centred: `grad_avg`
+// binding 6  factor    f32 [1]: of the gradient
 //
 // dispatch: ceil(n / 256) workgroups in rows; one invocation is one number.
 
@@ -19,6 +20,7 @@ struct RmspropRecord {
     momentum: f32,
     sign: f32,
     centered: u32,
+    most: f32,
 }
 
 @group(0) @binding(0) var<storage, read_write> record: RmspropRecord;
@@ -27,6 +29,13 @@ struct RmspropRecord {
 @group(0) @binding(3) var<storage, read_write> square: array<f32>;
 @group(0) @binding(4) var<storage, read_write> buffer: array<f32>;
 @group(0) @binding(5) var<storage, read_write> mean: array<f32>;
+@group(0) @binding(6) var<storage, read_write> factor: array<f32>;
+
+// A gradient's number as a step takes it: by the factor of all, then within a bound, unless that is negative. What is no number stays none.
+fn bounded(slope: f32, factor: f32, most: f32) -> f32 {
+    let v = slope * factor;
+    return select(v, select(-most, most, v > 0.0), most >= 0.0 && abs(v) > most);
+}
 
 // Between two numbers, with the exact one at either end.
 fn between(a: f32, b: f32, weight: f32) -> f32 {
@@ -41,7 +50,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
     let told = record;
     let old = value[i];
-    let slope = told.sign * gradient[i] + told.weight_decay * old;
+    let slope = told.sign * bounded(gradient[i], factor[0], told.most) + told.weight_decay * old;
     let new_square = told.alpha * square[i] + told.new_share * slope * slope;
     square[i] = new_square;
     var spread = new_square;

@@ -372,6 +372,7 @@ impl Strip {
             padding: [down / 2, across / 2].map(|pad| (pad, pad)),
             dilation: [1; 2],
             groups: channels,
+            precision: self.weight.precision(),
         };
         let x = conv2d(x, &self.weight, &shape, Finish::default());
         self.norm.forward(x)

@@ -224,6 +224,7 @@ mod tests {
     use burn::tensor::{Device, Distribution, module};
 
     use super::*;
+    use crate::Precision;
 
     /// The layer's way and burn's, for convolutions of every algorithm and all activations.
     #[test]
@@ -254,6 +255,7 @@ mod tests {
                 padding,
                 dilation: [dilation; 2],
                 groups,
+                precision: Precision::F32,
             };
             let filters = random(weight);
             let plain = {

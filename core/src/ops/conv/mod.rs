@@ -13,9 +13,10 @@ use burn::tensor::{Tensor, module};
 
 use super::count::counted;
 use super::differentiable;
+use crate::Precision;
 use crate::layers::{Activation, Weight};
 
-/// How filters move over the input.
+/// How filters move over the input, and multiply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvShape {
     /// Steps between outputs, in pixels: down, right.
@@ -26,6 +27,8 @@ pub struct ConvShape {
     pub dilation: [usize; 2],
     /// Groups of channels that do not see each other.
     pub groups: usize,
+    /// In which numbers products are computed, where a device has them.
+    pub precision: Precision,
 }
 
 impl ConvShape {

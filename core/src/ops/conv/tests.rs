@@ -37,6 +37,7 @@ impl Draw {
             padding,
             dilation: [self.of(&[1, 1, 2]), self.of(&[1, 1, 3])],
             groups: 1,
+            precision: Precision::F32,
         }
     }
 
@@ -75,6 +76,18 @@ impl Draw {
             },
         }
     }
+}
+
+/// The devices in every precision that they have, with the bound of each.
+fn ways(devices: &[Device]) -> impl Iterator<Item = (&Device, Precision, f64)> {
+    let both = |device| {
+        [
+            (device, Precision::F32, 2e-5),
+            (device, Precision::F16, 1e-3),
+        ]
+    };
+    let ways = devices.iter().flat_map(both);
+    ways.filter(|(device, precision, _)| precision.on(device) == *precision)
 }
 
 /// A convolution to try.
@@ -224,7 +237,11 @@ fn check(case: &Case, draw: &mut Draw, devices: &[Device]) {
     let largest = sums.iter().fold(1.0f64, |m, v| m.max(v.abs()));
     sums.iter_mut().for_each(|v| *v = activated(*v, act));
     let (order, order_of_add) = (draw.of(&[0, 1, 2]), draw.of(&[0, 1, 2]));
-    for device in devices {
+    for (device, precision, within) in ways(devices) {
+        let shape = ConvShape {
+            precision,
+            ..case.shape
+        };
         let finish = Finish {
             bias: bias
                 .as_ref()
@@ -233,18 +250,14 @@ fn check(case: &Case, draw: &mut Draw, devices: &[Device]) {
             act,
         };
         let held = Weight::from(tensor(&weight, case.weight, 0, device));
-        let y = conv2d(
-            tensor(&x, case.x, order, device),
-            &held,
-            &case.shape,
-            finish,
-        );
+        let y = conv2d(tensor(&x, case.x, order, device), &held, &shape, finish);
         assert_eq!(y.dims(), size);
+        let with = (bias.is_some(), add.is_some());
         near(
             y,
             &sums,
-            2e-5 * largest,
-            &(case, act, bias.is_some(), add.is_some(), order, device),
+            within * largest,
+            &(case, act, with, order, device, precision),
         );
     }
 }
@@ -279,6 +292,7 @@ fn many_channels_and_pixels() {
             padding,
             dilation: [1; 2],
             groups: 1,
+            precision: Precision::F32,
         };
         let weight = [k, x[1], down, down];
         check(&Case { x, weight, shape }, &mut draw, &devices);
@@ -308,6 +322,7 @@ fn what_is_added_may_be_the_input_itself() {
             padding: [(0, 0); 2],
             dilation: [1; 2],
             groups: 1,
+            precision: Precision::F32,
         };
         let finish = Finish {
             add: Some(x.clone()),
@@ -335,7 +350,11 @@ mod gradients {
         });
         let order = draw.of(&[0, 1, 2]);
         let recorded = draw.of(&[[true, true], [true, true], [true, false], [false, true]]);
-        for device in devices {
+        for (device, precision, within) in ways(devices) {
+            let shape = ConvShape {
+                precision,
+                ..case.shape
+            };
             let leaf = |tensor: Tensor<4>, recorded: bool| match recorded {
                 true => tensor.autodiff().require_grad(),
                 false => tensor,
@@ -345,7 +364,7 @@ mod gradients {
             let y = conv2d(
                 x.clone(),
                 &Weight::from(weight.clone()),
-                &case.shape,
+                &shape,
                 Finish::default(),
             );
             let above = tensor(&above, size, order, device);
@@ -359,8 +378,8 @@ mod gradients {
                     near(
                         found,
                         expected,
-                        2e-5 * largest,
-                        &(case, order, recorded, device),
+                        within * largest,
+                        &(case, order, recorded, device, precision),
                     );
                 }
             }
@@ -394,6 +413,7 @@ mod gradients {
                 padding,
                 dilation: [1; 2],
                 groups: 1,
+                precision: Precision::F32,
             };
             let weight = [k, x[1], down, down];
             check(&Case { x, weight, shape }, &mut draw, &devices);

@@ -13,6 +13,7 @@ use smalti_shaders::{
 };
 
 use super::DeformShape;
+use crate::Precision;
 use crate::ops::conv::ConvShape;
 use crate::ops::conv::gpu::{self as products, Channels};
 use crate::ops::launch::{Buffer, Gpu, MOST_WORKGROUPS, Strided};
@@ -143,6 +144,7 @@ impl Job {
             padding: [(0, 0); 2],
             dilation: [1; 2],
             groups: self.groups,
+            precision: Precision::F32,
         }
     }
 

@@ -18,6 +18,7 @@ use burn::tensor::{DType, Tensor, module};
 use super::conv::ConvShape;
 use super::count::counted;
 use super::launch::Gpu;
+use crate::Precision;
 use crate::device::is_processor;
 
 /// How filters move over the input before their taps move by themselves.
@@ -48,6 +49,7 @@ impl DeformShape {
             padding: self.padding,
             dilation: self.dilation,
             groups: self.groups,
+            precision: Precision::F32,
         }
     }
 }

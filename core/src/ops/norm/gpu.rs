@@ -4,9 +4,9 @@ use burn::backend::Cube;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::Tensor;
 use smalti_shaders::records::NormRecord;
-use smalti_shaders::{NORM_GRADIENT, NORM_MOMENTS, NORM_NORMALISE, NORM_SLOPES};
+use smalti_shaders::{NORM_GRADIENT, NORM_MOMENTS, NORM_NORMALISE, NORM_RUNNING, NORM_SLOPES};
 
-use super::{Normalise, Norming};
+use super::{MeanVar, Normalise, Norming};
 use crate::ops::conv::gpu::{Channels, number};
 use crate::ops::launch::{Buffer, Gpu};
 
@@ -117,6 +117,20 @@ impl Rows {
     }
 }
 
+/// Takes a batch's statistics into the running ones, in place.
+pub(super) fn learn(gpu: &Gpu, running: MeanVar, batch: MeanVar, shares: [f32; 3]) -> MeanVar {
+    let channels = running[0].dims()[0];
+    let shares = gpu.constant(bytemuck::cast_slice(&shares));
+    let new = batch.map(|values| gpu.contiguous(values).expect(PLAIN));
+    let kept = running.map(|values| gpu.own(values).expect(PLAIN));
+    let buffers = [&shares, &new[0], &new[1], &kept[0], &kept[1]];
+    let groups = channels.div_ceil(NORM_RUNNING.workgroup[0] as usize);
+    gpu.launch(&NORM_RUNNING, [groups as u32, 1, 1], &buffers);
+    kept.map(|buffer| gpu.tensor(buffer, [channels]))
+}
+
+const PLAIN: &str = "statistics are plain tensors of the device";
+
 /// `[C]` in memory.
 fn in_order(gpu: &Gpu, values: FloatTensor<Cube>) -> Buffer {
     let values = Tensor::<1>::from_primitive::<Cube>(values);
@@ -189,7 +203,9 @@ impl Normalise for Cube {
 #[cfg(all(test, feature = "train"))]
 mod tests {
     use burn::tensor::{Device, Distribution};
-    use smalti_shaders::reference::norm::{gradients, normalise, statistics};
+    use smalti_shaders::reference::norm::{
+        gradients, normalise, running as running_of, statistics,
+    };
 
     use super::super::batch_norm;
     use super::*;
@@ -265,6 +281,28 @@ mod tests {
         close(&name, &rows(&leaf.grad(&back).unwrap()), &of_x);
         for (leaf, expected) in leaves.iter().zip([of_weight, of_bias]) {
             close(&name, &numbers(&leaf.grad(&back).unwrap()), &expected);
+        }
+    }
+
+    #[test]
+    fn running_statistics_are_the_twin_s() {
+        let Some(device) = gpu_for_tests() else {
+            return;
+        };
+        device.seed(6);
+        for channels in [1, 63, 64, 65] {
+            let draw = || Tensor::<1>::random([channels], Distribution::Uniform(0.0, 2.0), &device);
+            let [running, batch] = [(); 2].map(|()| [draw(), draw()]);
+            let numbers = |t: &Tensor<1>| t.to_data().try_into_vec::<f32>().unwrap();
+            let [kept, new] = [&running, &batch].map(|pair| pair.each_ref().map(numbers));
+            let held = running[0].clone();
+            let made = super::super::learn(running, batch, 0.1, 5);
+            let [kept_of, new_of] = [&kept, &new].map(|pair| pair.each_ref().map(Vec::as_slice));
+            let expected = running_of([0.9, 0.1, 0.125], new_of, kept_of);
+            for (made, expected) in made.iter().zip(expected) {
+                close("running", &numbers(made), &expected);
+            }
+            assert_eq!(numbers(&held), kept[0], "what others hold stays");
         }
     }
 

@@ -102,6 +102,25 @@ pub fn batch_norm(
     Some((Tensor::from_dispatch(y), [mean, var]))
 }
 
+/// Takes the statistics of a batch of `count` values a channel into the running ones, of which they get `share`, as PyTorch: the variance as an
+/// estimate of that of all batches. In place, and one launch, on a GPU that runs kernels.
+///
+/// # Panics
+/// If `count` is 1.
+pub fn learn(running: MeanVar, batch: MeanVar, share: f64, count: usize) -> MeanVar {
+    assert!(count > 1, "a variance is of more than one value");
+    let estimate = count as f64 / (count - 1) as f64;
+    let batch = batch.map(Tensor::without_autodiff);
+    if let Some(gpu) = Gpu::of(&running[0].device()) {
+        let shares = [1.0 - share, share, share * estimate].map(|share| share as f32);
+        return gpu::learn(&gpu, running, batch, shares);
+    }
+    let [mean, var] = batch;
+    let new = [mean, var * estimate];
+    let mut new = new.into_iter();
+    running.map(|kept| kept * (1.0 - share) + new.next().expect("two") * share)
+}
+
 impl Normalise for Flex {
     fn by_own(
         x: FloatTensor<Self>,

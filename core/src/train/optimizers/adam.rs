@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use serde::Deserialize;
 use smalti_shaders::records::AdamRecord;
 
-use super::{IMPLEMENTATION, Kept, Optimizer, Settings, within};
+use super::{Bounded, IMPLEMENTATION, Kept, Optimizer, Settings, within};
 use crate::config::{Diagnostics, Node};
 use crate::ops::train::apply;
 
@@ -84,7 +84,7 @@ impl Optimizer for Adam {
         &self,
         settings: &Settings,
         value: Tensor<1>,
-        gradient: Tensor<1>,
+        gradient: Bounded,
         kept: &mut Kept,
     ) -> Tensor<1> {
         let [lr, decay] = ["lr", "weight_decay"].map(|name| settings.known(name));
@@ -110,8 +110,9 @@ impl Optimizer for Adam {
             correction: (1.0 - second.powf(steps)).sqrt() as f32,
             eps: settings.known("eps") as f32,
             amsgrad: u32::from(amsgrad),
+            most: gradient.most(),
         };
         let kept = kept.tensors(names, &value);
-        apply(&record, value, gradient, kept)
+        apply(&record, value, gradient.gradient, gradient.factor, kept)
     }
 }

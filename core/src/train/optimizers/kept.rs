@@ -32,6 +32,12 @@ impl Kept {
         self.names.iter().any(|known| known == name)
     }
 
+    /// As [`Kept::tensors`], of two.
+    pub(super) fn pair(&mut self, names: [&str; 2], like: &Tensor<1>) -> &mut [Tensor<1>; 2] {
+        let pair = self.tensors(&names, like).try_into();
+        pair.expect("two were asked for")
+    }
+
     /// The tensors of `names`, as they are wanted, for a parameter `like`; those that are missing begin as zeros.
     pub fn tensors(&mut self, names: &[&str], like: &Tensor<1>) -> &mut [Tensor<1>] {
         if self.names != names {

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use serde::Deserialize;
 use smalti_shaders::records::RmspropRecord;
 
-use super::{IMPLEMENTATION, Kept, Optimizer, Settings, within};
+use super::{Bounded, IMPLEMENTATION, Kept, Optimizer, Settings, within};
 use crate::config::{Diagnostics, Node};
 use crate::ops::train::apply;
 
@@ -66,7 +66,7 @@ impl Optimizer for RmsProp {
         &self,
         settings: &Settings,
         value: Tensor<1>,
-        gradient: Tensor<1>,
+        gradient: Bounded,
         kept: &mut Kept,
     ) -> Tensor<1> {
         let [alpha, momentum] = ["alpha", "momentum"].map(|name| settings.known(name));
@@ -80,6 +80,7 @@ impl Optimizer for RmsProp {
             momentum: momentum as f32,
             sign: super::sign(settings),
             centered: u32::from(centered),
+            most: gradient.most(),
         };
         let names: &[&str] = match (momentum > 0.0, centered) {
             (false, false) => &["square_avg"],
@@ -88,6 +89,6 @@ impl Optimizer for RmsProp {
             (true, true) => &["square_avg", "momentum_buffer", "grad_avg"],
         };
         let kept = kept.tensors(names, &value);
-        apply(&record, value, gradient, kept)
+        apply(&record, value, gradient.gradient, gradient.factor, kept)
     }
 }

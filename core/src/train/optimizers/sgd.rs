@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use serde::Deserialize;
 use smalti_shaders::records::SgdRecord;
 
-use super::{IMPLEMENTATION, Kept, Optimizer, Settings, within};
+use super::{Bounded, IMPLEMENTATION, Kept, Optimizer, Settings, within};
 use crate::config::{Diagnostics, Node, error_at};
 use crate::ops::train::apply;
 
@@ -75,7 +75,7 @@ impl Optimizer for Sgd {
         &self,
         settings: &Settings,
         value: Tensor<1>,
-        gradient: Tensor<1>,
+        gradient: Bounded,
         kept: &mut Kept,
     ) -> Tensor<1> {
         let momentum = settings.known("momentum");
@@ -91,8 +91,9 @@ impl Optimizer for Sgd {
             sign: super::sign(settings),
             fresh: u32::from(!kept.has("momentum_buffer")),
             nesterov: u32::from(settings.known("nesterov") != 0.0),
+            most: gradient.most(),
         };
         let kept = kept.tensors(names, &value);
-        apply(&record, value, gradient, kept)
+        apply(&record, value, gradient.gradient, gradient.factor, kept)
     }
 }

@@ -63,7 +63,7 @@ fn check(device: &Device, tolerance: f32) {
             if i != 4 {
                 kept.steps += 1;
                 let gradient = tensor(gradient, device);
-                value = optimizer.step(&settings, value, gradient, &mut kept);
+                value = optimizer.step(&settings, value, gradient.into(), &mut kept);
             }
             close(&format!("{name}, step {i}"), &value, expected, tolerance);
         }

@@ -79,6 +79,8 @@ pub struct OptimizerState<T> {
     /// The settings of a group without parameters, which MMEngine adds where `paramwise_cfg` is given, to show `base_lr`. Schedulers count it as
     /// the last group.
     pub base_param_settings: Option<Dict>,
+    /// The state of PyTorch's GradScaler, which MMEngine's `AmpOptimWrapper` adds.
+    pub loss_scaler: Option<Dict>,
 }
 
 /// What an optimizer keeps of one parameter.
@@ -134,6 +136,7 @@ impl<T> TrainingState<T> {
                 .collect(),
             param_groups: optimizer.param_groups,
             base_param_settings: optimizer.base_param_settings,
+            loss_scaler: optimizer.loss_scaler,
         });
         TrainingState {
             meta: self.meta,

@@ -212,11 +212,13 @@ impl Graph<'_, '_> {
             state.push(ParameterState { number, values });
         }
         let base = pickle.get(id, "base_param_settings");
+        let scaler = pickle.get(id, "loss_scaler");
         Ok(OptimizerState {
             state,
             param_groups,
             // Its one parameter is a tensor that stands for none.
             base_param_settings: base.and_then(|base| self.plain_dict(base, storages)),
+            loss_scaler: scaler.and_then(|scaler| self.plain_dict(scaler, storages)),
         })
     }
 

@@ -103,6 +103,10 @@ impl<T: Saved> OptimizerState<T> {
             }
             pickler.end_dict();
         }
+        if let Some(scaler) = &self.loss_scaler {
+            pickler.text("loss_scaler");
+            pickler.plain_dict(scaler);
+        }
         pickler.end_dict();
         Ok(())
     }

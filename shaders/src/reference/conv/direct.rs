@@ -1,5 +1,6 @@
 //! Twin of `conv/tiles128.wgsl`, `tiles32.wgsl`, `sum.wgsl`, `depthwise.wgsl`, `grouped.wgsl`,
-//! `weight_gradient.wgsl`, `grouped_gradient.wgsl` and `pack.wgsl`.
+//! `weight_gradient.wgsl`, `grouped_gradient.wgsl` and `pack.wgsl`; given operands in f16 ([`rounded`](crate::reference::half::rounded)), of
+//! `tiles128_half.wgsl`, `tiles32_half.wgsl` and `weight_gradient_half.wgsl`.
 
 use super::{Added, activated};
 use crate::records::ConvRecord;

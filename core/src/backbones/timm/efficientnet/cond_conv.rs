@@ -81,6 +81,7 @@ impl CondConv {
                 .map(|(axis, size)| padding.sides(axis, size, kernel, stride, dilation)),
             dilation: [dilation; 2],
             groups: groups * n,
+            precision: self.weight.precision(),
         };
         let x = x.reshape([1, n * c, h, w]);
         let y = conv2d(x, &filters, &shape, Finish::default());

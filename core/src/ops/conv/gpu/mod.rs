@@ -9,6 +9,10 @@
 //! | other groups | `grouped` |
 //! | 3x3, stride 1, dilation 1, enough channels and pixels | F(4x4, 3x3): `winograd_input`, 36 products by `tiles`, `winograd_output` |
 //! | everything else | a product of matrices: `tiles128`, or `tiles32` where that gives too few workgroups, its sum in parts (`sum`) where even that does |
+//!
+//! With [`Precision::F16`] the products of the last row and the gradients of weights are those of the kernels called `_half`. Winograd's tiles stay f32:
+//! their numbers are sums and differences of up to 36 pixels, with which f16 would be off by 7e-3, and a quarter of the products in f32 is less
+//! work than all of them in f16.
 
 mod operands;
 #[cfg(test)]
@@ -18,14 +22,16 @@ mod walk;
 use burn::tensor::Tensor;
 use smalti_shaders::records::{ConvRecord, WinogradRecord};
 use smalti_shaders::{
-    CONV_DEPTHWISE, CONV_GROUPED, CONV_GROUPED_GRADIENT, CONV_SUM, CONV_TILES32, CONV_TILES128,
-    CONV_WEIGHT_GRADIENT, Kernel, WINOGRAD_INPUT, WINOGRAD_OUTPUT,
+    CONV_DEPTHWISE, CONV_GROUPED, CONV_GROUPED_GRADIENT, CONV_SUM, CONV_TILES32, CONV_TILES32_HALF,
+    CONV_TILES128, CONV_TILES128_HALF, CONV_WEIGHT_GRADIENT, CONV_WEIGHT_GRADIENT_HALF, Kernel,
+    WINOGRAD_INPUT, WINOGRAD_OUTPUT,
 };
 
 use self::operands::Added;
 pub(crate) use self::operands::{Channels, Filters, number};
 use self::walk::Walk;
 use super::{ConvShape, Finish, Prepared};
+use crate::Precision;
 use crate::layers::Weight;
 use crate::ops::launch::{Buffer, Gpu, MOST_WORKGROUPS};
 
@@ -58,7 +64,7 @@ pub(super) fn conv2d(
         return None;
     };
     let walk = Walk::forward(shape, x.dims(), weight.shape())?;
-    let job = Job::new(&gpu, x.clone(), weight.shape(), walk)?;
+    let job = Job::new(&gpu, x.clone(), weight.shape(), walk, shape)?;
     let added = Added::take(&gpu, finish, weight.shape()[0], &job.x)?;
     job.run(filters, &added)
 }
@@ -82,7 +88,7 @@ pub(in crate::ops) fn convolve(
     let gpu = Gpu::of(&x.device())?;
     let walk = Walk::forward(shape, x.dims(), weight.dims())?;
     let filters = Filters::new(weight.clone());
-    let job = Job::new(&gpu, x.clone(), weight.dims(), walk)?;
+    let job = Job::new(&gpu, x.clone(), weight.dims(), walk, shape)?;
     job.run(&filters, &Added::nothing(&gpu))
 }
 
@@ -103,7 +109,7 @@ pub(in crate::ops) fn input_gradient(
     let dims = [groups * c, k / groups, kernel[0], kernel[1]];
     let filters = Filters::new(turned.reshape(dims));
     let walk = Walk::backward(shape, kernel, size);
-    let job = Job::new(&gpu, gradient.clone(), dims, walk)?;
+    let job = Job::new(&gpu, gradient.clone(), dims, walk, shape)?;
     job.run(&filters, &Added::nothing(&gpu))
 }
 
@@ -116,7 +122,7 @@ pub(in crate::ops) fn weight_gradient(
 ) -> Option<Tensor<4>> {
     let gpu = &Gpu::of(&x.device())?;
     let walk = Walk::forward(shape, x.dims(), dims)?;
-    let job = Job::new(gpu, x.clone(), dims, walk)?;
+    let job = Job::new(gpu, x.clone(), dims, walk, shape)?;
     let gradient = Channels::dense(gpu, gradient.clone(), Some(&job.x.buffer))?;
     Some(job.weight_gradient(&gradient))
 }
@@ -141,11 +147,19 @@ struct Job<'a> {
     /// K, and C of a group.
     channels: [usize; 2],
     kernel: [usize; 2],
+    /// Products are of f16.
+    half: bool,
 }
 
 impl<'a> Job<'a> {
     /// Of x with weights of `dims`.
-    fn new(gpu: &'a Gpu, x: Tensor<4>, dims: [usize; 4], walk: Walk) -> Option<Self> {
+    fn new(
+        gpu: &'a Gpu,
+        x: Tensor<4>,
+        dims: [usize; 4],
+        walk: Walk,
+        shape: &ConvShape,
+    ) -> Option<Self> {
         let size = x.dims();
         let [k, c, kernel @ ..] = dims;
         let pixels = size[0] * walk.size_out[0] * walk.size_out[1];
@@ -159,6 +173,7 @@ impl<'a> Job<'a> {
             size,
             channels: [k, c],
             kernel,
+            half: shape.precision == Precision::F16 && gpu.has_f16(),
         })
     }
 
@@ -188,7 +203,7 @@ impl<'a> Job<'a> {
             return Way::Winograd;
         }
         let depth = self.kernel[0] * self.kernel[1] * channels.div_ceil(4);
-        product_way(pixels, filters.div_ceil(4), depth)
+        product_way(pixels, filters.div_ceil(4), depth, self.half)
     }
 
     fn record(&self, added: &Added) -> ConvRecord {
@@ -297,7 +312,11 @@ impl<'a> Job<'a> {
         let [down, across] = self.kernel;
         let (kernel, rows, groups) = if self.walk.groups == 1 {
             let groups = record.depth.div_ceil(16) * record.filters.div_ceil(16);
-            (&CONV_WEIGHT_GRADIENT, record.depth * 4, groups)
+            let kernel = match self.half {
+                false => &CONV_WEIGHT_GRADIENT,
+                true => &CONV_WEIGHT_GRADIENT_HALF,
+            };
+            (kernel, record.depth * 4, groups)
         } else {
             record.strides = record.strides.map(|n| n * 4);
             record.channels = channels as u32;
@@ -423,14 +442,18 @@ impl<'a> Job<'a> {
     }
 }
 
-/// The tiles of a product of `pixels` rows, `filters` columns and `depth` terms (the last two in vec4s), and its parts.
-fn product_way(pixels: usize, filters: usize, depth: usize) -> Way {
+/// The tiles of a product of `pixels` rows, `filters` columns and `depth` terms (the last two in vec4s), of f16 or f32, and its parts.
+fn product_way(pixels: usize, filters: usize, depth: usize, half: bool) -> Way {
+    let [large, small] = match half {
+        false => [&CONV_TILES128, &CONV_TILES32],
+        true => [&CONV_TILES128_HALF, &CONV_TILES32_HALF],
+    };
     if pixels.div_ceil(128) * filters.div_ceil(16) >= FEW_GROUPS {
-        return Way::Product(&CONV_TILES128, 1);
+        return Way::Product(large, 1);
     }
     let groups = pixels.div_ceil(32) * filters.div_ceil(8);
     let parts = (2 * FEW_GROUPS / groups).clamp(1, (depth / LEAST_PART).max(1));
-    Way::Product(&CONV_TILES32, parts)
+    Way::Product(small, parts)
 }
 
 impl Gpu {
@@ -450,7 +473,7 @@ impl Gpu {
         operands: &[&Buffer; 4],
         y: &Buffer,
     ) {
-        let [pixels, filters] = if *kernel == CONV_TILES128 {
+        let [pixels, filters] = if kernel.workgroup == CONV_TILES128.workgroup {
             [128, 16]
         } else {
             [32, 8]

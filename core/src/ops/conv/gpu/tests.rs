@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 use bytemuck::Zeroable;
 use smalti_shaders::reference::conv::{Added as Twin, direct, winograd as tiles};
+use smalti_shaders::reference::half::rounded;
 
 use super::super::tests::{Draw, devices};
 use super::*;
@@ -32,6 +33,10 @@ fn same(gpu: &Gpu, found: &Buffer, expected: &[f32], within: f32, what: &dyn std
             "{what:?}: {i} is {a}, not {b}"
         );
     }
+}
+
+fn half(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|v| rounded(*v)).collect()
 }
 
 /// A record of any convolution, and the elements of its x. `four` is what its strides count in.
@@ -110,13 +115,26 @@ fn products() {
         let x = both(&gpu, &mut draw, elements * 4 * z as usize);
         let weights = both(&gpu, &mut draw, (record.depth * 16 * filters * z) as usize);
         let extra = Extra::new(&gpu, &mut draw, &record);
-        let twin = |z| direct::product(&record, z, &x.0, &weights.0, extra.twin(&record));
-        let expected: Vec<f32> = (0..z).flat_map(twin).collect();
-        for kernel in [&CONV_TILES128, &CONV_TILES32] {
-            let y = gpu.empty(each * z as usize);
-            let operands = [&x.1, &weights.1, &extra.bias.1, &extra.add.1];
-            gpu.conv_tiles(kernel, &record, z, &operands, &y);
-            same(&gpu, &y, &expected, 2e-5, &(kernel.name, z, record));
+        let product = |x: &[f32], weights: &[f32]| -> Vec<f32> {
+            let twin = |z| direct::product(&record, z, x, weights, extra.twin(&record));
+            (0..z).flat_map(twin).collect()
+        };
+        let mut ways = vec![(
+            [&CONV_TILES128, &CONV_TILES32],
+            product(&x.0, &weights.0),
+            2e-5,
+        )];
+        if gpu.has_f16() {
+            let kernels = [&CONV_TILES128_HALF, &CONV_TILES32_HALF];
+            ways.push((kernels, product(&half(&x.0), &half(&weights.0)), 1e-3));
+        }
+        for (kernels, expected, within) in ways {
+            for kernel in kernels {
+                let y = gpu.empty(each * z as usize);
+                let operands = [&x.1, &weights.1, &extra.bias.1, &extra.add.1];
+                gpu.conv_tiles(kernel, &record, z, &operands, &y);
+                same(&gpu, &y, &expected, within, &(kernel.name, z, record));
+            }
         }
         if z > 1 {
             let parts = both(&gpu, &mut draw, each * z as usize);
@@ -126,6 +144,50 @@ fn products() {
             gpu.conv_rows(&CONV_SUM, &record, &operands, &y);
             let expected = direct::sum(&record, &parts.0, extra.twin(&record));
             same(&gpu, &y, &expected, 2e-6, &record);
+        }
+    }
+}
+
+/// Loss scaling has to see that something was too large, and that something was no number.
+#[test]
+fn what_is_beyond_f16_is_infinite() {
+    let Some(gpu) = gpu().filter(Gpu::has_f16) else {
+        return;
+    };
+    let one = ConvRecord {
+        size: [1; 2],
+        size_out: [1; 2],
+        kernel: [1; 2],
+        stride: [1; 2],
+        dilation: [1; 2],
+        spread: [1; 2],
+        strides: [0, 1, 1, 1],
+        pixels: 1,
+        channels: 1,
+        filters: 1,
+        depth: 1,
+        part: 1,
+        ..ConvRecord::zeroed()
+    };
+    let upload = |values: &[f32]| gpu.upload(bytemuck::cast_slice(values));
+    let weights = upload(&[1.0; 16]);
+    let added = Added::nothing(&gpu);
+    for (value, expected) in [
+        (65504.0, 65504.0),
+        (7e4, f32::INFINITY),
+        (-1e30, f32::NEG_INFINITY),
+        (f32::NAN, f32::NAN),
+    ] {
+        for kernel in [&CONV_TILES128_HALF, &CONV_TILES32_HALF] {
+            let x = upload(&[value, 0.0, 0.0, 0.0]);
+            let y = gpu.empty(4);
+            let operands = [&x, &weights, &added.bias, &added.add];
+            gpu.conv_tiles(kernel, &one, 1, &operands, &y);
+            let found = pollster::block_on(gpu.read(&y)).expect("a device that is there");
+            for found in bytemuck::cast_slice::<u32, f32>(&found) {
+                let same = *found == expected || (found.is_nan() && expected.is_nan());
+                assert!(same, "{}: {value} gives {found}", kernel.name);
+            }
         }
     }
 }
@@ -225,18 +287,19 @@ fn gradients_of_weights() {
         let parts = record.pixels.div_ceil(record.part);
         let x = both(&gpu, &mut draw, elements * 4);
         let gradient = both(&gpu, &mut draw, (record.pixels * filters * 4) as usize);
-        let made = gpu.empty((parts * record.y_batch * 4) as usize);
         let grid = [record.depth.div_ceil(16), filters.div_ceil(16), parts];
-        gpu.conv(
-            &CONV_WEIGHT_GRADIENT,
-            &record,
-            grid,
-            &[&x.1, &gradient.1],
-            &made,
-        );
-        let twin = |z| direct::weight_gradient(&record, z, &x.0, &gradient.0);
-        let expected: Vec<f32> = (0..parts).flat_map(twin).collect();
-        same(&gpu, &made, &expected, 2e-5, &record);
+        let check = |kernel: &'static Kernel, of_x: &[f32], of_gradient: &[f32]| {
+            let made = gpu.empty((parts * record.y_batch * 4) as usize);
+            gpu.conv(kernel, &record, grid, &[&x.1, &gradient.1], &made);
+            let twin = |z| direct::weight_gradient(&record, z, of_x, of_gradient);
+            let expected: Vec<f32> = (0..parts).flat_map(twin).collect();
+            same(&gpu, &made, &expected, 2e-5, &(kernel.name, record));
+        };
+        check(&CONV_WEIGHT_GRADIENT, &x.0, &gradient.0);
+        if gpu.has_f16() {
+            let [x, gradient] = [&x.0, &gradient.0].map(|values| half(values));
+            check(&CONV_WEIGHT_GRADIENT_HALF, &x, &gradient);
+        }
     }
 }
 
