@@ -104,7 +104,8 @@ mod tests {
     fn moves_with_the_objects() {
         let text = "dict(type='ProposalBroadcaster', transforms=[dict(type='Resize', scale=(40, 20), keep_ratio=True), dict(type='RandomFlip', prob=0.5)])";
         let boxes = [[2.0, 3.0, 4.0, 30.0], [0.0, 0.0, 1.0, 1.0]];
-        let choice = json!([["np.choice", [["horizontal", null]], {"p": [0.5, 0.5]}, "horizontal"]]);
+        let choice =
+            json!([["np.choice", [["horizontal", null]], {"p": [0.5, 0.5]}, "horizontal"]]);
         let (done, saved) = replayed(text, with_proposals(&boxes), choice);
         let done = done.unwrap();
         assert_eq!(done.gt.boxes, [[30.0, 2.0, 38.0, 12.0]]);
