@@ -487,10 +487,24 @@ fn devices_are_listed() {
 #[test]
 fn bench_times_every_stage() {
     let output = smalti(&[
-        "bench", CONFIG, CHECKPOINT, "--device", "cpu", "--size", "64x64", "--runs", "2", "--json",
+        "bench",
+        CONFIG,
+        CHECKPOINT,
+        "--device",
+        "cpu",
+        "--size",
+        "64x64",
+        "--runs",
+        "2",
+        "--json",
+        "--precision",
+        "f16",
     ]);
     assert!(output.status.success(), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("CPU has no f16: computed in f32"), "{said}");
     let found: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(found["precision"], "f32");
     for stage in [
         "preprocess",
         "backbone",

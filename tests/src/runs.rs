@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 use serde_json::json;
-use smalti::config::{Config, MapLoader};
+use smalti::Precision;
+use smalti::config::{Config, MapLoader, value_to_py};
 use smalti::draw::Canvas;
 use smalti::host::disk::Disk;
 use smalti::train::hooks::{Hook, Step};
@@ -15,6 +16,8 @@ use smalti::train::{Ended, Run, Stepped, Trainer};
 use smalti::weights::{Stored, TrainingState};
 
 use crate::commands::program;
+use crate::formula::tagged;
+use crate::golden::{detectron2, forget_weights, read_lines};
 
 /// A folder with pictures, annotations and a config; it goes away with the value.
 struct Scratch(PathBuf);
@@ -51,6 +54,7 @@ impl Scratch {
                 annotations.push(json!({
                     "id": annotations.len() + 1, "image_id": k, "category_id": label, "iscrowd": 0,
                     "bbox": [x, y, size, size], "area": size * size,
+                    "segmentation": [[x, y, x + size, y, x + size, y + size, x, y + size]],
                 }));
             }
             let png = Canvas::new(SIDE, SIDE, rgb).unwrap().png().unwrap();
@@ -418,6 +422,157 @@ fn every_detector_overfits_four_pictures() {
         let losses = losses(&scratch, &text, &Device::flex());
         let (first, last) = (losses[0], losses[losses.len() - 1]);
         assert!(last < 0.6 * first, "{name}: {first} to {last}");
+    }
+}
+
+/// Small models of `data/` by the names of their rows: Detectron2's five, and every kind of second stage.
+const STORED: [(&str, &[&str]); 3] = [
+    (
+        "detectron2",
+        &[
+            "faster_fpn_bn",
+            "cascade_mask_gn",
+            "mask_c4",
+            "retina_gn",
+            "rpn_deep",
+        ],
+    ),
+    (
+        "two-stage",
+        &[
+            "two_stage_mask_shared_grey_softnms.py",
+            "two_stage_cascade_mask_by_class.py",
+        ],
+    ),
+    (
+        "two-stage-more",
+        &[
+            "two_stage_c4_mask.py",
+            "two_stage_dc5.py",
+            "two_stage_double.py",
+            "two_stage_generic_concat_mask.py",
+            "two_stage_scoring.py",
+            "two_stage_dynamic.py",
+        ],
+    ),
+];
+
+/// What a row of training has of its model.
+#[derive(serde::Deserialize)]
+struct StoredModel {
+    #[serde(alias = "d2_yaml")]
+    file: String,
+    model: Option<serde_json::Value>,
+    cfg: Option<serde_json::Value>,
+    losses: Option<serde_json::Value>,
+    #[serde(default)]
+    with_mask: bool,
+}
+
+/// The texts of the models of [`STORED`] with their names, and whether they want masks.
+fn stored_models() -> Vec<(String, String, bool)> {
+    let mut models = Vec::new();
+    for (file, names) in STORED {
+        let path = format!("{}/data/{file}.jsonl.gz", env!("CARGO_MANIFEST_DIR"));
+        let lines = read_lines(Path::new(&path)).unwrap();
+        let rows = lines.iter().map(|line| serde_json::from_str(line).unwrap());
+        let wanted = |row: &StoredModel| row.losses.is_some() && names.contains(&&*row.file);
+        let before = models.len();
+        for row in rows.filter(wanted) {
+            let text = match (&row.model, &row.cfg) {
+                (Some(model), _) => {
+                    let mut node = tagged(model, &row.file).unwrap();
+                    forget_weights(&mut node);
+                    let text = value_to_py(&node);
+                    let rest = text.strip_prefix("dict(").expect("a dict");
+                    format!("dict({}, {rest}", preprocessor())
+                }
+                (None, Some(cfg)) => value_to_py(&detectron2(cfg).unwrap()),
+                _ => panic!("{} has a model", row.file),
+            };
+            models.push((row.file, text, row.with_mask));
+        }
+        assert_eq!(models.len() - before, names.len(), "rows of {file}");
+    }
+    models
+}
+
+/// The text of a run of one of them, without random transforms.
+fn stored_run(scratch: &Scratch, model: &str, with_mask: bool, epochs: usize) -> String {
+    let text = scratch.config(model, epochs, 4, QUIET);
+    let text = text.replace(
+        "dict(type='RandomFlip', prob=0.5), dict(type='PhotoMetricDistortion'), ",
+        "",
+    );
+    let masks = format!(
+        "with_bbox=True, with_mask={}",
+        if with_mask { "True" } else { "False" }
+    );
+    text.replace("with_bbox=True", &masks)
+}
+
+#[test]
+fn detectors_of_two_stages_overfit_four_pictures() {
+    let scratch = Scratch::new("stages", 4);
+    for (name, model, with_mask) in stored_models() {
+        let text = stored_run(&scratch, &model, with_mask, 8);
+        let losses = losses(&scratch, &text, &Device::flex());
+        let (first, last) = (losses[0], losses[losses.len() - 1]);
+        assert!(last < 0.85 * first, "{name}: {losses:?}");
+    }
+}
+
+#[test]
+fn two_stages_learn_on_a_gpu() {
+    let Some(device) = crate::gpu() else { return };
+    let scratch = Scratch::new("gpu-stages", 4);
+    let models = stored_models();
+    // With masks and their scores; the others' gradients are checked on a GPU by `golden`.
+    for (name, model, with_mask) in models.iter().filter(|m| m.0 == "two_stage_scoring.py") {
+        let text = stored_run(&scratch, model, *with_mask, 3);
+        let on_gpu = losses(&scratch, &text, &device);
+        let on_cpu = losses(
+            &scratch,
+            &stored_run(&scratch, model, *with_mask, 1),
+            &Device::flex(),
+        );
+        let off = (on_gpu[0] - on_cpu[0]).abs() / on_cpu[0];
+        assert!(off < 1e-3, "{name}: {} and {}", on_gpu[0], on_cpu[0]);
+        assert!(on_gpu[2] < on_gpu[0], "{name}: {on_gpu:?}");
+    }
+}
+
+/// With half the digits the same is learned; on a device without f16, and on the CPU, it is all in f32.
+#[test]
+fn mixed_precision_learns_the_same() {
+    let scratch = Scratch::new("mixed", 4);
+    let plain = scratch.config(&retinanet(""), 12, 4, QUIET);
+    let plain = plain.replace(
+        "dict(type='RandomFlip', prob=0.5), dict(type='PhotoMetricDistortion'), ",
+        "",
+    );
+    // Adam's first steps are of one length, whatever the gradient: rounding would be all there is to see.
+    let plain = plain.replace(
+        "dict(type='AdamW', lr=0.002, weight_decay=0.05)",
+        "dict(type='SGD', lr=0.01, momentum=0.9)",
+    );
+    assert!(plain.contains("SGD"));
+    let mixed = plain.replace("type='OptimWrapper'", "type='AmpOptimWrapper'");
+    let devices = [Some(Device::flex()), crate::gpu()];
+    for device in devices.iter().flatten() {
+        let half = Precision::F16.on(device) == Precision::F16;
+        let [plain, mixed] = [&plain, &mixed].map(|text| losses(&scratch, text, device));
+        assert!(mixed[11] < 0.95 * mixed[0], "{mixed:?}");
+        if half {
+            assert_ne!(plain, mixed, "products are of f16");
+        } else {
+            assert_eq!(plain, mixed);
+        }
+        let all = [&plain, &mixed];
+        for (plain, mixed) in plain.iter().zip(&mixed) {
+            let off = (plain - mixed).abs() / plain;
+            assert!(off < 0.02, "{all:?}");
+        }
     }
 }
 

@@ -110,6 +110,10 @@ fn what_was_read_is_written_the_same() {
     state
         .others
         .insert("smalti", random.with("none", Plain::None));
+    // As MMEngine's `AmpOptimWrapper` adds it.
+    let scaler = Dict::new().with("scale", 65536.0);
+    let optimizer = state.optimizer.as_mut().unwrap();
+    optimizer.loss_scaler = Some(scaler.with("_growth_tracker", 3i64));
     let file = written(&state);
     assert_eq!(read(&file).format(), Format::TorchZip);
     let again = TrainingState::read(file).unwrap();
