@@ -1,4 +1,4 @@
-"""Prints the licences of all crates that are compiled into the program, each text once.
+"""Prints the licences of all crates and fonts that are compiled into the program, each text once.
 
 Usage: .ci/licences.py TARGET, a target triple. A crate's package must hold a text or say an expression; else this fails.
 """
@@ -46,6 +46,9 @@ def main():
         print(f"{name}: {expression or 'see its text'}. {where}" + ("" if found else " (its package holds no text)"))
         for text in found:
             users.setdefault(text, []).append(name)
+    for path in sorted(pathlib.Path("app/fonts").glob("*.txt")):
+        print(f"{path.stem.removesuffix('-LICENSE')}, a font: OFL-1.1")
+        users.setdefault(path.read_text().strip(), []).append(path.stem.removesuffix("-LICENSE"))
     for text, names in users.items():
         print(f"\n{'=' * 100}\n{', '.join(names)}\n{'-' * 100}\n{text}")
 

@@ -1,4 +1,4 @@
-//! The command line. One command, one file in [`commands`].
+//! The program: its command line, one command, one file in [`commands`]; and, without a command, its [`window`].
 //!
 //! How things fail: a command prints what is wrong and what to do next to standard error and ends with exit code 1; a wrong
 //! command line ends with 2. Results go to standard output, progress and remarks to standard error.
@@ -9,6 +9,8 @@ pub mod commands;
 mod interrupt;
 mod style;
 mod timing;
+#[cfg(feature = "window")]
+pub mod window;
 
 use std::process::ExitCode;
 
@@ -24,11 +26,17 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
                   (Vulkan, Metal, DX12), or on the CPU.",
     after_help = "Start here:\n  smalti demo                                   a trained detector on a picture, nothing needed\n  \
                   smalti detect CONFIG.py CHECKPOINT.pth a.jpg  your own\n  smalti devices                                what it can run on",
-    arg_required_else_help = true
+    arg_required_else_help = cfg!(not(feature = "window")),
+    subcommand_required = cfg!(not(feature = "window")),
+    args_conflicts_with_subcommands = true
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    /// Opens the window, with these configs, pictures, checkpoints or folders
+    #[cfg(feature = "window")]
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::AnyPath)]
+    files: Vec<std::path::PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -76,7 +84,13 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => e.exit(),
     };
-    let result = match cli.command {
+    let Some(chosen) = cli.command else {
+        #[cfg(feature = "window")]
+        return open_window(cli.files);
+        #[cfg(not(feature = "window"))]
+        unreachable!("clap asks for a command where there is no window");
+    };
+    let result = match chosen {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Detect(args) => commands::detect::run(&args),
         Command::Test(args) => commands::test::run(&args),
@@ -100,6 +114,42 @@ pub fn run() -> ExitCode {
     };
     match result {
         Ok(code) => code,
+        Err(message) => {
+            style::error(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Opens the window with these files. Without a display it is the help that is wanted.
+#[cfg(feature = "window")]
+fn open_window(files: Vec<std::path::PathBuf>) -> ExitCode {
+    const MISUSED: u8 = 2;
+    if let Some(missing) = files.iter().find(|file| !file.exists()) {
+        let name = missing.display().to_string();
+        let command = command();
+        let commands: Vec<&str> = command.get_subcommands().map(|c| c.get_name()).collect();
+        let help = match smalti::config::nearest(&name, commands.iter().copied()) {
+            Some(near) => format!("did you mean `smalti {near}`?"),
+            None => "`smalti --help` lists the commands".to_owned(),
+        };
+        style::error(&format!(
+            "there is no command and no file `{name}`\nhelp: {help}"
+        ));
+        return ExitCode::from(MISUSED);
+    }
+    if !window::native::has_display() {
+        if files.is_empty() {
+            style::remark(command().render_help());
+        } else {
+            style::error(
+                "there is no display to open a window on\nhelp: `smalti --help` lists the commands, which need none",
+            );
+        }
+        return ExitCode::from(MISUSED);
+    }
+    match window::native::run(files) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             style::error(&message);
             ExitCode::FAILURE

@@ -60,6 +60,8 @@ pub(crate) fn behind(inner: &Origin) -> Option<(Origin, bool)> {
 }
 
 pub(crate) const HELP: &str = "take the comma away";
+/// As a button says it.
+const TAKE_AWAY: &str = "Take the comma away";
 
 impl Diagnostic {
     /// Points at the comma, if it is one that made the tuple which this is about.
@@ -68,6 +70,7 @@ impl Diagnostic {
         if let Some(comma) = Comma::of(node) {
             self = self.at(&comma.at, "this comma makes a tuple of one");
             self.help = Some(HELP.into());
+            self = self.fix(&comma.at, "", TAKE_AWAY);
         }
         self
     }
@@ -84,7 +87,8 @@ pub fn stray_comma(what: &str, node: &Node) -> Option<Diagnostic> {
     let message =
         format!("{what} is a tuple of one {kind}: the comma behind the {kind} makes it one");
     let error = Diagnostic::error(message).kind(Kind::Mistyped);
-    Some(error.at(&comma.at, "this comma").help(HELP))
+    let error = error.at(&comma.at, "this comma").help(HELP);
+    Some(error.fix(&comma.at, "", TAKE_AWAY))
 }
 
 /// Names of the top level that hold one dict.

@@ -67,10 +67,30 @@ pub struct Diagnostic {
     pub labels: Vec<(Origin, String)>,
     /// What to do next.
     pub help: Option<String>,
+    /// What would mend it; boxed, as few findings have it and all are passed around.
+    mending: Option<Box<Mending>>,
     /// The `_base_` entries that led to the file of the first label, nearest first.
     pub chain: Vec<Origin>,
     /// The key that the first label is of, and the `type` beside it, which was written elsewhere. See [`super::left_over`].
     pub(crate) beside: Option<Box<(String, Origin)>>,
+}
+
+/// What would mend a finding.
+#[derive(Clone, Debug, Default)]
+struct Mending {
+    fixes: Vec<Fix>,
+    names: Vec<String>,
+}
+
+/// A change of the text that mends what a [`Diagnostic`] tells of.
+#[derive(Clone, Debug)]
+pub struct Fix {
+    /// What is replaced; an empty place is one before which the text is put.
+    pub place: Origin,
+    /// What is put there.
+    pub text: String,
+    /// What a button says, for example "Use FPN".
+    pub label: String,
 }
 
 /// Longest value that a message repeats, in characters.
@@ -124,6 +144,7 @@ impl Diagnostic {
             message: readable(message),
             labels: Vec::new(),
             help: None,
+            mending: None,
             chain: Vec::new(),
             beside: None,
         }
@@ -169,6 +190,54 @@ impl Diagnostic {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(readable(help));
         self
+    }
+
+    /// Adds a change of the text that mends it. A place that no file holds cannot be changed: nothing is added.
+    pub fn fix(
+        mut self,
+        place: &Origin,
+        text: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Self {
+        if place.source().kind() == SourceKind::File {
+            let (text, label) = (text.into(), readable(label));
+            let place = place.clone();
+            self.mending().fixes.push(Fix { place, text, label });
+        }
+        self
+    }
+
+    /// Adds the fix that puts `name` in the place of a name, which keeps its quotes if it has any.
+    pub fn use_name(self, place: &Origin, name: &str) -> Self {
+        let written = place.text();
+        let text = match written.chars().next() {
+            Some(quote @ ('\'' | '"')) if written.len() > 1 && written.ends_with(quote) => {
+                format!("{quote}{name}{quote}")
+            }
+            Some(c) if c.is_alphabetic() || c == '_' => name.to_owned(),
+            _ => return self,
+        };
+        self.fix(place, text, format!("Use {name}"))
+    }
+
+    /// Sets the names that would do where the first label points.
+    pub fn known<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.mending().names = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    fn mending(&mut self) -> &mut Mending {
+        self.mending.get_or_insert_default()
+    }
+
+    /// Changes of the text that would mend it, likeliest first.
+    pub fn fixes(&self) -> &[Fix] {
+        self.mending.as_ref().map_or(&[], |m| &m.fixes)
+    }
+
+    /// Names that would do where the first label points, if one of a list belongs there.
+    pub fn names(&self) -> &[String] {
+        self.mending.as_ref().map_or(&[], |m| &m.names)
     }
 }
 
@@ -309,6 +378,26 @@ pub fn error_at(node: &Node, key: &str, message: impl Into<String>, help: &str) 
     vec![error.help(help)]
 }
 
+/// As [`error_at`], about a number that has to be another one.
+pub fn number_wanted(
+    node: &Node,
+    key: &str,
+    message: impl Into<String>,
+    right: usize,
+) -> Diagnostics {
+    let help = format!("write {key}={right}");
+    let errors = error_at(node, key, message, &help).into_iter();
+    let mended = errors.map(|error| match node.get(key) {
+        Some(value) => error.fix(
+            &value.origin,
+            right.to_string(),
+            format!("Write {key}={right}"),
+        ),
+        None => error,
+    });
+    mended.collect()
+}
+
 /// As [`error_at`], about something that the original has and we do not yet: the config may be right.
 pub fn unsupported(node: &Node, key: &str, message: impl Into<String>, help: &str) -> Diagnostics {
     let mut problems = error_at(node, key, message, help);
@@ -384,6 +473,26 @@ error: no a<U+200B>
 1 | x<U+00A0>= 'a<U+200B>' + oops
   |                          ^^^^";
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_name_is_put_in_the_place_of_another_and_keeps_its_quotes() {
+        let text = "a(type='FPNN', in_chanels=[1])";
+        let fixed = |part: &str, name: &str| {
+            let error = Diagnostic::error("").use_name(&origin("a.py", text, part), name);
+            let fixes = error.fixes().iter().cloned();
+            let fixes = fixes.map(|fix| (fix.text, fix.label));
+            fixes.collect::<Vec<_>>()
+        };
+        let fix = |text: &str, label: &str| vec![(text.to_owned(), label.to_owned())];
+        assert_eq!(fixed("'FPNN'", "FPN"), fix("'FPN'", "Use FPN"));
+        assert_eq!(
+            fixed("in_chanels", "in_channels"),
+            fix("in_channels", "Use in_channels")
+        );
+        assert!(fixed("[1]", "x").is_empty(), "that is no name");
+        let made = Diagnostic::error("").fix(&Origin::command_line("a=1"), "b", "Use b");
+        assert!(made.fixes().is_empty(), "there is no text to change");
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub use characters::named as named_character;
 pub use characters::{line, visible, visible_json};
 pub use commas::{check as check_commas, stray_comma};
 pub use diagnostic::{
-    ConfigErrors, Diagnostic, Diagnostics, Kind, Severity, cut, error_at, unsupported,
+    ConfigErrors, Diagnostic, Diagnostics, Fix, Kind, Severity, cut, error_at, number_wanted,
+    unsupported,
 };
 pub use diff::{Change, diff};
 pub use left_over::left_over;
@@ -158,6 +159,12 @@ impl Config {
             errors.splice(0..0, config.notes.iter().cloned());
             Err(config.errors(errors))
         }
+    }
+
+    /// The files that it was read from: its own and all bases.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let bases = self.includes.keys().map(String::as_str);
+        std::iter::once(self.path.as_str()).chain(bases.filter(|base| *base != self.path))
     }
 
     /// The tree as a dict.

@@ -120,10 +120,16 @@ impl Reading {
                 let error = Diagnostic::error(format!("{of}'{found}' is not known"))
                     .kind(Kind::Mistyped)
                     .at(&origin, "");
-                error.help(match nearest(&found, expected.iter().copied()) {
-                    Some(near) => format!("did you mean '{near}'? There are {}", list(expected)),
-                    None => format!("there are {}", list(expected)),
-                })
+                let error = error.known(expected.iter().copied());
+                match nearest(&found, expected.iter().copied()) {
+                    Some(near) => error
+                        .help(format!(
+                            "did you mean '{near}'? There are {}",
+                            list(expected)
+                        ))
+                        .use_name(&origin, near),
+                    None => error.help(format!("there are {}", list(expected))),
+                }
             }
             What::Other(message) => {
                 let of = if key.is_empty() {
@@ -167,8 +173,11 @@ impl Reading {
         let fields = fields.iter().copied().filter(|f| !OWN_KEYS.contains(f));
         let others = self.others.iter().filter(|_| path.is_empty());
         let known: Vec<&str> = fields.chain(others.map(String::as_str)).collect();
+        let error = error.known(known.iter().copied());
         let error = match nearest(&key.to_string(), known.iter().copied()) {
-            Some(near) => error.help(format!("did you mean `{near}`?")),
+            Some(near) => error
+                .help(format!("did you mean `{near}`?"))
+                .use_name(&entry.key, near),
             None => error.help(format!("there are {}", list(&known))),
         };
         self.diagnostics.borrow_mut().push(error);

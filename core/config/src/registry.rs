@@ -175,11 +175,24 @@ impl Registry {
     ) -> Diagnostic {
         let kind = F::KIND;
         let searched = scopes.join("`, then `");
+        // as they would be written here
+        let names = self.of::<F>().map(|e| {
+            let bare = scopes.iter().any(|s| s == e.scope);
+            if bare {
+                e.name.to_owned()
+            } else {
+                format!("{}.{}", e.scope, e.name)
+            }
+        });
         let error = Diagnostic::error(format!("unknown {kind} type `{full}`"))
             .kind(Kind::Unsupported)
+            .known(names)
             .at(&node.origin, format!("searched in scope `{searched}`"));
         if let Some(e) = self.of::<F>().find(|e| e.name == name) {
-            return error.help(format!("scope `{0}` has it: type='{0}.{name}'", e.scope));
+            let whole = format!("{}.{name}", e.scope);
+            return error
+                .help(format!("scope `{}` has it: type='{whole}'", e.scope))
+                .use_name(&node.origin, &whole);
         }
         // Another project may have something else of that name.
         let ours = self.of::<F>().any(|e| scopes.iter().any(|s| s == e.scope));
@@ -220,7 +233,13 @@ impl Registry {
         };
         let scope = self.of::<F>().find(|e| e.name == near);
         let scope = scope.map_or(String::new(), |e| format!("{}.", e.scope));
-        let error = error.help(format!("did you mean type='{scope}{near}'?"));
+        let whole = format!("{scope}{near}");
+        let mut error = error.help(format!("did you mean type='{whole}'?"));
+        if let Some(ours) = self.of::<F>().find(|e| e.name == near) {
+            // the name alone where it would be found
+            let bare = scopes.iter().any(|s| s == ours.scope);
+            error = error.use_name(&node.origin, if bare { near } else { &whole });
+        }
         // A letter or two away from a name of the original is a typo, but rarely the first; `MyResNet` may be somebody's own.
         let first = |text: &str| text.chars().next().map(|c| c.to_ascii_lowercase());
         if first(name) == first(near) && distance(name, near) <= 2 {

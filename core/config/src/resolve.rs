@@ -609,9 +609,14 @@ fn parsed<'t>(source: &Arc<Source>, text: &'t Text<'_>) -> Loads<Vec<Stmt<'t>>> 
             start: text.original(wrong.span.start),
             end: text.original(wrong.span.end),
         };
-        let diagnostic = Diagnostic::error(wrong.message)
+        let mut diagnostic = Diagnostic::error(wrong.message)
             .kind(wrong.kind)
             .at(&Origin::new(source, span), "");
+        if let Some(at) = wrong.comma {
+            let at = text.original(at as u32);
+            let place = Origin::new(source, Span { start: at, end: at });
+            diagnostic = diagnostic.fix(&place, ",", "Put a comma");
+        }
         vec![match wrong.help {
             Some(help) => diagnostic.help(help),
             None => diagnostic,

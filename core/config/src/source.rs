@@ -148,6 +148,11 @@ impl Origin {
         self.source.name()
     }
 
+    /// The bytes of the source text that say the value.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
     /// The offset behind the value.
     pub(crate) fn end(&self) -> usize {
         self.end as usize

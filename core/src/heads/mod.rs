@@ -26,7 +26,7 @@ use burn::tensor::Tensor;
 use crate::backbones::Features;
 use crate::batch::Pictures;
 use crate::build::Build;
-use crate::config::{Diagnostics, Kind, Node, error_at, unsupported};
+use crate::config::{Diagnostics, Kind, Node, error_at, number_wanted, unsupported};
 use crate::initializers::bias_with_prob;
 use crate::layers::{Activation, ConvStyle, Init, InitRule, Mode, NormConfig};
 use crate::losses::Losses;
@@ -192,8 +192,7 @@ fn check_channels(node: &Node, in_channels: usize, features: &Features) -> Resul
         "`{name}` has `in_channels` {in_channels} but gets maps of {} channels",
         other.channels
     );
-    let help = format!("write in_channels={}", other.channels);
-    Err(error_at(node, "in_channels", message, &help))
+    Err(number_wanted(node, "in_channels", message, other.channels))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::Neck;
 use crate::backbones::{Feature, Features};
 use crate::build::Build;
-use crate::config::{Diagnostics, Node, error_at};
+use crate::config::{Diagnostics, Node, error_at, number_wanted};
 use crate::layers::{
     Activation, ConvConfig, ConvNormAct, ConvStyle, Init, InitRule, NonLocal, NonLocalConfig,
 };
@@ -64,7 +64,7 @@ impl Bfp {
         if let Some(other) = inputs.list.iter().find(|f| f.channels != channels) {
             let (of, given) = (inputs.of, other.channels);
             let message = format!("`in_channels` is {channels}, but `{of}` gives {given}");
-            return fail("in_channels", message);
+            return Err(number_wanted(node, "in_channels", message, given));
         }
         let refine_level = config.refine_level.map_or(2, Index::get);
         if refine_level >= levels {

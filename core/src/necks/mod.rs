@@ -50,6 +50,7 @@ impl Features<'_> {
         };
         let at = node.get("in_channels").unwrap_or(node);
         let error = Diagnostic::error(message)
+            .fix(&at.origin, format!("{given:?}"), format!("Write {given:?}"))
             .at(&at.origin, format!("{} entries", wanted.len()))
             .at(self.origin, format!("gives {given:?}"))
             .help(format!("write in_channels={given:?}, or leave `in_channels` out to have it taken from the backbone"));

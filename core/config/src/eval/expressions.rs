@@ -1,5 +1,6 @@
 //! Expressions.
 
+use super::super::diagnostic::Kind;
 use super::super::nearest::nearest;
 use super::super::python::ast::{Argument, Binary, Expr, ExprKind, Loop, Made, Trailer};
 use super::super::source::Span;
@@ -182,8 +183,13 @@ impl Evaluator<'_> {
         let message = format!("there is no name `{name}`");
         let own = nearest(name, self.globals.keys().map(|k| &**k));
         if let Some(near) = own.or_else(|| nearest(name, builtin_names())) {
-            let help = format!("did you mean `{near}`?");
-            return self.fail_help(span, message, help);
+            let diagnostic = self.diagnostic(Kind::Evaluate, message, span);
+            let place = self.origin(span);
+            return Err(Halt::Error(Box::new(
+                diagnostic
+                    .help(format!("did you mean `{near}`?"))
+                    .use_name(&place, near),
+            )));
         }
         let in_base = match &self.base {
             Some(Val::Dict(id)) => self.map(*id).contains_key(name),

@@ -35,6 +35,8 @@ pub(crate) struct Wrong {
     pub message: String,
     pub span: Span,
     pub help: Option<String>,
+    /// Where a comma would mend it.
+    pub comma: Option<usize>,
     /// Whether a limit of ours was met, rather than Python's grammar broken.
     pub kind: super::super::diagnostic::Kind,
 }
@@ -46,6 +48,7 @@ impl Wrong {
             message: message.into(),
             span,
             help: None,
+            comma: None,
             kind: super::super::diagnostic::Kind::Syntax,
         }
     }

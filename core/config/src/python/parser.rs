@@ -122,6 +122,12 @@ impl<'t> Parser<'t> {
         let mut wrong = self.expected(&format!("`{op}`"));
         if op == ")" || op == "]" || op == "}" {
             wrong.help = Some("a comma may be missing before this".into());
+            let begins = matches!(
+                self.tok(),
+                Tok::Name(_) | Tok::Str(_) | Tok::Int(_) | Tok::Float(_)
+            );
+            let before = self.at.checked_sub(1).filter(|_| begins);
+            wrong.comma = before.map(|i| self.tokens[i].span.end as usize);
         }
         Err(wrong)
     }

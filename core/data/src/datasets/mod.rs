@@ -29,6 +29,7 @@ pub(crate) mod table;
 mod tally;
 mod voc;
 mod wider_face;
+mod wrap;
 mod xml;
 mod xml_style;
 
@@ -510,7 +511,12 @@ fn pipeline(source: &Source<'_>) -> Result<Vec<Box<dyn Transform>>, Diagnostics>
         if outer {
             let message =
                 format!("`{name}` mixes several pictures, which `{kind}` does not give it");
-            problems.push(Diagnostic::error(message).at(at, "").help(format!(
+            let error = Diagnostic::error(message).at(at, "");
+            let error = match wrap::into_multi_image_mix(node) {
+                Some(text) => error.fix(&node.origin, text, "Wrap in MultiImageMixDataset"),
+                None => error,
+            };
+            problems.push(error.help(format!(
                 "move it into a MultiImageMixDataset: dataset=dict(type='MultiImageMixDataset', dataset=dict(type='{kind}', ..., \
                  pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]), \
                  pipeline=[dict(type='{name}', ...), ...])"

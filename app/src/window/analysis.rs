@@ -1,0 +1,129 @@
+//! What a config means: read with its bases, open texts in place of their files, and checked as `smalti config check` does. Away from the
+//! window's thread, at each key.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smalti::config::{Config, Configs, Diagnostic, LoadError, Loader, Severity};
+use smalti::detectors::detectron2;
+
+use super::document::DocumentId;
+use super::host::Host;
+
+/// A text to be read.
+pub struct Question {
+    /// Which document.
+    pub document: DocumentId,
+    /// Its version.
+    pub version: u64,
+    /// Its path.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// All open texts, by the path that a config would name them by.
+    pub open: BTreeMap<String, String>,
+    /// Where files come from.
+    pub host: Arc<dyn Host>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Analysis {
+    /// Which document.
+    pub document: DocumentId,
+    /// The version that was read.
+    pub version: u64,
+    /// The text that was read.
+    pub text: String,
+    /// The resolved config, unless it cannot be read.
+    pub config: Option<Config>,
+    /// What is wrong or noteworthy: errors first, then in the order in which they were found.
+    pub found: Vec<Diagnostic>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Analysis {
+    /// How many findings are as bad as this.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.found.iter().filter(|d| d.severity == severity).count()
+    }
+}
+
+/// Reads and checks.
+pub fn analyse(question: Question) -> Analysis {
+    let began = question.host.now();
+    let loader = Open {
+        texts: question.open,
+        files: question.host.configs(),
+    };
+    let name = super::document::key(&question.path);
+    let read = Config::parse(&question.text, &name, &loader).and_then(|config| {
+        if detectron2::is(&config) {
+            detectron2::config_of(config, &[], &mut Configs::new(&loader))
+        } else {
+            Ok(config)
+        }
+    });
+    let (config, mut found) = match read {
+        Ok(config) => {
+            let mut found = config.notes.clone();
+            found.extend(
+                config
+                    .errors(crate::commands::model::check(&config))
+                    .diagnostics,
+            );
+            (Some(config), found)
+        }
+        Err(errors) => (None, errors.diagnostics),
+    };
+    found.sort_by_key(|d| match d.severity {
+        Severity::Error => 0,
+        Severity::Warning => 1,
+        Severity::Note => 2,
+    });
+    let took = question.host.now().saturating_sub(began);
+    Analysis {
+        document: question.document,
+        version: question.version,
+        text: question.text,
+        config,
+        found,
+        took,
+    }
+}
+
+/// Open texts first, then files.
+pub struct Open {
+    /// Texts, by the path that a config would name them by.
+    pub texts: BTreeMap<String, String>,
+    /// Where all other files come from.
+    pub files: Box<dyn Loader>,
+}
+
+impl Loader for Open {
+    fn read(&self, path: &str) -> Result<String, LoadError> {
+        match self.texts.get(path) {
+            Some(text) => Ok(text.clone()),
+            None => self.files.read(path),
+        }
+    }
+
+    fn list(&self, folder: &str) -> Vec<String> {
+        self.files.list(folder)
+    }
+
+    fn package(&self, name: &str) -> Vec<String> {
+        self.files.package(name)
+    }
+
+    fn env(&self, name: &str) -> Result<Option<String>, String> {
+        self.files.env(name)
+    }
+
+    fn absolute(&self, path: &str) -> String {
+        self.files.absolute(path)
+    }
+}

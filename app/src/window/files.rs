@@ -1,0 +1,161 @@
+//! What a file or folder that is opened or dropped is, by its name and its content.
+
+use std::path::{Path, PathBuf};
+
+use smalti::config::LARGEST;
+
+use super::host::Host;
+
+/// What was opened.
+#[derive(Debug)]
+pub enum Opened {
+    /// A config.
+    Text {
+        /// Where it is.
+        path: PathBuf,
+        /// Its text.
+        text: String,
+    },
+    /// Pictures.
+    Pictures {
+        /// The picture or folder that was opened.
+        path: PathBuf,
+        /// The pictures.
+        pictures: Vec<PathBuf>,
+    },
+    /// Weights.
+    Checkpoint(PathBuf),
+    /// Annotations of a data set.
+    Annotations(PathBuf),
+    /// Nothing that can be opened, and why.
+    Nothing(String),
+}
+
+const CONFIGS: [&str; 4] = ["py", "json", "yaml", "yml"];
+const CHECKPOINTS: [&str; 7] = ["pth", "pt", "pkl", "safetensors", "bpk", "ckpt", "bin"];
+/// Read to see what a file is.
+const HEAD: usize = 4096;
+
+/// A path's last two parts, as people name files.
+pub fn short(path: &Path) -> String {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| path.display().to_string())
+}
+
+/// A file's text, without a byte-order mark; what is no text is replaced.
+pub fn text_of(bytes: Vec<u8>) -> String {
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+    match text.strip_prefix('\u{FEFF}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }
+}
+
+/// Looks at a path, and reads it if it is a config.
+pub fn open(host: &dyn Host, path: &Path) -> Opened {
+    if host.is_folder(path) {
+        return folder(host, path);
+    }
+    let Some(head) = host.head(path, HEAD) else {
+        return Opened::Nothing(format!(
+            "{} cannot be opened: there is no such file",
+            path.display()
+        ));
+    };
+    let ending = ending(path);
+    if picture(&head) {
+        return Opened::Pictures {
+            path: path.to_owned(),
+            pictures: vec![path.to_owned()],
+        };
+    }
+    if CHECKPOINTS.contains(&ending.as_str())
+        || head.starts_with(b"PK\x03\x04")
+        || head.starts_with(&[0x80, 2])
+    {
+        return Opened::Checkpoint(path.to_owned());
+    }
+    if ending == "json" && annotations(&head) {
+        return Opened::Annotations(path.to_owned());
+    }
+    text(host, path)
+}
+
+fn text(host: &dyn Host, path: &Path) -> Opened {
+    let fail = |why: &str| Opened::Nothing(format!("{} cannot be opened: {why}", path.display()));
+    let bytes = match host.read(path) {
+        Ok(bytes) => bytes,
+        Err(why) => return fail(&why),
+    };
+    if bytes.len() > LARGEST {
+        return fail(&format!(
+            "it has {} bytes, and a config at most {LARGEST}",
+            bytes.len()
+        ));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Opened::Text {
+            path: path.to_owned(),
+            text: text_of(text.into_bytes()),
+        },
+        Err(e) => match smalti::config::unreadable_text(e.as_bytes()) {
+            Some(found) => fail(&format!("{}. {}", found.what, found.help)),
+            None => fail("it is no text in UTF-8"),
+        },
+    }
+}
+
+/// A folder of pictures, or of one config.
+fn folder(host: &dyn Host, path: &Path) -> Opened {
+    let all = host.list(path);
+    let is_picture = |p: &&PathBuf| host.head(p, 16).is_some_and(|head| picture(&head));
+    let pictures: Vec<PathBuf> = all.iter().filter(is_picture).cloned().collect();
+    if !pictures.is_empty() {
+        return Opened::Pictures {
+            path: path.to_owned(),
+            pictures,
+        };
+    }
+    let mut configs = all.iter().filter(|p| CONFIGS.contains(&ending(p).as_str()));
+    match (configs.next(), configs.next()) {
+        (Some(config), None) => open(host, config),
+        (Some(_), Some(_)) => Opened::Nothing(format!(
+            "{} has several configs: open one of them",
+            path.display()
+        )),
+        (None, _) => Opened::Nothing(format!(
+            "{} has neither pictures nor a config",
+            path.display()
+        )),
+    }
+}
+
+fn ending(path: &Path) -> String {
+    path.extension()
+        .map(|e| e.to_string_lossy().to_lowercase())
+        .unwrap_or_default()
+}
+
+/// Whether these are the first bytes of a picture.
+fn picture(head: &[u8]) -> bool {
+    let magic: [&[u8]; 7] = [
+        b"\xFF\xD8\xFF",
+        b"\x89PNG\r\n",
+        b"GIF8",
+        b"BM",
+        b"II*\0",
+        b"MM\0*",
+        b"P6",
+    ];
+    magic.iter().any(|m| head.starts_with(m))
+        || head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP")
+}
+
+/// Whether JSON begins as annotations in COCO's form do.
+fn annotations(head: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(head);
+    ["\"images\"", "\"annotations\"", "\"licenses\""]
+        .iter()
+        .any(|key| head.contains(key))
+}

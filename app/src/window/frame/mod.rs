@@ -1,0 +1,167 @@
+//! What is around every view: top bar, rail, inspector, status bar; and what lies above: toasts, palette, settings. One part, one file.
+
+mod palette;
+mod rail;
+mod settings;
+mod status;
+mod toasts;
+mod top;
+
+pub use top::plural;
+
+use eframe::egui::{self, Context, Id, Margin, Panel, Stroke, Ui};
+
+use super::jobs::Jobs;
+use super::session::Session;
+use super::settings::{Settings, Theme};
+use super::tokens::{self, Tokens};
+use super::views::View;
+
+/// The parts that keep something.
+pub struct Frame {
+    /// Find anything.
+    pub palette: palette::Palette,
+    /// Adapter, theme, size.
+    pub settings: settings::SettingsPanel,
+    /// Messages.
+    pub toasts: toasts::Toasts,
+    styled: Option<Settings>,
+    region: usize,
+}
+
+/// Widths and heights of the parts.
+const TOP: f32 = 36.0;
+const RAIL: f32 = 72.0;
+const STATUS: f32 = 24.0;
+const INSPECTOR: f32 = 320.0;
+
+/// Where the keyboard goes from region to region: the first widget of each.
+const REGIONS: [&str; 4] = ["top bar", "rail", "centre", "status"];
+
+impl Frame {
+    /// The parts of a new window.
+    pub fn new(ctx: &Context, settings: &Settings) -> Self {
+        let mut frame = Self {
+            palette: palette::Palette::default(),
+            settings: settings::SettingsPanel::default(),
+            toasts: toasts::Toasts::default(),
+            styled: None,
+            region: 0,
+        };
+        frame.set_style(ctx, settings);
+        frame
+    }
+
+    /// Theme, size and motion, when they change.
+    pub fn set_style(&mut self, ctx: &Context, settings: &Settings) {
+        let same = |s: &Settings| {
+            (s.theme, s.size, s.reduce_motion)
+                == (settings.theme, settings.size, settings.reduce_motion)
+        };
+        if self.styled.as_ref().is_some_and(same) {
+            return;
+        }
+        self.styled = Some(settings.clone());
+        ctx.set_theme(match settings.theme {
+            Theme::System => egui::ThemePreference::System,
+            Theme::Dark => egui::ThemePreference::Dark,
+            Theme::Light => egui::ThemePreference::Light,
+        });
+        ctx.set_zoom_factor(settings.size);
+        tokens::set_styles(ctx, settings.reduce_motion);
+    }
+
+    /// Shows everything; `front` is the view's place in the rail.
+    pub fn show(
+        &mut self,
+        ui: &mut Ui,
+        session: &mut Session,
+        jobs: &mut Jobs,
+        view: &mut dyn View,
+        front: usize,
+    ) {
+        let tokens = Tokens::of(ui);
+        let panel = |margin: Margin| egui::Frame::new().fill(tokens.panel).inner_margin(margin);
+        let bar = Margin::symmetric(8, 4);
+        Panel::top("top bar")
+            .exact_size(TOP)
+            .frame(panel(bar))
+            .resizable(false)
+            .show(ui, |ui| top::show(ui, session, jobs));
+        Panel::bottom("status bar")
+            .exact_size(STATUS)
+            .frame(panel(Margin::symmetric(8, 0)))
+            .resizable(false)
+            .show(ui, |ui| {
+                status::show(ui, session, jobs);
+            });
+        Panel::left("rail")
+            .exact_size(RAIL)
+            .frame(panel(Margin::symmetric(0, 4)))
+            .resizable(false)
+            .show(ui, |ui| rail::show(ui, session, front));
+        if session.settings.inspector && view.inspects(session) {
+            let size = INSPECTOR.min(ui.available_width() * 0.4);
+            Panel::right("inspector")
+                .default_size(size)
+                .size_range(200.0..=560.0)
+                .frame(panel(Margin::same(12)))
+                .show(ui, |ui| {
+                    view.inspect(ui, session, jobs);
+                });
+        }
+        egui::CentralPanel::default()
+            .frame(egui::Frame::new().fill(tokens.canvas))
+            .show(ui, |ui| view.show(ui, session, jobs));
+        self.settings.show(ui, session, jobs);
+        self.toasts.show(ui, session);
+        self.palette.show(ui, session, jobs);
+        drops(ui, tokens);
+    }
+
+    /// Gives the keyboard to the next region, or the one before.
+    pub fn next_region(&mut self, ctx: &Context, by: isize) {
+        self.region = self
+            .region
+            .saturating_add_signed(by + REGIONS.len() as isize)
+            % REGIONS.len();
+        ctx.memory_mut(|m| m.request_focus(region(REGIONS[self.region])));
+    }
+}
+
+/// The widget that has the keyboard when a region gets it.
+pub fn region(name: &'static str) -> Id {
+    Id::unique(("region", name))
+}
+
+/// While something is dragged over the window: what dropping it does.
+fn drops(ui: &Ui, tokens: &Tokens) {
+    let hovered = ui.ctx().input(|i| i.raw.hovered_files.len());
+    if hovered == 0 {
+        return;
+    }
+    let painter = ui.ctx().layer_painter(egui::LayerId::new(
+        egui::Order::Foreground,
+        Id::unique("drop"),
+    ));
+    let rect = ui.ctx().content_rect();
+    painter.rect_filled(rect, 0.0, tokens.canvas.gamma_multiply(0.85));
+    painter.rect_stroke(
+        rect.shrink(8.0),
+        6.0,
+        Stroke::new(2.0, tokens.accent),
+        egui::StrokeKind::Inside,
+    );
+    let text = if hovered == 1 {
+        "Drop it to open it".to_owned()
+    } else {
+        format!("Drop {hovered} files to open them")
+    };
+    painter.text(
+        rect.center(),
+        egui::Align2::CENTER_CENTER,
+        text,
+        egui::FontId::proportional(tokens::LARGE),
+        tokens.text,
+    );
+}

@@ -1,0 +1,79 @@
+//! The one seam by which the window touches files, threads, clock and dialogs. [`super::native::Native`] is a desktop's; a page has its own.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use smalti::config::Loader;
+use smalti::weights::Checkpoint;
+
+/// Work for another thread.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+/// What somebody is asked for in a dialog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Files to open; the dialog's title.
+    Files(&'static str),
+    /// A folder to open.
+    Folder(&'static str),
+    /// Where to save, with a name proposed.
+    Save(PathBuf),
+}
+
+/// What the window runs on.
+pub trait Host: Send + Sync {
+    /// Reads config files and their bases. Made where it is used.
+    fn configs(&self) -> Box<dyn Loader>;
+
+    /// A file's content.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
+
+    /// Writes a file, whole or not at all; folders on the way are made.
+    ///
+    /// # Errors
+    /// Why it cannot be written.
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), String>;
+
+    /// A checkpoint; tensors are read when they are asked for.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn checkpoint(&self, path: &Path) -> Result<Checkpoint, String>;
+
+    /// Takes a file or a folder away; what is not there is no matter.
+    fn remove(&self, path: &Path);
+
+    /// What lies in a folder, in the order of names; nothing if it is none.
+    fn list(&self, folder: &Path) -> Vec<PathBuf>;
+
+    /// The first bytes of a file, `None` if there is no such file.
+    fn head(&self, path: &Path, bytes: usize) -> Option<Vec<u8>>;
+
+    /// Whether it is a folder.
+    fn is_folder(&self, path: &Path) -> bool;
+
+    /// The form of a path that does not depend on where the program was started.
+    fn absolute(&self, path: &Path) -> PathBuf;
+
+    /// Where what the window remembers lies.
+    fn data(&self) -> PathBuf;
+
+    /// Makes a folder this window's own until what is returned is dropped or the program ends, in whatever way. `None` if another has it.
+    fn claim(&self, folder: &Path) -> Option<Box<dyn Any + Send + Sync>>;
+
+    /// Time since 1970.
+    fn now(&self) -> Duration;
+
+    /// Runs work elsewhere.
+    fn spawn(&self, name: &str, work: Work);
+
+    /// Asks in a dialog, and waits: not to be called on the window's own thread.
+    fn ask(&self, question: &Question) -> Vec<PathBuf>;
+
+    /// From now on tells of changes in these folders, and of no others.
+    fn watch(&self, folders: &[PathBuf], told: Box<dyn Fn() + Send>);
+}

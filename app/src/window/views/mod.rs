@@ -1,0 +1,89 @@
+//! The views: what the centre of the window shows. One view, one file (or folder), one row of [`VIEWS`].
+
+use eframe::egui::Ui;
+
+use super::actions::Command;
+use super::icons::{self, Icon};
+use super::jobs::Jobs;
+use super::session::Session;
+
+mod checkpoint;
+mod config;
+mod start;
+
+/// A view. What is open is in the session; a view keeps what only it needs.
+pub trait View {
+    /// Shows it in the centre.
+    fn show(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs);
+
+    /// Whether [`Self::inspect`] shows something now.
+    fn inspects(&self, session: &Session) -> bool {
+        let _ = session;
+        false
+    }
+
+    /// Shows what is selected, in the panel beside the centre.
+    fn inspect(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
+        let _ = (ui, session, jobs);
+    }
+
+    /// Does a command that the frame does not do itself. False if it is none of this view's.
+    fn command(&mut self, command: Command, session: &mut Session, jobs: &mut Jobs) -> bool {
+        let _ = (command, session, jobs);
+        false
+    }
+}
+
+/// What was opened; a view that shows it comes to the front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// Nothing: the first view.
+    Nothing,
+    /// A config.
+    Config,
+    /// Pictures to find objects in.
+    Pictures,
+    /// Weights.
+    Checkpoint,
+    /// Annotations.
+    Annotations,
+}
+
+/// A row of the table.
+pub struct Row {
+    /// Its name in the rail.
+    pub name: &'static str,
+    /// Its icon.
+    pub icon: Icon,
+    /// What it comes to the front for.
+    pub shows: &'static [Shows],
+    /// Makes it.
+    pub make: fn() -> Box<dyn View>,
+}
+
+/// All views, in the order of the rail.
+pub const VIEWS: &[Row] = &[
+    Row {
+        name: "Start",
+        icon: icons::START,
+        shows: &[Shows::Nothing],
+        make: || Box::new(start::Start::default()),
+    },
+    Row {
+        name: "Config",
+        icon: icons::CONFIG,
+        shows: &[Shows::Config],
+        make: || Box::new(config::ConfigView::default()),
+    },
+    Row {
+        name: "Checkpoint",
+        icon: icons::CHECKPOINT,
+        shows: &[Shows::Checkpoint],
+        make: || Box::new(checkpoint::CheckpointView::default()),
+    },
+];
+
+/// The view that shows this, if one does.
+pub fn for_what(what: Shows) -> Option<usize> {
+    VIEWS.iter().position(|row| row.shows.contains(&what))
+}
