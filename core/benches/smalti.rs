@@ -7,7 +7,6 @@ use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use smalti::Predictor;
 use smalti::assigners::Priors;
 use smalti::batch::Pictures;
 use smalti::build::Build;
@@ -26,6 +25,7 @@ use smalti::ops::detections::{
 use smalti::ops::preprocess::batch;
 use smalti::probe::Probe;
 use smalti::targets::Objects;
+use smalti::{Precision, Predictor};
 use smalti_shaders::reference::decode::DeltaCoder;
 use smalti_shaders::reference::nms::NmsConfig;
 
@@ -188,6 +188,7 @@ fn convolution(c: &mut Criterion) {
         padding: [(1, 1); 2],
         dilation: [1; 2],
         groups: 1,
+        precision: Precision::F32,
     };
     for (channels, [h, w]) in [
         (64, [200, 336]),
@@ -331,6 +332,7 @@ fn convolution_on_gpu(c: &mut Criterion) {
             padding: [(kernel / 2, kernel / 2); 2],
             dilation: [1; 2],
             groups,
+            precision: Precision::F32,
         };
         // Channels last, as they come from a convolution.
         let x = random([1, h, w, channels]).permute([0, 3, 1, 2]);
