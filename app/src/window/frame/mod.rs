@@ -9,7 +9,9 @@ mod top;
 
 pub use top::plural;
 
-use eframe::egui::{self, Context, Id, Margin, Panel, Stroke, Ui};
+use eframe::egui::{
+    self, Context, Id, Margin, Panel, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo,
+};
 
 use super::jobs::Jobs;
 use super::session::Session;
@@ -26,7 +28,10 @@ pub struct Frame {
     /// Messages.
     pub toasts: toasts::Toasts,
     styled: Option<Settings>,
-    region: usize,
+    /// Whether the inspector is there.
+    inspected: bool,
+    /// Which had the keyboard from [`Frame::next_region`].
+    region: Option<&'static str>,
 }
 
 /// Widths and heights of the parts.
@@ -35,8 +40,8 @@ const RAIL: f32 = 72.0;
 const STATUS: f32 = 24.0;
 const INSPECTOR: f32 = 320.0;
 
-/// Where the keyboard goes from region to region: the first widget of each.
-const REGIONS: [&str; 4] = ["top bar", "rail", "centre", "status"];
+/// Where the keyboard goes from region to region, as they lie; Tab goes on from there.
+const REGIONS: [&str; 5] = ["top bar", "status bar", "rail", "inspector", "view"];
 
 impl Frame {
     /// The parts of a new window.
@@ -46,7 +51,8 @@ impl Frame {
             settings: settings::SettingsPanel::default(),
             toasts: toasts::Toasts::default(),
             styled: None,
-            region: 0,
+            inspected: false,
+            region: None,
         };
         frame.set_style(ctx, settings);
         frame
@@ -87,51 +93,82 @@ impl Frame {
             .exact_size(TOP)
             .frame(panel(bar))
             .resizable(false)
-            .show(ui, |ui| top::show(ui, session, jobs));
+            .show(ui, |ui| {
+                region(ui, "top bar");
+                top::show(ui, session, jobs);
+            });
         Panel::bottom("status bar")
             .exact_size(STATUS)
             .frame(panel(Margin::symmetric(8, 0)))
             .resizable(false)
             .show(ui, |ui| {
+                region(ui, "status bar");
                 status::show(ui, session, jobs);
             });
         Panel::left("rail")
             .exact_size(RAIL)
             .frame(panel(Margin::symmetric(0, 4)))
             .resizable(false)
-            .show(ui, |ui| rail::show(ui, session, front));
-        if session.settings.inspector && view.inspects(session) {
+            .show(ui, |ui| {
+                region(ui, "rail");
+                rail::show(ui, session, front);
+            });
+        self.inspected = session.settings.inspector && view.inspects(session);
+        if self.inspected {
             let size = INSPECTOR.min(ui.available_width() * 0.4);
             Panel::right("inspector")
                 .default_size(size)
                 .size_range(200.0..=560.0)
                 .frame(panel(Margin::same(12)))
                 .show(ui, |ui| {
+                    region(ui, "inspector");
                     view.inspect(ui, session, jobs);
                 });
         }
         egui::CentralPanel::default()
             .frame(egui::Frame::new().fill(tokens.canvas))
-            .show(ui, |ui| view.show(ui, session, jobs));
+            .show(ui, |ui| {
+                region(ui, "view");
+                view.show(ui, session, jobs);
+            });
         self.settings.show(ui, session, jobs);
         self.toasts.show(ui, session);
         self.palette.show(ui, session, jobs);
         drops(ui, tokens);
     }
 
-    /// Gives the keyboard to the next region, or the one before.
+    /// Gives the keyboard to the region after the one that last had it, or by a negative number before.
     pub fn next_region(&mut self, ctx: &Context, by: isize) {
-        self.region = self
-            .region
-            .saturating_add_signed(by + REGIONS.len() as isize)
-            % REGIONS.len();
-        ctx.memory_mut(|m| m.request_focus(region(REGIONS[self.region])));
+        let there = |name: &&str| *name != "inspector" || self.inspected;
+        let regions: Vec<_> = REGIONS.into_iter().filter(there).collect();
+        let last = regions.iter().position(|name| Some(*name) == self.region);
+        let count = regions.len() as isize;
+        let next = match last {
+            Some(last) => (last as isize + by).rem_euclid(count),
+            None if by > 0 => 0,
+            None => count - 1,
+        };
+        let name = regions[next as usize];
+        self.region = Some(name);
+        ctx.memory_mut(|memory| memory.request_focus(region_id(name)));
     }
 }
 
-/// The widget that has the keyboard when a region gets it.
-pub fn region(name: &'static str) -> Id {
+fn region_id(name: &str) -> Id {
     Id::unique(("region", name))
+}
+
+/// What has the keyboard when a region gets it: nothing to see but a ring around the region, before its first widget.
+fn region(ui: &Ui, name: &'static str) {
+    let around = ui.max_rect();
+    let start = egui::Rect::from_min_size(around.min, egui::Vec2::ZERO);
+    let response = ui.interact(start, region_id(name), Sense::focusable_noninteractive());
+    response.widget_info(|| WidgetInfo::labeled(Role::Group, true, name));
+    if response.has_focus() {
+        let stroke = Stroke::new(2.0, Tokens::of(ui).accent);
+        ui.painter()
+            .rect_stroke(around, 0.0, stroke, StrokeKind::Inside);
+    }
 }
 
 /// While something is dragged over the window: what dropping it does.
@@ -150,7 +187,7 @@ fn drops(ui: &Ui, tokens: &Tokens) {
         rect.shrink(8.0),
         6.0,
         Stroke::new(2.0, tokens.accent),
-        egui::StrokeKind::Inside,
+        StrokeKind::Inside,
     );
     let text = if hovered == 1 {
         "Drop it to open it".to_owned()

@@ -39,6 +39,26 @@ fn the_palette_finds_commands_by_their_letters() {
 }
 
 #[test]
+fn the_keyboard_goes_from_region_to_region() {
+    let folder = Folder::new();
+    let mut app = Driven::open(&folder.0, &[], USUAL);
+    let mut reach = |modifiers, key, label: &str| {
+        app.harness.key_press_modifiers(modifiers, key);
+        app.settle();
+        assert!(app.harness.get_by_label(label).is_focused(), "{label}");
+    };
+    let none = Modifiers::NONE;
+    for region in ["top bar", "status bar", "rail", "view", "top bar"] {
+        reach(none, Key::F6, region);
+    }
+    for region in ["view", "rail"] {
+        reach(Modifiers::SHIFT, Key::F6, region);
+    }
+    reach(none, Key::Tab, "Start");
+    reach(none, Key::Tab, "Config");
+}
+
+#[test]
 fn settings_are_remembered() {
     let folder = Folder::new();
     {
