@@ -115,6 +115,11 @@ impl PackageOptions {
     }
 }
 
+/// Where Detectron2 looks for its data sets.
+pub fn detectron2_datasets() -> String {
+    std::env::var("DETECTRON2_DATASETS").unwrap_or_else(|_| "datasets".into())
+}
+
 impl ReadOptions {
     /// Loads a config with these packages, and changes the values that were given. What is noteworthy goes to the error stream.
     pub fn load(&self, file: &str) -> Result<Config, String> {
@@ -129,10 +134,7 @@ impl ReadOptions {
     fn load_with(&self, configs: &mut Configs<'_>, file: &str) -> Result<Config, ConfigErrors> {
         let mut config = configs.load(file)?;
         if detectron2::is(&config) {
-            // Where Detectron2 looks for its data sets.
-            let datasets = std::env::var("DETECTRON2_DATASETS");
-            let datasets = datasets.unwrap_or_else(|_| "datasets".into());
-            config = detectron2::config_of(config, &self.opts, &datasets, configs)?;
+            config = detectron2::config_of(config, &self.opts, &detectron2_datasets(), configs)?;
         } else if !self.opts.is_empty() {
             let message = "--opts is for the settings of a Detectron2 YAML";
             let error = Diagnostic::error(message).help("write --cfg-options KEY=VALUE");

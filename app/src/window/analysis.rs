@@ -62,7 +62,8 @@ pub fn analyse(question: Question) -> Analysis {
     let name = super::document::key(&question.path);
     let read = Config::parse(&question.text, &name, &loader).and_then(|config| {
         if detectron2::is(&config) {
-            detectron2::config_of(config, &[], &mut Configs::new(&loader))
+            let datasets = question.host.detectron2_datasets();
+            detectron2::config_of(config, &[], &datasets, &mut Configs::new(&loader))
         } else {
             Ok(config)
         }

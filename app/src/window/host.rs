@@ -26,6 +26,9 @@ pub trait Host: Send + Sync {
     /// Reads config files and their bases. Made where it is used.
     fn configs(&self) -> Box<dyn Loader>;
 
+    /// The folder of Detectron2's data sets.
+    fn detectron2_datasets(&self) -> String;
+
     /// A file's content.
     ///
     /// # Errors

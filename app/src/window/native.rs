@@ -83,6 +83,10 @@ impl Host for Native {
         Box::new(ConfigFiles::new())
     }
 
+    fn detectron2_datasets(&self) -> String {
+        crate::commands::config::detectron2_datasets()
+    }
+
     fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
         let file = File::open(path).map_err(|e| e.to_string())?;
         let meta = file.metadata().map_err(|e| e.to_string())?;
