@@ -581,7 +581,8 @@ fn losses_fall_on_a_gpu() {
     let Some(device) = crate::gpu() else { return };
     let scratch = Scratch::new("gpu", 2);
     for (name, model) in [("RetinaNet", retinanet("")), ("YOLOX", yolox())] {
-        let text = scratch.config(&model, 8, 2, QUIET);
+        // YOLOX begins by learning objectness, and is at its first loss again after eight steps, on the CPU too.
+        let text = scratch.config(&model, 16, 2, QUIET);
         let on_gpu = losses(&scratch, &text, &device);
         let on_cpu = losses(&scratch, &text, &Device::flex());
         let (first, last) = (on_gpu[0], on_gpu[on_gpu.len() - 1]);
