@@ -95,7 +95,7 @@ impl Frame {
             .resizable(false)
             .show(ui, |ui| {
                 region(ui, "top bar");
-                top::show(ui, session, jobs);
+                top::show(ui, session);
             });
         Panel::bottom("status bar")
             .exact_size(STATUS)

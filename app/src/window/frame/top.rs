@@ -7,12 +7,11 @@ use smalti::config::Severity;
 use crate::window::actions::Command;
 use crate::window::files::short;
 use crate::window::icons;
-use crate::window::jobs::Jobs;
 use crate::window::session::Session;
 use crate::window::tokens::{BUTTON, Tokens};
 use crate::window::widgets::{self, middle};
 
-pub fn show(ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
+pub fn show(ui: &mut Ui, session: &mut Session) {
     ui.horizontal_centered(|ui| {
         let tokens = Tokens::of(ui);
         let (modified, name) = match session.documents.active() {
@@ -25,7 +24,7 @@ pub fn show(ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
                 .right_text("▼")
                 .min_size(vec2(0.0, BUTTON)),
         );
-        menu.ui(ui, |ui| documents(ui, session, jobs));
+        menu.ui(ui, |ui| documents(ui, session));
         if let Some(checkpoint) = &session.checkpoint {
             ui.label(RichText::new(middle(&short(checkpoint), 36)).color(tokens.soft))
                 .on_hover_text(checkpoint.display().to_string());
@@ -55,7 +54,7 @@ fn shortcut(ui: &Ui) -> String {
         .unwrap_or_default()
 }
 
-fn documents(ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
+fn documents(ui: &mut Ui, session: &mut Session) {
     let open: Vec<_> = session
         .documents
         .iter()
@@ -79,7 +78,6 @@ fn documents(ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
             session.commands.push_back(command);
         }
     }
-    let _ = jobs;
 }
 
 /// How many findings there are of the worst kind.
