@@ -1,7 +1,5 @@
 //! The config view: errors and fixes, the tree and its origins, completion, undo, files that change, edits that survive.
 
-use std::time::Duration;
-
 use eframe::egui::accesskit::Role;
 use eframe::egui::{Event, Key, Modifiers, Theme};
 use egui_kittest::kittest::Queryable;
@@ -64,9 +62,7 @@ impl Driven<'_> {
     /// What is wrong with the text as it is now.
     fn wrong(&mut self) -> Vec<String> {
         self.until("the text is read", |app| app.session.current().is_some());
-        // marks appear a while after the last key
-        std::thread::sleep(Duration::from_millis(160));
-        self.harness.run_steps(2);
+        self.settle();
         self.app()
             .session
             .current()
@@ -96,8 +92,9 @@ fn an_error_is_shown_as_one_types_and_a_click_mends_it() {
     );
     assert!(app.wrong().is_empty());
     app.harness.key_press_modifiers(Modifiers::COMMAND, Key::Z);
-    app.settle();
+    app.harness.run_steps(2);
     assert!(app.text().contains("'FPNN'"));
+    // pressed before the text is read again: mended once it is
     app.harness
         .key_press_modifiers(Modifiers::COMMAND, Key::Period);
     app.settle();

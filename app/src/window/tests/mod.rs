@@ -18,6 +18,9 @@ use super::App;
 use super::engine::Engine;
 use super::native::Native;
 
+/// Longer than anything in the window waits before it shows something.
+const QUIET: Duration = Duration::from_millis(160);
+
 /// A folder that goes when the test ends.
 pub struct Folder(pub PathBuf);
 
@@ -107,16 +110,17 @@ impl Driven<'_> {
         self.harness.state_mut().as_mut().unwrap()
     }
 
-    /// Frames until no job runs and nothing is to come at once.
+    /// Frames until no job runs and nothing is to come.
     pub fn settle(&mut self) {
-        self.until("jobs end", |app| {
-            app.jobs.is_idle() && !app.session.is_reading()
-        });
-        self.harness.run_steps(4);
-        self.until("jobs end", |app| {
-            app.jobs.is_idle() && !app.session.is_reading()
-        });
-        self.harness.run_steps(2);
+        for _ in 0..2 {
+            self.until("jobs end", |app| {
+                app.jobs.is_idle() && !app.session.is_reading()
+            });
+            self.harness.run_steps(2);
+            // marks appear a while after the last key
+            std::thread::sleep(QUIET);
+            self.harness.run_steps(2);
+        }
     }
 
     /// Frames until something holds. A frame in which nothing else runs either is one in vain, and of those there are not many.

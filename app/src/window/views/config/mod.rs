@@ -46,6 +46,8 @@ pub struct ConfigView {
     typed: Option<(DocumentId, u64, Duration)>,
     caret: Option<(DocumentId, usize)>,
     child: Option<Job<Result<(DocumentId, String), String>>>,
+    /// The line at this caret is to be mended as soon as its text is read.
+    fix_when_read: Option<(DocumentId, usize)>,
 }
 
 /// Findings as they are shown: those of an analysis, a while after the last key.
@@ -70,6 +72,10 @@ impl View for ConfigView {
         self.editors
             .retain(|id, _| session.documents.get(*id).is_some());
         self.take_analysis(ui, session);
+        match self.fix_when_read {
+            Some((document, caret)) if document == id => self.fix_here(session, jobs, id, caret),
+            _ => self.fix_when_read = None,
+        }
         self.take_child(session);
         tabs(ui, session);
         self.bars(ui, session, id);
@@ -308,13 +314,17 @@ impl ConfigView {
         }
     }
 
-    fn fix_here(&self, session: &mut Session, jobs: &mut Jobs, id: DocumentId, caret: usize) {
-        let Some(document) = session.documents.get(id) else {
+    /// Mends what is wrong in the caret's line of the text as it is now, so it waits until that is read: the marks may be of an older text.
+    fn fix_here(&mut self, session: &mut Session, jobs: &mut Jobs, id: DocumentId, caret: usize) {
+        let (Some(document), Some(analysis)) = (session.documents.get(id), session.current())
+        else {
+            self.fix_when_read = Some((id, caret));
             return;
         };
+        self.fix_when_read = None;
         let (key, line) = (document.key(), document.line_of(caret));
-        let marks = self.shown.iter().flat_map(|s| &s.marks);
-        let fix = marks
+        let fix = marks::of(analysis)
+            .into_iter()
             .filter(|m| m.file == key && m.line == line)
             .find_map(|m| m.fixes.first().cloned());
         match fix {
