@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod journal;
 pub mod messages;
 pub mod native;
+pub mod picture;
 pub mod session;
 pub mod settings;
 pub mod tokens;
