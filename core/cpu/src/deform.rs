@@ -105,7 +105,7 @@ impl Deform {
         );
         let cells = self.size[0] * self.size[1];
         assert!(
-            (1..1 << 32).contains(&cells) && pixels.end <= plane,
+            (1..=u32::MAX as usize).contains(&cells) && pixels.end <= plane,
             "pixels can be counted"
         );
         let mut spots = vec![Spot::default(); rows * pixels.len()];
