@@ -21,7 +21,9 @@ pub use config::{defaults, resolve, resolve_model, with_pairs};
 pub use file::{config_of, is};
 pub use weights::aligned;
 
-pub(crate) use served::{check_test, check_training};
+pub(crate) use served::check_test;
+#[cfg(feature = "train")]
+pub(crate) use served::check_training;
 
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Tensor, Transaction};

@@ -250,6 +250,7 @@ pub struct DataSets {
 pub struct DataLoader {
     pub num_workers: Bounded<0, 1024>,
     pub aspect_ratio_grouping: bool,
+    #[cfg_attr(not(feature = "train"), allow(dead_code))]
     pub sampler_train: String,
     pub filter_empty_annotations: bool,
 }
@@ -277,6 +278,7 @@ pub struct Solver {
     pub rescale_interval: bool,
     pub checkpoint_period: Bounded<1, 1_000_000_000>,
     pub ims_per_batch: Bounded<1, 4096>,
+    #[cfg_attr(not(feature = "train"), allow(dead_code))]
     pub reference_world_size: i64,
     pub clip_gradients: ClipGradients,
     pub amp: Switch,
