@@ -216,14 +216,29 @@ fn a_slider_is_the_configs_text() {
     );
     app.harness
         .get_by_label_contains("3 Mosaic, 2 objects, not applied this time (prob 0.0)");
-    // and what is no value of it is told, with the place
+    // of a base's transform it becomes an override
+    let child = folder.put("child.py", "_base_ = './mosaic.py'\n");
+    let now = app.app();
+    now.session.open(&mut now.jobs, &child);
+    app.settle();
+    app.harness.get_by_label("Augment").click();
+    app.settle();
+    let rail = app
+        .harness
+        .get_by_label("center_ratio_range high end")
+        .rect();
+    app.drag(
+        rail.center(),
+        rail.center() - vec2(20.0, 0.0),
+        Modifiers::NONE,
+    );
+    let text = app.config_text();
+    let start =
+        "_base_ = './mosaic.py'\ntrain_dataloader = dict(dataset=dict(pipeline=[dict(type='Mosaic'";
+    assert!(text.starts_with(start), "{text}");
     app.harness.key_press_modifiers(Modifiers::COMMAND, Key::Z);
     app.settle();
-    assert!(
-        app.harness
-            .query_by_label_contains("Mosaic centre")
-            .is_some()
-    );
+    assert_eq!(app.config_text(), "_base_ = './mosaic.py'\n");
 }
 
 #[test]

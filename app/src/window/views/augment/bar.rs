@@ -1,6 +1,7 @@
 //! The bar below the picture: which sample, which seed, what beside it.
 
-use eframe::egui::{Align, ComboBox, DragValue, Layout, RichText, Ui};
+use eframe::egui::scroll_area::ScrollBarVisibility;
+use eframe::egui::{ComboBox, DragValue, RichText, ScrollArea, Ui};
 
 use super::{Augment, data_name};
 use crate::window::icons;
@@ -19,67 +20,64 @@ impl Augment {
         let Some(Ok(opened)) = self.data.opened.clone() else {
             return;
         };
-        ui.horizontal_centered(|ui| {
-            if widgets::icon_button(ui, icons::LEFT, "Sample before (Left)").clicked() {
-                self.step(-1);
-            }
-            let last = opened.len.saturating_sub(1);
-            let mut index = self.index.min(last);
-            let field = ui.add(DragValue::new(&mut index).range(0..=last).speed(0.1));
-            widgets::name(&field, "Sample");
-            if index != self.index {
-                self.index = index;
-            }
-            let of = smalti::data::summary::thousands(opened.len);
-            ui.label(RichText::new(format!("of {of}")).color(tokens.weak));
-            if widgets::icon_button(ui, icons::RIGHT, "Next sample (Right)").clicked() {
-                self.step(1);
-            }
-            ui.separator();
-            ui.label(RichText::new("seed").color(tokens.weak));
-            let mut seed = self.seed;
-            let field = ui.add_enabled(!self.is_locked, DragValue::new(&mut seed).speed(0.1));
-            widgets::name(&field, "Seed");
-            self.seed = seed;
-            let lock = ui.toggle_value(&mut self.is_locked, "Lock");
-            lock.on_hover_text("Keep the seed");
-            let reroll = widgets::icon_button(ui, icons::DICE, "Draw anew (R)");
-            if reroll.clicked() {
-                self.reroll(session);
-            }
-            if !self.pins.all().is_empty() {
-                let count = self.pins.all().len();
-                let text = format!("Unpin {count}");
-                if widgets::link(ui, &text)
-                    .on_hover_text("Let all pinned draws go")
-                    .clicked()
-                {
-                    self.pins.clear();
+        let all = ScrollArea::horizontal().scroll_bar_visibility(ScrollBarVisibility::AlwaysHidden);
+        all.show(ui, |ui| {
+            ui.horizontal_centered(|ui| {
+                if widgets::icon_button(ui, icons::LEFT, "Sample before (Left)").clicked() {
+                    self.step(-1);
                 }
-            }
-            ui.separator();
-            let hint = "The picture before the step beside it (B)";
-            ui.toggle_value(&mut self.beside, "Before and after")
-                .on_hover_text(hint);
-            let mut grid = self.grid.is_some();
-            let toggle = ui.toggle_value(&mut grid, "Grid");
-            if toggle.on_hover_text("Sixteen samples (G)").clicked() {
-                self.toggle_grid();
-            }
-            ui.toggle_value(&mut self.sizes.is_open, "Box sizes")
-                .on_hover_text("How large boxes are, as annotated and after the pipeline");
-            self.which(ui, session);
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                if ui
-                    .button("Copy as config")
-                    .on_hover_text("The pipeline as Python")
-                    .clicked()
+                let last = opened.len.saturating_sub(1);
+                let mut index = self.index.min(last);
+                let field = ui.add(DragValue::new(&mut index).range(0..=last).speed(0.1));
+                widgets::name(&field, "Sample");
+                if index != self.index {
+                    self.index = index;
+                }
+                let of = smalti::data::summary::thousands(opened.len);
+                ui.label(RichText::new(format!("of {of}")).color(tokens.weak));
+                if widgets::icon_button(ui, icons::RIGHT, "Next sample (Right)").clicked() {
+                    self.step(1);
+                }
+                ui.separator();
+                ui.label(RichText::new("seed").color(tokens.weak));
+                let mut seed = self.seed;
+                let field = ui.add_enabled(!self.is_locked, DragValue::new(&mut seed).speed(0.1));
+                widgets::name(&field, "Seed");
+                self.seed = seed;
+                widgets::toggle(ui, &mut self.is_locked, "Lock", "Keep the seed");
+                let reroll = widgets::icon_button(ui, icons::DICE, "Draw anew (R)");
+                if reroll.clicked() {
+                    self.reroll(session);
+                }
+                if !self.pins.all().is_empty() {
+                    let count = self.pins.all().len();
+                    let text = format!("Unpin {count}");
+                    if widgets::link(ui, &text)
+                        .on_hover_text("Let all pinned draws go")
+                        .clicked()
+                    {
+                        self.pins.clear();
+                    }
+                }
+                ui.separator();
+                let hint = "The picture before the step beside it (B)";
+                widgets::toggle(ui, &mut self.beside, "Before", hint);
+                let mut grid = self.grid.is_some();
+                if widgets::toggle(ui, &mut grid, "Grid", "Sixteen samples (G)") {
+                    self.toggle_grid();
+                }
+                let hint = "How large boxes are, as annotated and after the pipeline";
+                widgets::toggle(ui, &mut self.sizes.is_open, "Box sizes", hint);
+                self.which(ui, session);
+                ui.separator();
+                let copy = ui.button("Copy as config");
+                if copy.on_hover_text("The pipeline as Python").clicked()
                     && let Some(text) = self.as_config()
                 {
                     ui.ctx().copy_text(text);
                     session.tell(Level::Note, "the pipeline is on the clipboard");
                 }
-            });
+            })
         });
     }
 

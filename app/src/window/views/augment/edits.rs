@@ -16,6 +16,8 @@ pub struct Edits {
     over: Vec<(String, Node)>,
     /// Changes of the text that wait; of each place the newest.
     waiting: VecDeque<(String, String, Kind)>,
+    /// A place that the text cannot say, which was told once for this drag.
+    refused: Option<String>,
     /// Counts changes of `over`.
     pub number: u64,
 }
@@ -24,6 +26,9 @@ impl Edits {
     /// Makes a value another one.
     pub fn change(&mut self, path: &str, new: &str, kind: Kind) {
         let Ok(node) = parse_value(new) else { return };
+        if self.refused.as_deref() == Some(path) {
+            return;
+        }
         self.number += 1;
         self.over.retain(|(of, _)| of != path);
         self.over.push((path.to_owned(), node));
@@ -44,6 +49,7 @@ impl Edits {
             Some((path, new, kind)) => {
                 let done = apply::value(session, jobs, &config, &path, &new, kind);
                 if !done {
+                    self.refused = Some(path.clone());
                     self.over.retain(|(of, _)| *of != path);
                     self.number += 1;
                 }
@@ -54,6 +60,11 @@ impl Edits {
             }
             None => {}
         }
+    }
+
+    /// A drag has ended: what was refused may be tried again.
+    pub fn end_drag(&mut self) {
+        self.refused = None;
     }
 
     /// Whether something is still to be written or read.

@@ -113,15 +113,16 @@ impl Grid {
     pub fn show(&self, ui: &mut Ui) -> Option<usize> {
         let room = ui.available_rect_before_wrap();
         ui.advance_cursor_after_rect(room);
-        let rows = COUNT.div_ceil(COLUMNS);
-        let size = vec2(room.width() / COLUMNS as f32, room.height() / rows as f32);
         let first = self.wanted.as_ref().map_or(0, |q| q.index);
         let most = self
             .wanted
             .as_ref()
             .map_or(0, |q| q.opened.len - first.min(q.opened.len));
+        let count = COUNT.min(most);
+        let rows = count.div_ceil(COLUMNS).max(1);
+        let size = vec2(room.width() / COLUMNS as f32, room.height() / rows as f32);
         let mut clicked = None;
-        for i in 0..COUNT.min(most) {
+        for i in 0..count {
             let at = room.min + vec2((i % COLUMNS) as f32 * size.x, (i / COLUMNS) as f32 * size.y);
             let rect = Rect::from_min_size(at, size).shrink(2.0);
             if tile(ui, rect, first + i, self.tiles.get(i)) {

@@ -1,11 +1,14 @@
 //! Augment: what the training pipeline makes of a sample, step by step. Sliders are the config's text; what was drawn can be dragged, and
 //! stays then.
 
+use std::sync::Arc;
+
 use eframe::egui::{
     self, Align, Align2, CentralPanel, Frame, Key, Layout, Margin, Modifiers, Panel, RichText, Ui,
 };
 
 use smalti::config::{Diagnostic, Node, value_to_py};
+use smalti::data::trace::Trace;
 
 use super::{Shows, View, for_what};
 use crate::window::actions::Command;
@@ -49,6 +52,9 @@ pub struct Augment {
     data: data::Data,
     edits: edits::Edits,
     samples: Newest<Question, Result<Seen, Failed>>,
+    thumbs: Newest<Steps, Small>,
+    /// The trace whose small pictures were asked for.
+    small: Option<Arc<Trace>>,
     asked: Option<Asked>,
     shown: Option<stage::Shown>,
     failed: Option<Vec<Diagnostic>>,
@@ -70,6 +76,11 @@ pub struct Augment {
     grid_of: Option<Asked>,
     sizes: sizes::Panel,
 }
+
+/// A trace and the rows of the strip.
+type Steps = (Arc<Trace>, Vec<plan::Row>);
+/// Small pictures of a trace.
+type Small = (Arc<Trace>, Vec<Option<sample::Shot>>);
 
 /// What decides of a sample.
 #[derive(Clone, PartialEq)]
@@ -93,6 +104,11 @@ impl Default for Augment {
             samples: Newest::new("making a sample", move |question, _| {
                 sample::make(&last, &question)
             }),
+            thumbs: Newest::new("small pictures of the steps", |(trace, rows): Steps, _| {
+                let small = sample::thumbs(&trace, &rows);
+                (trace, small)
+            }),
+            small: None,
             asked: None,
             shown: None,
             failed: None,
@@ -182,8 +198,10 @@ impl Augment {
         }
         if !self.is_dragging && !self.edits.is_busy() {
             session.documents.end_drag();
+            self.edits.end_drag();
         }
         self.take(ctx, session, jobs);
+        self.take_small(ctx, jobs);
         let Some(question) = self.question(session) else {
             return;
         };
@@ -206,7 +224,12 @@ impl Augment {
         if let Some(grid) = &mut self.grid {
             if self.grid_of.as_ref() != Some(&whole) && !self.is_dragging {
                 self.grid_of = Some(whole);
-                grid.ask(question.clone());
+                // near the end the last sixteen
+                let last = question.opened.len.saturating_sub(grid::COUNT);
+                grid.ask(Question {
+                    index: question.index.min(last),
+                    ..question.clone()
+                });
             }
             grid.tick(ctx, jobs);
         }
@@ -248,7 +271,7 @@ impl Augment {
         };
         match answer {
             Ok(seen) => {
-                if !seen.is_half {
+                if !seen.is_half && !seen.is_same {
                     self.is_slow = seen.took > SLOW;
                 }
                 self.failed = None;
@@ -261,6 +284,24 @@ impl Augment {
             }
             Err(Failed::Config(found)) => self.failed = Some(found),
             Err(Failed::Index) => self.index = 0,
+        }
+    }
+
+    /// Small pictures follow the large one, and not while one drags.
+    fn take_small(&mut self, ctx: &egui::Context, jobs: &mut Jobs) {
+        let made = self.thumbs.poll(jobs);
+        let Some(shown) = &mut self.shown else { return };
+        if let Some(Ok((trace, small))) = made
+            && Arc::ptr_eq(&trace, &shown.seen.trace)
+        {
+            shown.set_thumbs(ctx, small);
+        }
+        let trace = &shown.seen.trace;
+        let known = self.small.as_ref().is_some_and(|t| Arc::ptr_eq(t, trace));
+        if !known && !self.is_dragging {
+            self.small = Some(trace.clone());
+            let rows = shown.seen.rows.clone();
+            self.thumbs.ask(jobs, (trace.clone(), rows));
         }
     }
 
@@ -370,15 +411,13 @@ impl Augment {
         let room = ui.available_rect_before_wrap();
         let did = shown.show(ui, &mut self.sight, self.beside, self.lit.1, range);
         self.lit.0 = did.hovered;
-        let size = shown.size();
-        let (took, half) = (shown.seen.took.as_millis(), shown.seen.is_half);
-        let mut facts = size.map_or(String::new(), |[w, h]| format!("{w} x {h}, "));
-        facts += &format!("{took} ms");
-        if half {
-            facts += ", half size while you drag";
+        if shown.seen.is_half {
+            let text = format!(
+                "half size while you drag, {} ms",
+                shown.seen.took.as_millis()
+            );
+            stage::chip(ui, room, Align2::RIGHT_TOP, &text, Tokens::of(ui).soft);
         }
-        let tokens = Tokens::of(ui);
-        stage::chip(ui, room, Align2::RIGHT_TOP, &facts, tokens.soft);
         if let Some((center, is_range)) = did.center {
             self.is_dragging |= ui.input(|i| i.pointer.any_down());
             if is_range {
@@ -505,7 +544,10 @@ impl Augment {
         {
             step.params = Some(params.clone());
         }
+        let size = shown.size().map(|[w, h]| format!("{w} x {h} px, "));
+        let took = format!("{} ms", shown.seen.took.as_millis());
         let chosen = panel::Chosen {
+            facts: size.unwrap_or_default() + &took,
             row: &row,
             node: self.node(),
             step: step.as_ref(),

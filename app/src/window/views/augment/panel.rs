@@ -24,6 +24,8 @@ use crate::window::widgets::{self, middle};
 pub struct Chosen<'a> {
     /// Its row.
     pub row: &'a Row,
+    /// How large the picture is, and how long it took.
+    pub facts: String,
     /// Its options as they are now.
     pub node: Option<Node>,
     /// What was recorded, if it ran.
@@ -59,7 +61,13 @@ const FIELD: f32 = 56.0;
 /// Shows it; gives what somebody wants, and the ghost under the pointer.
 pub fn show(ui: &mut Ui, chosen: &Chosen<'_>) -> (Vec<Act>, Option<usize>) {
     let (tokens, mut acts) = (Tokens::of(ui), Vec::new());
-    ui.heading(&chosen.row.name);
+    ui.horizontal(|ui| {
+        ui.heading(&chosen.row.name);
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let facts = RichText::new(&chosen.facts).size(SMALL);
+            ui.label(facts.color(tokens.weak));
+        });
+    });
     if let Some(why) = &chosen.row.idle {
         ui.label(RichText::new(why).color(tokens.weak));
     }
@@ -113,6 +121,7 @@ fn option(ui: &mut Ui, chosen: &Chosen<'_>, choice: &Choice, ticks: &[f64], acts
     }
     let (mut values, span) = (choice.values(), choice.span());
     let whole = choice.is_whole();
+    let step = step_of(whole, Some(&span));
     let before = values.clone();
     if let (Shape::Range, [low, high]) = (choice.shape, &mut values[..]) {
         ui.horizontal(|ui| {
@@ -121,7 +130,7 @@ fn option(ui: &mut Ui, chosen: &Chosen<'_>, choice: &Choice, ticks: &[f64], acts
                 ui,
                 low,
                 *span.start()..=most,
-                whole,
+                step,
                 &format!("{} low", choice.key),
             );
             let rail = ui.available_width() - FIELD - ui.spacing().item_spacing.x;
@@ -143,7 +152,7 @@ fn option(ui: &mut Ui, chosen: &Chosen<'_>, choice: &Choice, ticks: &[f64], acts
                 ui,
                 high,
                 least..=f64::INFINITY,
-                whole,
+                step,
                 &format!("{} high", choice.key),
             );
         });
@@ -159,7 +168,7 @@ fn option(ui: &mut Ui, chosen: &Chosen<'_>, choice: &Choice, ticks: &[f64], acts
                 if i == 0 {
                     paint_ticks(ui, &slider, &span, ticks);
                 }
-                number(ui, value, f64::NEG_INFINITY..=f64::INFINITY, whole, &name);
+                number(ui, value, f64::NEG_INFINITY..=f64::INFINITY, step, &name);
                 let twice = ui.input(|i| {
                     i.pointer
                         .button_double_clicked(eframe::egui::PointerButton::Primary)
@@ -193,6 +202,7 @@ fn rail(
     ui.spacing_mut().slider_width = width.max(48.0);
     let slider = Slider::new(value, span)
         .show_value(false)
+        .trailing_fill(true)
         .clamping(SliderClamping::Edits)
         .handle_shape(HandleShape::Circle);
     let slider = ui.add(if whole { slider.step_by(1.0) } else { slider });
@@ -200,23 +210,24 @@ fn rail(
     slider
 }
 
+/// What a pixel of dragging a number's field changes; `None` for a whole number.
+fn step_of(whole: bool, span: Option<&std::ops::RangeInclusive<f64>>) -> Option<f64> {
+    let room = span.map_or(1.0, |span| span.end() - span.start());
+    (!whole).then_some(room / 100.0)
+}
+
 fn number(
     ui: &mut Ui,
     value: &mut f64,
     range: std::ops::RangeInclusive<f64>,
-    whole: bool,
+    step: Option<f64>,
     name: &str,
 ) -> Response {
-    let speed = if whole {
-        0.5
-    } else {
-        (value.abs() * 0.01).max(0.001)
-    };
     let field = DragValue::new(value)
         .range(range)
         .clamp_existing_to_range(false)
-        .speed(speed)
-        .max_decimals(if whole { 0 } else { 4 });
+        .speed(step.unwrap_or(0.5))
+        .max_decimals(if step.is_none() { 0 } else { 4 });
     let field = ui.add_sized(vec2(FIELD, ROW - 2.0), field);
     widgets::name(&field, name);
     field
@@ -283,9 +294,8 @@ fn this_draw(
         head(ui, "This draw");
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let mut pinned = chosen.is_pinned;
-            let toggle = ui.toggle_value(&mut pinned, "Pin");
-            let text = "Keep these draws while others are made anew (P)";
-            if toggle.on_hover_text(text).clicked() {
+            let hint = "Keep these draws while others are made anew (P)";
+            if widgets::toggle(ui, &mut pinned, "Pin", hint) {
                 acts.push(Act::Pin);
             }
             if chosen.is_pinned {
@@ -319,7 +329,8 @@ fn draw(ui: &mut Ui, chosen: &Chosen<'_>, drawn: &Drawn, choices: &[Choice], act
             let before = value;
             ui.label(&drawn.name);
             ui.horizontal(|ui| {
-                match draws::span(&chosen.row.name, &drawn.pointer, choices) {
+                let span = draws::span(&chosen.row.name, &drawn.pointer, choices);
+                match span.clone() {
                     Some(span) => {
                         rail(ui, &mut value, span, whole, &name);
                     }
@@ -328,7 +339,7 @@ fn draw(ui: &mut Ui, chosen: &Chosen<'_>, drawn: &Drawn, choices: &[Choice], act
                     }
                 }
                 let range = f64::NEG_INFINITY..=f64::INFINITY;
-                number(ui, &mut value, range, whole, &name);
+                number(ui, &mut value, range, step_of(whole, span.as_ref()), &name);
             });
             if value != before {
                 put(match whole {

@@ -54,8 +54,6 @@ pub struct Seen {
     pub rows: Vec<Row>,
     /// Everything that was recorded.
     pub trace: Arc<Trace>,
-    /// Small pictures of the rows; `None` where only the large one was made.
-    pub thumbs: Option<Vec<Option<Shot>>>,
     /// The row that is shown.
     pub chosen: Option<usize>,
     /// Its picture.
@@ -66,8 +64,10 @@ pub struct Seen {
     pub sources: Option<Sources>,
     /// At half size.
     pub is_half: bool,
-    /// How long trace and picture took, without the small ones.
+    /// How long it took.
     pub took: Duration,
+    /// The trace is that of the question before: only the view is another.
+    pub is_same: bool,
 }
 
 /// Pixels to show.
@@ -90,8 +90,8 @@ pub struct Pane {
     pub labels: Vec<i64>,
     /// `[N]`.
     pub ignore: Vec<bool>,
-    /// `[N]` in the shot's size, or none.
-    pub masks: Vec<Bitmap>,
+    /// Pixels of objects in the shot's size: all of a class as one, with its label, and whether they are ignored.
+    pub masks: Vec<(Vec<u8>, i64, bool)>,
     /// What the step left out.
     pub dropped: Vec<Dropped>,
 }
@@ -125,7 +125,7 @@ pub fn make(last: &Last, question: &Question) -> Result<Seen, Failed> {
         if question.index >= dataset.len() {
             return Err(Failed::Index);
         }
-        let (trace, rows) = last.trace(question, dataset, files, &pixels);
+        let (trace, rows, is_same) = last.trace(question, dataset, files, &pixels);
         let chosen = choose(&rows, question.chosen.as_deref());
         let step = chosen.and_then(|row| rows[row].step);
         let at = |step: usize| &trace.steps[step];
@@ -143,28 +143,19 @@ pub fn make(last: &Last, question: &Question) -> Result<Seen, Failed> {
         let before = before
             .filter(|_| question.beside)
             .and_then(|s| pane(s.samples()[0], &pixels, half));
-        Ok((trace, rows, chosen, shown, before, sources))
+        Ok(Seen {
+            rows,
+            trace,
+            chosen,
+            pane: shown,
+            before,
+            sources,
+            is_half: question.half,
+            took: question.host.now().saturating_sub(began),
+            is_same,
+        })
     });
-    let (trace, rows, chosen, pane, before, sources) = made.map_err(Failed::Config)??;
-    let took = question.host.now().saturating_sub(began);
-    let thumbs = (!question.half).then(|| {
-        let small = |row: &Row| {
-            let image = &trace.steps[row.step?].samples()[0].image;
-            thumb(image, &pixels)
-        };
-        rows.iter().map(small).collect()
-    });
-    Ok(Seen {
-        rows,
-        trace,
-        thumbs,
-        chosen,
-        pane,
-        before,
-        sources,
-        is_half: question.half,
-        took,
-    })
+    made.map_err(Failed::Config)?
 }
 
 /// The row at a place of the config, or the last that has a picture.
@@ -195,7 +186,7 @@ impl Last {
         dataset: &dyn Dataset,
         files: &dyn Files,
         pixels: &Pixels,
-    ) -> (Arc<Trace>, Vec<Row>) {
+    ) -> (Arc<Trace>, Vec<Row>, bool) {
         let Question { index, seed, .. } = *question;
         let key = format!(
             "{:p} {index} {seed} {:?} {:?} {}",
@@ -208,7 +199,7 @@ impl Last {
         if let Some((of, trace, rows)) = &*known
             && *of == key
         {
-            return (trace.clone(), rows.clone());
+            return (trace.clone(), rows.clone(), true);
         }
         let trace = Arc::new(traced(
             dataset,
@@ -221,7 +212,7 @@ impl Last {
         let plan = plan::of(dataset, &question.node, index);
         let rows = plan::rows(&plan, &trace);
         *known = Some((key, trace.clone(), rows.clone()));
-        (trace, rows)
+        (trace, rows, false)
     }
 }
 
@@ -292,9 +283,14 @@ fn shot(image: &Image, pixels: &Pixels, size: [usize; 2]) -> Option<Shot> {
     })
 }
 
-/// A small picture, smooth.
-pub fn thumb(image: &Image, pixels: &Pixels) -> Option<Shot> {
-    small(image, pixels, THUMB)
+/// Small pictures of all rows that ran.
+pub fn thumbs(trace: &Trace, rows: &[Row]) -> Vec<Option<Shot>> {
+    let pixels = Pixels::cpu();
+    let thumb = |row: &Row| {
+        let image = &trace.steps[row.step?].samples()[0].image;
+        small(image, &pixels, THUMB)
+    };
+    rows.iter().map(thumb).collect()
 }
 
 /// A picture whose longer side has at most so many pixels.
@@ -321,13 +317,100 @@ fn pane(sample: &Sample, pixels: &Pixels, size: impl Fn(&Image) -> [usize; 2]) -
         true => m.to_bitmaps(),
         false => m.resize(shot.size).to_bitmaps(),
     });
+    let masks = by_class(masks.unwrap_or_default(), sample);
     Some(Pane {
         shot,
         full,
         boxes: gt.boxes.clone(),
         labels: gt.labels.clone(),
         ignore: gt.ignore.clone(),
-        masks: masks.unwrap_or_default(),
+        masks,
         dropped: Vec::new(),
     })
+}
+
+/// Masks of one class, which have one colour, as one.
+fn by_class(masks: Vec<Bitmap>, sample: &Sample) -> Vec<(Vec<u8>, i64, bool)> {
+    let mut all: Vec<(Vec<u8>, i64, bool)> = Vec::new();
+    for (i, mask) in masks.into_iter().enumerate() {
+        let label = sample.gt.labels.get(i).copied().unwrap_or(0);
+        let ignored = sample.gt.ignore.get(i).copied().unwrap_or(false);
+        match all
+            .iter_mut()
+            .find(|(_, l, g)| (*l, *g) == (label, ignored))
+        {
+            Some((sum, ..)) => sum.iter_mut().zip(&mask[..]).for_each(|(to, m)| *to |= m),
+            None => all.push((mask.to_vec(), label, ignored)),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use smalti::config::{Config, MapLoader};
+    use smalti::draw::Canvas;
+
+    use super::super::opened::Source;
+    use super::*;
+    use crate::window::native::Native;
+    use crate::window::tests::Folder;
+
+    #[test]
+    fn half_the_size_is_the_same_sample() {
+        let folder = Folder::new();
+        let png = Canvas::new(9, 6, vec![90; 162]).unwrap().png().unwrap();
+        std::fs::write(folder.0.join("a.png"), png).unwrap();
+        let file = json!({"images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 6}],
+            "categories": [{"id": 1, "name": "cat"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 8, "bbox": [2, 2, 4, 2],
+                "segmentation": [[2, 2, 6, 2, 6, 4, 2, 4]]}]});
+        folder.put("a.json", &file.to_string());
+        let root = crate::window::document::key(&folder.0);
+        let text = format!(
+            "train_dataloader = dict(dataset=dict(type='CocoDataset', data_root='{root}', ann_file='a.json', metainfo=dict(classes=('cat',)),
+            pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True), dict(type='RandomFlip', prob=1.0)]))"
+        );
+        let config = Config::parse(&text, "a.py", &MapLoader::default()).unwrap();
+        let source = Source::of(&config).unwrap();
+        let host: Arc<dyn Host> = Arc::new(Native::at(folder.0.join("data")));
+        let opened = Opened::read(&source, host.clone()).unwrap();
+        let question = Question {
+            opened: Arc::new(opened),
+            node: source.node,
+            index: 0,
+            seed: 0,
+            pins: Vec::new(),
+            chosen: None,
+            beside: true,
+            half: false,
+            device: None,
+            host,
+        };
+        let last = Last::default();
+        let made = |half| {
+            let question = Question {
+                half,
+                ..question.clone()
+            };
+            make(&last, &question).unwrap_or_else(|_| panic!("it can be made"))
+        };
+        let (whole, half) = (made(false), made(true));
+        assert_eq!((whole.is_same, half.is_same), (false, true));
+        let (a, b) = (whole.pane.unwrap(), half.pane.unwrap());
+        assert_eq!((a.shot.size, b.shot.size), ([9, 6], [5, 3]));
+        assert_eq!((a.full, b.full), ([9, 6], [9, 6]));
+        assert_eq!(a.boxes, [[3.0, 2.0, 7.0, 4.0]], "mirrored");
+        assert_eq!(a.boxes, b.boxes, "in pixels of the sample");
+        assert_eq!((a.masks[0].0.len(), b.masks[0].0.len()), (54, 15));
+        assert_eq!(whole.before.unwrap().boxes, [[2.0, 2.0, 6.0, 4.0]]);
+        let names: Vec<_> = whole.rows.iter().map(|r| r.path.clone().unwrap()).collect();
+        assert_eq!(names, ["pipeline.0", "pipeline.1", "pipeline.2"]);
+        let outside = Question {
+            index: 1,
+            ..question
+        };
+        assert!(matches!(make(&last, &outside), Err(Failed::Index)));
+    }
 }

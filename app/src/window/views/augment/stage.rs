@@ -44,16 +44,9 @@ pub struct Did {
 }
 
 impl Shown {
-    /// Of a sample that was made; what it does not have is taken from the one before.
+    /// Of a sample that was made; its small pictures are those of the one before until they come.
     pub fn new(ctx: &Context, mut seen: Seen, meta: &MetaInfo, old: Option<Shown>) -> Self {
-        let mut thumbs = old.map(|old| old.thumbs).unwrap_or_default();
-        if let Some(new) = seen.thumbs.take() {
-            thumbs.resize_with(new.len(), || None);
-            thumbs.truncate(new.len());
-            for (i, (texture, shot)) in thumbs.iter_mut().zip(new).enumerate() {
-                *texture = shot.map(|shot| upload(ctx, &format!("step {i}"), &shot));
-            }
-        }
+        let thumbs = old.map(|old| old.thumbs).unwrap_or_default();
         let name = seen.chosen.map_or("", |row| seen.rows[row].name.as_str());
         let file = seen
             .chosen
@@ -75,6 +68,14 @@ impl Shown {
             seen,
             thumbs,
         }
+    }
+
+    /// Takes the small pictures of the strip.
+    pub fn set_thumbs(&mut self, ctx: &Context, shots: Vec<Option<Shot>>) {
+        let texture = |(i, shot): (usize, Option<Shot>)| {
+            shot.map(|shot| upload(ctx, &format!("step {i}"), &shot))
+        };
+        self.thumbs = shots.into_iter().enumerate().map(texture).collect();
     }
 
     /// The size of the sample that is shown, px.
@@ -195,12 +196,14 @@ impl View {
             line: Line::Dashed,
         }));
         let mut picture = Picture::new(ctx, name, pane.shot.size, pane.shot.rgb);
-        let colors = marks.iter().map(|m| m.color);
+        let color = |label: i64, ignored: bool| match ignored {
+            true => tokens::IGNORED,
+            false => class_color(label.max(0) as usize),
+        };
         let masks: Vec<(&[u8], Color32)> = pane
             .masks
             .iter()
-            .zip(colors)
-            .map(|(mask, color)| (&mask[..], color))
+            .map(|(mask, label, ignored)| (&mask[..], color(*label, *ignored)))
             .collect();
         if !masks.is_empty() {
             picture.masks(ctx, &masks);

@@ -123,7 +123,7 @@ fn tile(
     };
     let font = FontId::proportional(SMALL);
     let indent = if row.is_inner { "· " } else { "" };
-    let title = widgets::middle(&format!("{} {indent}{}", i + 1, row.name), 18);
+    let title = widgets::middle(&format!("{} {indent}{}", i + 1, row.name), 16);
     let left = rect.left() + 6.0;
     painter.text(
         pos2(left, rect.bottom() - 23.0),
@@ -134,7 +134,7 @@ fn tile(
     );
     let y = rect.bottom() - 10.0;
     let facts = match (&row.idle, objects) {
-        (Some(why), None) => widgets::middle(why, 18),
+        (Some(why), None) => widgets::middle(why, 16),
         (_, Some(n)) => plural(n, "object"),
         _ => String::new(),
     };
