@@ -88,6 +88,8 @@ struct Step {
     time: Duration,
     /// More typing may join it.
     typing: bool,
+    /// More of the same drag may join it.
+    drag: bool,
 }
 
 /// What an edit is to the history.
@@ -228,6 +230,7 @@ impl Documents {
             after: new.to_owned(),
             time,
             typing: kind == Kind::Typing,
+            drag: kind == Kind::Drag,
         };
         let joined = self
             .done
@@ -268,7 +271,7 @@ impl Documents {
         };
         let at = step.at..step.at + step.before.len();
         self.put(step.document, at, &step.after);
-        step.typing = false;
+        (step.typing, step.drag) = (false, false);
         self.done.push(step);
         true
     }
@@ -278,10 +281,17 @@ impl Documents {
         (!self.done.is_empty(), !self.undone.is_empty())
     }
 
-    /// Typing after this is a step of its own.
+    /// What comes after this is a step of its own.
     pub fn end_step(&mut self) {
         if let Some(last) = self.done.last_mut() {
-            last.typing = false;
+            (last.typing, last.drag) = (false, false);
+        }
+    }
+
+    /// Another drag after this is a step of its own.
+    pub fn end_drag(&mut self) {
+        if let Some(last) = self.done.last_mut() {
+            last.drag = false;
         }
     }
 
@@ -304,13 +314,15 @@ impl Step {
         match kind {
             Kind::Step => false,
             Kind::Drag => {
-                // what is put in the place of what was put there before
-                let same = !self.typing
-                    && self.at == next.at
-                    && self.after == next.before
+                // what is put into what was put there before: the value, or at first the override that holds it
+                let (start, end) = (next.at, next.at + next.before.len());
+                let same = self.drag
+                    && start >= self.at
+                    && end <= self.at + self.after.len()
                     && next.time.saturating_sub(self.time) < PAUSE;
                 if same {
-                    self.after.clone_from(&next.after);
+                    let part = start - self.at..end - self.at;
+                    self.after.replace_range(part, &next.after);
                     self.time = next.time;
                 }
                 same
@@ -410,6 +422,16 @@ mod tests {
         all.redo();
         assert_eq!(text(&all), "x = 4");
         assert!(all.get(id).unwrap().is_modified());
+        // an override is put there first, then the value within it is dragged on; another drag is another step
+        all.edit(id, 5..5, "\ny = dict(z=1)", Kind::Drag, at(20));
+        all.edit(id, 17..18, "25", Kind::Drag, at(20));
+        assert_eq!(text(&all), "x = 4\ny = dict(z=25)");
+        all.end_step();
+        all.edit(id, 17..19, "3", Kind::Drag, at(20));
+        all.undo();
+        assert_eq!(text(&all), "x = 4\ny = dict(z=25)");
+        all.undo();
+        assert_eq!(text(&all), "x = 4");
     }
 
     #[test]

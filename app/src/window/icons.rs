@@ -127,6 +127,37 @@ pub const NOTE: Icon = &[
 /// A cross.
 pub const CLOSE: Icon = &[&[(6.0, 6.0), (18.0, 18.0)], &[(18.0, 6.0), (6.0, 18.0)]];
 
+/// A pin.
+pub const PIN: Icon = &[
+    &[
+        (8.0, 3.0),
+        (16.0, 3.0),
+        (15.0, 10.0),
+        (18.0, 14.0),
+        (6.0, 14.0),
+        (9.0, 10.0),
+        (8.0, 3.0),
+    ],
+    &[(12.0, 14.0), (12.0, 21.0)],
+];
+/// A die.
+pub const DICE: Icon = &[
+    &[
+        (4.0, 4.0),
+        (20.0, 4.0),
+        (20.0, 20.0),
+        (4.0, 20.0),
+        (4.0, 4.0),
+    ],
+    &[(7.5, 8.5), (9.5, 8.5)],
+    &[(14.5, 15.5), (16.5, 15.5)],
+    &[(11.0, 12.0), (13.0, 12.0)],
+];
+/// An angle to the left.
+pub const LEFT: Icon = &[&[(15.0, 5.0), (8.0, 12.0), (15.0, 19.0)]];
+/// An angle to the right.
+pub const RIGHT: Icon = &[&[(9.0, 5.0), (16.0, 12.0), (9.0, 19.0)]];
+
 /// Paints an icon in the middle of a square.
 pub fn paint(painter: &Painter, icon: Icon, rect: Rect, color: Color32) {
     let side = rect.width().min(rect.height());

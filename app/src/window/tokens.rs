@@ -120,6 +120,11 @@ pub const LIGHT: Tokens = Tokens {
     ],
 };
 
+/// On pictures: objects that are not to be learned.
+pub const IGNORED: Color32 = rgb(0xB8B8B8);
+/// On pictures: objects that a transform left out.
+pub const DROPPED: Color32 = rgb(0xFF6B5E);
+
 /// Ticks and badges.
 pub const SMALL: f32 = 11.0;
 /// Body and code.

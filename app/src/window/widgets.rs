@@ -6,7 +6,7 @@ use eframe::egui::{
 };
 
 use super::icons::{self, Icon};
-use super::tokens::{BUTTON, LARGE, Tokens};
+use super::tokens::{BUTTON, LARGE, ROW, Tokens};
 
 /// The one button of a view that is meant first.
 pub fn primary(ui: &mut Ui, text: &str) -> Response {
@@ -33,6 +33,14 @@ pub fn link(ui: &mut Ui, text: &str) -> Response {
             .fill(Color32::TRANSPARENT)
             .stroke(Stroke::NONE),
     )
+}
+
+/// A button that is on or off; true if that was changed.
+pub fn toggle(ui: &mut Ui, on: &mut bool, text: &str, hint: &str) -> bool {
+    let button = Button::new(text).selected(*on).min_size(vec2(0.0, ROW));
+    let pressed = ui.add(button).on_hover_text(hint).clicked();
+    *on ^= pressed;
+    pressed
 }
 
 /// A button that is an icon alone; its name is shown on hover and told to assistive technology.

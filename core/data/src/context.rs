@@ -1,6 +1,6 @@
 //! [`Context`]: what runs beside a sample on its way through the transforms.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,17 @@ pub struct Saved {
     pub params: Json,
 }
 
+/// Draws of one transform that stay as they are while all others are made anew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pin {
+    /// The transform, as in [`Saved`].
+    pub name: String,
+    /// Which of the draws of that name on the way of one sample, counted from 0.
+    pub nth: usize,
+    /// Its `Drawn`.
+    pub params: Json,
+}
+
 /// Who is told of samples on their way: the transform's name, the number of draws made so far, the sample.
 pub type Watch<'a> = &'a mut dyn FnMut(&str, usize, &Sample);
 
@@ -35,12 +46,16 @@ pub struct Context<'a> {
     pub files: &'a dyn Files,
     /// Draws to use in place of new ones, in order.
     pub replay: Option<VecDeque<Saved>>,
+    /// Draws to use in place of those that are made. They are made all the same, so that the others do not depend on what is pinned.
+    pub pins: Vec<Pin>,
     /// Draws made or replayed so far, if they are wanted.
     pub saved: Option<Vec<Saved>>,
     /// Told of every sample after every transform, with the transform's name and the number of draws in `saved` so far.
     pub watch: Option<Watch<'a>>,
     /// Number of this sample in the order of an epoch: the cached transforms keep that order.
     pub position: u64,
+    /// How often each name that is pinned was drawn so far.
+    pinned: HashMap<String, usize>,
 }
 
 impl<'a> Context<'a> {
@@ -51,9 +66,11 @@ impl<'a> Context<'a> {
             pixels,
             files,
             replay: None,
+            pins: Vec::new(),
             saved: None,
             watch: None,
             position: 0,
+            pinned: HashMap::new(),
         }
     }
 
@@ -67,12 +84,20 @@ impl<'a> Context<'a> {
         draw: impl FnOnce(&mut dyn Random) -> Result<P, Fault>,
     ) -> Result<P, Fault> {
         let drawn = match &mut self.replay {
-            None => draw(self.random).map_err(|problem| match problem {
-                Fault::Transform(text) if text.starts_with("np.") => {
-                    Fault::Transform(format!("`{name}` cannot draw: {text}"))
+            None => {
+                let drawn = draw(self.random).map_err(|problem| match problem {
+                    Fault::Transform(text) if text.starts_with("np.") => {
+                        Fault::Transform(format!("`{name}` cannot draw: {text}"))
+                    }
+                    other => other,
+                })?;
+                match self.pin(name) {
+                    None => drawn,
+                    Some(params) => serde_json::from_value(params).map_err(|e| {
+                        Fault::Transform(format!("the pinned draws of `{name}` do not fit: {e}"))
+                    })?,
                 }
-                other => other,
-            })?,
+            }
             Some(queue) => {
                 let fail = |what: String| {
                     Fault::Transform(format!("the replayed draws do not fit: {what}"))
@@ -98,5 +123,16 @@ impl<'a> Context<'a> {
             });
         }
         Ok(drawn)
+    }
+
+    /// What the next draws of this name are pinned to.
+    fn pin(&mut self, name: &str) -> Option<Json> {
+        if !self.pins.iter().any(|pin| pin.name == name) {
+            return None;
+        }
+        let count = self.pinned.entry(name.to_owned()).or_default();
+        let nth = std::mem::replace(count, *count + 1);
+        let found = self.pins.iter().find(|p| p.name == name && p.nth == nth);
+        found.map(|pin| pin.params.clone())
     }
 }

@@ -1,8 +1,7 @@
 //! Messages low at the right, and the list of all.
 
 use eframe::egui::{
-    self, Align, Align2, Area, Frame, Id, Layout, Margin, Order, RichText, ScrollArea, Stroke, Ui,
-    vec2,
+    self, Align2, Area, Frame, Id, Margin, Order, RichText, ScrollArea, Stroke, Ui, vec2,
 };
 
 use crate::window::actions::Command;
@@ -78,16 +77,15 @@ fn toast(ui: &mut Ui, session: &mut Session, i: usize, message: &Message) {
         ui.set_width(WIDTH);
         ui.horizontal_top(|ui| {
             widgets::icon(ui, icon, color);
-            ui.with_layout(Layout::right_to_left(Align::TOP), |ui| {
-                if widgets::icon_button(ui, icons::CLOSE, "Put this message away").clicked() {
-                    session.messages.dismiss(i);
-                }
-                offer(ui, session, i, message);
-                ui.with_layout(
-                    Layout::left_to_right(Align::TOP).with_main_wrap(true),
-                    |ui| ui.label(&message.text),
-                );
+            let buttons = if message.offer.is_some() { 120.0 } else { 32.0 };
+            ui.vertical(|ui| {
+                ui.set_width(ui.available_width() - buttons);
+                ui.label(&message.text);
             });
+            offer(ui, session, i, message);
+            if widgets::icon_button(ui, icons::CLOSE, "Put this message away").clicked() {
+                session.messages.dismiss(i);
+            }
         });
     });
 }

@@ -2,6 +2,7 @@
 //!
 //! With `SMALTI_PICTURES=FOLDER` the pictures that the tests look at are kept there.
 
+mod augment;
 mod checkpoint;
 mod config;
 mod frame;

@@ -7,6 +7,7 @@ use super::icons::{self, Icon};
 use super::jobs::Jobs;
 use super::session::Session;
 
+mod augment;
 mod checkpoint;
 mod config;
 mod start;
@@ -74,6 +75,12 @@ pub const VIEWS: &[Row] = &[
         icon: icons::CONFIG,
         shows: &[Shows::Config],
         make: || Box::new(config::ConfigView::default()),
+    },
+    Row {
+        name: "Augment",
+        icon: icons::AUGMENT,
+        shows: &[],
+        make: || Box::new(augment::Augment::default()),
     },
     Row {
         name: "Checkpoint",

@@ -699,6 +699,10 @@ impl Dataset for BaseDetDataset {
         &self.pipeline
     }
 
+    fn set_pipeline(&mut self, steps: Vec<Box<dyn Transform>>) {
+        self.pipeline = steps;
+    }
+
     fn notes(&self) -> &[Diagnostic] {
         &self.notes
     }

@@ -121,6 +121,10 @@ impl Dataset for ClassBalancedDataset {
         vec![&*self.dataset]
     }
 
+    fn children_mut(&mut self) -> Vec<&mut dyn Dataset> {
+        vec![&mut *self.dataset]
+    }
+
     fn notes(&self) -> &[Diagnostic] {
         &self.notes
     }

@@ -156,6 +156,11 @@ impl Dataset for ConcatDataset {
         self.datasets.iter().map(|d| &**d).collect()
     }
 
+    fn children_mut(&mut self) -> Vec<&mut dyn Dataset> {
+        let all = self.datasets.iter_mut();
+        all.map(|d| &mut **d as &mut dyn Dataset).collect()
+    }
+
     fn ends(&self) -> Option<&[usize]> {
         Some(&self.ends)
     }

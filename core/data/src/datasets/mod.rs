@@ -133,8 +133,18 @@ pub trait Dataset: Send + Sync + fmt::Debug {
     /// Its own pipeline.
     fn pipeline(&self) -> &[Box<dyn Transform>];
 
+    /// Gives it another pipeline; a wrapper that has none lets it go.
+    fn set_pipeline(&mut self, steps: Vec<Box<dyn Transform>>) {
+        let _ = steps;
+    }
+
     /// Data sets inside it.
     fn children(&self) -> Vec<&dyn Dataset> {
+        Vec::new()
+    }
+
+    /// The same, to give them other pipelines.
+    fn children_mut(&mut self) -> Vec<&mut dyn Dataset> {
         Vec::new()
     }
 
@@ -444,6 +454,38 @@ pub fn from_config_with(
         ));
     };
     read(dataset, files, look, notes)
+}
+
+/// Gives a data set, and those inside it, the pipelines that its config has now. All else stays as it was read: for who changes a pipeline,
+/// and does not want the annotation file to be read again.
+///
+/// # Errors
+/// Everything wrong with the pipelines; then some may be new and others old.
+pub fn set_pipelines(
+    dataset: &mut dyn Dataset,
+    node: &Node,
+    look: Lookup<'_>,
+) -> Result<(), Diagnostics> {
+    let (node, _) = legacy::dataset(node);
+    let row = look.find::<Datasets>(&node)?;
+    let log = RefCell::default();
+    let steps = pipeline(&Source {
+        node: &node,
+        kind: row.name,
+        files: None,
+        names: None,
+        look,
+        notes: Vec::new(),
+        log: &log,
+    })?;
+    dataset.set_pipeline(steps);
+    let several = node.get("datasets").and_then(Node::as_items);
+    let inner = node.get("dataset").into_iter();
+    let nodes = inner.chain(several.into_iter().flatten());
+    for (child, node) in dataset.children_mut().into_iter().zip(nodes) {
+        set_pipelines(child, node, look)?;
+    }
+    Ok(())
 }
 
 /// The error of `train_dataloader = dict(...),`.

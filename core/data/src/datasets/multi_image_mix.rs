@@ -236,8 +236,16 @@ impl Dataset for MultiImageMixDataset {
         &self.pipeline
     }
 
+    fn set_pipeline(&mut self, steps: Vec<Box<dyn Transform>>) {
+        self.pipeline = steps;
+    }
+
     fn children(&self) -> Vec<&dyn Dataset> {
         vec![&*self.dataset]
+    }
+
+    fn children_mut(&mut self) -> Vec<&mut dyn Dataset> {
+        vec![&mut *self.dataset]
     }
 
     fn skip_types(&self, keys: &[String]) {

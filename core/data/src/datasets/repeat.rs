@@ -87,6 +87,10 @@ impl Dataset for RepeatDataset {
         vec![&*self.dataset]
     }
 
+    fn children_mut(&mut self) -> Vec<&mut dyn Dataset> {
+        vec![&mut *self.dataset]
+    }
+
     fn notes(&self) -> &[Diagnostic] {
         &self.notes
     }

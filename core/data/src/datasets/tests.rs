@@ -1535,3 +1535,38 @@ fn a_comma_too_many_is_pointed_at_where_it_is() {
         "{problems}"
     );
 }
+
+#[test]
+fn pipelines_are_set_anew_without_reading_annotations_again() {
+    let ann = r#"{"images": [{"id": 1, "file_name": "a.png", "width": 8, "height": 8}],
+        "categories": [{"id": 1, "name": "cat"}], "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4], "area": 16, "iscrowd": 0}]}"#;
+    let text = |inner: &str, outer: &str| {
+        format!(
+            "dataset = dict(type='RepeatDataset', times=2, dataset=dict(type='MultiImageMixDataset', pipeline=[{outer}], \
+             dataset=dict(type='ConcatDataset', datasets=[dict(type='CocoDataset', ann_file='a.json', metainfo=dict(classes=('cat',)), pipeline=[{inner}])])))"
+        )
+    };
+    let load = "dict(type='LoadImageFromFile')";
+    let mosaic = "dict(type='Mosaic', img_scale=(8, 8))";
+    let mut dataset = built(&text(load, mosaic), &Texts::of([("a.json", ann)])).unwrap();
+    fn names(dataset: &dyn Dataset) -> Vec<&'static str> {
+        let own = dataset.pipeline().iter().map(|s| s.name());
+        let inner = dataset.children().into_iter().flat_map(names);
+        own.chain(inner).collect()
+    }
+    let mut set = |inner: &str, outer: &str| {
+        let config = config(&text(inner, outer));
+        let node = config.get("dataset").unwrap();
+        let found = set_pipelines(&mut *dataset, node, Lookup::own());
+        (found.map_err(|e| shown(&e)), names(&*dataset))
+    };
+    let flip = "dict(type='RandomFlip', prob=0.5)";
+    let (done, steps) = set(
+        &format!("{load}, dict(type='LoadAnnotations', with_bbox=True)"),
+        flip,
+    );
+    let expected = vec!["RandomFlip", "LoadImageFromFile", "LoadAnnotations"];
+    assert_eq!((done, steps), (Ok(()), expected));
+    let wrong = set(&format!("{load}, {mosaic}"), flip).0.unwrap_err();
+    assert!(wrong.contains("`Mosaic` mixes several pictures"), "{wrong}");
+}

@@ -15,7 +15,7 @@ use crate::pixels::Pixels;
 use crate::random::{Answer, Call, Draw, Random, RandomError, Recorded, Replay};
 use crate::sample::Sample;
 use crate::structures::{Dropped, Reason};
-use crate::transforms::{Context, Files, Saved};
+use crate::transforms::{Context, Files, Pin, Saved};
 
 /// Steps beyond this are run and not recorded.
 const MOST_STEPS: usize = 1000;
@@ -24,6 +24,8 @@ const MOST_STEPS: usize = 1000;
 pub enum DrawSource<'a> {
     /// They are made.
     New(&'a mut dyn Random),
+    /// They are made, but for those that stay as they are.
+    Pinned(&'a mut dyn Random, Vec<Pin>),
     /// They are those of an earlier trace.
     Saved(Vec<Saved>),
     /// They are made of numpy's recorded answers.
@@ -50,12 +52,27 @@ pub struct Step {
     pub params: Option<Json>,
     /// The pictures that it mixed in, as it chose them.
     pub indexes: Option<Json>,
+    /// Where `params` and `indexes` are among the trace's `saved`, to be pinned.
+    pub saved: [Option<usize>; 2],
     /// Random calls since the step before. Those of a transform that holds others are with the first of them.
     pub draws: Vec<Draw>,
     /// The sample after it.
     pub sample: Sample,
     /// Objects that were left out since the step before, also from pictures that were mixed in.
     pub dropped: Vec<Dropped>,
+}
+
+impl Trace {
+    /// What keeps the draws at a place of `saved` as they are, or makes them `params`, while others are made anew.
+    pub fn pin(&self, at: usize, params: Option<Json>) -> Option<Pin> {
+        let saved = self.saved.get(at)?;
+        let before = &self.saved[..at];
+        Some(Pin {
+            name: saved.name.clone(),
+            nth: before.iter().filter(|s| s.name == saved.name).count(),
+            params: params.unwrap_or_else(|| saved.params.clone()),
+        })
+    }
 }
 
 impl Step {
@@ -79,8 +96,13 @@ pub fn trace(
     files: &dyn Files,
 ) -> Trace {
     let mut recording = Replay::default();
+    let mut pins = Vec::new();
     let (source, replay): (&mut dyn Random, _) = match draws {
         DrawSource::New(random) => (random, None),
+        DrawSource::Pinned(random, pinned) => {
+            pins = pinned;
+            (random, None)
+        }
         // With no call to answer: what the file does not hold is not drawn anew.
         DrawSource::Saved(saved) => (&mut recording, Some(VecDeque::from(saved))),
         DrawSource::Raw(draws) => {
@@ -110,6 +132,7 @@ pub fn trace(
     let given = replay.as_ref().map_or(0, VecDeque::len);
     let mut cx = Context::new(&mut random, pixels, files);
     cx.replay = replay;
+    cx.pins = pins;
     cx.saved = Some(Vec::new());
     cx.watch = Some(&mut watch);
     cx.position = position;
@@ -175,23 +198,24 @@ impl Random for Counted<'_> {
 
 /// Gives every step its own draws. A transform that holds others draws first and ends last, so what is not yet claimed waits.
 fn assemble(seen: Vec<Seen>, saved: &[Saved], calls: &[Draw]) -> Vec<Step> {
-    let mut waiting: Vec<&Saved> = Vec::new();
+    let mut waiting: Vec<(usize, &Saved)> = Vec::new();
     let (mut saved_to, mut calls_to) = (0, 0);
     let mut reported: HashMap<Key, usize> = HashMap::new();
     let mut steps = Vec::with_capacity(seen.len());
     for seen in seen {
         let end = seen.saved.clamp(saved_to, saved.len());
-        waiting.extend(&saved[saved_to..end]);
+        waiting.extend((saved_to..end).zip(&saved[saved_to..end]));
         saved_to = end;
         let end = seen.calls.clamp(calls_to, calls.len());
         let draws = calls[calls_to..end].to_vec();
         calls_to = end;
 
         let choice = format!("{}.indexes", seen.name);
-        let own = waiting.iter().rposition(|s| s.name == seen.name);
-        let params = own.map(|i| waiting[i].params.clone());
-        let mixed = waiting.iter().rposition(|s| s.name == choice);
-        let indexes = mixed.map(|i| waiting[i].params.clone());
+        let own = waiting.iter().rposition(|(_, s)| s.name == seen.name);
+        let params = own.map(|i| waiting[i].1.params.clone());
+        let mixed = waiting.iter().rposition(|(_, s)| s.name == choice);
+        let indexes = mixed.map(|i| waiting[i].1.params.clone());
+        let places = [own, mixed].map(|i| i.map(|i| waiting[i].0));
         // what it holds ended before it, and so did the loading of what it mixes in
         if let Some(first) = [own, mixed].into_iter().flatten().min() {
             waiting.truncate(first);
@@ -201,6 +225,7 @@ fn assemble(seen: Vec<Seen>, saved: &[Saved], calls: &[Draw]) -> Vec<Step> {
             name: seen.name,
             params: params.filter(|p| !p.is_null()),
             indexes,
+            saved: places,
             draws,
             sample: seen.sample,
             dropped,
@@ -485,6 +510,32 @@ mod tests {
         let raw: Vec<Draw> = first.steps.iter().flat_map(|s| s.draws.clone()).collect();
         let again = run(pipeline(), DrawSource::Raw(raw));
         assert_eq!((again.error.clone(), boxes(&again)), (None, boxes(&first)));
+    }
+
+    #[test]
+    fn what_is_pinned_stays_and_nothing_else_depends_on_it() {
+        let seeded = |seed, pins| {
+            let mut random = Counter::new(seed);
+            run(pipeline(), DrawSource::Pinned(&mut random, pins))
+        };
+        let first = seeded(1, Vec::new());
+        let at = first.steps[1].saved[0].unwrap();
+        assert_eq!((at, first.saved[at].name.as_str()), (2, "Move"));
+        let pin = first.pin(at, None).unwrap();
+        assert_eq!(pin.nth, 1, "the second Move");
+        let other = seeded(2, vec![pin]);
+        assert_eq!(other.saved[at], first.saved[at]);
+        assert_ne!(other.saved[0], first.saved[0]);
+        // the same seed with another pinned value: nothing else is drawn anew
+        let moved = seeded(1, vec![first.pin(0, Some(json!(3.5))).unwrap()]);
+        assert_eq!(moved.saved[0].params, json!(3.5));
+        assert_eq!(moved.saved[1..], first.saved[1..]);
+        let wrong = seeded(1, vec![first.pin(0, Some(json!("far"))).unwrap()]);
+        let text = wrong.error.unwrap().to_string();
+        assert!(
+            text.contains("the pinned draws of `Move` do not fit"),
+            "{text}"
+        );
     }
 
     #[test]

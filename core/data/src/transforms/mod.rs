@@ -76,7 +76,7 @@ pub use load::LoadImageFromFile;
 pub use pad::{Fill, Pad, PaddingMode};
 pub use resize::Resize;
 
-pub use super::context::{Context, Saved, Watch};
+pub use super::context::{Context, Pin, Saved, Watch};
 pub use super::files::Files;
 pub use super::pixels::Method;
 

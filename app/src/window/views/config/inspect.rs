@@ -1,7 +1,5 @@
 //! The selected value: a widget to change it, where it was said, and what it overrode.
 
-use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use eframe::egui::{self, ComboBox, DragValue, RichText, ScrollArea, TextEdit, Ui};
@@ -9,12 +7,11 @@ use eframe::egui::{self, ComboBox, DragValue, RichText, ScrollArea, TextEdit, Ui
 use smalti::config::{Config, Node, Value, parse_value, value_to_py};
 
 use super::chain::{self, Link};
-use super::{tree, write};
+use super::{apply, tree};
 use crate::window::analysis::Analysis;
 use crate::window::document::Kind;
 use crate::window::files::short;
 use crate::window::jobs::{Jobs, Newest};
-use crate::window::messages::Level;
 use crate::window::session::{Place, Session};
 use crate::window::tokens::Tokens;
 use crate::window::widgets::{self, middle};
@@ -93,7 +90,7 @@ impl Inspect {
                 .add_enabled_ui(fresh, |ui| self.value(ui, path, node))
                 .inner;
             if let Some(Change::To(text, kind)) = change {
-                apply(session, jobs, config, node, path, &text, kind);
+                apply::value(session, jobs, config, path, &text, kind);
             }
             ui.add_space(12.0);
             self.chain(ui, session, jobs, analysis, config, node, path);
@@ -376,41 +373,4 @@ fn numbers(ui: &mut Ui, key: &str, node: &Node, items: &[Node]) -> Option<Change
         (false, _) => format!("[{text}]"),
     };
     (text != value_to_py(node)).then_some(Change::To(text, Kind::Drag))
-}
-
-/// Changes the text: where the value is said if that is in the config in front, else by an override there.
-fn apply(
-    session: &mut Session,
-    jobs: &mut Jobs,
-    config: &Config,
-    node: &Node,
-    path: &str,
-    new: &str,
-    kind: Kind,
-) {
-    let Some(document) = session.documents.active() else {
-        return;
-    };
-    let (id, key, text) = (document.id, document.key(), document.text().to_owned());
-    let here = write::where_said(node, new).filter(|edit| edit.file == key);
-    let edit = match here {
-        Some(edit) => Ok(edit),
-        None => write::overridden(config, &text, path, new),
-    };
-    match edit {
-        Ok(edit) => {
-            let range: Range<usize> = edit.range.clone();
-            session.edit(id, range, &edit.text, kind);
-        }
-        Err(why) => {
-            session.tell(Level::Warning, format!("{path} was not changed: {why}"));
-            let place = Place {
-                path: PathBuf::from(node.origin.file()),
-                range: node.origin.range(),
-            };
-            if place.path.is_absolute() {
-                session.go(jobs, &place);
-            }
-        }
-    }
 }

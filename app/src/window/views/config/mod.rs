@@ -20,6 +20,7 @@ use crate::window::session::{Place, Session};
 use crate::window::tokens::{BUTTON, Tokens};
 use crate::window::widgets::{self, ago, middle};
 
+pub(super) mod apply;
 mod chain;
 mod compare;
 mod complete;
@@ -30,7 +31,9 @@ mod marks;
 mod problems;
 mod syntax;
 mod tree;
-mod write;
+pub(super) mod write;
+
+pub(super) use tree::place;
 
 use marks::Mark;
 

@@ -78,6 +78,19 @@ pub fn overridden(config: &Config, text: &str, path: &str, new: &str) -> Result<
         .ok_or_else(|| format!("`{path}` is computed in {}: edit the text", node.origin))
 }
 
+/// Says an option that a dict does not have yet: in that dict, if it is written in the text, else as an override.
+///
+/// # Errors
+/// Why it cannot be done, and what to do.
+pub fn added(config: &Config, text: &str, path: &str, new: &str) -> Result<Edit, String> {
+    let (parent, key) = path.rsplit_once('.').ok_or("there is no such dict")?;
+    let node = config.at(parent).ok_or("there is no such dict")?;
+    match inserted(node, text, &config.path, key, new) {
+        Ok(edit) if node.origin.source().kind() == SourceKind::File => Ok(edit),
+        _ => overridden(config, text, path, new),
+    }
+}
+
 /// A list of a base cannot be overridden in part: then the whole list is written, changed.
 fn through_lists(config: &Config, path: &str, new: &str) -> Result<(Vec<String>, String), String> {
     let parts: Vec<&str> = path.split('.').collect();
@@ -102,7 +115,11 @@ fn through_lists(config: &Config, path: &str, new: &str) -> Result<(Vec<String>,
     ))
 }
 
-fn set(node: &mut Node, path: &[&str], value: Node) -> Result<(), String> {
+/// Puts a value at a path within others.
+///
+/// # Errors
+/// There is nothing at that path.
+pub fn set(node: &mut Node, path: &[&str], value: Node) -> Result<(), String> {
     let Some((first, rest)) = path.split_first() else {
         *node = value;
         return Ok(());
@@ -120,8 +137,15 @@ fn set(node: &mut Node, path: &[&str], value: Node) -> Result<(), String> {
             )
         }
         Value::Dict(dict) => {
-            let mut inner = dict.get(first).cloned().ok_or_else(missing)?;
-            set(&mut inner, rest, value)?;
+            let inner = match dict.get(first) {
+                None if rest.is_empty() => value,
+                None => return Err(missing()),
+                Some(inner) => {
+                    let mut inner = inner.clone();
+                    set(&mut inner, rest, value)?;
+                    inner
+                }
+            };
             dict.set(first, inner);
             Ok(())
         }
@@ -392,6 +416,24 @@ mod tests {
         assert_eq!(
             config.at("model.neck.n.1").and_then(Node::as_str),
             Some("é")
+        );
+    }
+
+    #[test]
+    fn an_option_is_added_where_its_dict_is_written() {
+        let text = "p = [\n    dict(type='A'),  # first\n]\nx = dict(y=p)\n";
+        let config = Config::parse(text, "a.py", &MapLoader::default()).unwrap();
+        let edit = added(&config, text, "x.y.0.k", "(1, 2)").unwrap();
+        let mut new = text.to_owned();
+        new.replace_range(edit.range, &edit.text);
+        assert_eq!(new, text.replace("type='A'", "type='A', k=(1, 2)"));
+        let files = [("base.py", BASE), ("child.py", "_base_ = './base.py'\n")];
+        let config = Config::load("child.py", &MapLoader::new(files)).unwrap();
+        let edit = added(&config, files[1].1, "pipe.1.k", "3").unwrap();
+        let expected = "pipe = [dict(type='A', k=1), dict(type='B', k=3)]\n";
+        assert_eq!(
+            (edit.file.as_str(), edit.text.as_str()),
+            ("child.py", expected)
         );
     }
 
