@@ -120,6 +120,9 @@ pub const LIGHT: Tokens = Tokens {
     ],
 };
 
+/// Frames on pictures, in either theme: what is ignored.
+pub const IGNORED: Color32 = rgb(0xB8B8B8);
+
 /// Ticks and badges.
 pub const SMALL: f32 = 11.0;
 /// Body and code.

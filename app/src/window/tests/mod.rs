@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod config;
+mod detect;
 mod frame;
 
 use std::path::{Path, PathBuf};
