@@ -14,10 +14,17 @@ use smalti::weights::Checkpoint;
 use super::DeviceArg;
 use super::detect::{DRAWN_SCORE, save};
 
-const CONFIG: &str =
+/// Its config.
+pub const CONFIG: &str =
     include_str!("../../../configs/demo/retinanet_mobilenetv3-small_fpn_digits.py");
-const CHECKPOINT: &[u8] = include_bytes!("../../../configs/demo/digits.safetensors");
-const PICTURE: &[u8] = include_bytes!("../../../configs/demo/digits.jpg");
+/// What the config is called.
+pub const CONFIG_NAME: &str = "configs/demo/retinanet_mobilenetv3-small_fpn_digits.py";
+/// Its weights.
+pub const CHECKPOINT: &[u8] = include_bytes!("../../../configs/demo/digits.safetensors");
+/// What it reads.
+pub const PICTURE: &[u8] = include_bytes!("../../../configs/demo/digits.jpg");
+/// What the picture is called.
+pub const PICTURE_NAME: &str = "configs/demo/digits.jpg";
 
 /// Arguments of `smalti demo`.
 #[derive(Args)]
@@ -42,8 +49,8 @@ pub struct DemoArgs {
 /// Runs the command.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     let chosen = args.device.choose()?;
-    let name = "configs/demo/retinanet_mobilenetv3-small_fpn_digits.py";
-    let config = Config::parse(CONFIG, name, &MapLoader::default()).map_err(|e| e.to_string())?;
+    let config = Config::parse(CONFIG, CONFIG_NAME, &MapLoader::default());
+    let config = config.map_err(|e| e.to_string())?;
     let checkpoint = Checkpoint::read(CHECKPOINT).map_err(|e| e.to_string())?;
     let predictor = Predictor::builder(&config)
         .checkpoint(checkpoint)
@@ -51,7 +58,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         .build()
         .map_err(|e| e.to_string())?;
     let (name, bytes) = match &args.picture {
-        None => ("configs/demo/digits.jpg".into(), PICTURE.to_vec()),
+        None => (PICTURE_NAME.into(), PICTURE.to_vec()),
         Some(path) => {
             let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
             (path.display().to_string(), bytes)

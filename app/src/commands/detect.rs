@@ -413,14 +413,19 @@ pub fn save(
             mask: masks.get(i).cloned(),
         })
         .collect();
-    let [width, height] = size;
-    let mut canvas = Canvas::new(width, height, picture.to_rgb()).expect("a picture has pixels");
-    canvas.draw(&marked);
-    let png = canvas.png().map_err(|e| e.to_string())?;
+    let png = drawn(picture, &marked)?;
     let failed = |e: std::io::Error| format!("{}: {e}", target.display());
     let mut file = AtomicFile::create(target).map_err(failed)?;
     std::io::Write::write_all(&mut file, &png).map_err(failed)?;
     file.commit().map_err(failed)
+}
+
+/// The picture with these drawn on it, the content of a PNG file.
+pub fn drawn(picture: &Picture, marked: &[Marked]) -> Result<Vec<u8>, String> {
+    let canvas = Canvas::new(picture.width(), picture.height(), picture.to_rgb());
+    let mut canvas = canvas.expect("a picture has pixels");
+    canvas.draw(marked);
+    canvas.png().map_err(|e| e.to_string())
 }
 
 /// `a.jpg: 2 dog, 1 cat`, most frequent first.

@@ -15,6 +15,8 @@ pub enum Command {
     OpenFolder,
     /// A new config from a recipe.
     New,
+    /// The built-in detector on its picture.
+    Demo,
     /// Save the config in front.
     Save,
     /// Save it under another name.
@@ -108,6 +110,7 @@ pub const ACTIONS: &[Action] = &[
         Command::New,
         &[keys(CTRL, Key::N)],
     ),
+    action("Try the demo", Command::Demo, &[]),
     action("Save", Command::Save, &[keys(CTRL, Key::S)]),
     action("Save as", Command::SaveAs, &[keys(CTRL_SHIFT, Key::S)]),
     action("Save as a child of its base", Command::SaveChild, &[]),

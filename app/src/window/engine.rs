@@ -14,6 +14,8 @@ pub struct Engine {
     pub adapters: Vec<Adapter>,
     /// The device in use.
     pub chosen: Option<Chosen>,
+    /// Another number is another device.
+    pub number: u64,
     /// Why the last one asked for is not in use.
     pub failed: Option<String>,
     asked: Option<Job<Answer>>,
@@ -51,6 +53,7 @@ impl Engine {
         match chosen {
             Ok(chosen) => {
                 (self.chosen, self.failed) = (Some(chosen), None);
+                self.number += 1;
                 true
             }
             Err(why) => {

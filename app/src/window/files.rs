@@ -76,7 +76,7 @@ pub fn open(host: &dyn Host, path: &Path) -> Opened {
     {
         return Opened::Checkpoint(path.to_owned());
     }
-    if ending == "json" && annotations(&head) {
+    if ending == "json" && annotations(&head) || ending == "xml" && voc(&head) {
         return Opened::Annotations(path.to_owned());
     }
     text(host, path)
@@ -110,8 +110,10 @@ fn text(host: &dyn Host, path: &Path) -> Opened {
 fn folder(host: &dyn Host, path: &Path) -> Opened {
     let all = host.list(path);
     let is_picture = |p: &&PathBuf| host.head(p, 16).is_some_and(|head| picture(&head));
-    let pictures: Vec<PathBuf> = all.iter().filter(is_picture).cloned().collect();
+    let mut pictures: Vec<PathBuf> = all.iter().filter(is_picture).cloned().collect();
     if !pictures.is_empty() {
+        // frames of a video are in the order of their numbers
+        pictures.sort_by_cached_key(|path| in_order(&path.to_string_lossy()));
         return Opened::Pictures {
             path: path.to_owned(),
             pictures,
@@ -129,6 +131,27 @@ fn folder(host: &dyn Host, path: &Path) -> Opened {
             path.display()
         )),
     }
+}
+
+/// What a name is sorted by: its numbers count as numbers.
+fn in_order(name: &str) -> Vec<(u64, String)> {
+    let mut parts: Vec<(u64, String)> = vec![(0, String::new())];
+    let mut digits = false;
+    for c in name.chars() {
+        let digit = c.to_digit(10);
+        if digit.is_some() && !digits {
+            parts.push((0, String::new()));
+        }
+        digits = digit.is_some();
+        let Some((number, text)) = parts.last_mut() else {
+            continue;
+        };
+        match digit {
+            Some(digit) => *number = number.saturating_mul(10).saturating_add(digit.into()),
+            None => text.push(c),
+        }
+    }
+    parts
 }
 
 fn ending(path: &Path) -> String {
@@ -152,10 +175,42 @@ fn picture(head: &[u8]) -> bool {
         || head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP")
 }
 
+/// Whether XML is one of Pascal VOC's files.
+fn voc(head: &[u8]) -> bool {
+    String::from_utf8_lossy(head).contains("<annotation")
+}
+
 /// Whether JSON begins as annotations in COCO's form do.
 fn annotations(head: &[u8]) -> bool {
     let head = String::from_utf8_lossy(head);
     ["\"images\"", "\"annotations\"", "\"licenses\""]
         .iter()
         .any(|key| head.contains(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_in_the_order_of_their_numbers() {
+        let mut names = [
+            "a10.jpg",
+            "a9.jpg",
+            "b1.jpg",
+            "a9_2.jpg",
+            "a09_10.jpg",
+            "a.jpg",
+        ];
+        names.sort_by_cached_key(|name| in_order(name));
+        let wanted = [
+            "a9.jpg",
+            "a9_2.jpg",
+            "a09_10.jpg",
+            "a10.jpg",
+            "a.jpg",
+            "b1.jpg",
+        ];
+        assert_eq!(names, wanted);
+    }
 }

@@ -234,6 +234,7 @@ type Work<Q, A> = Arc<dyn Fn(Q, &Progress) -> A + Send + Sync>;
 /// the one that waits.
 pub struct Newest<Q, A> {
     name: &'static str,
+    quiet: bool,
     work: Work<Q, A>,
     runs: Option<Job<A>>,
     waits: Option<Q>,
@@ -247,10 +248,17 @@ impl<Q: Send + 'static, A: Send + 'static> Newest<Q, A> {
     ) -> Self {
         Self {
             name,
+            quiet: true,
             work: Arc::new(work),
             runs: None,
             waits: None,
         }
+    }
+
+    /// The same, shown in the status bar: some answers take long.
+    pub fn shown(mut self) -> Self {
+        self.quiet = false;
+        self
     }
 
     /// Asks; the answer comes from [`Self::poll`].
@@ -259,7 +267,9 @@ impl<Q: Send + 'static, A: Send + 'static> Newest<Q, A> {
             self.waits = Some(question);
         } else {
             let work = self.work.clone();
-            self.runs = Some(jobs.quietly(self.name, move |progress| work(question, progress)));
+            let quiet = self.quiet;
+            self.runs =
+                Some(jobs.begin(self.name, quiet, move |progress| work(question, progress)));
         }
     }
 

@@ -8,6 +8,7 @@
 
 pub mod actions;
 pub mod analysis;
+pub mod detector;
 pub mod document;
 pub mod engine;
 pub mod files;
@@ -16,6 +17,7 @@ pub mod host;
 pub mod icons;
 pub mod jobs;
 pub mod journal;
+pub mod load_report;
 pub mod messages;
 pub mod native;
 pub mod picture;
@@ -57,7 +59,7 @@ pub struct App {
 #[derive(Default, PartialEq)]
 struct Seen {
     document: Option<document::DocumentId>,
-    pictures: Vec<PathBuf>,
+    pictures: Arc<Vec<PathBuf>>,
     checkpoint: Option<PathBuf>,
     annotations: Option<PathBuf>,
 }
@@ -149,6 +151,9 @@ impl App {
             ),
         ];
         for (_, what, name) in news.into_iter().filter(|(new, ..)| *new) {
+            if self.views[self.front].takes(what) {
+                continue;
+            }
             match views::for_what(what) {
                 Some(view) => self.front = view,
                 None => self.session.tell(
@@ -187,6 +192,12 @@ impl App {
             }
             (Command::OpenFolder, _) => {
                 session.ask_to_open(jobs, Question::Folder("Open a folder"))
+            }
+            (Command::Demo, _) => {
+                if let Some(view) = views::for_what(Shows::Pictures) {
+                    self.front = view;
+                    self.views[view].command(Command::Demo, session, jobs);
+                }
             }
             (Command::New, _) => self.front = views::for_what(Shows::Nothing).unwrap_or(self.front),
             (Command::Save, Some(id)) => session.save(jobs, id, false),

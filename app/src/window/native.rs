@@ -188,14 +188,23 @@ impl Host for Native {
     }
 
     fn ask(&self, question: &Question) -> Vec<PathBuf> {
+        // tests have nobody to ask: their answer lies in a file
+        #[cfg(test)]
+        if let Ok(answer) = fs::read_to_string(self.data.join("answer")) {
+            return answer.lines().map(PathBuf::from).collect();
+        }
         let dialog = rfd::FileDialog::new();
         match question {
             Question::Files(title) => dialog.set_title(*title).pick_files().unwrap_or_default(),
             Question::Folder(title) => dialog.set_title(*title).pick_folder().into_iter().collect(),
             Question::Save(path) => {
-                let dialog = dialog
-                    .set_title("Save")
-                    .add_filter("Config", &["py", "json", "yaml"]);
+                let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+                let dialog = dialog.set_title("Save");
+                let dialog = match ending.as_deref() {
+                    Some("png") => dialog.add_filter("Picture", &["png"]),
+                    Some("json") => dialog.add_filter("JSON", &["json"]),
+                    _ => dialog.add_filter("Config", &["py", "json", "yaml"]),
+                };
                 let name = path
                     .file_name()
                     .map(|n| n.to_string_lossy().into_owned())

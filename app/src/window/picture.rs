@@ -154,20 +154,16 @@ impl Picture {
 
     /// Lays masks over it, 0 or not for each pixel, in place of those there were. A mask of another size is left out.
     pub fn masks(&mut self, ctx: &Context, masks: &[(&[u8], Color32)]) {
+        self.lay(ctx, layer(self.size, masks).as_deref());
+    }
+
+    /// Lays a [`layer`] over it, in place of the one there was. One of another size is left out.
+    pub fn lay(&mut self, ctx: &Context, layer: Option<&[Color32]>) {
         let whole = self.size[0] * self.size[1];
-        let masks: Vec<_> = masks.iter().filter(|(m, _)| m.len() == whole).collect();
-        if masks.is_empty() {
-            self.masks.clear();
-            return;
-        }
-        let mut over = vec![Color32::TRANSPARENT; whole];
-        for (mask, color) in masks {
-            let color = color.gamma_multiply(COVER);
-            for (to, _) in over.iter_mut().zip(*mask).filter(|(_, m)| **m != 0) {
-                *to = color;
-            }
-        }
-        self.masks = self.upload(ctx, "masks", |pixels| pixels.map(|i| over[i]).collect());
+        self.masks = match layer.filter(|layer| layer.len() == whole) {
+            Some(over) => self.upload(ctx, "masks", |pixels| pixels.map(|i| over[i]).collect()),
+            None => Vec::new(),
+        };
     }
 
     /// Cuts it into textures that the device takes.
@@ -387,6 +383,23 @@ impl Picture {
             }
         }
     }
+}
+
+/// Masks as one layer for a picture of `[width, height]` pixels, to be made away from the window's thread. None if there are none of that size.
+pub fn layer([width, height]: [usize; 2], masks: &[(&[u8], Color32)]) -> Option<Vec<Color32>> {
+    let whole = width * height;
+    let masks: Vec<_> = masks.iter().filter(|(m, _)| m.len() == whole).collect();
+    if masks.is_empty() {
+        return None;
+    }
+    let mut over = vec![Color32::TRANSPARENT; whole];
+    for (mask, color) in masks {
+        let color = color.gamma_multiply(COVER);
+        for (to, _) in over.iter_mut().zip(*mask).filter(|(_, m)| **m != 0) {
+            *to = color;
+        }
+    }
+    Some(over)
 }
 
 fn options(near: bool) -> TextureOptions {

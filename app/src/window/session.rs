@@ -11,6 +11,7 @@ use smalti::config::Fix;
 
 use super::actions::Command;
 use super::analysis::{self, Analysis, Question};
+use super::detector::{Detector, Parts};
 use super::document::{DocumentId, Documents, Kind};
 use super::engine::Engine;
 use super::files::{self, Opened};
@@ -42,11 +43,13 @@ pub struct Session {
     /// The prefix of the checkpoint's names that count, as `smalti weights --prefix` has it.
     pub prefix: Option<String>,
     /// The pictures that were opened last.
-    pub pictures: Vec<PathBuf>,
+    pub pictures: Arc<Vec<PathBuf>>,
     /// The annotation file that was opened last.
     pub annotations: Option<PathBuf>,
     /// What to run on.
     pub engine: Engine,
+    /// The detector in use.
+    pub detector: Detector,
     /// What the window told.
     pub messages: Messages,
     /// What is to be done next.
@@ -103,9 +106,10 @@ impl Session {
             documents: Documents::default(),
             checkpoint: None,
             prefix: None,
-            pictures: Vec::new(),
+            pictures: Arc::default(),
             annotations: None,
             engine,
+            detector: Detector::default(),
             messages: Messages::default(),
             commands: VecDeque::new(),
             analysis: None,
@@ -462,10 +466,14 @@ impl Session {
                 }
                 Ok(Opened::Pictures { path, pictures }) => {
                     self.settings.opened(&path);
-                    self.pictures = pictures;
+                    self.pictures = Arc::new(pictures);
                 }
                 Ok(Opened::Checkpoint(path)) => {
                     self.settings.opened(&path);
+                    if self.checkpoint.as_ref() != Some(&path) {
+                        // the prefix was another file's
+                        self.prefix = None;
+                    }
                     self.checkpoint = Some(path);
                 }
                 Ok(Opened::Annotations(path)) => {
@@ -687,6 +695,15 @@ impl Session {
         };
         self.asked = Some(state);
         self.reads.ask(jobs, question);
+    }
+
+    /// The detector that a config and a checkpoint make is to be in use. To be called in every frame that shows it; once there is a device it
+    /// is built, if it is not in use already.
+    pub fn want_detector(&mut self, jobs: &mut Jobs, parts: &Parts) {
+        if let Some(chosen) = &self.engine.chosen {
+            let device = (chosen, self.engine.number);
+            self.detector.want(jobs, &self.host, device, parts);
+        }
     }
 
     /// The window ends; what is not saved is kept for the next one.

@@ -2,7 +2,7 @@
 
 use super::Canvas;
 use super::objects::{Look, Object};
-use super::sample::class_colour;
+use super::sample::colour_of;
 use super::sheet::{Tile, Weight, sheet};
 use crate::batch::Batch;
 use crate::data::datasets::MetaInfo;
@@ -71,7 +71,7 @@ fn draw_objects(
     let learned = objects.boxes.iter().zip(&objects.labels).enumerate();
     let learned = learned.map(|(i, (bbox, label))| Object {
         xyxy: Some(*bbox),
-        colour: class_colour(meta, *label as i64),
+        colour: colour_of(meta, *label as i64),
         caption: class_name(&meta.classes, *label as i64),
         look: Look::Kept,
         mask: masks.get(i).map(|m| &m[..]),
@@ -171,6 +171,6 @@ mod tests {
         let each = count(&one, frame);
         assert!(each > 0);
         assert_eq!(count(&many, frame), 16 * each, "16 at most");
-        assert!(count(&one, [170; 3]) > 0, "what is ignored, dashed");
+        assert!(count(&one, [184; 3]) > 0, "what is ignored, dashed");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Canvas;
 use super::caption;
 use super::objects::{Look, Object};
-use super::sample::{Size, class_colour, draw_sample, original};
+use super::sample::{Size, colour_of, draw_sample, original};
 use super::sheet::{Tile, Weight, sheet};
 use crate::data::datasets::MetaInfo;
 use crate::data::draws_file::class_name;
@@ -49,7 +49,7 @@ pub async fn draw_beside(
             let label = found.labels[i] as i64;
             Object {
                 xyxy: Some(found.boxes[i]),
-                colour: class_colour(meta, label),
+                colour: colour_of(meta, label),
                 caption: caption(&class_name(&meta.classes, label), found.scores[i]),
                 look: Look::Kept,
                 mask: masks.get(i).map(|m| &m[..]),

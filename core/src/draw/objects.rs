@@ -3,9 +3,9 @@
 use super::{Area, Canvas, Text};
 
 /// Of objects that are not to be learned.
-const IGNORED: [u8; 3] = [170, 170, 170];
+pub const IGNORED: [u8; 3] = [184, 184, 184];
 /// Of objects that a transform left out.
-const DROPPED: [u8; 3] = [255, 64, 64];
+pub const DROPPED: [u8; 3] = [255, 107, 94];
 /// How much of a mask's colour covers the picture.
 const COVER: f32 = 0.4;
 /// More captions than this hide the picture; the boxes are still drawn.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::objects::{Look, Object};
-use super::{Canvas, colour};
+use super::{Canvas, class_colour};
 use crate::data::datasets::MetaInfo;
 use crate::data::draws_file::class_name;
 use crate::data::image::{Image, Samples};
@@ -52,7 +52,7 @@ pub async fn draw_sample(
             let ignored = gt.ignore.get(i).copied().unwrap_or(false);
             Object {
                 xyxy: Some(gt.boxes[i]),
-                colour: class_colour(meta, gt.labels[i]),
+                colour: colour_of(meta, gt.labels[i]),
                 caption: if ignored {
                     format!("{name} (ignored)")
                 } else {
@@ -67,7 +67,7 @@ pub async fn draw_sample(
     let seen = |d: &&Dropped| !matches!(d.reason, Reason::Outside | Reason::Clipped);
     objects.extend(dropped.iter().filter(seen).map(|d| Object {
         xyxy: Some(d.bbox),
-        colour: class_colour(meta, d.label),
+        colour: colour_of(meta, d.label),
         caption: format!(
             "{}: {}",
             class_name(&meta.classes, d.label),
@@ -130,20 +130,10 @@ pub fn original(info: &Arc<DataInfo>, files: &dyn Files) -> Result<Sample, Fault
 
 /// The data set's own colour of a class, made light enough to be seen; or ours. A palette for another number of classes (COCO's, where a
 /// config names its own classes) is none.
-pub(super) fn class_colour(meta: &MetaInfo, label: i64) -> [u8; 3] {
+pub(super) fn colour_of(meta: &MetaInfo, label: i64) -> [u8; 3] {
     let label = usize::try_from(label).unwrap_or(0);
     let named = meta.palette.len() == meta.classes.len();
-    let own = meta.palette.get(label).filter(|_| named);
-    own.map_or_else(|| colour(label), |own| legible(*own))
-}
-
-/// Mixed with white until it is not dark.
-fn legible(colour: [u8; 3]) -> [u8; 3] {
-    const LEAST: f32 = 90.0;
-    let [r, g, b] = colour.map(f32::from);
-    let light = 0.3 * r + 0.59 * g + 0.11 * b;
-    let white = ((LEAST - light) / (255.0 - light)).clamp(0.0, 1.0);
-    [r, g, b].map(|v| (v + (255.0 - v) * white).round() as u8)
+    class_colour(label, if named { &meta.palette } else { &[] })
 }
 
 /// The picture in RGB, without anything drawn. `None` if there are no pixels yet.
@@ -186,14 +176,14 @@ mod tests {
     fn colours_of_classes() {
         let mut meta = MetaInfo {
             classes: vec!["a".into(), "b".into()],
-            palette: vec![[0, 0, 70], [200, 100, 0]],
+            palette: vec![[0, 0, 70], [250, 170, 30]],
             ..MetaInfo::default()
         };
-        assert_eq!(class_colour(&meta, 1), [200, 100, 0]);
-        assert_eq!(class_colour(&meta, 0), [85, 85, 132], "lighter");
-        assert_eq!(class_colour(&meta, 2), colour(2));
+        assert_eq!(colour_of(&meta, 1), [250, 170, 30]);
+        assert_eq!(colour_of(&meta, 0), [149, 149, 158], "lighter");
+        assert_eq!(colour_of(&meta, 2), crate::draw::colour(2));
         meta.classes.pop();
-        assert_eq!(class_colour(&meta, 0), colour(0));
+        assert_eq!(colour_of(&meta, 0), crate::draw::colour(0));
     }
 
     #[test]
@@ -232,6 +222,6 @@ mod tests {
         };
         let drawn = draw(&sample, &[dropped]);
         let at = |x: usize| &drawn.rgb()[(19 * 40 + x) * 3..][..3];
-        assert_eq!((at(2), at(30)), (&[170, 170, 170][..], &[255, 64, 64][..]));
+        assert_eq!((at(2), at(30)), (&[184, 184, 184][..], &[255, 107, 94][..]));
     }
 }

@@ -5,6 +5,7 @@
 mod augment;
 mod checkpoint;
 mod config;
+mod detect;
 mod frame;
 
 use std::path::{Path, PathBuf};

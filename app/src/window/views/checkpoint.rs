@@ -17,6 +17,7 @@ use crate::window::files::short;
 use crate::window::frame::plural;
 use crate::window::icons::{self, Icon};
 use crate::window::jobs::{Job, Jobs, Newest};
+use crate::window::load_report::Hint;
 use crate::window::session::Session;
 use crate::window::tokens::{BODY, ROW, SMALL, Tokens};
 use crate::window::widgets::{self, middle};
@@ -105,11 +106,6 @@ struct Fit {
     against: Option<String>,
     /// Why there is no model to fit.
     without: Option<String>,
-}
-
-struct Hint {
-    text: String,
-    prefix: Option<String>,
 }
 
 /// What is in a tensor.
@@ -340,23 +336,7 @@ impl CheckpointView {
             _ => {}
         });
         if let Some(hint) = &fit.hint {
-            ui.horizontal_wrapped(|ui| {
-                widgets::icon(ui, icons::WARNING, tokens.warning);
-                ui.label(&hint.text);
-                if let Some(prefix) = &hint.prefix
-                    && widgets::primary(
-                        ui,
-                        &if prefix.is_empty() {
-                            "Use no prefix".to_owned()
-                        } else {
-                            format!("Use prefix {prefix}")
-                        },
-                    )
-                    .clicked()
-                {
-                    session.prefix = Some(prefix.clone()).filter(|p| !p.is_empty());
-                }
-            });
+            hint.show(ui, session);
         }
         if let Some(prefix) = session.prefix.clone() {
             ui.horizontal(|ui| {
@@ -626,24 +606,7 @@ fn fit(question: &Question) -> Fit {
         })
         .filter(|(_, n)| *n > 0);
     let counts = counts.collect();
-    let (matched, of) = report.hint_matches;
-    let hint = match (&report.prefix_hint, &report.part_hint) {
-        (Some(prefix), _) => Some(Hint {
-            text: format!(
-                "{} of {} tensors of the model fit; with prefix `{prefix}` {matched} of {of}.",
-                report.matched.len(),
-                wanted.len()
-            ),
-            prefix: Some(prefix.clone()),
-        }),
-        (None, Some(part)) => Some(Hint {
-            text: format!(
-                "{matched} of the file's {of} tensors fit the model's `{part}` alone: name the file in its init_cfg=dict(type='Pretrained', checkpoint='...')."
-            ),
-            prefix: None,
-        }),
-        (None, None) => None,
-    };
+    let hint = Hint::of(&report);
     let against = Some(short(Path::new(&config.path)));
     Fit {
         tensors,

@@ -10,12 +10,19 @@ use super::session::Session;
 mod augment;
 mod checkpoint;
 mod config;
+mod detect;
 mod start;
 
 /// A view. What is open is in the session; a view keeps what only it needs.
 pub trait View {
     /// Shows it in the centre.
     fn show(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs);
+
+    /// Whether it does something with what was just opened: then it stays in front.
+    fn takes(&self, what: Shows) -> bool {
+        let _ = what;
+        false
+    }
 
     /// Whether [`Self::inspect`] shows something now.
     fn inspects(&self, session: &Session) -> bool {
@@ -81,6 +88,12 @@ pub const VIEWS: &[Row] = &[
         icon: icons::AUGMENT,
         shows: &[],
         make: || Box::new(augment::Augment::default()),
+    },
+    Row {
+        name: "Detect",
+        icon: icons::DETECT,
+        shows: &[Shows::Pictures],
+        make: || Box::new(detect::DetectView::default()),
     },
     Row {
         name: "Checkpoint",

@@ -54,7 +54,15 @@ fn open(ui: &mut Ui, session: &mut Session) {
     );
     ui.add_space(12.0);
     ui.horizontal(|ui| {
-        if widgets::primary(ui, "Open...").clicked() {
+        if widgets::primary(ui, "Try the demo")
+            .on_hover_text(
+                "A trained detector reads the digits on a photograph; both are in the program",
+            )
+            .clicked()
+        {
+            session.commands.push_back(Command::Demo);
+        }
+        if widgets::button(ui, "Open...").clicked() {
             session.commands.push_back(Command::Open);
         }
         if widgets::button(ui, "Open a folder...").clicked() {

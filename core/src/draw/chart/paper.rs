@@ -1,6 +1,7 @@
 //! White paper, dark ink, and text that fits.
 
-use super::super::{Area, Canvas, Text, colour};
+use super::super::class_colours::hue;
+use super::super::{Area, Canvas, Text};
 
 pub(super) const PAPER: [u8; 3] = [255; 3];
 pub(super) const INK: [u8; 3] = [38, 42, 50];
@@ -58,7 +59,7 @@ pub(super) fn shortened(words: &str, text: &Text, width: i64) -> String {
 
 /// The colour of a line: that of a class, dark enough for white paper.
 pub(super) fn ink(index: usize) -> [u8; 3] {
-    let rgb = colour(index).map(f32::from);
+    let rgb = hue(index).map(f32::from);
     let light = 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2];
     let factor = (130.0 / light.max(1.0)).min(1.0);
     rgb.map(|v| (v * factor) as u8)
