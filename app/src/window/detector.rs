@@ -308,7 +308,7 @@ fn lacks(report: &smalti::weights::LoadReport) -> String {
     let mut lines: Vec<String> = report
         .lacking()
         .into_iter()
-        .map(|(part, missing, all)| format!("`{part}` lacks {missing} of {all}"))
+        .map(|(part, missing, all)| format!("`{part}` lacks {missing} of its {all} tensors"))
         .collect();
     let shape = |sizes: &[usize]| {
         let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();

@@ -369,6 +369,20 @@ fn two_checkpoints_are_compared_side_by_side() {
     app.harness.get_by_label(&name).hover();
     app.settle();
     app.picture("detect_compare");
+    let left = |app: &Driven<'_>| {
+        let title = app.harness.get_by_label_contains("other.safetensors in");
+        title.rect().left()
+    };
+    let right = left(&app);
+    app.harness.key_down(Key::C);
+    app.harness.step();
+    assert!(
+        left(&app) < right - 100.0,
+        "they change places while C is held"
+    );
+    app.harness.key_up(Key::C);
+    app.settle();
+    assert_eq!(left(&app), right);
     assert!(app.harness.unnamed_widgets().is_empty());
     app.harness.get_by_label("Compare no more").click();
     app.settle();

@@ -14,6 +14,20 @@ use crate::window::session::Session;
 use crate::window::tokens::{DARK, IGNORED, SMALL, Tokens};
 use crate::window::widgets;
 
+/// Boxes on a picture, and the rows that they belong to.
+pub(super) struct Marks {
+    /// Boxes.
+    pub marks: Vec<Mark>,
+    rows: Vec<Option<Which>>,
+}
+
+impl Marks {
+    /// The row that a box belongs to.
+    pub fn which(&self, mark: Option<usize>) -> Option<Which> {
+        self.rows.get(mark?).copied().flatten()
+    }
+}
+
 /// How much is left of the colour of what is not meant.
 const FAINT: f32 = 0.35;
 
@@ -49,22 +63,28 @@ impl DetectView {
             return;
         };
         // until the next picture has come, the last one stays, without boxes that are not its own
-        let marks = if *of == at { marks } else { Vec::new() };
-        let seen = picture.show(ui, &mut self.sight, &marks, lit);
-        self.did(ui, &seen);
+        let own = *of == at;
+        let shown = if own { &marks.marks[..] } else { &[] };
+        let seen = picture.show(ui, &mut self.sight, shown, lit.filter(|_| own));
+        self.clicked(&seen, &marks);
+        let hovered = marks.which(seen.hovered.filter(|_| own));
+        self.point(ui, hovered);
     }
 
-    /// What the pointer does on the main picture.
-    pub(super) fn did(&mut self, ui: &Ui, seen: &Seen) {
-        let which = |i: Option<usize>| i.and_then(|i| self.rows.rows.get(i)).map(|r| r.which);
-        let (hovered, clicked) = (which(seen.hovered), which(seen.clicked));
-        if hovered != self.on_mark {
-            self.on_mark = hovered;
-            ui.ctx().request_repaint();
-        }
+    /// A click on a box of the main picture selects it, a click beside all of them none.
+    pub(super) fn clicked(&mut self, seen: &Seen, marks: &Marks) {
         if seen.response.clicked() {
-            self.selected = clicked;
-            self.reveal = clicked.is_some();
+            self.selected = marks.which(seen.clicked);
+            self.reveal = self.selected.is_some();
+        }
+    }
+
+    /// The pointer is on this box.
+    pub(super) fn point(&mut self, ui: &Ui, which: Option<Which>) {
+        if which != self.on_mark {
+            self.on_mark = which;
+            // the table stands before the picture in a frame
+            ui.ctx().request_repaint();
         }
     }
 
@@ -75,26 +95,35 @@ impl DetectView {
     }
 
     /// Boxes of one detector: those of rows in the order of rows, then ground truth that was found.
-    pub(super) fn marks(&self, rows: &Rows, at: At) -> Vec<Mark> {
-        let mut marks: Vec<Mark> = rows.rows.iter().map(|row| self.mark(row)).collect();
-        let Some((objects, _)) = self.known.objects(at) else {
-            return marks;
+    pub(super) fn marks(&self, rows: &Rows, at: At) -> Marks {
+        let mut all = Marks {
+            marks: rows.rows.iter().map(|row| self.mark(row)).collect(),
+            rows: rows.rows.iter().map(|row| Some(row.which)).collect(),
         };
-        let missed = |j: usize| rows.place(Which::Missed(j)).is_some();
-        let others = objects.iter().enumerate().filter(|(j, _)| !missed(*j));
-        for (_, object) in others {
+        let Some((objects, _)) = self.known.objects(at) else {
+            return all;
+        };
+        let only = &self.filter.only;
+        for (j, object) in objects.iter().enumerate() {
+            let missed = rows.place(Which::Missed(j)).is_some();
+            if missed || !only.is_empty() && !only.contains(&object.class) {
+                continue;
+            }
             let color = match (object.ignored, object.label) {
                 (false, Some(label)) => class_color(label),
                 _ => IGNORED,
             };
-            marks.push(Mark {
+            all.marks.push(Mark {
                 xyxy: object.bbox,
                 color: self.meant(&object.class, color),
                 caption: String::new(),
                 line: Line::Dashed,
             });
+            // the box of an object that was found belongs to the detection that finds it
+            let by = rows.found_by.get(j).copied().flatten();
+            all.rows.push(by.map(Which::Found));
         }
-        marks
+        all
     }
 
     fn mark(&self, row: &Row) -> Mark {

@@ -7,6 +7,7 @@ use eframe::egui::{Align, CornerRadius, Key, Layout, Rect, RichText, Sense, Ui, 
 use smalti::structures::boxes::{Overlap, overlap};
 
 use super::DetectView;
+use super::centre::Marks;
 use super::pane::Pane;
 use super::rows::{Row, Rows, Which};
 use crate::window::detector::{Detector, Parts};
@@ -154,7 +155,7 @@ impl DetectView {
         let their_count = plural(other.rows.found().len(), "detection");
         let their_title = format!("{their_title}: {their_count}");
         let seen = ui.push_id("main", |ui| {
-            show(ui, ours, title, &mut self.main, &marks, lit)
+            show(ui, ours, title, &mut self.main, &marks.marks, lit)
         });
         let their_seen = ui.push_id("other", |ui| {
             show(
@@ -162,27 +163,34 @@ impl DetectView {
                 theirs,
                 their_title,
                 &mut other.pane,
-                &their_marks,
+                &their_marks.marks,
                 their_lit,
             )
         });
         self.room = room;
         ui.advance_cursor_after_rect(place);
-        if let Some(seen) = seen.inner {
-            self.did(ui, &seen);
-        }
-        let on = their_seen.inner.as_ref().and_then(|seen| seen.hovered);
-        let on = on.filter(|i| *i < other.rows.rows.len());
-        if on != other.on_mark {
-            other.on_mark = on;
-            ui.ctx().request_repaint();
-        }
-        if let Some(seen) = &their_seen.inner
+        // what the pointer is on in either one
+        let (seen, their_seen) = (seen.inner, their_seen.inner);
+        let place = |seen: &Option<Seen>, marks: &Marks, rows: &Rows, clicked: bool| {
+            let seen = seen.as_ref()?;
+            let mark = if clicked { seen.clicked } else { seen.hovered };
+            rows.place(marks.which(mark)?)
+        };
+        other.on_mark = place(&their_seen, &their_marks, &other.rows, false);
+        let of_ours = |place: Option<usize>| place.map(|i| self.rows.rows[i].which);
+        let hovered = place(&seen, &marks, &self.rows, false)
+            .or_else(|| partner(&other.rows, other.on_mark, &self.rows));
+        let hovered = of_ours(hovered);
+        if let Some(seen) = &their_seen
             && seen.response.clicked()
         {
-            let same = partner(&other.rows, seen.clicked, &self.rows);
-            self.selected = same.map(|i| self.rows.rows[i].which);
+            let on = place(&their_seen, &their_marks, &other.rows, true);
+            self.selected = of_ours(partner(&other.rows, on, &self.rows));
         }
+        if let Some(seen) = &seen {
+            self.clicked(seen, &marks);
+        }
+        self.point(ui, hovered);
         self.other = Some(other);
     }
 }

@@ -118,6 +118,8 @@ pub struct Rows {
     pub classes: Vec<(String, Option<usize>, usize)>,
     /// Hits, misses and false alarms, where there is ground truth.
     pub sums: Option<[usize; 3]>,
+    /// The detection that finds each object.
+    pub found_by: Vec<Option<usize>>,
 }
 
 impl Rows {
@@ -173,6 +175,9 @@ impl Rows {
             rows: all,
             classes,
             sums,
+            found_by: truth
+                .map(|(_, judged)| judged.found_by.clone())
+                .unwrap_or_default(),
         }
     }
 
