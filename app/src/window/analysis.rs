@@ -2,11 +2,11 @@
 //! window's thread, at each key.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use smalti::config::{Config, Configs, Diagnostic, LoadError, Loader, Severity};
+use smalti::config::{Config, ConfigErrors, Configs, Diagnostic, LoadError, Loader, Severity};
 use smalti::detectors::detectron2;
 
 use super::document::DocumentId;
@@ -60,14 +60,7 @@ pub fn analyse(question: Question) -> Analysis {
         files: question.host.configs(),
     };
     let name = super::document::key(&question.path);
-    let read = Config::parse(&question.text, &name, &loader).and_then(|config| {
-        if detectron2::is(&config) {
-            let datasets = question.host.detectron2_datasets();
-            detectron2::config_of(config, &[], &datasets, &mut Configs::new(&loader))
-        } else {
-            Ok(config)
-        }
-    });
+    let read = read(&*question.host, &loader, &name, &question.text);
     let (config, mut found) = match read {
         Ok(config) => {
             let mut found = config.notes.clone();
@@ -94,6 +87,36 @@ pub fn analyse(question: Question) -> Analysis {
         found,
         took,
     }
+}
+
+/// Reads a text with its bases.
+fn read(
+    host: &dyn Host,
+    loader: &dyn Loader,
+    name: &str,
+    text: &str,
+) -> Result<Config, ConfigErrors> {
+    let config = Config::parse(text, name, loader)?;
+    if detectron2::is(&config) {
+        let datasets = host.detectron2_datasets();
+        detectron2::config_of(config, &[], &datasets, &mut Configs::new(loader))
+    } else {
+        Ok(config)
+    }
+}
+
+/// Reads a config from its file, whatever texts are open.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn load(host: &dyn Host, path: &Path) -> Result<Config, String> {
+    let files = host.configs();
+    let bytes = host
+        .read(path)
+        .map_err(|why| format!("{}: {why}", path.display()))?;
+    let name = super::document::key(path);
+    let read = read(host, &*files, &name, &super::files::text_of(bytes));
+    read.map_err(|errors| errors.to_string())
 }
 
 /// Open texts first, then files.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use smalti::config::LARGEST;
 
 use super::host::Host;
+use super::training::log;
 
 /// What was opened.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub enum Opened {
     Checkpoint(PathBuf),
     /// Annotations of a data set.
     Annotations(PathBuf),
+    /// The folder of a run.
+    Run(PathBuf),
     /// Nothing that can be opened, and why.
     Nothing(String),
 }
@@ -76,6 +79,9 @@ pub fn open(host: &dyn Host, path: &Path) -> Opened {
     {
         return Opened::Checkpoint(path.to_owned());
     }
+    if let Some(run) = log::folder_of(path) {
+        return Opened::Run(run);
+    }
     if ending == "json" && annotations(&head) || ending == "xml" && voc(&head) {
         return Opened::Annotations(path.to_owned());
     }
@@ -106,8 +112,11 @@ fn text(host: &dyn Host, path: &Path) -> Opened {
     }
 }
 
-/// A folder of pictures, or of one config.
+/// A folder of a run, of pictures, or of one config.
 fn folder(host: &dyn Host, path: &Path) -> Opened {
+    if let Some(run) = log::run_of(host, path) {
+        return Opened::Run(run);
+    }
     let all = host.list(path);
     let is_picture = |p: &&PathBuf| host.head(p, 16).is_some_and(|head| picture(&head));
     let mut pictures: Vec<PathBuf> = all.iter().filter(is_picture).cloned().collect();
@@ -127,7 +136,7 @@ fn folder(host: &dyn Host, path: &Path) -> Opened {
             path.display()
         )),
         (None, _) => Opened::Nothing(format!(
-            "{} has neither pictures nor a config",
+            "{} has neither pictures nor a config, nor is it a run's",
             path.display()
         )),
     }

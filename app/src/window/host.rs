@@ -2,9 +2,11 @@
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use smalti::config::Loader;
+use smalti::data::files::Files;
 use smalti::weights::Checkpoint;
 
 /// Work for another thread.
@@ -46,6 +48,19 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// Why it cannot be read.
     fn checkpoint(&self, path: &Path) -> Result<Checkpoint, String>;
+
+    /// A checkpoint by the name that a config has for it: a path, an address, a name of a hub. What is fetched tells how much of how much is
+    /// there; 0 of 0 while that is not known.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    fn fetch(&self, name: &str, told: &mut dyn FnMut(u64, u64)) -> Result<Checkpoint, String>;
+
+    /// The last checkpoint of a run, in the run's folder.
+    fn last_checkpoint(&self, folder: &Path) -> Option<PathBuf>;
+
+    /// Pictures and annotations of data sets, by the paths that configs have.
+    fn files(&self) -> Arc<dyn Files>;
 
     /// Takes a file or a folder away; what is not there is no matter.
     fn remove(&self, path: &Path);

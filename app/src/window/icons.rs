@@ -81,6 +81,18 @@ pub const TRAIN: Icon = &[
         (20.0, 16.5),
     ],
 ];
+/// A flake of snow.
+pub const FROZEN: Icon = &[
+    &[(12.0, 3.0), (12.0, 21.0)],
+    &[(4.2, 7.5), (19.8, 16.5)],
+    &[(4.2, 16.5), (19.8, 7.5)],
+    &[(9.5, 4.5), (12.0, 7.0), (14.5, 4.5)],
+    &[(9.5, 19.5), (12.0, 17.0), (14.5, 19.5)],
+];
+/// To the one before.
+pub const BEFORE: Icon = &[&[(15.0, 5.0), (8.0, 12.0), (15.0, 19.0)]];
+/// To the one after.
+pub const AFTER: Icon = &[&[(9.0, 5.0), (16.0, 12.0), (9.0, 19.0)]];
 /// A stack.
 pub const CHECKPOINT: Icon = &[
     &[

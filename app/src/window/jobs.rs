@@ -48,6 +48,11 @@ impl Progress {
         self.ctx.request_repaint_after(Duration::from_millis(50));
     }
 
+    /// The window is to look at what the work has sent it by another way.
+    pub fn wake(&self) {
+        self.ctx.request_repaint_after(Duration::from_millis(50));
+    }
+
     /// Whether it is to stop; work asks often.
     pub fn cancelled(&self) -> bool {
         self.shared.cancelled.load(Ordering::Relaxed)

@@ -24,6 +24,7 @@ pub mod picture;
 pub mod session;
 pub mod settings;
 pub mod tokens;
+pub mod training;
 pub mod views;
 pub mod widgets;
 
@@ -62,6 +63,7 @@ struct Seen {
     pictures: Arc<Vec<PathBuf>>,
     checkpoint: Option<PathBuf>,
     annotations: Option<PathBuf>,
+    runs: usize,
 }
 
 impl App {
@@ -124,6 +126,7 @@ impl App {
             pictures: session.pictures.clone(),
             checkpoint: session.checkpoint.clone(),
             annotations: session.annotations.clone(),
+            runs: session.runs_opened,
         };
         if now == self.seen {
             return;
@@ -149,6 +152,7 @@ impl App {
                 Shows::Annotations,
                 "annotations",
             ),
+            (now.runs != self.seen.runs, Shows::Run, "runs"),
         ];
         for (_, what, name) in news.into_iter().filter(|(new, ..)| *new) {
             if self.views[self.front].takes(what) {

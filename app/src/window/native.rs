@@ -12,11 +12,13 @@ use eframe::{NativeOptions, egui};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use smalti::config::Loader;
+use smalti::data::files::Files;
 use smalti::device::{self, Chosen};
-use smalti::host::cache;
 use smalti::host::config_files::ConfigFiles;
+use smalti::host::disk::Disk;
 use smalti::host::files::AtomicFile;
 use smalti::host::lock::Lock;
+use smalti::host::{cache, checkpoint_files};
 use smalti::weights::Checkpoint;
 
 use super::App;
@@ -113,6 +115,19 @@ impl Host for Native {
 
     fn checkpoint(&self, path: &Path) -> Result<Checkpoint, String> {
         cache::open(path).map_err(|e| e.to_string())
+    }
+
+    fn fetch(&self, name: &str, told: &mut dyn FnMut(u64, u64)) -> Result<Checkpoint, String> {
+        let fetched = cache::load(name, &mut |p| told(p.done, p.total.unwrap_or(0)));
+        fetched.map_err(|e| e.to_string())
+    }
+
+    fn last_checkpoint(&self, folder: &Path) -> Option<PathBuf> {
+        checkpoint_files::last(folder)
+    }
+
+    fn files(&self) -> Arc<dyn Files> {
+        Arc::new(Disk::new())
     }
 
     fn remove(&self, path: &Path) {

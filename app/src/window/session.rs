@@ -20,6 +20,7 @@ use super::jobs::{Job, Jobs, Newest};
 use super::journal::{Journal, Unsaved};
 use super::messages::{Level, Messages, Offer};
 use super::settings::Settings;
+use super::training::{Order, Training};
 
 /// A place in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,12 @@ pub struct Session {
     pub pictures: Arc<Vec<PathBuf>>,
     /// The annotation file that was opened last.
     pub annotations: Option<PathBuf>,
+    /// Folders of runs whose logs are open.
+    pub runs: Vec<PathBuf>,
+    /// How often one was opened.
+    pub runs_opened: usize,
+    /// The run of this window.
+    pub training: Training,
     /// What to run on.
     pub engine: Engine,
     /// The detector in use.
@@ -108,6 +115,9 @@ impl Session {
             prefix: None,
             pictures: Arc::default(),
             annotations: None,
+            runs: Vec::new(),
+            runs_opened: 0,
+            training: Training::default(),
             engine,
             detector: Detector::default(),
             messages: Messages::default(),
@@ -416,6 +426,9 @@ impl Session {
                 .into_iter()
                 .for_each(|note| self.tell(Level::Note, note));
         }
+        for (level, text) in self.training.tick(jobs, &self.host) {
+            self.tell(level, text);
+        }
         self.take_opened();
         if self.opening.is_empty() && !self.fixing.is_empty() {
             let fixes = std::mem::take(&mut self.fixing);
@@ -480,6 +493,13 @@ impl Session {
                     self.settings.opened(&path);
                     self.annotations = Some(path);
                 }
+                Ok(Opened::Run(folder)) => {
+                    self.settings.opened(&folder);
+                    // the one that was opened last comes last, and is another list than before
+                    self.runs.retain(|run| *run != folder);
+                    self.runs.push(folder);
+                    self.runs_opened += 1;
+                }
                 Ok(Opened::Nothing(why)) | Err(why) => self.tell(Level::Error, why),
             }
         }
@@ -541,6 +561,29 @@ impl Session {
                 }
                 Err(why) => self.tell(Level::Error, why),
             }
+        }
+    }
+
+    /// Begins a run, unless one is under way.
+    pub fn train(&mut self, jobs: &mut Jobs, order: Order) {
+        match &self.engine.chosen {
+            Some(chosen) => self.training.start(jobs, &self.host, chosen, order),
+            None => self.tell(
+                Level::Warning,
+                "there is no device to train on yet: choose one in the settings",
+            ),
+        }
+    }
+
+    /// Goes on with a run that was cut off.
+    pub fn resume_left(&mut self, jobs: &mut Jobs, i: usize) {
+        if self.training.is_live() || self.engine.chosen.is_none() {
+            self.tell(
+                Level::Warning,
+                "a run is under way, or there is no device yet: try again after that",
+            );
+        } else if let Some(order) = self.training.take_left(&*self.host, i) {
+            self.train(jobs, order);
         }
     }
 

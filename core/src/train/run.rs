@@ -92,6 +92,8 @@ pub struct Run {
     pub begun: String,
     /// How long it will go on, as long as iterations take now.
     pub seconds_left: Option<f64>,
+    /// How long it was held between iterations since somebody took that away.
+    pub held: Duration,
     /// Why it is to end after this iteration, if so.
     pub(super) ending: Option<String>,
     pub(super) tell: Tell,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::batch_augments::{BatchAugments, Moment};
 use super::checkpoint::{self, Saving};
@@ -65,7 +66,7 @@ pub struct TrainerBuilder<'a> {
     work_dir: Option<PathBuf>,
     resume: Option<PathBuf>,
     tell: Option<Tell>,
-    interrupted: fn() -> bool,
+    interrupted: Interrupted,
     feed: Option<Box<dyn Feed>>,
     built: Option<Box<dyn crate::layers::TensorSource>>,
     validation: Option<Box<dyn Validation>>,
@@ -108,9 +109,10 @@ impl<'a> TrainerBuilder<'a> {
         self
     }
 
-    /// The run writes a checkpoint and ends when this says so; it is asked after every iteration.
-    pub fn interrupted(mut self, asked: fn() -> bool) -> Self {
-        self.interrupted = asked;
+    /// The run writes a checkpoint and ends when this says so; it is asked after every iteration, and every picture of a validation. The run
+    /// waits as long as it takes its time, which counts as no iteration's.
+    pub fn interrupted(mut self, asked: impl Fn() -> bool + 'static) -> Self {
+        self.interrupted = Box::new(asked);
         self
     }
 
@@ -229,6 +231,7 @@ impl<'a> TrainerBuilder<'a> {
                 pictures: Vec::new(),
                 batch: None,
                 seconds_left: None,
+                held: Duration::ZERO,
                 ending: None,
                 tell: self.tell.unwrap_or_else(|| Box::new(|_| ())),
                 looked: None,
@@ -271,6 +274,8 @@ fn open_state(path: &Path) -> Result<TrainingState<crate::weights::Stored>, Trai
 
 /// Who hears what happens.
 pub(super) type Tell = Box<dyn FnMut(&Event)>;
+/// Who says whether the run is to end.
+type Interrupted = Box<dyn Fn() -> bool>;
 
 type Source = Box<dyn crate::layers::TensorSource>;
 
@@ -316,7 +321,7 @@ pub struct Trainer {
     run: Run,
     hooks: HookList,
     validation: Option<Box<dyn Validation>>,
-    interrupted: fn() -> bool,
+    interrupted: Interrupted,
     /// What the run goes on from.
     state: Option<TrainingState<crate::weights::Stored>>,
     loaded: Option<LoadReport>,
@@ -334,7 +339,7 @@ impl Trainer {
             work_dir: None,
             resume: None,
             tell: None,
-            interrupted: || false,
+            interrupted: Box::new(|| false),
             feed: None,
             built: None,
             validation: None,
@@ -413,8 +418,8 @@ impl Trainer {
             hooks.call(|hook| hook.after_train_epoch(run))?;
             run.position.epoch += 1;
             run.position.batch = 0;
-            if run.train_loop.validates(run.position.epoch) {
-                self.validate()?;
+            if run.train_loop.validates(run.position.epoch) && self.validate()? == Met::Interrupt {
+                return self.interrupt();
             }
             if let Some(why) = self.run.ending.take() {
                 return Ok(Ended::Early(why));
@@ -467,7 +472,7 @@ impl Trainer {
         let mut met = Met::End;
         let gone = feed.epoch(epoch, batch, &mut |samples| {
             self.iteration(samples)?;
-            if (self.interrupted)() {
+            if asked(&self.interrupted, &mut self.run.held) {
                 met = Met::Interrupt;
                 return Ok(false);
             }
@@ -506,13 +511,14 @@ impl Trainer {
         run.position.batch += 1;
         run.look()?;
         if !run.train_loop.by_epoch && run.train_loop.validates(run.position.iter) {
+            // who interrupts it is asked once more after the iteration
             self.validate()?;
         }
         Ok(())
     }
 
-    /// The figures of the model as it is.
-    fn validate(&mut self) -> Result<(), Stop> {
+    /// The figures of the model as it is. Where it is interrupted there are none, and the run is where it was before.
+    fn validate(&mut self) -> Result<Met, Stop> {
         let Self {
             run,
             hooks,
@@ -521,7 +527,7 @@ impl Trainer {
             ..
         } = self
         else {
-            return Ok(());
+            return Ok(Met::End);
         };
         hooks.call(|hook| hook.before_val(run))?;
         hooks.call(|hook| hook.before_val_epoch(run))?;
@@ -534,8 +540,10 @@ impl Trainer {
             tell,
             position,
             files,
+            held,
             ..
         } = run;
+        let mut met = Met::End;
         let validated = validation.figures(&*learner.detector, device, &mut |told| {
             let Told { done, total, .. } = told;
             tell(&Event::Validating { done, total });
@@ -547,22 +555,26 @@ impl Trainer {
                 log_dir: &log_dir,
             };
             hooks.call(|hook| hook.after_val_picture(&seen))?;
-            if interrupted() {
-                return Err(Stop::Finished(
-                    "interrupted in a validation: the checkpoint before it is the last".into(),
-                ));
+            if asked(interrupted, held) {
+                met = Met::Interrupt;
+                return Err(Stop::Finished("interrupted".into()));
             }
             Ok(())
         });
         run.learner.store.learn("", true);
         run.learner.store.track(true);
+        if met == Met::Interrupt {
+            hooks.call(|hook| hook.after_val(run))?;
+            return Ok(met);
+        }
         let validated = validated?;
         for text in &validated.texts {
             run.tell(&Event::Table(text.clone()));
         }
         let figures = &validated.figures;
         hooks.call(|hook| hook.after_val_epoch(run, figures))?;
-        hooks.call(|hook| hook.after_val(run))
+        hooks.call(|hook| hook.after_val(run))?;
+        Ok(met)
     }
 
     /// Writes a checkpoint of where the run is.
@@ -574,7 +586,15 @@ impl Trainer {
     }
 }
 
-/// Why a pass over the data ended.
+/// Whether the run is to end, and in `held` how long that took to be said.
+fn asked(interrupted: &Interrupted, held: &mut Duration) -> bool {
+    let begun = Instant::now();
+    let end = interrupted();
+    *held += begun.elapsed();
+    end
+}
+
+/// Why a pass over the data, or a validation, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Met {
     End,

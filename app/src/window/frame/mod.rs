@@ -1,5 +1,6 @@
 //! What is around every view: top bar, rail, inspector, status bar; and what lies above: toasts, palette, settings. One part, one file.
 
+mod closing;
 mod palette;
 mod rail;
 mod settings;
@@ -27,6 +28,7 @@ pub struct Frame {
     pub settings: settings::SettingsPanel,
     /// Messages.
     pub toasts: toasts::Toasts,
+    closing: closing::Closing,
     styled: Option<Settings>,
     /// Whether the inspector is there.
     inspected: bool,
@@ -50,6 +52,7 @@ impl Frame {
             palette: palette::Palette::default(),
             settings: settings::SettingsPanel::default(),
             toasts: toasts::Toasts::default(),
+            closing: closing::Closing::default(),
             styled: None,
             inspected: false,
             region: None,
@@ -134,6 +137,7 @@ impl Frame {
         self.settings.show(ui, session, jobs);
         self.toasts.show(ui, session);
         self.palette.show(ui, session, jobs);
+        self.closing.show(ui.ctx(), session);
         drops(ui, tokens);
     }
 

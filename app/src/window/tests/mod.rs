@@ -7,6 +7,7 @@ mod checkpoint;
 mod config;
 mod detect;
 mod frame;
+mod train;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -12,6 +12,7 @@ mod checkpoint;
 mod config;
 mod detect;
 mod start;
+mod train;
 
 /// A view. What is open is in the session; a view keeps what only it needs.
 pub trait View {
@@ -55,6 +56,8 @@ pub enum Shows {
     Checkpoint,
     /// Annotations.
     Annotations,
+    /// A run's folder.
+    Run,
 }
 
 /// A row of the table.
@@ -94,6 +97,12 @@ pub const VIEWS: &[Row] = &[
         icon: icons::DETECT,
         shows: &[Shows::Pictures],
         make: || Box::new(detect::DetectView::default()),
+    },
+    Row {
+        name: "Train",
+        icon: icons::TRAIN,
+        shows: &[Shows::Run],
+        make: || Box::new(train::TrainView::default()),
     },
     Row {
         name: "Checkpoint",

@@ -37,6 +37,7 @@ impl View for Start {
                     open(ui, session);
                     ui.add_space(24.0);
                     restored(ui, session);
+                    super::train::left_cards(ui, session, jobs);
                     recent(ui, session, jobs);
                     ui.add_space(24.0);
                     self.recipes.show(ui, session, jobs);

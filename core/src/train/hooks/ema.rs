@@ -74,4 +74,10 @@ impl Hook for EmaHook {
         self.swap(run, false);
         Ok(())
     }
+
+    fn after_val(&mut self, run: &mut Run) -> Step {
+        // of a validation that was interrupted, there are no figures
+        self.swap(run, false);
+        Ok(())
+    }
 }

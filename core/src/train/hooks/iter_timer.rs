@@ -21,17 +21,30 @@ pub(super) fn build(node: &Node, _: Given) -> Result<Box<dyn Hook>, Diagnostics>
     Ok(Box::<IterTimerHook>::default())
 }
 
+impl IterTimerHook {
+    /// While the run was held, nothing was done.
+    fn pass_over_held(&mut self, run: &mut Run) {
+        let held = std::mem::take(&mut run.held);
+        self.last = self.last.map(|last| last + held);
+        if let Some((_, begun)) = &mut self.begun {
+            *begun += held;
+        }
+    }
+}
+
 impl Hook for IterTimerHook {
     fn name(&self) -> &'static str {
         "IterTimerHook"
     }
 
-    fn before_train_epoch(&mut self, _: &mut Run) -> Step {
+    fn before_train_epoch(&mut self, run: &mut Run) -> Step {
+        self.pass_over_held(run);
         self.last = Some(Instant::now());
         Ok(())
     }
 
     fn before_train_iter(&mut self, run: &mut Run) -> Step {
+        self.pass_over_held(run);
         let now = Instant::now();
         self.begun.get_or_insert((run.position.iter, now));
         let last = self.last.unwrap_or(now);
@@ -53,7 +66,8 @@ impl Hook for IterTimerHook {
         Ok(())
     }
 
-    fn after_val(&mut self, _: &mut Run) -> Step {
+    fn after_val(&mut self, run: &mut Run) -> Step {
+        self.pass_over_held(run);
         // what validation took is no iteration's
         self.last = Some(Instant::now());
         Ok(())

@@ -1,0 +1,416 @@
+//! The train view: a plan, a run with its curves, held, stopped and gone on with; runs of before; what a killed window leaves.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use eframe::egui::{Theme, ViewportCommand, ViewportEvent, ViewportId};
+use egui_kittest::kittest::Queryable;
+use serde_json::json;
+use smalti::config::Config;
+use smalti::draw::Canvas;
+use smalti::evaluate::{TestOptions, TestSet};
+use smalti::host::config_files::ConfigFiles;
+use smalti::host::disk::Disk;
+use smalti::host::lock::Lock;
+use smalti::train::{Ended, Trainer};
+use smalti::weights::{Stored, TrainingState};
+
+use super::{Driven, Folder, Look, USUAL};
+use crate::window::App;
+use crate::window::actions::Command;
+use crate::window::training::{LiveRun, Phase};
+use crate::window::views::{Shows, for_what};
+
+const SIDE: usize = 64;
+
+/// Eight pictures, each with a light square and a dark one on grey noise, and a config that trains a small detector on them.
+fn scratch(folder: &Folder, epochs: usize, more: &str) -> PathBuf {
+    let (mut images, mut annotations) = (Vec::new(), Vec::new());
+    std::fs::create_dir_all(folder.0.join("img")).unwrap();
+    for k in 0..8 {
+        let noise = |i: usize| 110 + ((i * 7919 + k * 104_729) % 31) as u8;
+        let mut rgb: Vec<u8> = (0..SIDE * SIDE * 3).map(noise).collect();
+        for label in 0..2 {
+            let size = 20 + (k * 5 + label * 3) % 8;
+            let x = 2 + (k * 11 + label * 34) % (SIDE - size - 2);
+            let y = 2 + (k * 17 + label * 23) % (SIDE - size - 2);
+            for row in y..y + size {
+                let from = (row * SIDE + x) * 3;
+                rgb[from..from + size * 3].fill([240, 10][label]);
+            }
+            annotations.push(json!({
+                "id": annotations.len() + 1, "image_id": k, "category_id": label, "iscrowd": 0,
+                "bbox": [x, y, size, size], "area": size * size,
+            }));
+        }
+        let png = Canvas::new(SIDE, SIDE, rgb).unwrap().png().unwrap();
+        std::fs::write(folder.0.join(format!("img/{k}.png")), png).unwrap();
+        images
+            .push(json!({"id": k, "file_name": format!("{k}.png"), "width": SIDE, "height": SIDE}));
+    }
+    let categories = [
+        json!({"id": 0, "name": "light"}),
+        json!({"id": 1, "name": "dark"}),
+    ];
+    let all = json!({"images": images, "annotations": annotations, "categories": categories});
+    folder.put("ann.json", &all.to_string());
+    let root = folder.0.display();
+    let data = format!(
+        "type='CocoDataset', data_root='{root}/', ann_file='ann.json', data_prefix=dict(img='img/'), \
+         metainfo=dict(classes=('light', 'dark'))"
+    );
+    folder.put(
+        "squares.py",
+        &format!(
+            "work_dir = '{root}/work'
+model = dict(
+    type='RetinaNet',
+    data_preprocessor=dict(
+        type='DetDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True, pad_size_divisor=32),
+    backbone=dict(type='ResNet', depth=18, base_channels=8, frozen_stages=1),
+    neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, start_level=1, add_extra_convs='on_input', num_outs=3),
+    bbox_head=dict(
+        type='RetinaHead', num_classes=2, in_channels=16, feat_channels=16, stacked_convs=1,
+        anchor_generator=dict(type='AnchorGenerator', octave_base_scale=3, scales_per_octave=1, ratios=[1.0], strides=[8, 16, 32]),
+        bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[1.0, 1.0, 1.0, 1.0]),
+        loss_cls=dict(type='FocalLoss', use_sigmoid=True), loss_bbox=dict(type='L1Loss')),
+    train_cfg=dict(
+        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0), allowed_border=-1, pos_weight=-1),
+    test_cfg=dict(nms_pre=100, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5), max_per_img=20))
+load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]
+train_dataloader = dict(
+    batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict({data}, pipeline=load + [dict(type='RandomFlip', prob=0.5), dict(type='PackDetInputs')]))
+val_dataloader = dict(
+    batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict({data}, test_mode=True, pipeline=load + [
+        dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))]))
+val_evaluator = dict(type='CocoMetric', ann_file='{root}/ann.json', metric='bbox')
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs={epochs}, val_interval=2)
+optim_wrapper = dict(
+    type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.05), clip_grad=dict(max_norm=35, norm_type=2))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=4),
+    dict(type='MultiStepLR', by_epoch=True, milestones=[1], gamma=0.1)]
+default_hooks = dict(logger=dict(type='LoggerHook', interval=1))
+{more}"
+        ),
+    )
+}
+
+fn show(app: &mut Driven) {
+    let view = for_what(Shows::Run).unwrap();
+    app.app().session.commands.push_back(Command::View(view));
+    app.settle();
+}
+
+fn run<'a>(app: &'a mut Driven) -> &'a LiveRun {
+    app.app().session.training.run.as_ref().unwrap()
+}
+
+fn until_ended(app: &mut Driven) {
+    app.until("the run ends", |app| !app.session.training.is_live());
+    app.settle();
+}
+
+/// Whether something on screen says this.
+fn has(app: &Driven, text: &str) -> bool {
+    let mut found = app.harness.query_all_by_label_contains(text);
+    found.next().is_some()
+}
+
+/// Presses a button that begins a run.
+fn begin(app: &mut Driven, button: &str) {
+    let id = |app: &App| app.session.training.run.as_ref().map(|run| run.id);
+    let before = id(app.app());
+    app.harness.get_by_label(button).click();
+    app.until("a run begins", |app| id(app) != before);
+}
+
+/// Begins a run that waits after its first iteration.
+fn start_held(app: &mut Driven) {
+    begin(app, "Start training");
+    run(app).hold(true);
+    app.until("it waits", |app| {
+        app.session.training.run.as_ref().unwrap().phase == Phase::Held
+    });
+    app.harness.run_steps(2);
+}
+
+fn weights(path: &Path) -> Vec<(String, Vec<f32>)> {
+    let bytes = std::fs::read(path).unwrap();
+    let state: TrainingState<Stored> = TrainingState::read(bytes).unwrap();
+    let values = |(key, stored): (String, Stored)| (key, stored.f32().unwrap());
+    state.state_dict.into_iter().map(values).collect()
+}
+
+/// Trains as the command line does.
+fn trained(config: &Path, work_dir: &Path) {
+    let text = std::fs::read_to_string(config).unwrap();
+    let files = ConfigFiles::new();
+    let config = Config::parse(&text, &config.display().to_string(), &files).unwrap();
+    let (registry, disk) = (smalti::registry(), Arc::new(Disk::new()));
+    let options = TestOptions {
+        workers: 1,
+        tta: false,
+    };
+    let set = TestSet::read(&config, &registry, "val", disk.clone(), options).unwrap();
+    let trainer = Trainer::builder(&config, disk)
+        .work_dir(work_dir)
+        .validation(Some(Box::new(set)))
+        .build();
+    assert_eq!(trainer.unwrap().train().unwrap(), Ended::Done);
+}
+
+#[test]
+fn a_run_that_is_held_stopped_and_gone_on_with_is_that_of_the_command_line() {
+    let folder = Folder::new();
+    let config = scratch(&folder, 2, "");
+    let mut app = Driven::open(&folder.0, std::slice::from_ref(&config), USUAL);
+    show(&mut app);
+    for part in [
+        "2 epochs of 4 iterations, 2 pictures each",
+        "LinearLR, MultiStepLR",
+        "after every 2 epochs",
+    ] {
+        app.harness.get_by_label(part);
+    }
+    app.harness.get_by_label_contains("backbone.layer1: frozen");
+    assert!(app.harness.unnamed_widgets().is_empty());
+    app.picture("train_plan");
+
+    start_held(&mut app);
+    app.harness.get_by_label_contains("iteration 1/8");
+    app.harness.get_by_label_contains("held");
+    app.picture("train_held");
+    app.harness.get_by_label("Stop").click();
+    until_ended(&mut app);
+    let work = folder.0.join("work");
+    assert!(work.join("interrupted.pth").exists());
+    assert_eq!(run(&mut app).log.train["loss"].len(), 1);
+    begin(&mut app, "Resume");
+    until_ended(&mut app);
+
+    let done = run(&mut app);
+    assert_eq!(done.phase, Phase::Ended(Ok(Ended::Done)));
+    let loss: Vec<f64> = done.log.train["loss"].iter().map(|p| p[0]).collect();
+    assert_eq!(loss, (1..=8).map(f64::from).collect::<Vec<_>>());
+    assert_eq!(done.log.train["lr"].len(), 8);
+    assert_eq!(done.log.val["coco/bbox_mAP"].len(), 1);
+    let seen: Vec<(u64, usize)> = done.seen.iter().map(|s| (s.epoch, s.found.len())).collect();
+    assert_eq!(seen, [(1, 4), (2, 4)]);
+    let [all, frozen] = done.trained[0].1.total();
+    assert!(0 < frozen && frozen < all);
+    app.harness.get_by_label("AP by iteration");
+    assert!(app.harness.unnamed_widgets().is_empty());
+    app.picture("train");
+    app.harness.get_by_label("Messages").click();
+    app.settle();
+    assert!(has(&app, "saved "));
+    app.picture("train_messages");
+
+    let whole = folder.0.join("whole");
+    trained(&config, &whole);
+    let name = "epoch_2.pth";
+    assert_eq!(weights(&work.join(name)), weights(&whole.join(name)));
+}
+
+/// What the window was told to do.
+fn asked_of_window(app: &Driven, command: &ViewportCommand) -> bool {
+    let output = app.harness.output();
+    let commands = output.viewport_output.get(&ViewportId::ROOT);
+    commands.is_some_and(|window| window.commands.contains(command))
+}
+
+fn close(app: &mut Driven) {
+    let input = app.harness.input_mut();
+    let window = input.viewports.entry(ViewportId::ROOT).or_default();
+    window.events.push(ViewportEvent::Close);
+    app.harness.step();
+    let input = app.harness.input_mut();
+    input
+        .viewports
+        .entry(ViewportId::ROOT)
+        .or_default()
+        .events
+        .clear();
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn closing_asks_and_what_is_killed_can_go_on() {
+    let folder = Folder::new();
+    let config = scratch(&folder, 40, "");
+    let killed = Folder::new();
+    {
+        let mut app = Driven::open(&folder.0, &[config], USUAL);
+        show(&mut app);
+        app.harness.get_by_label("Start training").click();
+        app.until("an epoch is over", |app| {
+            let run = app.session.training.run.as_ref();
+            run.is_some_and(|run| run.position.iter >= 5)
+        });
+        run(&mut app).hold(true);
+        app.until("it waits", |app| {
+            app.session.training.run.as_ref().unwrap().phase == Phase::Held
+        });
+        // all that is on disk at this moment is what `kill -9` would leave
+        copy(&folder.0, &killed.0);
+
+        close(&mut app);
+        assert!(asked_of_window(&app, &ViewportCommand::CancelClose));
+        app.harness.run_steps(2);
+        app.harness.get_by_label("squares.py is being trained");
+        app.picture("train_closing");
+        app.harness.get_by_label("Go on training").click();
+        app.harness.run_steps(3);
+        assert!(app.harness.query_by_label("Stop and close").is_none());
+        assert!(app.app().session.training.is_live());
+        close(&mut app);
+        app.harness.run_steps(2);
+        app.harness.get_by_label("Stop and close").click();
+        app.until("the run stops", |app| !app.session.training.is_live());
+        assert!(asked_of_window(&app, &ViewportCommand::Close));
+        assert!(folder.0.join("work/interrupted.pth").exists());
+    }
+    // a window that was closed has nothing to offer
+    let app = Driven::open(&folder.0, &[], USUAL);
+    assert!(app.harness.query_by_label("Dismiss").is_none());
+    drop(app);
+
+    for entry in ["work", "remembered"] {
+        std::fs::remove_dir_all(folder.0.join(entry)).unwrap();
+        copy(&killed.0.join(entry), &folder.0.join(entry));
+    }
+    let mut app = Driven::open(&folder.0, &[], USUAL);
+    assert!(has(
+        &app,
+        "The training of squares.py was cut off just now, at epoch "
+    ));
+    app.picture("train_cut_off");
+    app.harness.get_by_label_contains("Resume from ").click();
+    app.until("it goes on", |app| {
+        let run = app.session.training.run.as_ref();
+        run.is_some_and(|run| run.position.iter >= 6)
+    });
+    assert_eq!(Some(app.app().front()), for_what(Shows::Run));
+    let head = run(&mut app).head.clone().unwrap();
+    assert_eq!(head.position.iter % 4, 0, "from the end of an epoch");
+    run(&mut app).stop();
+    until_ended(&mut app);
+    assert!(app.harness.query_by_label("Dismiss").is_none());
+}
+
+/// The log of a run, as MMEngine writes it: 6 epochs of 100 iterations.
+fn log(folder: &Folder, run: &str, scale: f64) -> PathBuf {
+    let mut lines = Vec::new();
+    for i in 1..=60 {
+        let (iter, epoch) = (i * 10, (i - 1) / 10 + 1);
+        let wild = if i == 33 { 4.0 } else { 0.0 };
+        let ripple = f64::from(i * 7919 % 13) / 60.0;
+        let loss = scale * (0.3 + 1.5 / (1.0 + f64::from(i) / 8.0) + ripple) + wild;
+        lines.push(json!({
+            "lr": 0.01 * scale * if epoch > 4 { 0.1 } else { 1.0 }, "loss": loss, "loss_cls": loss * 0.6, "loss_bbox": loss * 0.4,
+            "time": 0.2, "epoch": epoch, "iter": iter, "memory": 900, "step": iter,
+        }));
+        if i % 10 == 0 {
+            let ap = 0.4 * f64::from(epoch) / (f64::from(epoch) + 2.0) / scale;
+            lines.push(json!({"coco/bbox_mAP": ap, "coco/bbox_mAP_50": ap * 1.4, "coco/bbox_mAP_s": -1.0, "time": 0.1, "step": epoch}));
+        }
+    }
+    let text: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    folder.put(
+        &format!("{run}/20261127_120000/vis_data/scalars.json"),
+        &text.join("\n"),
+    );
+    // work directories have pictures too
+    let png = Canvas::new(2, 2, vec![0; 12]).unwrap().png().unwrap();
+    std::fs::write(folder.0.join(run).join("loss.png"), png).unwrap();
+    folder.0.join(run)
+}
+
+#[test]
+fn runs_of_before_are_laid_over_each_other() {
+    let folder = Folder::new();
+    let one = log(&folder, "baseline", 1.0);
+    let light = Look {
+        theme: Theme::Light,
+        scale: 2.0,
+        ..USUAL
+    };
+    let mut app = Driven::open(&folder.0, &[one], light);
+    assert_eq!(Some(app.app().front()), for_what(Shows::Run));
+    app.harness.get_by_label("loss_cls 0.3159");
+    app.harness.get_by_label("mAP 0.300");
+    assert!(
+        app.harness.query_by_label_contains("mAP_s").is_none(),
+        "there are no small ones"
+    );
+    app.picture("train_log");
+    let two = log(&folder, "half_the_rate", 0.5).join("20261127_120000");
+    let app_ = app.app();
+    app_.session.open(&mut app_.jobs, &two);
+    app.settle();
+    app.harness.get_by_label("Close baseline");
+    app.harness.get_by_label("Close half_the_rate");
+    app.harness.get_by_label("Logarithmic").click();
+    app.settle();
+    assert!(app.harness.unnamed_widgets().is_empty());
+    let picture = app.picture("train_two_logs");
+    assert!(picture.colors() > 100, "{} colours", picture.colors());
+    app.harness.get_by_label("Close baseline").click();
+    app.settle();
+    assert!(app.harness.query_by_label("Close baseline").is_none());
+}
+
+#[test]
+fn what_cannot_be_trained_says_why_and_what_next() {
+    let folder = Folder::new();
+    let wild = "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e30))\nparam_scheduler = []\n";
+    let config = scratch(&folder, 9, wild);
+    let mut app = Driven::open(&folder.0, &[], USUAL);
+    show(&mut app);
+    app.harness.get_by_label("No run, and no config to train.");
+    app.picture("train_empty");
+    let app_ = app.app();
+    app_.session.open(&mut app_.jobs, &config);
+    app.settle();
+    show(&mut app);
+    let lock = Lock::take(&folder.0.join("work")).unwrap();
+    begin(&mut app, "Start training");
+    until_ended(&mut app);
+    assert!(has(&app, "another run is at work"));
+    drop(lock);
+    begin(&mut app, "Start again");
+    until_ended(&mut app);
+    assert!(has(&app, "Loss is "));
+    assert!(app.harness.unnamed_widgets().is_empty());
+    app.picture("train_not_finite");
+    std::fs::remove_file(folder.0.join("ann.json")).unwrap();
+    begin(&mut app, "Start again");
+    until_ended(&mut app);
+    assert!(has(&app, "ann.json"));
+    app.harness.get_by_label("Plan").click();
+    app.settle();
+    app.harness.get_by_label("squares.py cannot be trained.");
+    app.picture("train_error");
+    scratch(&folder, 9, "");
+    app.harness.get_by_label("Retry").click();
+    app.settle();
+    assert!(
+        app.harness
+            .query_by_label("squares.py cannot be trained.")
+            .is_none()
+    );
+}

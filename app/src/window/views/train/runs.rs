@@ -1,0 +1,160 @@
+//! Whose curves are shown: the run of this window, and runs whose folders are open, each with its colour and dash.
+
+use std::path::{Path, PathBuf};
+
+use eframe::egui::{RichText, Ui};
+
+use super::curves::{self, Drawn};
+use crate::window::files::short;
+use crate::window::icons;
+use crate::window::jobs::{Job, Jobs};
+use crate::window::session::Session;
+use crate::window::tokens::Tokens;
+use crate::window::training::log::{self, RunLog};
+use crate::window::widgets::{self, middle};
+
+/// Runs whose folders are open.
+#[derive(Default)]
+pub struct Runs {
+    open: Vec<OpenRun>,
+    opened: usize,
+    /// Folders whose curves are not shown.
+    hidden: Vec<PathBuf>,
+}
+
+struct OpenRun {
+    folder: PathBuf,
+    log: Option<Result<RunLog, String>>,
+    job: Option<Job<Result<RunLog, String>>>,
+}
+
+impl Runs {
+    /// Reads what was opened. True if something was opened since.
+    pub fn follow(&mut self, session: &Session, jobs: &mut Jobs) -> bool {
+        self.open.retain(|run| session.runs.contains(&run.folder));
+        for folder in &session.runs {
+            if !self.open.iter().any(|run| run.folder == *folder) {
+                self.open.push(OpenRun {
+                    folder: folder.clone(),
+                    log: None,
+                    job: None,
+                });
+            }
+        }
+        let news = session.runs_opened != self.opened;
+        self.opened = session.runs_opened;
+        for run in &mut self.open {
+            if let Some(log) = run.job.as_ref().and_then(Job::poll) {
+                (run.job, run.log) = (None, Some(log.and_then(|log| log)));
+            }
+            let last = news && session.runs.last() == Some(&run.folder);
+            if run.job.is_none() && (run.log.is_none() || last) {
+                let (host, folder) = (session.host.clone(), run.folder.clone());
+                let name = format!("reading the log of {}", short(&folder));
+                run.job = Some(jobs.start(&name, move |_| log::read(&*host, &folder)));
+            }
+        }
+        news
+    }
+
+    /// A row of all runs, and cards of those that cannot be read.
+    pub fn show(&mut self, ui: &mut Ui, session: &mut Session) {
+        let tokens = Tokens::of(ui);
+        let mut close: Option<PathBuf> = None;
+        for run in &mut self.open {
+            let Some(Err(why)) = &run.log else { continue };
+            let mut retry = false;
+            widgets::card(ui, tokens.error, |ui| {
+                let title = format!("The log of {} cannot be read.", short(&run.folder));
+                ui.label(RichText::new(title).color(tokens.error));
+                ui.label(why);
+                ui.horizontal(|ui| {
+                    retry = widgets::button(ui, "Retry").clicked();
+                    if widgets::button(ui, "Close").clicked() {
+                        close = Some(run.folder.clone());
+                    }
+                });
+            });
+            if retry {
+                run.log = None;
+            }
+        }
+        let shown = self.all(session);
+        if !self.open.is_empty() {
+            ui.horizontal_wrapped(|ui| {
+                for (i, (folder, name)) in shown.iter().enumerate() {
+                    curves::swatch(ui, Some(curves::look(tokens, i)));
+                    let hidden = self.hidden.contains(folder);
+                    let text = RichText::new(middle(name, 28));
+                    let hover = format!("{}\nShow or hide its curves", folder.display());
+                    let label = ui.selectable_label(!hidden, text).on_hover_text(hover);
+                    if label.clicked() {
+                        if hidden {
+                            self.hidden.retain(|f| f != folder);
+                        } else {
+                            self.hidden.push(folder.clone());
+                        }
+                    }
+                    let is_open = session.runs.contains(folder);
+                    if is_open
+                        && widgets::icon_button(ui, icons::CLOSE, &format!("Close {name}"))
+                            .clicked()
+                    {
+                        close = Some(folder.clone());
+                    }
+                    ui.add_space(8.0);
+                }
+            });
+        }
+        if let Some(folder) = close {
+            session.runs.retain(|run| *run != folder);
+        }
+    }
+
+    /// Folders and names of all runs, the one of this window first.
+    fn all(&self, session: &Session) -> Vec<(PathBuf, String)> {
+        let live = session.training.run.iter();
+        let live = live.map(|run| (run.order.work_dir.clone(), "this run".to_owned()));
+        let mut all: Vec<(PathBuf, String)> = live.collect();
+        for run in &self.open {
+            if !all.iter().any(|(folder, _)| *folder == run.folder) {
+                all.push((run.folder.clone(), name(&run.folder)));
+            }
+        }
+        all
+    }
+
+    /// The curves of all that are shown.
+    pub fn drawn<'s>(&'s self, session: &'s Session, tokens: &Tokens) -> Vec<Drawn<'s>> {
+        let all = self.all(session);
+        let drawn = all
+            .into_iter()
+            .enumerate()
+            .filter_map(|(i, (folder, name))| {
+                let live = session.training.run.as_ref();
+                let live = live.filter(|run| run.order.work_dir == folder);
+                let log = match live {
+                    Some(run) => &run.log,
+                    None => {
+                        let run = self.open.iter().find(|run| run.folder == folder)?;
+                        run.log.as_ref()?.as_ref().ok()?
+                    }
+                };
+                let length = live.and_then(|run| Some(run.head.as_ref()?.length.max_iters));
+                Some(Drawn {
+                    run: i,
+                    name,
+                    log,
+                    look: curves::look(tokens, i),
+                    last: length.unwrap_or(0).max(log.last_iter()),
+                    shown: !self.hidden.contains(&folder),
+                })
+            });
+        drawn.filter(|drawn| drawn.shown).collect()
+    }
+}
+
+/// A run's folder as people name it.
+fn name(folder: &Path) -> String {
+    short(folder)
+}
