@@ -15,6 +15,7 @@ pub mod window;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use smalti::host::disk::Disk;
 
 /// The whole command line.
 #[derive(Parser)]
@@ -97,7 +98,10 @@ pub fn run() -> ExitCode {
         Command::Analyze(args) => commands::analyze::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Browse(args) => commands::browse::run(&args),
-        Command::Config(args) => return commands::config::run(args, commands::model::check),
+        Command::Config(args) => {
+            let checks = |config: &_| commands::model::check(config, &Disk::new());
+            return commands::config::run(args, checks);
+        }
         Command::Weights(args) => return commands::weights::run(&args, commands::model::state_of),
         Command::Convert(command) => commands::convert::run(&command),
         Command::Channels(args) => commands::channels::run(&args),

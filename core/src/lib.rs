@@ -48,6 +48,7 @@ pub mod train;
 
 mod limits;
 mod load;
+pub mod outline;
 mod precision;
 mod predict;
 pub use load::{LoadError, PredictorBuilder};

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::device::is_processor;
+use crate::ops::{count, watch};
 
 /// Does `walk`, if it is the processor's, as one of rayon's threads, so that handing parts of it to the others takes no switch from a thread
 /// outside to them and back, of which there would be one at every layer. Only one such walk is done at a time: a thread that waits for a part
@@ -36,13 +37,13 @@ pub(crate) async fn among<R: Send, F: Future<Output = R>>(
 }
 
 /// What `make` makes of each, given its place. The processor's threads take them up side by side, unless gradients are recorded: small maps
-/// keep no two threads busy. None may wait for what another prepares.
+/// keep no two threads busy; or layers are counted or watched, which is done by thread. None may wait for what another prepares.
 pub(crate) fn side_by_side<R: Send>(
     maps: &[Tensor<4>],
     make: impl Fn(usize, &Tensor<4>) -> R + Sync,
 ) -> Vec<R> {
     let apart = |map: &Tensor<4>| is_processor(&map.device()) && !map.is_autodiff();
-    if maps.iter().all(apart) {
+    if maps.iter().all(apart) && !count::is_counting() && !watch::is_watching() {
         let each = maps.par_iter().enumerate();
         return each.map(|(i, map)| make(i, map)).collect();
     }

@@ -9,20 +9,21 @@ use smalti::config::{Config, Diagnostic, Kind, Severity, check_commas};
 use smalti::data::Lookup;
 use smalti::data::datasets::{self, MetaInfo};
 use smalti::data::evaluate::{Evaluator, Given};
-use smalti::host::disk::Disk;
+use smalti::data::transforms::Files;
 use smalti::weights::Wanted;
 use smalti::{LoadError, Predictor, PredictorBuilder};
 
 use super::config::ReadOptions;
 use super::weights::load_with_bar;
 
-/// What is wrong with a config's model and its data sets, for `smalti config check`. What is not built yet is a note.
-pub fn check(config: &Config) -> Vec<Diagnostic> {
+/// What is wrong with a config's model and its data sets, for `smalti config check`. What is not built yet is a note. `files` has the files of
+/// class names.
+pub fn check(config: &Config, files: &dyn Files) -> Vec<Diagnostic> {
     let mut found = check_commas(config);
     let registry = smalti::registry();
     found.extend(smalti::model::check(config, &registry));
-    let (disk, look) = (Disk::new(), Lookup::of(&registry, config));
-    found.extend(datasets::check_with(config, Some(&disk), look));
+    let look = Lookup::of(&registry, config);
+    found.extend(datasets::check_with(config, Some(files), look));
     found.extend(evaluators(config, look));
     // A comma is found by the checks of its place too.
     let mut commas = BTreeSet::new();

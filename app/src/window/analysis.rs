@@ -66,7 +66,10 @@ pub fn analyse(question: Question) -> Analysis {
             let mut found = config.notes.clone();
             found.extend(
                 config
-                    .errors(crate::commands::model::check(&config))
+                    .errors(crate::commands::model::check(
+                        &config,
+                        &*question.host.files(),
+                    ))
                     .diagnostics,
             );
             (Some(config), found)

@@ -68,7 +68,7 @@ pub trait Host: Send + Sync {
     /// What lies in a folder, in the order of names; nothing if it is none.
     fn list(&self, folder: &Path) -> Vec<PathBuf>;
 
-    /// The first bytes of a file, `None` if there is no such file.
+    /// The first bytes of a file, `None` if there is no such file. Of no bytes the file is not opened.
     fn head(&self, path: &Path, bytes: usize) -> Option<Vec<u8>>;
 
     /// Whether it is a folder.

@@ -150,6 +150,9 @@ impl Host for Native {
             return None;
         }
         let mut head = Vec::new();
+        if bytes == 0 {
+            return Some(head);
+        }
         File::open(path)
             .ok()?
             .take(bytes as u64)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use eframe::egui;
-use smalti::config::Fix;
+use smalti::config::{Fix, Node, SourceKind};
 
 use super::actions::Command;
 use super::analysis::{self, Analysis, Question};
@@ -29,6 +29,19 @@ pub struct Place {
     pub path: PathBuf,
     /// Bytes of its text.
     pub range: std::ops::Range<usize>,
+}
+
+impl Place {
+    /// Where a value was said; none if that is in no file.
+    pub fn of(node: &Node) -> Option<Self> {
+        let origin = &node.origin;
+        let source = origin.source();
+        let is_file = source.kind() == SourceKind::File && !source.text().is_empty();
+        is_file.then(|| Self {
+            path: PathBuf::from(origin.file()),
+            range: origin.range(),
+        })
+    }
 }
 
 /// What is open.

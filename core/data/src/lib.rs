@@ -24,7 +24,7 @@ pub mod structures;
 pub mod transforms;
 
 pub use loading::{in_order, loader, samplers};
-pub use pictures::{decode, picture};
+pub use pictures::{decode, picture, thumbnail};
 pub use pixels::image;
 pub use samples::{draws_file, meta, packed, sample, summary, trace};
 
@@ -33,6 +33,7 @@ pub use lookup::Lookup;
 pub use meta::Meta;
 pub use picture::{Fault, Picture, PictureError};
 pub use size_limits::SizeLimits;
+pub use thumbnail::thumbnail;
 
 pub(crate) use pictures::header;
 #[doc(hidden)]

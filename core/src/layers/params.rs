@@ -477,9 +477,9 @@ impl Params {
     /// Moves values that came from [`Params::values`] to the device.
     pub fn upload<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Weight<D> {
         if self.mode() == Mode::Plan {
-            return Weight::zeros(shape, self.device());
+            return Weight::zeros(shape, self.device()).of(&self.prefix);
         }
-        let weight = Weight::from(self.persistent(values, shape));
+        let weight = Weight::from(self.persistent(values, shape)).of(&self.prefix);
         weight.compute_in(self.store.precision())
     }
 

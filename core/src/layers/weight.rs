@@ -14,6 +14,8 @@ use crate::ops::conv::Prepared;
 pub struct Weight<const D: usize> {
     held: Held<D>,
     precision: Precision,
+    /// Of one that is not live, which has a name.
+    place: Option<Arc<str>>,
 }
 
 #[derive(Clone)]
@@ -38,6 +40,20 @@ impl<const D: usize> Weight<D> {
     pub(super) fn compute_in(mut self, precision: Precision) -> Self {
         self.precision = precision;
         self
+    }
+
+    /// The same, said to be of the layer at this place.
+    pub(super) fn of(mut self, place: &str) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    /// Where the layer that it is of is in the state dict, if that was said.
+    pub(crate) fn place(&self) -> Option<Arc<str>> {
+        match &self.held {
+            Held::Live(slot, _) => slot.key().rsplit_once('.').map(|(place, _)| place.into()),
+            _ => self.place.clone(),
+        }
     }
 
     /// In which numbers convolutions multiply by it. While nothing is recorded a model that learns multiplies in f32, as MMEngine validates.
@@ -120,8 +136,11 @@ impl<const D: usize> Weight<D> {
 
 impl<const D: usize> From<Held<D>> for Weight<D> {
     fn from(held: Held<D>) -> Self {
-        let precision = Precision::F32;
-        Self { held, precision }
+        Self {
+            held,
+            precision: Precision::F32,
+            place: None,
+        }
     }
 }
 

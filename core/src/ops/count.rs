@@ -1,28 +1,61 @@
-//! [`counting`]: how many products a model does, without doing them.
+//! [`counting`] and [`layers`]: how many products a model does and what its layers give, without doing them.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
+/// What a layer was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// Where its weights are, as the state dict names places; none for products of what is no weight, as attention has them.
+    pub place: Option<Arc<str>>,
+    /// The shape of what it gives.
+    pub shape: Vec<usize>,
+    /// Products of two numbers that it takes.
+    pub products: u64,
+}
+
 thread_local! {
-    static PRODUCTS: Cell<Option<u64>> = const { Cell::new(None) };
+    static GIVEN: RefCell<Option<Vec<Given>>> = const { RefCell::new(None) };
 }
 
 /// What `run` gives, and how many products of two numbers its convolutions, linear layers and attentions come to. These give zeros meanwhile,
 /// on this thread.
 pub fn counting<R>(run: impl FnOnce() -> R) -> (R, u64) {
-    let before = PRODUCTS.replace(Some(0));
-    let made = run();
-    (made, PRODUCTS.replace(before).unwrap_or_default())
+    let (made, given) = layers(run);
+    (made, given.iter().map(|layer| layer.products).sum())
 }
 
-/// Whether products are counted and not done; then these are counted.
-pub(crate) fn counted(products: impl FnOnce() -> usize) -> bool {
-    let Some(sum) = PRODUCTS.get() else {
-        return false;
-    };
-    PRODUCTS.set(Some(sum + products() as u64));
-    true
+/// What `run` gives, and what its layers were asked for, one after another. As with [`counting`] they give zeros.
+pub fn layers<R>(run: impl FnOnce() -> R) -> (R, Vec<Given>) {
+    let before = GIVEN.replace(Some(Vec::new()));
+    let made = run();
+    (made, GIVEN.replace(before).unwrap_or_default())
+}
+
+/// Whether products are counted on this thread.
+pub(crate) fn is_counting() -> bool {
+    GIVEN.with_borrow(Option::is_some)
+}
+
+/// Whether products are counted and not done; then these are counted. `place` is where the layer's weights are, `shape` what it gives.
+pub(crate) fn counted(
+    place: impl FnOnce() -> Option<Arc<str>>,
+    shape: &[usize],
+    products: impl FnOnce() -> usize,
+) -> bool {
+    GIVEN.with_borrow_mut(|all| {
+        let Some(all) = all else {
+            return false;
+        };
+        all.push(Given {
+            place: place(),
+            shape: shape.to_vec(),
+            products: products() as u64,
+        });
+        true
+    })
 }
 
 /// The products of matrices, counted.
@@ -31,7 +64,7 @@ pub(crate) fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     let mut dims = a.dims();
     let all: usize = dims.iter().product();
     dims[D - 1] = columns;
-    match counted(|| all * columns) {
+    match counted(|| None, &dims, || all * columns) {
         true => Tensor::zeros(dims, &a.device()),
         false => a.matmul(b),
     }
@@ -67,6 +100,18 @@ mod tests {
         // Places, filters, taps of a group's channels; rows, in, out; both products of attention.
         let expected = 2 * 12 * 6 * (9 * 2) + 24 * 6 * 5 + 2 * (2 * 3 * 5 * 4);
         assert_eq!(products, expected);
-        assert!(!counted(|| 1), "nobody counts any more");
+        assert!(!counted(|| None, &[], || 1), "nobody counts any more");
+        let (_, given) = layers(run);
+        let given: Vec<_> = given
+            .iter()
+            .map(|layer| (layer.place.as_deref(), layer.shape.as_slice()))
+            .collect();
+        let expected: [(_, &[usize]); 4] = [
+            (Some("a"), &[2, 6, 4, 3]),
+            (Some("b"), &[2, 12, 5]),
+            (None, &[1, 2, 3, 5]),
+            (None, &[1, 2, 3, 4]),
+        ];
+        assert_eq!(given, expected);
     }
 }

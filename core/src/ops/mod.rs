@@ -21,6 +21,7 @@ pub mod roi_align;
 pub mod rows;
 #[cfg(feature = "train")]
 pub(crate) mod train;
+pub mod watch;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use detections::detect_blocking;

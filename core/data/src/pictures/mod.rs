@@ -4,3 +4,4 @@ pub mod decode;
 pub(crate) mod header;
 pub mod picture;
 pub mod size_limits;
+pub mod thumbnail;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::datasets::MetaInfo;
 use crate::draws_file::class_name;
-use crate::sample::{DataInfo, Segmentation};
+use crate::sample::{DataInfo, Instance, Segmentation};
 
 /// Upper ends of sizes, the square root of a box's area, px.
 const SIZES: [f64; 11] = [
@@ -132,8 +132,13 @@ impl Histogram {
     }
 
     fn add(&mut self, value: f64) {
-        let bin = self.limits.partition_point(|limit| *limit <= value);
+        let bin = self.bin(value);
         self.counts[bin] += 1;
+    }
+
+    /// The place of the count that a value is in.
+    pub fn bin(&self, value: f64) -> usize {
+        self.limits.partition_point(|limit| *limit <= value)
     }
 }
 
@@ -154,6 +159,70 @@ pub struct Faults {
     pub unknown_size: Fault,
     /// The picture's file is not there.
     pub missing_file: Fault,
+}
+
+/// A kind of [`Faults`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The picture's file is not there.
+    MissingFile,
+    /// The annotations say nothing of the picture's size.
+    UnknownSize,
+    /// A box wholly outside of the picture.
+    Outside,
+    /// A box that reaches over the border by more than a pixel.
+    OverTheBorder,
+    /// A box without width or height.
+    Degenerate,
+    /// A box with a value that is not a number.
+    NotFinite,
+    /// A box of a label that no class has.
+    UnknownClass,
+}
+
+impl FaultKind {
+    /// All, in the order in which they are listed.
+    pub const ALL: [Self; 7] = [
+        Self::MissingFile,
+        Self::UnknownSize,
+        Self::Outside,
+        Self::OverTheBorder,
+        Self::Degenerate,
+        Self::NotFinite,
+        Self::UnknownClass,
+    ];
+
+    /// What is wrong, of several.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::MissingFile => "picture files are not there",
+            Self::UnknownSize => "pictures of a size that the annotations do not say",
+            Self::Outside => "boxes outside of the picture",
+            Self::OverTheBorder => "boxes reach over the picture's border",
+            Self::Degenerate => "boxes without width or height",
+            Self::NotFinite => "boxes with a value that is not a number",
+            Self::UnknownClass => "boxes of a label that no class has",
+        }
+    }
+
+    /// What is wrong with the box of an object of a picture, its class aside.
+    pub fn of_box(instance: &Instance, info: &DataInfo) -> Option<Self> {
+        let [x1, y1, x2, y2] = instance.bbox.map(f64::from);
+        let (w, h) = (x2 - x1, y2 - y1);
+        let known = info.width > 0 && info.height > 0;
+        let (width, height) = (info.width as f64, info.height as f64);
+        if !instance.bbox.iter().all(|v| v.is_finite()) {
+            Some(Self::NotFinite)
+        } else if w <= 0.0 || h <= 0.0 {
+            Some(Self::Degenerate)
+        } else if known && (x2 <= 0.0 || y2 <= 0.0 || x1 >= width || y1 >= height) {
+            Some(Self::Outside)
+        } else if known && (x1 < -1.0 || y1 < -1.0 || x2 > width + 1.0 || y2 > height + 1.0) {
+            Some(Self::OverTheBorder)
+        } else {
+            None
+        }
+    }
 }
 
 /// How often, and some examples.
@@ -201,8 +270,15 @@ impl Summary {
         }
     }
 
-    /// Adds a sample; `exists` says whether a file is there, and is asked once a file.
-    pub fn add(&mut self, info: &DataInfo, exists: &dyn Fn(&str) -> bool) {
+    /// Adds a sample; `exists` says whether a file is there, and is asked once a file. Gives what is wrong with the sample, each kind once; of a file
+    /// that an earlier sample has, too, without what is wrong with the file.
+    pub fn add(&mut self, info: &DataInfo, exists: &dyn Fn(&str) -> bool) -> Vec<FaultKind> {
+        let mut found = Vec::new();
+        let mut note = |kind: FaultKind| {
+            if !found.contains(&kind) {
+                found.push(kind);
+            }
+        };
         self.samples += 1;
         let mut hasher = DefaultHasher::new();
         info.img_path.hash(&mut hasher);
@@ -210,9 +286,13 @@ impl Summary {
             self.pictures += 1;
             if !exists(&info.img_path) {
                 self.faults.missing_file.add(|| info.img_path.clone());
+                note(FaultKind::MissingFile);
             }
             match (info.width, info.height) {
-                (0, _) | (_, 0) => self.faults.unknown_size.add(|| info.img_path.clone()),
+                (0, _) | (_, 0) => {
+                    self.faults.unknown_size.add(|| info.img_path.clone());
+                    note(FaultKind::UnknownSize);
+                }
                 (width, height) => {
                     self.width.add(width);
                     self.height.add(height);
@@ -229,27 +309,20 @@ impl Summary {
                 Segmentation::Rle { .. } => self.run_lengths += 1,
             }
             let [x1, y1, x2, y2] = instance.bbox.map(f64::from);
-            let example = || format!("{} ({x1}, {y1}, {x2}, {y2})", info.img_path);
             let (w, h) = (x2 - x1, y2 - y1);
             let area = w.max(0.0) * h.max(0.0);
-            let known = info.width > 0 && info.height > 0;
-            let (width, height) = (info.width as f64, info.height as f64);
-            let finite = instance.bbox.iter().all(|v| v.is_finite());
-            if !finite {
-                self.faults.not_finite.add(example);
-            } else if w <= 0.0 || h <= 0.0 {
-                self.faults.degenerate.add(example);
-            } else if known && (x2 <= 0.0 || y2 <= 0.0 || x1 >= width || y1 >= height) {
-                self.faults.outside.add(example);
-            } else if known && (x1 < -1.0 || y1 < -1.0 || x2 > width + 1.0 || y2 > height + 1.0) {
-                self.faults.over_the_border.add(example);
+            let fault = FaultKind::of_box(instance, info);
+            if let Some(kind) = fault {
+                let example = || format!("{} ({x1}, {y1}, {x2}, {y2})", info.img_path);
+                self.faults.of(kind).add(example);
+                note(kind);
             }
             let size = match area {
                 a if a < 1024.0 => 0,
                 a if a < 9216.0 => 1,
                 _ => 2,
             };
-            let measured = finite && area > 0.0;
+            let measured = fault != Some(FaultKind::NotFinite) && area > 0.0;
             if measured {
                 self.coco_sizes[size] += 1;
                 self.sizes.add(area.sqrt());
@@ -260,6 +333,7 @@ impl Summary {
                     let label = instance.label;
                     format!("{} (label {label})", info.img_path)
                 });
+                note(FaultKind::UnknownClass);
                 continue;
             };
             if instance.ignore {
@@ -275,6 +349,7 @@ impl Summary {
         self.empty += usize::from(learned == 0);
         // The first bin is 0 boxes, the second 1, ...
         self.boxes_a_sample.add(learned as f64);
+        found
     }
 
     /// The row of a label; a data set whose classes are not known gets rows as labels come.
@@ -424,27 +499,38 @@ impl Summary {
 impl Faults {
     /// Each with what it is.
     pub fn list(&self) -> [(&Fault, &'static str); 7] {
-        [
-            (&self.missing_file, "picture files are not there"),
-            (
-                &self.unknown_size,
-                "pictures of a size that the annotations do not say",
-            ),
-            (&self.outside, "boxes outside of the picture"),
-            (
-                &self.over_the_border,
-                "boxes reach over the picture's border",
-            ),
-            (&self.degenerate, "boxes without width or height"),
-            (&self.not_finite, "boxes with a value that is not a number"),
-            (&self.unknown_class, "boxes of a label that no class has"),
-        ]
+        FaultKind::ALL.map(|kind| (self.get(kind), kind.words()))
+    }
+
+    /// Those of a kind.
+    pub fn get(&self, kind: FaultKind) -> &Fault {
+        match kind {
+            FaultKind::MissingFile => &self.missing_file,
+            FaultKind::UnknownSize => &self.unknown_size,
+            FaultKind::Outside => &self.outside,
+            FaultKind::OverTheBorder => &self.over_the_border,
+            FaultKind::Degenerate => &self.degenerate,
+            FaultKind::NotFinite => &self.not_finite,
+            FaultKind::UnknownClass => &self.unknown_class,
+        }
+    }
+
+    fn of(&mut self, kind: FaultKind) -> &mut Fault {
+        match kind {
+            FaultKind::MissingFile => &mut self.missing_file,
+            FaultKind::UnknownSize => &mut self.unknown_size,
+            FaultKind::Outside => &mut self.outside,
+            FaultKind::OverTheBorder => &mut self.over_the_border,
+            FaultKind::Degenerate => &mut self.degenerate,
+            FaultKind::NotFinite => &mut self.not_finite,
+            FaultKind::UnknownClass => &mut self.unknown_class,
+        }
     }
 }
 
 impl Histogram {
-    /// Bins by name. `whole`: values are whole numbers.
-    fn rows(&self, name: impl Fn(f64) -> String, whole: bool) -> Vec<(String, usize)> {
+    /// Bins by name, with their counts. `whole`: values are whole numbers.
+    pub fn rows(&self, name: impl Fn(f64) -> String, whole: bool) -> Vec<(String, usize)> {
         let rows = self.counts.iter().enumerate().map(|(i, n)| {
             let low = if i == 0 {
                 None
@@ -515,7 +601,6 @@ pub fn thousands(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::Instance;
     use crate::structures::Xyxy;
 
     fn picture(name: &str, size: [usize; 2], boxes: &[(Xyxy, i64, bool)]) -> DataInfo {
@@ -607,6 +692,24 @@ mod tests {
         );
         assert!(text.contains("1 of the classes without boxes"), "{text}");
         serde_json::to_string(&found).unwrap();
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_picture() {
+        let mut summary = summary(&["cat"], &[]);
+        let far = ([20.0, 0.0, 30.0, 10.0], 0, false);
+        let boxes = [far, far, ([5.0, 0.0, 12.0, 10.0], 3, false)];
+        let info = picture("gone.jpg", [10, 10], &boxes);
+        let mut add = || summary.add(&info, &|path| path != "gone.jpg");
+        let of_boxes = [
+            FaultKind::Outside,
+            FaultKind::OverTheBorder,
+            FaultKind::UnknownClass,
+        ];
+        assert_eq!(add(), [&[FaultKind::MissingFile], &of_boxes[..]].concat());
+        assert_eq!(add(), of_boxes, "the file is told of once");
+        let counts = FaultKind::ALL.map(|kind| summary.faults.get(kind).count);
+        assert_eq!(counts, [1, 0, 4, 2, 0, 0, 2]);
     }
 
     #[test]

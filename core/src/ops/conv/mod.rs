@@ -13,6 +13,7 @@ use burn::tensor::{Tensor, module};
 
 use super::count::counted;
 use super::differentiable;
+use super::watch::seen;
 use crate::Precision;
 use crate::layers::{Activation, Weight};
 
@@ -75,18 +76,21 @@ impl Finish {
 }
 
 /// Convolution, and what finishes it.
-pub fn conv2d(
-    x: Tensor<4>,
-    weight: &Weight<4>,
-    shape: &ConvShape,
-    mut finish: Finish,
-) -> Tensor<4> {
+pub fn conv2d(x: Tensor<4>, weight: &Weight<4>, shape: &ConvShape, finish: Finish) -> Tensor<4> {
+    let y = finished(x, weight, shape, finish);
+    seen(|| weight.place(), &y);
+    y
+}
+
+fn finished(x: Tensor<4>, weight: &Weight<4>, shape: &ConvShape, mut finish: Finish) -> Tensor<4> {
     if let Some([height, width]) = shape.size_out(x.dims(), weight.shape()) {
         let [filters, channels, rows, columns] = weight.shape();
         let [pictures, ..] = x.dims();
         let places = pictures * height * width;
-        if counted(|| places * filters * channels * rows * columns) {
-            return Tensor::zeros([pictures, filters, height, width], &x.device());
+        let out = [pictures, filters, height, width];
+        let products = || places * filters * channels * rows * columns;
+        if counted(|| weight.place(), &out, products) {
+            return Tensor::zeros(out, &x.device());
         }
     }
     let done = cpu::conv2d(&x, weight, shape, &mut finish)

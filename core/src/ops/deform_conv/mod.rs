@@ -105,8 +105,9 @@ pub fn deform_conv2d(
         let count = [size[0], 2 * rows, height, width];
         assert_eq!(offset.dims(), count, "the offsets of {size:?} by {dims:?}");
         let places = size[0] * height * width;
-        if counted(|| places * dims.iter().product::<usize>()) {
-            return Tensor::zeros([size[0], dims[0], height, width], &x.device());
+        let given = [size[0], dims[0], height, width];
+        if counted(|| None, &given, || places * dims.iter().product::<usize>()) {
+            return Tensor::zeros(given, &x.device());
         }
     }
     let device = x.device().without_autodiff();

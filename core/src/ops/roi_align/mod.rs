@@ -11,6 +11,7 @@ use burn::backend::{Backend, Cube, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 pub use smalti_shaders::reference::roi_align::{Bin, RoiLevel, Sampling};
 
+use super::count::is_counting;
 use crate::device::is_processor;
 
 /// How regions are read from a pyramid.
@@ -69,8 +70,8 @@ pub fn roi_align(
     let [_, channels, ..] = maps[0].dims();
     let [rows, columns] = sampling.bins;
     let count = regions.dims()[0];
-    if count == 0 {
-        return Tensor::zeros([0, channels, rows, columns], &maps[0].device());
+    if count == 0 || is_counting() {
+        return Tensor::zeros([count, channels, rows, columns], &maps[0].device());
     }
     let pyramid = pyramid(maps).into_dispatch();
     let regions = regions.without_autodiff();

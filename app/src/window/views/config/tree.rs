@@ -10,7 +10,7 @@ use eframe::egui::{
     WidgetInfo, pos2, vec2,
 };
 
-use smalti::config::{Config, Node, Severity, SourceKind, Value, value_to_py};
+use smalti::config::{Config, Node, Severity, Value, value_to_py};
 
 use super::marks::Mark;
 use crate::window::analysis::Analysis;
@@ -301,12 +301,7 @@ pub fn origin(row: &Row, front: Option<&Path>) -> String {
 
 /// The place of a node.
 pub fn place(node: &Node) -> Option<Place> {
-    let origin = &node.origin;
-    let is_file = origin.source().kind() == SourceKind::File && !origin.source().text().is_empty();
-    is_file.then(|| Place {
-        path: PathBuf::from(origin.file()),
-        range: origin.range(),
-    })
+    Place::of(node)
 }
 
 fn rows(config: &Config, opened: &HashMap<String, bool>, search: &str) -> Vec<Row> {

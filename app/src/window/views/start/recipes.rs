@@ -570,7 +570,8 @@ mod tests {
                     .map(<[_]>::len);
                 assert_eq!(count, Some(data.names().len()));
                 // what is not there is the data, nothing else
-                let wrong = crate::commands::model::check(&config);
+                let wrong =
+                    crate::commands::model::check(&config, &smalti::host::disk::Disk::new());
                 let wrong: Vec<_> = wrong
                     .iter()
                     .filter(|d| d.severity == Severity::Error)
