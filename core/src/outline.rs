@@ -318,7 +318,7 @@ model = dict(type='FasterRCNN',
         let state = model::state(&config(RETINA), &crate::registry()).unwrap();
         let parameters = state.iter().filter(|e| e.role == Role::Parameter);
         let numbers = parameters.map(|e| e.shape.iter().product::<usize>() as u64);
-        assert_eq!(outline.parameters()[0], numbers.sum());
+        assert_eq!(outline.parameters()[0], numbers.sum::<u64>());
     }
 
     #[test]
