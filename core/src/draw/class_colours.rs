@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn every_colour_is_light_enough_for_black_ink() {
         let dark = [[0, 0, 0], [0, 0, 70], [90, 0, 0], [119, 11, 32]];
-        let ours = (0..200).map(|label| colour(label));
+        let ours = (0..200).map(colour);
         let own = (0..dark.len()).map(|label| class_colour(label, &dark));
         for colour in ours.chain(own) {
             assert!(luminance(colour) >= LEAST, "{colour:?}");
