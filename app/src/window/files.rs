@@ -112,7 +112,7 @@ fn text(host: &dyn Host, path: &Path) -> Opened {
     }
 }
 
-/// A folder of a run, of pictures, or of one config.
+/// A folder of a run, of pictures, of a data set, or of one config.
 fn folder(host: &dyn Host, path: &Path) -> Opened {
     if let Some(run) = log::run_of(host, path) {
         return Opened::Run(run);
@@ -128,6 +128,9 @@ fn folder(host: &dyn Host, path: &Path) -> Opened {
             pictures,
         };
     }
+    if let Some(annotations) = annotations_in(host, path) {
+        return Opened::Annotations(annotations);
+    }
     let mut configs = all.iter().filter(|p| CONFIGS.contains(&ending(p).as_str()));
     match (configs.next(), configs.next()) {
         (Some(config), None) => open(host, config),
@@ -136,7 +139,7 @@ fn folder(host: &dyn Host, path: &Path) -> Opened {
             path.display()
         )),
         (None, _) => Opened::Nothing(format!(
-            "{} has neither pictures nor a config, nor is it a run's",
+            "{} has neither pictures, nor annotations, nor a config, nor is it a run's",
             path.display()
         )),
     }
@@ -189,8 +192,30 @@ fn voc(head: &[u8]) -> bool {
     String::from_utf8_lossy(head).contains("<annotation")
 }
 
+/// The annotations of a folder's data set: a file in COCO's form, there or in its folder `annotations`, or itself, if it has the folders of Pascal VOC.
+/// Of several files one of training is taken first.
+pub fn annotations_in(host: &dyn Host, folder: &Path) -> Option<PathBuf> {
+    if host.is_folder(&folder.join("Annotations"))
+        && host.is_folder(&folder.join("ImageSets").join("Main"))
+    {
+        return Some(folder.to_owned());
+    }
+    let json = |p: &PathBuf| ending(p) == "json";
+    let coco = |p: &PathBuf| host.head(p, HEAD).is_some_and(|head| annotations(&head));
+    let places = [folder.to_owned(), folder.join("annotations")];
+    places.iter().find_map(|place| {
+        let all = host.list(place).into_iter().filter(json).filter(coco);
+        let all: Vec<PathBuf> = all.collect();
+        let of = |name: &str| all.iter().find(|p| short(p).contains(name)).cloned();
+        of("instances_train")
+            .or_else(|| of("train"))
+            .or_else(|| of("instances"))
+            .or_else(|| all.first().cloned())
+    })
+}
+
 /// Whether JSON begins as annotations in COCO's form do.
-fn annotations(head: &[u8]) -> bool {
+pub fn annotations(head: &[u8]) -> bool {
     let head = String::from_utf8_lossy(head);
     ["\"images\"", "\"annotations\"", "\"licenses\""]
         .iter()

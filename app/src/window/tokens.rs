@@ -58,6 +58,37 @@ const fn rgb(hex: u32) -> Color32 {
     Color32::from_rgb((hex >> 16) as u8, (hex >> 8) as u8, hex as u8)
 }
 
+/// Colours of values between 0 and 1, the same in both themes: the lighter the larger, in even steps to the eye, from violet over green to yellow
+/// (OKLab, Ottosson 2020).
+pub fn ramp(share: f32) -> Color32 {
+    let share = share.clamp(0.0, 1.0);
+    let lightness = 0.22 + 0.72 * share;
+    let hue = (290.0 - 185.0 * share).to_radians();
+    let chroma = 0.1 + 0.06 * share * share;
+    let (a, b) = (chroma * hue.cos(), chroma * hue.sin());
+    let [l, m, s] = [
+        lightness + 0.396_337_78 * a + 0.215_803_76 * b,
+        lightness - 0.105_561_346 * a - 0.063_854_17 * b,
+        lightness - 0.089_484_18 * a - 1.291_485_5 * b,
+    ]
+    .map(|v| v.powi(3));
+    let [red, green, blue] = [
+        4.076_741_7 * l - 3.307_711_6 * m + 0.230_969_94 * s,
+        -1.268_438 * l + 2.609_757_4 * m - 0.341_319_38 * s,
+        -0.004_196_086 * l - 0.703_418_6 * m + 1.707_614_7 * s,
+    ]
+    .map(|v| {
+        let v = v.clamp(0.0, 1.0);
+        let v = if v <= 0.003_130_8 {
+            12.92 * v
+        } else {
+            1.055 * v.powf(1.0 / 2.4) - 0.055
+        };
+        (v * 255.0).round() as u8
+    });
+    Color32::from_rgb(red, green, blue)
+}
+
 /// The dark theme.
 pub const DARK: Tokens = Tokens {
     canvas: rgb(0x151619),
@@ -261,6 +292,14 @@ mod tests {
     fn contrast(a: Color32, b: Color32) -> f64 {
         let (a, b) = (luminance(a), luminance(b));
         (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn larger_values_are_lighter() {
+        let steps: Vec<f64> = (0..=32).map(|i| luminance(ramp(i as f32 / 32.0))).collect();
+        assert!(steps.windows(2).all(|pair| pair[0] < pair[1]), "{steps:?}");
+        assert!(steps[0] < 0.03 && steps[32] > 0.75, "{steps:?}");
+        assert_eq!(ramp(-1.0), ramp(0.0));
     }
 
     /// WCAG 2: text of 4.5 on every layer, edges of fields of 3.

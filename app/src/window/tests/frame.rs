@@ -99,7 +99,7 @@ fn what_cannot_be_opened_is_told() {
     for part in [
         "missing.py cannot be opened: there is no such file",
         "a.py cannot be opened: ",
-        "empty has neither pictures nor a config",
+        "empty has neither pictures, nor annotations, nor a config",
     ] {
         assert!(said.contains(part), "{part}\n{said}");
     }

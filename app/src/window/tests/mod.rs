@@ -5,8 +5,10 @@
 mod augment;
 mod checkpoint;
 mod config;
+mod data;
 mod detect;
 mod frame;
+mod model;
 mod train;
 
 use std::path::{Path, PathBuf};

@@ -10,7 +10,9 @@ use super::session::Session;
 mod augment;
 mod checkpoint;
 mod config;
+mod data;
 mod detect;
+mod model;
 mod start;
 mod train;
 
@@ -109,6 +111,18 @@ pub const VIEWS: &[Row] = &[
         icon: icons::CHECKPOINT,
         shows: &[Shows::Checkpoint],
         make: || Box::new(checkpoint::CheckpointView::default()),
+    },
+    Row {
+        name: "Data",
+        icon: icons::DATA,
+        shows: &[Shows::Annotations],
+        make: || Box::new(data::DataView::default()),
+    },
+    Row {
+        name: "Model",
+        icon: icons::MODEL,
+        shows: &[],
+        make: || Box::new(model::ModelView::default()),
     },
 ];
 
