@@ -3,7 +3,8 @@
 use eframe::egui::scroll_area::ScrollBarVisibility;
 use eframe::egui::{ComboBox, DragValue, RichText, ScrollArea, Ui};
 
-use super::{Augment, data_name};
+use super::Augment;
+use crate::window::files::short;
 use crate::window::icons;
 use crate::window::messages::Level;
 use crate::window::session::Session;
@@ -72,7 +73,7 @@ impl Augment {
                 ui.separator();
                 let copy = ui.button("Copy as config");
                 if copy.on_hover_text("The pipeline as Python").clicked()
-                    && let Some(text) = self.as_config()
+                    && let Some(text) = self.data.source.as_ref().and_then(|s| s.to_py())
                 {
                     ui.ctx().copy_text(text);
                     session.tell(Level::Note, "the pipeline is on the clipboard");
@@ -83,7 +84,7 @@ impl Augment {
 
     /// The config's data, or what was dropped.
     fn which(&mut self, ui: &mut Ui, session: &Session) {
-        let Some(name) = data_name(session) else {
+        let Some(name) = session.annotations.as_deref().map(short) else {
             return;
         };
         ui.separator();

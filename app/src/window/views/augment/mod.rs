@@ -4,28 +4,25 @@
 use std::sync::Arc;
 
 use eframe::egui::{
-    self, Align, Align2, CentralPanel, Frame, Key, Layout, Margin, Modifiers, Panel, RichText, Ui,
+    self, Align2, CentralPanel, Frame, Key, Margin, Modifiers, Panel, ScrollArea, Ui,
 };
 
-use smalti::config::{Diagnostic, Node, value_to_py};
+use smalti::config::Diagnostic;
 use smalti::data::trace::Trace;
 
-use super::{Shows, View, for_what};
-use crate::window::actions::Command;
-use crate::window::document::Kind;
-use crate::window::files::short;
-use crate::window::icons;
+use super::View;
 use crate::window::jobs::{Jobs, Newest};
 use crate::window::messages::Level;
 use crate::window::picture::Sight;
-use crate::window::session::{Place, Session};
+use crate::window::session::Session;
 use crate::window::tokens::Tokens;
-use crate::window::widgets;
 
 mod bar;
+mod chosen;
 mod data;
 mod draws;
 mod edits;
+mod faults;
 mod grid;
 mod missing;
 mod mosaic;
@@ -38,8 +35,6 @@ mod sizes;
 mod stage;
 mod strip;
 
-use data::Trouble;
-use panel::Act;
 use sample::{Failed, Last, Question, Seen};
 
 /// A frame that takes longer is shown at half size while one drags.
@@ -134,10 +129,10 @@ impl View for Augment {
     fn show(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
         self.tick(ui, session, jobs);
         if self.data.source.is_none() {
-            return nothing(ui, session);
+            return faults::nothing(ui, session);
         }
         match self.data.opened.clone() {
-            None => return loading(ui),
+            None => return faults::loading(ui),
             Some(Err(trouble)) => return self.trouble(ui, session, jobs, &trouble),
             Some(Ok(_)) => {}
         }
@@ -181,7 +176,7 @@ impl View for Augment {
     }
 
     fn inspect(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
-        egui::ScrollArea::vertical()
+        ScrollArea::vertical()
             .auto_shrink(false)
             .show(ui, |ui| self.panel(ui, session, jobs));
     }
@@ -427,360 +422,4 @@ impl Augment {
             }
         }
     }
-
-    /// The chosen row, if the picture is of the data in view.
-    fn row(&self) -> Option<&plan::Row> {
-        let seen = &self.shown.as_ref()?.seen;
-        seen.rows.get(seen.chosen?)
-    }
-
-    /// The chosen transform's options as they are now.
-    fn node(&self) -> Option<Node> {
-        let path = self.row()?.path.as_deref()?;
-        self.data.source.as_ref()?.node.at(path).cloned()
-    }
-
-    /// Where the centre of a Mosaic may be, px.
-    fn center_range(&self) -> Option<[f64; 4]> {
-        let options = options::of("Mosaic", &self.node()?);
-        let values = |key: &str| options.iter().find(|o| o.key == key).map(|o| o.values());
-        let (scale, range) = (values("img_scale")?, values("center_ratio_range")?);
-        let [low, high] = range[..] else { return None };
-        let [w, h] = scale[..] else { return None };
-        Some([low * w, low * h, high * w, high * h])
-    }
-
-    /// Moves the range of a Mosaic's centre so that its middle is there.
-    fn move_range(&mut self, [x, _]: [f64; 2]) {
-        let Some(node) = self.node() else { return };
-        let options = options::of("Mosaic", &node);
-        let find = |key: &str| options.iter().find(|o| o.key == key);
-        let (Some(range), Some(scale)) = (find("center_ratio_range"), find("img_scale")) else {
-            return;
-        };
-        let ([low, high], Some(width)) = (
-            range.values()[..].try_into().unwrap_or([0.5, 1.5]),
-            scale.values().first().copied(),
-        ) else {
-            return;
-        };
-        let half = (high - low) / 2.0;
-        let middle = (x / width).clamp(half, 2.0 - half);
-        let text = range.text(&[middle - half, middle + half]);
-        self.set_option("center_ratio_range", &text, true);
-    }
-
-    /// The place of the chosen transform in the config, where that says it.
-    fn place(&self, session: &Session) -> Option<String> {
-        let row = self.row()?;
-        let root = self.data.source.as_ref()?.path.clone()?;
-        let path = format!("{root}.{}", row.path.as_deref()?);
-        let config = session.analysis.as_ref()?.config.as_ref()?;
-        let is_same = config
-            .at(&path)
-            .is_some_and(|n| opened::type_of(n) == row.name);
-        is_same.then_some(path)
-    }
-
-    fn set_option(&mut self, key: &str, text: &str, drag: bool) {
-        let root = self.data.source.as_ref().and_then(|s| s.path.clone());
-        let path = self.row().and_then(|row| row.path.clone());
-        if let (Some(root), Some(path)) = (root, path) {
-            let kind = if drag { Kind::Drag } else { Kind::Step };
-            self.edits
-                .change(&format!("{root}.{path}.{key}"), text, kind);
-        }
-    }
-
-    /// Makes a draw of the chosen step this value, and pins it with the pictures that were mixed in.
-    fn draw(&mut self, pointer: &str, value: serde_json::Value) {
-        let Some(shown) = &self.shown else { return };
-        let trace = shown.seen.trace.clone();
-        let step = self.row().and_then(|row| row.step).map(|s| &trace.steps[s]);
-        let Some((step, at)) = step.and_then(|s| Some((s, s.saved[0]?))) else {
-            return;
-        };
-        let Some(params) = self.pins.get(&trace, at).or(step.params.as_ref()) else {
-            return;
-        };
-        let params = draws::with(params, pointer, value);
-        self.pins.set(&trace, at, Some(params));
-        if let Some(at) = step.saved[1] {
-            self.pins.set(&trace, at, None);
-        }
-    }
-
-    fn toggle_pin(&mut self) {
-        let Some(shown) = &self.shown else { return };
-        let trace = shown.seen.trace.clone();
-        let step = self.row().and_then(|row| row.step).map(|s| &trace.steps[s]);
-        let places: Vec<usize> = step.into_iter().flat_map(|s| s.saved).flatten().collect();
-        let pinned = places.iter().any(|at| self.pins.has(&trace, *at));
-        for at in places {
-            if pinned {
-                self.pins.unset(&trace, at);
-            } else {
-                self.pins.set(&trace, at, None);
-            }
-        }
-    }
-
-    fn panel(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
-        let (Some(shown), Some(Ok(opened))) = (&self.shown, &self.data.opened) else {
-            return;
-        };
-        let opened = opened.clone();
-        let trace = shown.seen.trace.clone();
-        let Some(row) = self.row().cloned() else {
-            return;
-        };
-        let mut step = row.step.map(|s| trace.steps[s].clone());
-        let places = step.iter().flat_map(|s| s.saved).flatten();
-        let is_pinned = places.into_iter().any(|at| self.pins.has(&trace, at));
-        // what is being dragged is newer than the picture
-        if let Some(step) = &mut step
-            && let Some(at) = step.saved[0]
-            && let Some(params) = self.pins.get(&trace, at)
-        {
-            step.params = Some(params.clone());
-        }
-        let size = shown.size().map(|[w, h]| format!("{w} x {h} px, "));
-        let took = format!("{} ms", shown.seen.took.as_millis());
-        let chosen = panel::Chosen {
-            facts: size.unwrap_or_default() + &took,
-            row: &row,
-            node: self.node(),
-            step: step.as_ref(),
-            is_pinned,
-            is_written: self.place(session).is_some() && !self.data.is_stale,
-            file: session
-                .documents
-                .active()
-                .map(|d| d.key())
-                .unwrap_or_default(),
-            classes: &opened.meta.classes,
-            lit: self.lit.0,
-        };
-        let (acts, lit) = panel::show(ui, &chosen);
-        self.lit.1 = lit;
-        for act in acts {
-            let down = ui.input(|i| i.pointer.any_down());
-            match act {
-                Act::Option(key, text, drag) => {
-                    self.is_dragging |= drag && down;
-                    self.set_option(&key, &text, drag);
-                }
-                Act::Draw(pointer, value) => {
-                    self.is_dragging |= down;
-                    self.draw(&pointer, value);
-                }
-                Act::Pin => self.toggle_pin(),
-                Act::Go(place) => go(session, jobs, &place),
-            }
-        }
-    }
-
-    /// What is wrong with the pipeline or this sample, above the picture.
-    fn errors(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
-        let tokens = Tokens::of(ui);
-        if self.data.is_stale {
-            widgets::bar(ui, tokens.raised, |ui| {
-                widgets::icon(ui, icons::WARNING, tokens.warning);
-                ui.label("The config has errors: this is what it said before.");
-                if widgets::button(ui, "Go to the config").clicked() {
-                    front(session);
-                }
-            });
-        }
-        if let Some(found) = self.failed.clone() {
-            widgets::bar(ui, tokens.raised, |ui| {
-                widgets::icon(ui, icons::ERROR, tokens.error);
-                wrong(ui, session, jobs, &found);
-            });
-        }
-        let Some(shown) = &self.shown else { return };
-        let Some(error) = &shown.seen.trace.error else {
-            return;
-        };
-        let seen = &shown.seen;
-        let failed = (0..seen.rows.len()).find(|i| strip::failed(seen, *i));
-        let name = failed.map_or("the pipeline", |i| seen.rows[i].name.as_str());
-        let text = format!("{name} failed: {}", sample::problem(error));
-        let path = failed.and_then(|i| seen.rows[i].path.clone());
-        let path =
-            path.and_then(|p| Some(format!("{}.{p}", self.data.source.as_ref()?.path.as_ref()?)));
-        let node = path.and_then(|path| {
-            let config = session.analysis.as_ref()?.config.as_ref()?;
-            super::config::place(config.at(&path)?)
-        });
-        let mut unpin = false;
-        widgets::bar(ui, tokens.raised, |ui| {
-            widgets::icon(ui, icons::ERROR, tokens.error);
-            ui.label(RichText::new(text).color(tokens.error));
-            if let Some(place) = &node
-                && widgets::button(ui, "Go to line").clicked()
-            {
-                go(session, jobs, place);
-            }
-            if !self.pins.all().is_empty() {
-                unpin = widgets::button(ui, "Let all pins go").clicked();
-            }
-        });
-        if unpin {
-            self.pins.clear();
-        }
-    }
-
-    fn trouble(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs, trouble: &Trouble) {
-        let tokens = Tokens::of(ui);
-        ui.add_space(24.0);
-        let card = |ui: &mut Ui, show: &mut dyn FnMut(&mut Ui)| {
-            ui.horizontal(|ui| {
-                ui.add_space(24.0);
-                ui.vertical(|ui| {
-                    ui.set_max_width(640.0);
-                    widgets::card(ui, tokens.error, |ui| show(ui));
-                });
-            });
-        };
-        match trouble {
-            Trouble::Missing(missing) => {
-                let place = |session: &Session| {
-                    let root = self.data.source.as_ref()?.path.clone()?;
-                    let key = match missing.dataset.as_str() {
-                        "" => format!("{root}.ann_file"),
-                        inner => format!("{root}.{inner}.ann_file"),
-                    };
-                    let config = session.analysis.as_ref()?.config.as_ref()?;
-                    super::config::place(config.at(&key)?)
-                };
-                let place = place(session);
-                let (mut choose, mut retry) = (false, false);
-                card(ui, &mut |ui| {
-                    let text = format!("Train data not found: {}", missing.file);
-                    ui.label(RichText::new(text).color(tokens.error));
-                    ui.label("Relative paths begin at the folder in which the window was started. The folder that you choose is written into the config.");
-                    ui.add_space(8.0);
-                    ui.horizontal(|ui| {
-                        choose = widgets::primary(ui, "Choose folder").clicked();
-                        retry = widgets::button(ui, "Retry").clicked();
-                        if let Some(place) = &place
-                            && widgets::button(ui, "Go to line").clicked()
-                        {
-                            go(session, jobs, place);
-                        }
-                    });
-                });
-                if choose {
-                    self.data.choose(session, jobs, missing);
-                }
-                if retry {
-                    self.data.retry();
-                }
-            }
-            Trouble::Wrong(_) | Trouble::Fault(_) => {
-                let mut retry = false;
-                card(ui, &mut |ui| {
-                    ui.label(RichText::new("The train data cannot be read.").color(tokens.error));
-                    match trouble {
-                        Trouble::Wrong(found) => wrong(ui, session, jobs, found),
-                        Trouble::Fault(why) => drop(ui.label(why)),
-                        Trouble::Missing(_) => {}
-                    }
-                    retry = widgets::button(ui, "Retry").clicked();
-                });
-                if retry {
-                    self.data.retry();
-                }
-            }
-        }
-    }
-
-    /// The pipeline as it is in view, as Python.
-    fn as_config(&self) -> Option<String> {
-        let node = &self.data.source.as_ref()?.node;
-        let mut text = String::new();
-        let mut put = |name: &str, pipeline: &Node| {
-            let items = pipeline.as_items().unwrap_or_default();
-            text += &format!("{name} = [\n");
-            for item in items {
-                text += &format!("    {},\n", value_to_py(item));
-            }
-            text += "]\n";
-        };
-        if let Some(inner) = node.get("dataset").and_then(|d| d.get("pipeline"))
-            && node.get("pipeline").is_some()
-        {
-            put("load_pipeline", inner);
-        }
-        let mut at = node;
-        while at.get("pipeline").is_none() {
-            let several = at.get("datasets").and_then(Node::as_items);
-            at = at
-                .get("dataset")
-                .or_else(|| several.and_then(|all| all.first()))?;
-        }
-        put("train_pipeline", at.get("pipeline")?);
-        Some(text)
-    }
-}
-
-/// To a place of the text, which the config's view shows.
-fn go(session: &mut Session, jobs: &mut Jobs, place: &Place) {
-    session.go(jobs, place);
-    front(session);
-}
-
-fn front(session: &mut Session) {
-    if let Some(view) = for_what(Shows::Config) {
-        session.commands.push_back(Command::View(view));
-    }
-}
-
-/// The first finding, and where it is.
-fn wrong(ui: &mut Ui, session: &mut Session, jobs: &mut Jobs, found: &[Diagnostic]) {
-    let tokens = Tokens::of(ui);
-    let Some(first) = found.first() else { return };
-    ui.label(RichText::new(&first.message).color(tokens.error));
-    if let Some(help) = &first.help {
-        ui.label(help);
-    }
-    let place = first.labels.first().map(|(origin, _)| Place {
-        path: origin.file().into(),
-        range: origin.range(),
-    });
-    if let Some(place) = place.filter(|p| p.path.is_absolute())
-        && widgets::button(ui, "Go to line").clicked()
-    {
-        go(session, jobs, &place);
-    }
-}
-
-/// There is no data to show.
-fn nothing(ui: &mut Ui, session: &mut Session) {
-    let has_config = session.documents.active().is_some();
-    let sentence = if has_config {
-        "This config names no train data."
-    } else {
-        "Open a config, or drop a file of annotations."
-    };
-    if widgets::empty(ui, sentence, "Open...") {
-        session.commands.push_back(Command::Open);
-    }
-}
-
-fn loading(ui: &mut Ui) {
-    let tokens = Tokens::of(ui);
-    ui.with_layout(Layout::top_down(Align::Min), |ui| {
-        ui.add_space(24.0);
-        ui.horizontal(|ui| {
-            ui.add_space(24.0);
-            ui.label(RichText::new("Reading the train data ...").color(tokens.weak));
-        });
-    });
-}
-
-/// The name of what is shown, for the bar.
-fn data_name(session: &Session) -> Option<String> {
-    session.annotations.as_deref().map(short)
 }

@@ -105,6 +105,29 @@ impl Source {
         found
     }
 
+    /// Its pipelines, as a config would have them.
+    pub fn to_py(&self) -> Option<String> {
+        let mut text = String::new();
+        let mut put = |name: &str, pipeline: &Node| {
+            text += &format!("{name} = [\n");
+            for item in pipeline.as_items().unwrap_or_default() {
+                text += &format!("    {},\n", value_to_py(item));
+            }
+            text += "]\n";
+        };
+        let mut at = &self.node;
+        while at.get("pipeline").is_none() {
+            let several = at.get("datasets").and_then(Node::as_items);
+            let first = several.and_then(|all| all.first());
+            at = at.get("dataset").or(first)?;
+        }
+        if let Some(inner) = at.at("dataset.pipeline") {
+            put("load_pipeline", inner);
+        }
+        put("train_pipeline", at.get("pipeline")?);
+        Some(text)
+    }
+
     /// What must be read again when it changes: all but the transforms that come after loading.
     pub fn to_read(&self) -> String {
         fn cut(node: &Node) -> Node {
@@ -378,6 +401,8 @@ mod tests {
             source("dict(type='LoadAnnotations', with_bbox=True)").to_read()
         );
         assert_eq!(a.path.as_deref(), Some("train_dataloader.dataset"));
+        let expected = "load_pipeline = [\n    dict(type='LoadImageFromFile'),\n]\ntrain_pipeline = [\n    dict(type='Mosaic', prob=1.0),\n]\n";
+        assert_eq!(a.to_py().as_deref(), Some(expected));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use burn::tensor::Device;
 use pollster::block_on;
 use smalti::config::{Diagnostic, Node, value_to_py};
-use smalti::data::datasets::{Dataset, SampleError};
+use smalti::data::datasets::Dataset;
 use smalti::data::image::Image;
 use smalti::data::loading::loader::orders;
 use smalti::data::pixels::{Op, Pixels};
@@ -248,11 +248,6 @@ pub fn traced(
     let mut random = Counter::keyed(seed, 0, index as u64);
     let draws = DrawSource::Pinned(&mut random, pins);
     trace(dataset, index, index as u64, draws, pixels, files)
-}
-
-/// What went wrong, for people.
-pub fn problem(error: &SampleError) -> String {
-    error.to_string()
 }
 
 /// A picture in another size, its whole in view.
