@@ -161,28 +161,3 @@ fn without_a_model_it_says_what_to_do() {
     let front = app.app().front();
     assert_eq!(VIEWS[front].name, "Config");
 }
-
-#[test]
-fn zz_times() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
-    let r50 = "model = dict(type='FasterRCNN', data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
-    backbone=dict(type='ResNet', depth=50, frozen_stages=1), neck=dict(type='FPN', in_channels=[256, 512, 1024, 2048], out_channels=256, num_outs=5),
-    rpn_head=dict(type='RPNHead', in_channels=256, feat_channels=256, anchor_generator=dict(type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64])),
-    roi_head=dict(type='StandardRoIHead', bbox_roi_extractor=dict(type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0), out_channels=256, featmap_strides=[4, 8, 16, 32]),
-        bbox_head=dict(type='Shared2FCBBoxHead', in_channels=256, fc_out_channels=1024, roi_feat_size=7, num_classes=80)),
-    test_cfg=dict(rpn=dict(nms_pre=1000, max_per_img=1000, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0), rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)))
-";
-    let swin = "model = dict(type='RetinaNet', data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
-    backbone=dict(type='SwinTransformer', out_indices=(1, 2, 3)), neck=dict(type='FPN', in_channels=[192, 384, 768], out_channels=256, num_outs=5),
-    bbox_head=dict(type='RetinaHead', num_classes=80, in_channels=256), test_cfg=dict(nms_pre=1000, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
-";
-    for (name, text) in [("faster r50", r50), ("retina swin", swin)] {
-        let config = Config::parse(text, "x.py", &ConfigFiles::new()).unwrap();
-        let begun = std::time::Instant::now();
-        let outline = smalti::outline::Outline::of(&config, &smalti::registry(), [800, 1333]);
-        let outline = outline.map_err(|e| config.errors(e).to_string()).unwrap();
-        eprintln!("{name}: {:?} {:?} {:?} {:?} {}", begun.elapsed(), outline.parameters(), outline.products(), outline.unknown, outline.layers.len());
-        for l in outline.layers.iter().filter(|l| l.place.contains("stages.0.blocks.0") || l.place.contains("shared_fcs")) { eprintln!("  {l:?}"); }
-    }
-    let _ = folder;
-}
