@@ -59,6 +59,8 @@ pub struct Tree {
 const CLOSED: usize = 2;
 /// Longest value that is shown, in characters.
 const LONGEST: usize = 80;
+/// Room that a value has at least.
+const VALUE: f32 = 56.0;
 const INDENT: f32 = 14.0;
 
 impl Tree {
@@ -153,14 +155,6 @@ impl Tree {
         } else if response.hovered() {
             painter.rect_filled(rect, CornerRadius::ZERO, tokens.hover);
         }
-        let origin = origin(row, front);
-        let right = painter.text(
-            pos2(rect.right() - 4.0, rect.center().y),
-            Align2::RIGHT_CENTER,
-            &origin,
-            FontId::proportional(11.0),
-            tokens.weak,
-        );
         let mut x = rect.left() + 4.0 + row.depth as f32 * INDENT;
         if row.is_branch {
             let open = self.is_open(&row.path, row.depth);
@@ -193,7 +187,19 @@ impl Tree {
             FontId::monospace(BODY),
             tokens.code[0],
         );
-        let value = painter.with_clip_rect(rect.with_max_x(right.left() - 8.0));
+        // the value has its room first, and the origin what is left beside a part of it
+        let room = rect.right() - key.right() - VALUE;
+        let small = FontId::proportional(11.0);
+        let origin = origins(row, front)
+            .map(|text| painter.layout_no_wrap(text, small.clone(), tokens.weak))
+            .find(|text| text.size().x < room);
+        let mut right = rect.right() - 4.0;
+        if let Some(text) = origin {
+            right -= text.size().x;
+            let at = pos2(right, rect.center().y - text.size().y / 2.0);
+            painter.galley(at, text, tokens.weak);
+        }
+        let value = painter.with_clip_rect(rect.with_max_x(right - 8.0));
         let color = if row.is_branch {
             tokens.weak
         } else {
@@ -286,17 +292,22 @@ impl Tree {
     }
 }
 
-/// Where a row's value was said, as it is shown beside it.
-pub fn origin(row: &Row, front: Option<&Path>) -> String {
-    match &row.place {
-        Some(place) if Some(place.path.as_path()) == front => format!(":{}", row.line),
-        Some(place) => format!(
-            "{}:{}",
-            middle(&crate::window::files::short(&place.path), 28),
-            row.line
-        ),
-        None => String::new(),
-    }
+/// Where a row's value was said, as it is shown beside it: the longest first, for there may be little room.
+fn origins(row: &Row, front: Option<&Path>) -> impl Iterator<Item = String> {
+    let line = row.line;
+    let file = match &row.place {
+        Some(place) if Some(place.path.as_path()) != front => {
+            Some(crate::window::files::short(&place.path))
+        }
+        _ => None,
+    };
+    let elsewhere = if file.is_some() { "…" } else { "" };
+    let named = [28, 20, 14, 9].into_iter().filter_map(move |most| {
+        file.as_ref()
+            .map(|file| format!("{}:{line}", middle(file, most)))
+    });
+    let last = row.place.is_some().then(|| format!("{elsewhere}:{line}"));
+    named.chain(last)
 }
 
 /// The place of a node.

@@ -223,15 +223,17 @@ fn pictures(host: &dyn Host, path: &Path, first: Option<&str>) -> PathBuf {
     let deeper: Vec<PathBuf> = images.flat_map(|folder| within(folder)).collect();
     let has =
         |folder: &&PathBuf| first.is_some_and(|first| host.head(&folder.join(first), 0).is_some());
-    if let Some(found) = near.iter().chain(&deeper).find(has) {
-        return found.clone();
-    }
-    // `instances_train2017.json` is of `train2017`
+    // `instances_train2017.json` is of `train2017`: other splits may have pictures of the same names
     let stem = path
         .file_stem()
         .and_then(|s| s.to_str())
         .unwrap_or_default();
     let split = stem.rsplit('_').next().unwrap_or_default();
+    let all = || near.iter().chain(&deeper);
+    let of_split = all().filter(|folder| folder.ends_with(split));
+    if let Some(found) = of_split.chain(all()).find(has) {
+        return found.clone();
+    }
     let named = |folder: &&PathBuf| folder.ends_with(split) || folder.ends_with("images");
     near[1..].iter().find(named).cloned().unwrap_or(here)
 }
@@ -305,5 +307,7 @@ mod tests {
         assert_eq!(found(Some("a.png")), folder.0.join("images/train"));
         folder.put("a.png", "");
         assert_eq!(found(Some("a.png")), folder.0);
+        folder.put("val2017/a.png", "");
+        assert_eq!(found(Some("a.png")), folder.0.join("val2017"));
     }
 }
