@@ -11,7 +11,7 @@ use crate::window::icons;
 use crate::window::jobs::Jobs;
 use crate::window::session::{Place, Session};
 use crate::window::tokens::Tokens;
-use crate::window::views::{Shows, config, for_what};
+use crate::window::views::{Shows, for_what};
 use crate::window::widgets;
 
 impl Augment {
@@ -46,7 +46,7 @@ impl Augment {
             path.and_then(|p| Some(format!("{}.{p}", self.data.source.as_ref()?.path.as_ref()?)));
         let node = path.and_then(|path| {
             let config = session.analysis.as_ref()?.config.as_ref()?;
-            config::place(config.at(&path)?)
+            Place::of(config.at(&path)?)
         });
         let mut unpin = false;
         widgets::bar(ui, tokens.raised, |ui| {
@@ -94,7 +94,7 @@ impl Augment {
                         inner => format!("{root}.{inner}.ann_file"),
                     };
                     let config = session.analysis.as_ref()?.config.as_ref()?;
-                    config::place(config.at(&key)?)
+                    Place::of(config.at(&key)?)
                 };
                 let place = place(session);
                 let (mut choose, mut retry) = (false, false);

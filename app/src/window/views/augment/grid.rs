@@ -11,7 +11,6 @@ use super::sample::{self, Failed, Question, Shot};
 use super::stage;
 use crate::window::frame::plural;
 use crate::window::jobs::{Jobs, Newest};
-use crate::window::picture::class_color;
 use crate::window::tokens::{SMALL, Tokens};
 use crate::window::widgets;
 
@@ -25,7 +24,7 @@ const SIDE: usize = 320;
 struct Small {
     shot: Option<Shot>,
     size: [usize; 2],
-    boxes: Vec<([f32; 4], i64)>,
+    boxes: Vec<([f32; 4], Color32)>,
     error: Option<String>,
 }
 
@@ -69,8 +68,13 @@ fn small(question: &Question) -> Small {
             let sample = step.samples()[0];
             made.size = sample.image.size();
             made.shot = sample::small(&sample.image, &pixels, SIDE);
-            let labels = sample.gt.labels.iter().copied();
-            made.boxes = sample.gt.boxes.iter().copied().zip(labels).collect();
+            let meta = &question.opened.meta;
+            let colors = sample
+                .gt
+                .labels
+                .iter()
+                .map(|label| sample::color(meta, *label));
+            made.boxes = sample.gt.boxes.iter().copied().zip(colors).collect();
         }
         made.error = trace.error.as_ref().map(ToString::to_string);
         Ok(())
@@ -152,13 +156,10 @@ fn tile(ui: &Ui, rect: Rect, index: usize, made: Option<&(Small, Option<TextureH
             let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
             painter.image(texture.id(), place, whole, Color32::WHITE);
             let scale = place.width() / small.size[0].max(1) as f32;
-            for (bbox, label) in &small.boxes {
+            for (bbox, color) in &small.boxes {
                 let [x1, y1, x2, y2] = bbox.map(|v| v * scale);
                 let bbox = Rect::from_min_max(place.min + vec2(x1, y1), place.min + vec2(x2, y2));
-                for (width, color) in [
-                    (3.0, Color32::from_black_alpha(191)),
-                    (1.5, class_color((*label).max(0) as usize)),
-                ] {
+                for (width, color) in [(3.0, Color32::from_black_alpha(191)), (1.5, *color)] {
                     let stroke = Stroke::new(width, color);
                     painter.add(Shape::rect_stroke(
                         bbox,

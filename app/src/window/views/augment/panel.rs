@@ -17,7 +17,6 @@ use super::plan::Row;
 use crate::window::icons;
 use crate::window::session::Place;
 use crate::window::tokens::{ROW, SMALL, Tokens};
-use crate::window::views::config::place;
 use crate::window::widgets::{self, middle};
 
 /// The chosen step, as the panel shows it.
@@ -258,7 +257,7 @@ fn origin(ui: &mut Ui, chosen: &Chosen<'_>, choice: &Choice, acts: &mut Vec<Act>
         ui.label(RichText::new("default").size(SMALL).color(tokens.weak));
         return;
     }
-    let (node, Some(place)) = (&choice.node, place(&choice.node)) else {
+    let (node, Some(place)) = (&choice.node, Place::of(&choice.node)) else {
         return;
     };
     let line = node.origin.line();

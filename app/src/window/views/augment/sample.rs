@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use burn::tensor::Device;
+use eframe::egui::Color32;
 use pollster::block_on;
 use smalti::config::{Diagnostic, Node, value_to_py};
-use smalti::data::datasets::Dataset;
+use smalti::data::datasets::{Dataset, MetaInfo};
 use smalti::data::image::Image;
 use smalti::data::loading::loader::orders;
 use smalti::data::pixels::{Op, Pixels};
@@ -16,12 +17,14 @@ use smalti::data::sample::Sample;
 use smalti::data::trace::{DrawSource, Trace, trace};
 use smalti::data::transforms::{Context, Files, Pin};
 use smalti::draw::sample::rgb;
-use smalti::structures::{Bitmap, Dropped, Xyxy};
+use smalti::structures::{Dropped, GroundTruth, Xyxy};
 
 use super::mosaic::{self, Sources};
 use super::opened::Opened;
 use super::plan::{self, Row};
 use crate::window::host::Host;
+use crate::window::picture;
+use crate::window::tokens;
 
 /// A sample to be made.
 #[derive(Clone)]
@@ -90,8 +93,8 @@ pub struct Pane {
     pub labels: Vec<i64>,
     /// `[N]`.
     pub ignore: Vec<bool>,
-    /// Pixels of objects in the shot's size: all of a class as one, with its label, and whether they are ignored.
-    pub masks: Vec<(Vec<u8>, i64, bool)>,
+    /// The objects' masks over the shot.
+    pub layer: Option<Vec<Color32>>,
     /// What the step left out.
     pub dropped: Vec<Dropped>,
 }
@@ -121,6 +124,7 @@ const THUMB: usize = 192;
 pub fn make(last: &Last, question: &Question) -> Result<Seen, Failed> {
     let began = question.host.now();
     let pixels = last.pixels(question.device.as_ref());
+    let meta = &question.opened.meta;
     let made = question.opened.with(&question.node, |dataset, files| {
         if question.index >= dataset.len() {
             return Err(Failed::Index);
@@ -136,13 +140,13 @@ pub fn make(last: &Last, question: &Question) -> Result<Seen, Failed> {
         };
         let sources = step.and_then(|s| mosaic::sources(at(s), dataset, question.index));
         let shown = step.map(at).and_then(|s| {
-            let mut pane = pane(s.samples()[0], &pixels, half)?;
+            let mut pane = pane(s.samples()[0], meta, &pixels, half)?;
             pane.dropped.clone_from(&s.dropped);
             Some(pane)
         });
         let before = before
             .filter(|_| question.beside)
-            .and_then(|s| pane(s.samples()[0], &pixels, half));
+            .and_then(|s| pane(s.samples()[0], meta, &pixels, half));
         Ok(Seen {
             rows,
             trace,
@@ -303,7 +307,12 @@ pub fn small(image: &Image, pixels: &Pixels, most: usize) -> Option<Shot> {
     })
 }
 
-fn pane(sample: &Sample, pixels: &Pixels, size: impl Fn(&Image) -> [usize; 2]) -> Option<Pane> {
+fn pane(
+    sample: &Sample,
+    meta: &MetaInfo,
+    pixels: &Pixels,
+    size: impl Fn(&Image) -> [usize; 2],
+) -> Option<Pane> {
     let full = sample.image.size();
     let shot = shot(&sample.image, pixels, size(&sample.image))?;
     let gt = &sample.gt;
@@ -312,33 +321,37 @@ fn pane(sample: &Sample, pixels: &Pixels, size: impl Fn(&Image) -> [usize; 2]) -
         true => m.to_bitmaps(),
         false => m.resize(shot.size).to_bitmaps(),
     });
-    let masks = by_class(masks.unwrap_or_default(), sample);
+    let masks = masks.unwrap_or_default();
+    let colored = masks.iter().enumerate();
+    let colored: Vec<(&[u8], Color32)> = colored
+        .map(|(i, mask)| (&mask[..], color_of(gt, meta, i)))
+        .collect();
+    let layer = picture::layer(shot.size, &colored);
     Some(Pane {
         shot,
         full,
         boxes: gt.boxes.clone(),
         labels: gt.labels.clone(),
         ignore: gt.ignore.clone(),
-        masks,
+        layer,
         dropped: Vec::new(),
     })
 }
 
-/// Masks of one class, which have one colour, as one.
-fn by_class(masks: Vec<Bitmap>, sample: &Sample) -> Vec<(Vec<u8>, i64, bool)> {
-    let mut all: Vec<(Vec<u8>, i64, bool)> = Vec::new();
-    for (i, mask) in masks.into_iter().enumerate() {
-        let label = sample.gt.labels.get(i).copied().unwrap_or(0);
-        let ignored = sample.gt.ignore.get(i).copied().unwrap_or(false);
-        match all
-            .iter_mut()
-            .find(|(_, l, g)| (*l, *g) == (label, ignored))
-        {
-            Some((sum, ..)) => sum.iter_mut().zip(&mask[..]).for_each(|(to, m)| *to |= m),
-            None => all.push((mask.to_vec(), label, ignored)),
-        }
+/// The colour of a class on pictures. A palette for another number of classes (COCO's, where a config names its own classes) is none.
+pub fn color(meta: &MetaInfo, label: i64) -> Color32 {
+    let is_own = meta.palette.len() == meta.classes.len();
+    let palette: &[[u8; 3]] = if is_own { &meta.palette } else { &[] };
+    let [r, g, b] = smalti::draw::class_colour(label.max(0) as usize, palette);
+    Color32::from_rgb(r, g, b)
+}
+
+/// The colour of an object of a sample.
+fn color_of(gt: &GroundTruth, meta: &MetaInfo, i: usize) -> Color32 {
+    match gt.ignore.get(i) {
+        Some(true) => tokens::IGNORED,
+        _ => color(meta, gt.labels.get(i).copied().unwrap_or(0)),
     }
-    all
 }
 
 #[cfg(test)]
@@ -398,7 +411,7 @@ mod tests {
         assert_eq!((a.full, b.full), ([9, 6], [9, 6]));
         assert_eq!(a.boxes, [[3.0, 2.0, 7.0, 4.0]], "mirrored");
         assert_eq!(a.boxes, b.boxes, "in pixels of the sample");
-        assert_eq!((a.masks[0].0.len(), b.masks[0].0.len()), (54, 15));
+        assert_eq!((a.layer.unwrap().len(), b.layer.unwrap().len()), (54, 15));
         assert_eq!(whole.before.unwrap().boxes, [[2.0, 2.0, 6.0, 4.0]]);
         let names: Vec<_> = whole.rows.iter().map(|r| r.path.clone().unwrap()).collect();
         assert_eq!(names, ["pipeline.0", "pipeline.1", "pipeline.2"]);

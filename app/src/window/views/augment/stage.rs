@@ -10,8 +10,8 @@ use smalti::data::draws_file::class_name;
 use smalti::data::trace::reason;
 
 use super::mosaic::Sources;
-use super::sample::{Pane, Seen, Shot};
-use crate::window::picture::{self, Line, Mark, Picture, Placed, Sight, class_color};
+use super::sample::{self, Pane, Seen, Shot};
+use crate::window::picture::{self, Line, Mark, Picture, Placed, Sight};
 use crate::window::tokens::{self, BODY, SMALL, Tokens};
 use crate::window::widgets;
 
@@ -171,7 +171,7 @@ impl View {
             .map(|i| {
                 let class = class_name(&meta.classes, pane.labels[i]);
                 let ignored = pane.ignore.get(i).copied().unwrap_or(false);
-                let color = class_color(pane.labels[i].max(0) as usize);
+                let color = sample::color(meta, pane.labels[i]);
                 Mark {
                     xyxy: scaled(pane.boxes[i]),
                     color: if ignored { tokens::IGNORED } else { color },
@@ -196,18 +196,7 @@ impl View {
             line: Line::Dashed,
         }));
         let mut picture = Picture::new(ctx, name, pane.shot.size, pane.shot.rgb);
-        let color = |label: i64, ignored: bool| match ignored {
-            true => tokens::IGNORED,
-            false => class_color(label.max(0) as usize),
-        };
-        let masks: Vec<(&[u8], Color32)> = pane
-            .masks
-            .iter()
-            .map(|(mask, label, ignored)| (&mask[..], color(*label, *ignored)))
-            .collect();
-        if !masks.is_empty() {
-            picture.masks(ctx, &masks);
-        }
+        picture.lay(ctx, pane.layer.as_deref());
         Self {
             picture,
             marks,

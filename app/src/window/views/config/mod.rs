@@ -33,8 +33,6 @@ mod syntax;
 mod tree;
 pub(super) mod write;
 
-pub(super) use tree::place;
-
 use marks::Mark;
 
 /// The view.
