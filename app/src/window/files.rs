@@ -28,8 +28,13 @@ pub enum Opened {
     Checkpoint(PathBuf),
     /// Annotations of a data set.
     Annotations(PathBuf),
-    /// The folder of a run.
-    Run(PathBuf),
+    /// A run.
+    Run {
+        /// Its folder.
+        folder: PathBuf,
+        /// Its logs.
+        logs: Vec<PathBuf>,
+    },
     /// Nothing that can be opened, and why.
     Nothing(String),
 }
@@ -79,8 +84,8 @@ pub fn open(host: &dyn Host, path: &Path) -> Opened {
     {
         return Opened::Checkpoint(path.to_owned());
     }
-    if let Some(run) = log::folder_of(path) {
-        return Opened::Run(run);
+    if let Some(folder) = log::folder_of(path) {
+        return run(host, folder);
     }
     if ending == "json" && annotations(&head) || ending == "xml" && voc(&head) {
         return Opened::Annotations(path.to_owned());
@@ -112,10 +117,15 @@ fn text(host: &dyn Host, path: &Path) -> Opened {
     }
 }
 
+fn run(host: &dyn Host, folder: PathBuf) -> Opened {
+    let logs = log::files(host, &folder);
+    Opened::Run { folder, logs }
+}
+
 /// A folder of a run, of pictures, of a data set, or of one config.
 fn folder(host: &dyn Host, path: &Path) -> Opened {
-    if let Some(run) = log::run_of(host, path) {
-        return Opened::Run(run);
+    if let Some(folder) = log::run_of(host, path) {
+        return run(host, folder);
     }
     let all = host.list(path);
     let is_picture = |p: &&PathBuf| host.head(p, 16).is_some_and(|head| picture(&head));

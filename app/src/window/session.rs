@@ -64,6 +64,10 @@ pub struct Session {
     pub runs: Vec<PathBuf>,
     /// How often one was opened.
     pub runs_opened: usize,
+    /// Counts what was seen to change on disk, of texts and logs that are open.
+    pub changes: u64,
+    /// Logs of the runs.
+    logs: Vec<PathBuf>,
     /// The run of this window.
     pub training: Training,
     /// What to run on.
@@ -130,6 +134,8 @@ impl Session {
             annotations: None,
             runs: Vec::new(),
             runs_opened: 0,
+            changes: 0,
+            logs: Vec::new(),
             training: Training::default(),
             engine,
             detector: Detector::default(),
@@ -506,12 +512,15 @@ impl Session {
                     self.settings.opened(&path);
                     self.annotations = Some(path);
                 }
-                Ok(Opened::Run(folder)) => {
+                Ok(Opened::Run { folder, logs }) => {
                     self.settings.opened(&folder);
                     // the one that was opened last comes last, and is another list than before
                     self.runs.retain(|run| *run != folder);
                     self.runs.push(folder);
                     self.runs_opened += 1;
+                    self.logs.extend(logs);
+                    self.logs.sort();
+                    self.logs.dedup();
                 }
                 Ok(Opened::Nothing(why)) | Err(why) => self.tell(Level::Error, why),
             }
@@ -614,6 +623,15 @@ impl Session {
             .filter_map(|a| a.config.as_ref())
             .flat_map(|c| c.files());
         folders.extend(bases.filter_map(|file| Path::new(file).parent().map(Path::to_owned)));
+        // of runs: new lines of a log, and a new beginning
+        self.logs
+            .retain(|log| self.runs.iter().any(|run| log.starts_with(run)));
+        folders.extend(self.runs.iter().cloned());
+        folders.extend(
+            self.logs
+                .iter()
+                .filter_map(|log| log.parent().map(Path::to_owned)),
+        );
         folders.sort();
         folders.dedup();
         folders.retain(|folder| folder.is_absolute());
@@ -639,6 +657,7 @@ impl Session {
             self.seen(seen.unwrap_or_default());
         }
         if self.looking.is_none() && self.changed.swap(false, Ordering::Relaxed) {
+            self.changes += 1;
             let host = self.host.clone();
             let paths: Vec<PathBuf> = self
                 .documents

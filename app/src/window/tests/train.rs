@@ -1,6 +1,8 @@
 //! The train view: a plan, a run with its curves, held, stopped and gone on with; runs of before; what a killed window leaves.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use eframe::egui::{Theme, ViewportCommand, ViewportEvent, ViewportId};
@@ -12,12 +14,13 @@ use smalti::evaluate::{TestOptions, TestSet};
 use smalti::host::config_files::ConfigFiles;
 use smalti::host::disk::Disk;
 use smalti::host::lock::Lock;
-use smalti::train::{Ended, Trainer};
+use smalti::train::{Ended, Event, Trainer};
 use smalti::weights::{Stored, TrainingState};
 
 use super::{Driven, Folder, Look, USUAL};
 use crate::window::App;
 use crate::window::actions::Command;
+use crate::window::document::Kind;
 use crate::window::training::{LiveRun, Phase};
 use crate::window::views::{Shows, for_what};
 
@@ -144,20 +147,28 @@ fn weights(path: &Path) -> Vec<(String, Vec<f32>)> {
     state.state_dict.into_iter().map(values).collect()
 }
 
-/// Trains as the command line does.
-fn trained(config: &Path, work_dir: &Path) {
+fn read(config: &Path) -> Config {
     let text = std::fs::read_to_string(config).unwrap();
-    let files = ConfigFiles::new();
-    let config = Config::parse(&text, &config.display().to_string(), &files).unwrap();
-    let (registry, disk) = (smalti::registry(), Arc::new(Disk::new()));
+    let name = config.display().to_string();
+    Config::parse(&text, &name, &ConfigFiles::new()).unwrap()
+}
+
+fn validation(config: &Config) -> TestSet {
     let options = TestOptions {
         workers: 1,
         tta: false,
     };
-    let set = TestSet::read(&config, &registry, "val", disk.clone(), options).unwrap();
-    let trainer = Trainer::builder(&config, disk)
+    let disk = Arc::new(Disk::new());
+    TestSet::read(config, &smalti::registry(), "val", disk, options).unwrap()
+}
+
+/// Trains as the command line does.
+fn trained(config: &Path, work_dir: &Path, resume: Option<PathBuf>) {
+    let config = read(config);
+    let trainer = Trainer::builder(&config, Arc::new(Disk::new()))
         .work_dir(work_dir)
-        .validation(Some(Box::new(set)))
+        .resume(resume)
+        .validation(Some(Box::new(validation(&config))))
         .build();
     assert_eq!(trainer.unwrap().train().unwrap(), Ended::Done);
 }
@@ -209,10 +220,34 @@ fn a_run_that_is_held_stopped_and_gone_on_with_is_that_of_the_command_line() {
     assert!(has(&app, "saved "));
     app.picture("train_messages");
 
-    let whole = folder.0.join("whole");
-    trained(&config, &whole);
-    let name = "epoch_2.pth";
-    assert_eq!(weights(&work.join(name)), weights(&whole.join(name)));
+    let (whole, name) = (folder.0.join("whole"), "epoch_2.pth");
+    trained(&config, &whole, None);
+    let wanted = weights(&whole.join(name));
+    assert_eq!(weights(&work.join(name)), wanted);
+    let on = folder.0.join("on");
+    trained(&config, &on, Some(work.join("interrupted.pth")));
+    assert_eq!(weights(&on.join(name)), wanted);
+}
+
+/// Validations are long: one that is stopped loses no iteration, and leaves the model's own weights where averaged ones are validated.
+#[test]
+fn a_run_that_is_stopped_in_its_validation_keeps_a_checkpoint() {
+    let folder = Folder::new();
+    let more = "custom_hooks = [dict(type='EMAHook', momentum=0.1, priority=49)]\ntrain_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)\n";
+    let config = read(&scratch(&folder, 2, more));
+    let validates = Rc::new(Cell::new(false));
+    let seen = validates.clone();
+    let work = folder.0.join("work");
+    let trainer = Trainer::builder(&config, Arc::new(Disk::new()))
+        .work_dir(&work)
+        .validation(Some(Box::new(validation(&config))))
+        .tell(move |event| validates.set(matches!(event, Event::Validating { .. })))
+        .interrupted(move || seen.get())
+        .build();
+    let ended = trainer.unwrap().train().unwrap();
+    assert_eq!(ended, Ended::Interrupted(work.join("interrupted.pth")));
+    let [own, epoch] = ["interrupted.pth", "epoch_1.pth"].map(|name| weights(&work.join(name)));
+    assert_eq!(own, epoch);
 }
 
 /// What the window was told to do.
@@ -358,6 +393,20 @@ fn runs_of_before_are_laid_over_each_other() {
         "there are no small ones"
     );
     app.picture("train_log");
+    // the program that trains it writes on
+    let file = folder
+        .0
+        .join("baseline/20261127_120000/vis_data/scalars.json");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text += &format!(
+        "\n{}",
+        json!({"lr": 0.001, "loss": 0.125, "epoch": 7, "iter": 610, "step": 610})
+    );
+    std::fs::write(&file, text).unwrap();
+    let app_ = app.app();
+    app_.session.open(&mut app_.jobs, &file);
+    app.settle();
+    app.harness.get_by_label("loss 0.1250");
     let two = log(&folder, "half_the_rate", 0.5).join("20261127_120000");
     let app_ = app.app();
     app_.session.open(&mut app_.jobs, &two);
@@ -387,6 +436,18 @@ fn what_cannot_be_trained_says_why_and_what_next() {
     app_.session.open(&mut app_.jobs, &config);
     app.settle();
     show(&mut app);
+    // what is trained is what is on disk
+    let id = app.app().session.documents.active().unwrap().id;
+    app.app().session.edit(id, 0..0, "# mine\n", Kind::Step);
+    app.settle();
+    assert!(app.harness.query_by_label("Start training").is_none());
+    app.harness.get_by_label("Save").click();
+    app.settle();
+    assert!(
+        std::fs::read_to_string(&config)
+            .unwrap()
+            .starts_with("# mine")
+    );
     let lock = Lock::take(&folder.0.join("work")).unwrap();
     begin(&mut app, "Start training");
     until_ended(&mut app);

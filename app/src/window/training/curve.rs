@@ -84,6 +84,8 @@ pub struct Smooth {
     weight: f64,
     sum: f64,
     mass: f64,
+    /// The last value that is in them.
+    last: Option<[f64; 2]>,
     /// The averages.
     pub points: Points,
 }
@@ -91,16 +93,17 @@ pub struct Smooth {
 impl Smooth {
     /// Follows a curve that may have grown since, or is another one.
     pub fn follow(&mut self, points: &[[f64; 2]], weight: f64) {
-        let known = self.points.len();
-        let same = self.weight == weight
-            && known <= points.len()
-            && self.points.last().map(|p| p[0]) == known.checked_sub(1).map(|i| points[i][0]);
+        let bits = |point: Option<[f64; 2]>| point.map(|p| p.map(f64::to_bits));
+        let known = self.points.len().checked_sub(1);
+        let there = known.and_then(|i| points.get(i)).copied();
+        let same = self.weight == weight && bits(there) == bits(self.last);
         if !same {
             *self = Self {
                 weight,
                 ..Self::default()
             };
         }
+        self.last = points.last().copied();
         for [x, y] in &points[self.points.len()..] {
             if y.is_finite() {
                 self.sum = self.sum * weight + y;
@@ -155,6 +158,9 @@ mod tests {
         assert_eq!(smooth.points[2], [3.0, 2.0]);
         smooth.follow(&points, 0.0);
         assert_eq!(smooth.points[1], [2.0, 1.0]);
+        // another curve
+        smooth.follow(&[[1.0, 7.0], [2.0, 7.0], [3.0, 7.0], [4.0, 7.0]], 0.0);
+        assert_eq!(smooth.points[0], [1.0, 7.0]);
         assert_eq!((at(&points, 2.5), at(&points, 0.0)), (Some(1.0), None));
     }
 }

@@ -31,6 +31,8 @@ pub struct TrainView {
     plans: Newest<plan::Question, Result<RunPlan, String>>,
     planned: Option<Result<RunPlan, String>>,
     asked: Option<Asked>,
+    /// The config that was planned last, as text.
+    text: String,
     /// The page that somebody chose; the one that fits, if nobody did.
     page: Option<Page>,
     validate: bool,
@@ -66,6 +68,7 @@ impl Default for TrainView {
             }),
             planned: None,
             asked: None,
+            text: String::new(),
             page: None,
             validate: true,
             runs: runs::Runs::default(),
@@ -178,15 +181,18 @@ impl TrainView {
         if self.asked == Some(asked) {
             return;
         }
+        let live = self.asked.map(|(_, live)| live);
         self.asked = Some(asked);
         match &analysis.config {
-            Some(config) => self.plans.ask(
-                jobs,
-                plan::Question {
-                    config: config.clone(),
-                    host: session.host.clone(),
-                },
-            ),
+            Some(config) => {
+                // read again, it may mean the same
+                let text = config.to_py();
+                if text != self.text || live != Some(asked.1) || self.planned.is_none() {
+                    self.text = text;
+                    let (config, host) = (config.clone(), session.host.clone());
+                    self.plans.ask(jobs, plan::Question { config, host });
+                }
+            }
             None => {
                 let why = analysis.found.iter().map(ToString::to_string);
                 self.planned = Some(Err(why.take(3).collect::<Vec<_>>().join("\n")));

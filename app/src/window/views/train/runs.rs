@@ -18,6 +18,8 @@ use crate::window::widgets::{self, middle};
 pub struct Runs {
     open: Vec<OpenRun>,
     opened: usize,
+    /// What was seen to change on disk when logs were read last.
+    changes: u64,
     /// Folders whose curves are not shown.
     hidden: Vec<PathBuf>,
 }
@@ -26,6 +28,8 @@ struct OpenRun {
     folder: PathBuf,
     log: Option<Result<RunLog, String>>,
     job: Option<Job<Result<RunLog, String>>>,
+    /// Whether it is to be read again.
+    changed: bool,
 }
 
 impl Runs {
@@ -38,17 +42,20 @@ impl Runs {
                     folder: folder.clone(),
                     log: None,
                     job: None,
+                    changed: false,
                 });
             }
         }
         let news = session.runs_opened != self.opened;
-        self.opened = session.runs_opened;
+        let changed = news || session.changes != self.changes;
+        (self.opened, self.changes) = (session.runs_opened, session.changes);
         for run in &mut self.open {
             if let Some(log) = run.job.as_ref().and_then(Job::poll) {
                 (run.job, run.log) = (None, Some(log.and_then(|log| log)));
             }
-            let last = news && session.runs.last() == Some(&run.folder);
-            if run.job.is_none() && (run.log.is_none() || last) {
+            run.changed |= changed;
+            if run.job.is_none() && (run.log.is_none() || run.changed) {
+                run.changed = false;
                 let (host, folder) = (session.host.clone(), run.folder.clone());
                 let name = format!("reading the log of {}", short(&folder));
                 run.job = Some(jobs.start(&name, move |_| log::read(&*host, &folder)));
