@@ -60,6 +60,8 @@ pub struct Session {
     pub pictures: Arc<Vec<PathBuf>>,
     /// The annotation file that was opened last.
     pub annotations: Option<PathBuf>,
+    /// The sample of the config's training data that is to be shown next.
+    pub sample: Option<usize>,
     /// Folders of runs whose logs are open.
     pub runs: Vec<PathBuf>,
     /// How often one was opened.
@@ -132,6 +134,7 @@ impl Session {
             prefix: None,
             pictures: Arc::default(),
             annotations: None,
+            sample: None,
             runs: Vec::new(),
             runs_opened: 0,
             changes: 0,

@@ -201,6 +201,26 @@ val_dataloader = dict(dataset=dict(
     app.harness.get_by_label("12 pictures");
     assert_eq!(pictures(&app).len(), 12);
 
+    let set = format!(
+        "dict(type='CocoDataset', ann_file='{}', data_prefix=dict(img='{root}/pictures/'), metainfo=dict(classes=()),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)])",
+        file.display()
+    );
+    let train = format!(
+        "train_dataloader = dict(dataset=dict(type='RepeatDataset', times=2, dataset={set}))\n"
+    );
+    let config = folder.put("train.py", &train);
+    let mut app = Driven::open(&folder.0.join("train"), &[config], USUAL);
+    app.app().session.commands.push_back(Command::View(view));
+    app.settle();
+    app.harness.get_by_label("12 pictures");
+    app.harness.get_by_label("scene_05.png, 1 object").click();
+    app.settle();
+    app.harness.key_press(Key::Enter);
+    app.settle();
+    assert_eq!(Some(app.app().front()), for_what(Shows::Sample));
+    app.picture("data_opened");
+
     let empty = Folder::new();
     let mut app = Driven::open(&empty.0, &[], USUAL);
     app.app().session.commands.push_back(Command::View(view));

@@ -58,6 +58,8 @@ pub enum Shows {
     Checkpoint,
     /// Annotations.
     Annotations,
+    /// A sample of the config's training data.
+    Sample,
     /// A run's folder.
     Run,
 }
@@ -91,7 +93,7 @@ pub const VIEWS: &[Row] = &[
     Row {
         name: "Augment",
         icon: icons::AUGMENT,
-        shows: &[],
+        shows: &[Shows::Sample],
         make: || Box::new(augment::Augment::default()),
     },
     Row {

@@ -127,6 +127,9 @@ impl Default for Augment {
 
 impl View for Augment {
     fn show(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
+        if let Some(index) = session.sample.take() {
+            self.index = index;
+        }
         self.tick(ui, session, jobs);
         if self.data.source.is_none() {
             return faults::nothing(ui, session);

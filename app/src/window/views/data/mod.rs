@@ -10,6 +10,7 @@ use eframe::egui::{
 use smalti::data::summary::thousands;
 
 use super::View;
+use crate::window::actions::Command;
 use crate::window::analysis::Analysis;
 use crate::window::files;
 use crate::window::host::Question;
@@ -151,14 +152,26 @@ impl View for DataView {
             side: self.side,
         };
         if inspect::show(ui, &mut self.thumbs, &shown, picture) {
-            open_sample(session, jobs, &index, picture);
+            open_sample(session, jobs, self.chosen.as_ref(), &index, picture);
         }
     }
 }
 
-/// Shows a picture where something can be done with it.
-fn open_sample(session: &mut Session, jobs: &mut Jobs, index: &Index, picture: u32) {
-    session.open(jobs, Path::new(&*index.picture(picture as usize).path));
+/// Shows a picture where something can be done with it: what the training pipeline makes of it, or what a detector finds in it.
+fn open_sample(
+    session: &mut Session,
+    jobs: &mut Jobs,
+    source: Option<&Source>,
+    index: &Index,
+    picture: u32,
+) {
+    match (source, super::for_what(super::Shows::Sample)) {
+        (Some(Source::Config("train")), Some(view)) => {
+            session.sample = Some(picture as usize);
+            session.commands.push_back(Command::View(view));
+        }
+        _ => session.open(jobs, Path::new(&*index.picture(picture as usize).path)),
+    }
 }
 
 impl DataView {
@@ -177,8 +190,8 @@ impl DataView {
             offers.beside.clear();
             if let Some(path) = offers.opened.clone() {
                 let host = session.host.clone();
-                let file = (!host.is_folder(&path)).then(|| Source::File(path.clone()));
-                self.chosen = file;
+                let is_file = path.extension().is_some_and(|e| e == "json");
+                self.chosen = is_file.then(|| Source::File(path.clone()));
                 offers.looking = Some(jobs.quietly("looking at data sets", move |_| {
                     source::beside(&*host, &path)
                 }));
@@ -410,7 +423,7 @@ impl DataView {
                 side: self.side,
             };
             if let Some(picture) = self.grid.show(ui, &mut self.thumbs, &shown) {
-                open_sample(session, jobs, index, picture);
+                open_sample(session, jobs, self.chosen.as_ref(), index, picture);
             }
         });
     }

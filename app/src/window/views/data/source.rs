@@ -49,6 +49,11 @@ pub fn beside(host: &dyn Host, opened: &Path) -> Vec<Source> {
         let voc = |name: &str| Source::Voc(opened.to_owned(), name.to_owned());
         return names.map(voc).collect();
     }
+    if opened.extension().is_some_and(|e| e == "xml") {
+        // one of Pascal VOC's files, which are in the folder `Annotations`
+        let folder = opened.parent().and_then(Path::parent);
+        return folder.map_or_else(Vec::new, |folder| beside(host, folder));
+    }
     let others = opened.parent().map(|folder| host.list(folder));
     let json = |path: &PathBuf| path.extension().is_some_and(|e| e == "json");
     let others = others.unwrap_or_default().into_iter().filter(json);
@@ -153,10 +158,12 @@ fn build(
     })
 }
 
-/// What repeats or mixes the pictures of one data set has no others.
+/// What repeats or mixes the pictures of one data set has no others; their numbers are the same. What takes some more often has other numbers.
 fn innermost(dataset: &dyn Dataset) -> &dyn Dataset {
     match dataset.children()[..] {
-        [inner] => innermost(inner),
+        [inner] if !inner.is_empty() && dataset.len().is_multiple_of(inner.len()) => {
+            innermost(inner)
+        }
         _ => dataset,
     }
 }

@@ -8,13 +8,12 @@ use eframe::egui::{
     TextureOptions, Ui, pos2, vec2,
 };
 
-use smalti::config::Config;
-use smalti::device::Chosen;
-use smalti::{Predictor, data};
+use smalti::data;
 
 use super::parts::Part;
 use crate::window::actions::Command;
 use crate::window::analysis::Analysis;
+use crate::window::detector::{Built, Parts};
 use crate::window::files::short;
 use crate::window::host::Host;
 use crate::window::icons;
@@ -25,11 +24,9 @@ use crate::window::widgets;
 
 /// A heat map, and what it is made with.
 pub struct Heat {
-    built: Newest<Made, Result<Arc<Predictor>, String>>,
-    asked: Option<(usize, PathBuf, Option<String>)>,
-    predictor: Option<Result<Arc<Predictor>, String>>,
     maps: Newest<Question, Answer>,
-    wanted: Option<(usize, PathBuf, String)>,
+    /// The detector, the picture and the place that were asked for.
+    asked: Option<(u64, PathBuf, String)>,
     shown: Option<Shown>,
     level: usize,
     channel: Option<usize>,
@@ -37,18 +34,9 @@ pub struct Heat {
     over: bool,
 }
 
-/// What a detector is made of.
-struct Made {
-    analysis: Arc<Analysis>,
-    checkpoint: PathBuf,
-    prefix: Option<String>,
-    device: Chosen,
-    host: Arc<dyn Host>,
-}
-
 /// A detector, a picture's file and the part that is asked.
 struct Question {
-    predictor: Arc<Predictor>,
+    detector: Arc<Built>,
     picture: PathBuf,
     place: String,
     host: Arc<dyn Host>,
@@ -91,31 +79,14 @@ const COVER: f32 = 0.6;
 impl Default for Heat {
     fn default() -> Self {
         Self {
-            built: Newest::new("building the detector", |made, _| build(&made)),
-            asked: None,
-            predictor: None,
             maps: Newest::new("making feature maps", |question, _| answer(question)),
-            wanted: None,
+            asked: None,
             shown: None,
             level: 0,
             channel: None,
             over: false,
         }
     }
-}
-
-fn build(made: &Made) -> Result<Arc<Predictor>, String> {
-    let config: &Config = made
-        .analysis
-        .config
-        .as_ref()
-        .ok_or("the config has errors")?;
-    let checkpoint = made.host.checkpoint(&made.checkpoint)?;
-    let builder = Predictor::builder(config)
-        .checkpoint(checkpoint)
-        .prefix(made.prefix.as_deref())
-        .device(&made.device.device);
-    builder.build().map(Arc::new).map_err(|e| e.to_string())
 }
 
 fn answer(question: Question) -> Answer {
@@ -135,7 +106,7 @@ fn answer(question: Question) -> Answer {
 
 fn levels(question: &Question, bytes: &[u8]) -> Result<Vec<Level>, String> {
     let name = question.picture.to_string_lossy();
-    let predictor = &question.predictor;
+    let predictor = &question.detector.predictor;
     let picture: data::Picture = predictor.decode(&name, bytes).map_err(|e| e.to_string())?;
     let given = pollster::block_on(predictor.maps(&picture, &question.place));
     let given = given.map_err(|e| e.to_string())?;
@@ -233,8 +204,8 @@ impl Heat {
             return;
         }
         self.ask(session, jobs, analysis, place);
-        if let Some(Err(why)) = &self.predictor {
-            failed(ui, why);
+        if let Some(why) = session.detector.failed() {
+            failed(ui, &format!("{}\n{}", why.what, why.why));
             return;
         }
         let picture = session.pictures.first();
@@ -259,34 +230,20 @@ impl Heat {
         }
     }
 
-    fn ask(&mut self, session: &Session, jobs: &mut Jobs, analysis: &Arc<Analysis>, place: &str) {
-        let (Some(checkpoint), Some(picture)) = (&session.checkpoint, session.pictures.first())
-        else {
-            return;
+    /// Has the detector run on the picture, if it is another one or another part is looked at.
+    fn ask(
+        &mut self,
+        session: &mut Session,
+        jobs: &mut Jobs,
+        analysis: &Arc<Analysis>,
+        place: &str,
+    ) {
+        let parts = Parts {
+            config: Some(analysis.clone()),
+            checkpoint: session.checkpoint.clone(),
+            prefix: session.prefix.clone(),
         };
-        let Some(device) = session.engine.chosen.clone() else {
-            return;
-        };
-        let asked = (
-            Arc::as_ptr(analysis) as usize,
-            checkpoint.clone(),
-            session.prefix.clone(),
-        );
-        if self.asked.as_ref() != Some(&asked) {
-            self.asked = Some(asked);
-            (self.predictor, self.wanted) = (None, None);
-            let made = Made {
-                analysis: analysis.clone(),
-                checkpoint: checkpoint.clone(),
-                prefix: session.prefix.clone(),
-                device,
-                host: session.host.clone(),
-            };
-            self.built.ask(jobs, made);
-        }
-        if let Some(built) = self.built.poll(jobs) {
-            self.predictor = Some(built.and_then(|b| b));
-        }
+        session.want_detector(jobs, &parts);
         if let Some(Ok(answer)) = self.maps.poll(jobs) {
             self.shown = Some(Shown {
                 answer,
@@ -295,22 +252,23 @@ impl Heat {
                 beneath: None,
             });
         }
-        if let Some(Ok(predictor)) = &self.predictor {
-            let wanted = (
-                Arc::as_ptr(predictor) as usize,
-                picture.clone(),
-                place.to_owned(),
-            );
-            if self.wanted.as_ref() != Some(&wanted) {
-                self.wanted = Some(wanted);
-                let question = Question {
-                    predictor: predictor.clone(),
-                    picture: picture.clone(),
-                    place: place.to_owned(),
-                    host: session.host.clone(),
-                };
-                self.maps.ask(jobs, question);
-            }
+        let (Some(detector), false) = (session.detector.built(), session.detector.is_building())
+        else {
+            return;
+        };
+        let Some(picture) = session.pictures.first() else {
+            return;
+        };
+        let asked = (detector.id, picture.clone(), place.to_owned());
+        if self.asked.as_ref() != Some(&asked) {
+            self.asked = Some(asked);
+            let question = Question {
+                detector: detector.clone(),
+                picture: picture.clone(),
+                place: place.to_owned(),
+                host: session.host.clone(),
+            };
+            self.maps.ask(jobs, question);
         }
     }
 
