@@ -280,7 +280,20 @@ fn what_is_dragged_in_the_picture_is_pinned() {
     let text = app.config_text();
     let (_, at) = app.center();
     app.drag(at, at + vec2(40.0, 0.0), Modifiers::SHIFT);
-    assert_ne!(app.config_text(), text);
+    let moved = app.config_text();
+    assert_ne!(moved, text);
+    // by as much at both ends
+    let range = |text: &str| -> [f64; 2] {
+        let (_, rest) = text.split_once("center_ratio_range=(").unwrap();
+        let (range, _) = rest.split_once(')').unwrap();
+        let ends: Vec<f64> = range
+            .split(',')
+            .map(|v| v.trim().parse().unwrap())
+            .collect();
+        ends.try_into().unwrap()
+    };
+    let ([a, b], [c, d]) = (range(&text), range(&moved));
+    assert!(a != c && ((b - a) - (d - c)).abs() < 1e-9, "{moved}");
 }
 
 #[test]

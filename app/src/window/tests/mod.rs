@@ -16,15 +16,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eframe::egui::{self, Theme};
+use eframe::egui::{self, Theme, ViewportId};
 use egui_kittest::Harness;
 
 use super::App;
 use super::engine::Engine;
 use super::native::Native;
 
-/// Longer than anything in the window waits before it shows something.
-const QUIET: Duration = Duration::from_millis(160);
+/// A frame that is wanted within this time is waited for: longer than anything in the window waits before it shows something.
+const SOON: Duration = Duration::from_millis(250);
 
 /// A folder that goes when the test ends.
 pub struct Folder(pub PathBuf);
@@ -97,6 +97,8 @@ impl Driven<'_> {
             let app = app
                 .get_or_insert_with(|| App::new(ui.ctx(), host.clone(), Engine::default(), &files));
             app.show(ui);
+            // a blinking caret never comes to rest
+            ui.all_styles_mut(|style| style.visuals.text_cursor.blink = false);
         };
         let builder = Harness::builder()
             .with_size(look.size)
@@ -115,16 +117,22 @@ impl Driven<'_> {
         self.harness.state_mut().as_mut().unwrap()
     }
 
-    /// Frames until no job runs and nothing is to come.
+    /// Frames until no job runs and nothing is to come: some in a row in which nothing was begun and none wants another soon.
     pub fn settle(&mut self) {
-        for _ in 0..2 {
+        let (mut quiet, mut vain) = (0, 0);
+        while quiet < 4 {
             self.until("jobs end", |app| {
                 app.jobs.is_idle() && !app.session.is_reading()
             });
-            self.harness.run_steps(2);
-            // marks appear a while after the last key
-            std::thread::sleep(QUIET);
-            self.harness.run_steps(2);
+            let again = self.harness.output().viewport_output[&ViewportId::ROOT].repaint_delay;
+            if again > SOON {
+                quiet += 1;
+            } else {
+                (quiet, vain) = (0, vain + 1);
+                let causes = self.harness.ctx.repaint_causes();
+                assert!(vain < 20_000, "it never comes to rest: {causes:?}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 

@@ -47,9 +47,11 @@ impl Augment {
         ) else {
             return;
         };
-        let half = (high - low) / 2.0;
-        let middle = (x / width).clamp(half, 2.0 - half);
-        let text = range.text(&[middle - half, middle + half]);
+        let span = high - low;
+        let start = (x / width - span / 2.0).min(2.0 - span).max(0.0);
+        // as the text says numbers, so that the span is the same after many small moves
+        let start = (start * 1e4).round() / 1e4;
+        let text = range.text(&[start, start + span]);
         self.set_option("center_ratio_range", &text, true);
     }
 

@@ -288,7 +288,12 @@ fn overlay(
         && let Some(at) = response.interact_pointer_pos()
     {
         let to = clamp(placed.pixel(at).map(f64::from));
-        return (to != sources.center).then_some((to, shift));
+        // the range moves with the hand alone: where the centre is drawn in it is another matter
+        let moved = match shift {
+            true => response.drag_delta() != eframe::egui::Vec2::ZERO,
+            false => to != sources.center,
+        };
+        return moved.then_some((to, shift));
     }
     if response.has_focus() {
         let step = |key| ui.input(|i| i.num_presses(key)) as f64 * if shift { 10.0 } else { 1.0 };

@@ -45,8 +45,8 @@ pub struct TrainView {
     said: said::Messages,
 }
 
-/// What a plan is of: the analysis, and whether a run is live, as that changes what is in its folder.
-type Asked = (usize, bool);
+/// What a plan is of: the analysis, and the last run with whether it is live, as a run changes what is in its folder.
+type Asked = (usize, Option<(u64, bool)>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Page {
@@ -177,17 +177,19 @@ impl TrainView {
             return;
         };
         let at = std::sync::Arc::as_ptr(analysis) as usize;
-        let asked = (at, session.training.is_live());
+        // by its number too: a run that fails at once is never seen live
+        let run = session.training.run.as_ref();
+        let asked = (at, run.map(|run| (run.id, run.is_live())));
         if self.asked == Some(asked) {
             return;
         }
-        let live = self.asked.map(|(_, live)| live);
+        let before = self.asked.map(|(_, run)| run);
         self.asked = Some(asked);
         match &analysis.config {
             Some(config) => {
                 // read again, it may mean the same
                 let text = config.to_py();
-                if text != self.text || live != Some(asked.1) || self.planned.is_none() {
+                if text != self.text || before != Some(asked.1) || self.planned.is_none() {
                     self.text = text;
                     let (config, host) = (config.clone(), session.host.clone());
                     self.plans.ask(jobs, plan::Question { config, host });
