@@ -33,21 +33,27 @@ def main():
     with open(options.cases) as file:
         cases = [line.split(None, 1) for line in file if line.strip() and not line.startswith('#') and options.only in line]
     build = peer()
-    start, rows = time.time(), []
+    start, rows, failed = time.time(), [], []
     for size, text in cases:
         if time.time() - start > options.seconds:
             print(f'not reached: {text.strip()}')
             continue
-        model, picture = build(text.strip(), *map(int, size.split('x')))
         row = dict(backbone=text.strip(), size=size)
-        for threads in options.threads:
-            rounds = [(ours(options, text.strip(), size, threads), theirs(model, picture, threads, options.runs)) for _ in range(options.rounds)]
-            row[str(threads)] = [statistics.median(a for a, _ in rounds), statistics.median(b for _, b in rounds), statistics.median(a / b for a, b in rounds)]
+        try:
+            model, picture = build(text.strip(), *map(int, size.split('x')))
+            for threads in options.threads:
+                rounds = [(ours(options, text.strip(), size, threads), theirs(model, picture, threads, options.runs)) for _ in range(options.rounds)]
+                row[str(threads)] = [statistics.median(a for a, _ in rounds), statistics.median(b for _, b in rounds), statistics.median(a / b for a, b in rounds)]
+        except Exception as error:  # the other cases have figures all the same
+            failed.append(f'{text.strip()}: {type(error).__name__}: {error}')
+            continue
         rows.append(row)
         if options.json:
             with open(options.json, 'a') as file:
                 file.write(json.dumps(row) + '\n')
     report(options, rows)
+    if failed:
+        sys.exit('failed:\n' + '\n'.join(failed))
 
 
 def peer():
@@ -93,7 +99,7 @@ def ours(options, text, size, threads):
     command = [options.smalti, 'bench', text, '--size', f'{width}x{height}', '--runs', str(options.runs), '--warmup', '2', '--device', 'cpu', '--json']
     done = subprocess.run(command, env=dict(os.environ, RAYON_NUM_THREADS=str(threads)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        sys.exit(f'{" ".join(command)} failed:\n{done.stderr[-3000:]}')
+        raise RuntimeError(f'{" ".join(command)}:\n{done.stderr[-3000:]}')
     return json.loads(done.stdout)['stages']['backbone']['median_ms']
 
 

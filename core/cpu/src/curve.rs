@@ -40,6 +40,8 @@ impl Act {
             Some(Self::Sigmoid) => work.by(Sigmoid),
             Some(Self::Silu) => work.by(Silu),
             Some(Self::Gelu) => work.by(Gelu),
+            Some(Self::GeluTanh) => work.by(GeluTanh),
+            Some(Self::QuickGelu) => work.by(QuickGelu),
         }
     }
 }
@@ -217,12 +219,55 @@ impl Curve for Gelu {
     }
 }
 
+/// `0.5 * (1 + tanh(z))` is `sigmoid(2 z)`.
+#[derive(Clone, Copy)]
+struct GeluTanh;
+
+impl GeluTanh {
+    const FACTOR: f32 = 1.595_769_1; // 2 sqrt(2 / pi)
+    const CUBE: f32 = 0.044_715;
+}
+
+impl Curve for GeluTanh {
+    #[inline(always)]
+    fn of(self, x: f32) -> f32 {
+        x * Sigmoid.of(Self::FACTOR * x * (1.0 + Self::CUBE * x * x))
+    }
+
+    #[inline(always)]
+    fn slope(self, x: f32) -> f32 {
+        let share = Sigmoid.of(Self::FACTOR * x * (1.0 + Self::CUBE * x * x));
+        let rise = Self::FACTOR * (1.0 + 3.0 * Self::CUBE * x * x);
+        share + x * share * (1.0 - share) * rise
+    }
+}
+
+#[derive(Clone, Copy)]
+struct QuickGelu;
+
+impl QuickGelu {
+    const FACTOR: f32 = 1.702;
+}
+
+impl Curve for QuickGelu {
+    #[inline(always)]
+    fn of(self, x: f32) -> f32 {
+        x * Sigmoid.of(Self::FACTOR * x)
+    }
+
+    #[inline(always)]
+    fn slope(self, x: f32) -> f32 {
+        let share = Sigmoid.of(Self::FACTOR * x);
+        share + x * share * (1.0 - share) * Self::FACTOR
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 
     /// Every activation, and none.
-    pub(crate) const ALL: [Option<Act>; 10] = [
+    pub(crate) const ALL: [Option<Act>; 12] = [
         None,
         Some(Act::Relu),
         Some(Act::Relu6),
@@ -238,6 +283,8 @@ pub(crate) mod tests {
         Some(Act::Sigmoid),
         Some(Act::Silu),
         Some(Act::Gelu),
+        Some(Act::GeluTanh),
+        Some(Act::QuickGelu),
     ];
 
     struct At(f32);

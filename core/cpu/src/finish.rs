@@ -43,6 +43,10 @@ pub enum Act {
     Silu,
     /// `x * (1 + erf(x / sqrt(2))) / 2`
     Gelu,
+    /// [`Act::Gelu`] by a hyperbolic tangent (Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2).
+    GeluTanh,
+    /// `x * sigmoid(1.702 x)`
+    QuickGelu,
 }
 
 impl Finish<'_> {
@@ -215,6 +219,14 @@ mod tests {
                 (
                     Act::Gelu,
                     [-0.000_126_685, -0.158_655_25, 0.0, 0.841_344_8, 8.0],
+                ),
+                (
+                    Act::GeluTanh,
+                    [-0.000_070_246, -0.158_808_01, 0.0, 0.841_192, 8.0],
+                ),
+                (
+                    Act::QuickGelu,
+                    [-0.004_414_725, -0.154_204_24, 0.0, 0.845_795_8, 7.999_99],
                 ),
             ] {
                 let mut y = x;

@@ -177,11 +177,9 @@ pub(in crate::ops) fn fused(act: Activation) -> Option<Act> {
         Activation::Sigmoid => Act::Sigmoid,
         Activation::Silu => Act::Silu,
         Activation::Gelu => Act::Gelu,
-        Activation::Elu(_)
-        | Activation::Tanh
-        | Activation::GeluTanh
-        | Activation::QuickGelu
-        | Activation::Mish => return None,
+        Activation::GeluTanh => Act::GeluTanh,
+        Activation::QuickGelu => Act::QuickGelu,
+        Activation::Elu(_) | Activation::Tanh | Activation::Mish => return None,
     })
 }
 
