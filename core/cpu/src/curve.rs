@@ -224,7 +224,7 @@ impl Curve for Gelu {
 struct GeluTanh;
 
 impl GeluTanh {
-    const FACTOR: f32 = 1.595_769_1; // 2 sqrt(2 / pi)
+    const FACTOR: f32 = 1.595_769; // 2 sqrt(2 / pi)
     const CUBE: f32 = 0.044_715;
 }
 

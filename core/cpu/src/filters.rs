@@ -1,5 +1,7 @@
 //! [`Filters`]: a convolution's weights, prepared for the algorithm that is the fastest for its shape.
 
+use rayon::prelude::*;
+
 use crate::depthwise::Depthwise;
 use crate::implicit::Implicit;
 use crate::winograd::Winograd;
@@ -16,7 +18,7 @@ pub struct Filters {
 enum Prepared {
     Depthwise(Depthwise),
     Implicit(Implicit),
-    /// And for pictures of few tiles.
+    /// And for few tiles.
     Winograd(Winograd, Implicit),
 }
 
@@ -27,7 +29,7 @@ pub enum Algorithm {
     Depthwise,
     /// A product of matrices.
     Implicit,
-    /// F(4x4, 3x3), for pictures with enough tiles.
+    /// F(4x4, 3x3), where there are enough tiles.
     Winograd,
 }
 
@@ -87,30 +89,42 @@ impl Filters {
         &self.shape
     }
 
-    /// Convolves a picture into `y`, `[K, H', W']`.
+    /// Convolves one picture or several of one size, `[N, C, H, W]`, into `y`, `[N, K, H', W']`.
     ///
     /// # Panics
     /// If a slice has another length than its shape.
     pub fn run(&self, x: Picture, finish: Finish, y: &mut [f32]) {
-        let pixels = x.size[0] * x.size[1];
-        assert_eq!(
-            x.values.len(),
-            self.shape.channels_in * pixels,
-            "x is [C, H, W]"
-        );
         let out = self.shape.size_out(x.size, x.padding).unwrap_or_default();
         let plane = out[0] * out[1];
-        assert_eq!(y.len(), self.shape.channels_out * plane, "y is [K, H', W']");
-        finish.check(self.shape.channels_out, plane);
-        if y.is_empty() {
+        let each = self.shape.channels_out * plane;
+        if y.is_empty() && (each == 0 || x.values.is_empty()) {
             return;
         }
-        match &self.prepared {
-            Prepared::Depthwise(filters) => filters.run(x, finish, y),
-            Prepared::Winograd(filters, _) if Winograd::pays(out) => filters.run(x, finish, y),
-            Prepared::Implicit(filters) | Prepared::Winograd(_, filters) => {
-                filters.run(x, finish, y);
+        let pictures = y.len() / each.max(1);
+        let seen = self.shape.channels_in * x.size[0] * x.size[1];
+        assert_eq!(y.len(), pictures * each, "y is [N, K, H', W']");
+        assert_eq!(x.values.len(), pictures * seen, "x is [N, C, H, W]");
+        finish.check(self.shape.channels_out, y.len());
+        let filters = match &self.prepared {
+            Prepared::Winograd(filters, _) if Winograd::pays(out, pictures) => {
+                return filters.run(pictures, x, finish, y);
             }
-        }
+            other => other,
+        };
+        let made = y.par_chunks_exact_mut(each).enumerate();
+        made.for_each(|(i, y)| {
+            let finish = Finish {
+                add: finish.add.map(|add| &add[i * each..][..each]),
+                ..finish
+            };
+            let values = &x.values[i * seen..][..seen];
+            let x = Picture { values, ..x };
+            match filters {
+                Prepared::Depthwise(filters) => filters.run(x, finish, y),
+                Prepared::Implicit(filters) | Prepared::Winograd(_, filters) => {
+                    filters.run(x, finish, y);
+                }
+            }
+        });
     }
 }

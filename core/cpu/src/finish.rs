@@ -7,7 +7,7 @@ use crate::curve::{Curve, WithCurve};
 pub struct Finish<'a> {
     /// `[K]`, added.
     pub bias: Option<&'a [f32]>,
-    /// `[K, H', W']`, added.
+    /// As y, added.
     pub add: Option<&'a [f32]>,
     /// Applied last.
     pub act: Option<Act>,
@@ -52,10 +52,10 @@ pub enum Act {
 impl Finish<'_> {
     /// # Panics
     /// If a slice has another length than its shape.
-    pub(crate) fn check(&self, channels_out: usize, plane: usize) {
+    pub(crate) fn check(&self, channels_out: usize, y: usize) {
         let bias = self.bias.is_none_or(|bias| bias.len() == channels_out);
         assert!(bias, "a bias is [K]");
-        let add = self.add.is_none_or(|add| add.len() == channels_out * plane);
+        let add = self.add.is_none_or(|add| add.len() == y);
         assert!(add, "what is added is as y");
     }
 

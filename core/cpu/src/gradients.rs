@@ -5,7 +5,7 @@
 //! channels exchanged, so that a 3x3 takes Winograd's algorithm once more (Dumoulin and Visin 2016, arXiv 1603.07285, chapter 4). At
 //! other strides it is a product of matrices whose rows are added where they came from (col2im), a panel at a time.
 //!
-//! Shapes: dx `[C, H, W]`, dy `[K, H', W']`, weight `[K, C / groups, KH, KW]`, db `[K]`.
+//! Shapes: dx `[N, C, H, W]`, dy `[N, K, H', W']`, weight `[K, C / groups, KH, KW]`, db `[K]`.
 
 use std::ops::Range;
 
@@ -88,23 +88,20 @@ impl InputGradient {
         }
     }
 
-    /// Writes the gradient of an input of `size`, all of it.
+    /// Writes the gradient of one input of `size` or several, all of it: `[N, C, H, W]` from `[N, K, H', W']`.
     ///
     /// # Panics
     /// If a slice has another length than its shape.
     pub fn run(&self, dy: &[f32], size: [usize; 2], dx: &mut [f32]) {
         let shape = &self.shape;
         let out = shape.size_out(size, self.padding).unwrap_or_default();
-        assert_eq!(
-            dy.len(),
-            shape.channels_out * out[0] * out[1],
-            "dy is [K, H', W']"
-        );
-        assert_eq!(
-            dx.len(),
+        let (each, given) = (
             shape.channels_in * size[0] * size[1],
-            "dx is [C, H, W]"
+            shape.channels_out * out[0] * out[1],
         );
+        let pictures = dx.len() / each.max(1);
+        assert_eq!(dx.len(), pictures * each, "dx is [N, C, H, W]");
+        assert_eq!(dy.len(), pictures * given, "dy is [N, K, H', W']");
         if dy.is_empty() {
             dx.fill(0.0);
             return;
@@ -119,16 +116,18 @@ impl InputGradient {
                 filters.run(dy, Finish::default(), dx);
             }
             Prepared::Spread(all, instructions) => {
-                let mut rest = dx;
                 let mut tasks = Vec::new();
-                for spread in all {
-                    let (dx, after) = rest.split_at_mut(spread.channels * size[0] * size[1]);
-                    tasks.push((spread, dx));
-                    rest = after;
+                for (dy, dx) in dy.chunks_exact(given).zip(dx.chunks_exact_mut(each)) {
+                    let mut rest = dx;
+                    for spread in all {
+                        let (dx, after) = rest.split_at_mut(spread.channels * size[0] * size[1]);
+                        tasks.push((spread, dy, dx));
+                        rest = after;
+                    }
                 }
                 tasks
                     .into_par_iter()
-                    .for_each_init(Room::default, |room, (spread, dx)| {
+                    .for_each_init(Room::default, |room, (spread, dy, dx)| {
                         instructions.0.dispatch(Add {
                             gradient: self,
                             spread,

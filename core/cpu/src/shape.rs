@@ -19,10 +19,10 @@ pub struct Shape {
     pub groups: usize,
 }
 
-/// One picture that goes in.
+/// What goes in: a picture, or several of one size where that is said.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture<'a> {
-    /// `[C, H, W]`.
+    /// `[C, H, W]`, one picture after another.
     pub values: &'a [f32],
     /// Height and width.
     pub size: [usize; 2],

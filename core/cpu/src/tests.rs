@@ -208,9 +208,7 @@ fn check_gradients(shape: &Shape, size: [usize; 2], padding: [(usize, usize); 2]
         let what = (instructions, shape, size, padding);
         let gradient = InputGradient::with(&weight, *shape, padding, instructions);
         let mut dx = vec![f32::NAN; values.len()];
-        for (dy, dx) in dy.chunks(each_out).zip(dx.chunks_mut(each)) {
-            gradient.run(dy, size, dx);
-        }
+        gradient.run(&dy, size, &mut dx);
         assert_near(&dx, &want_dx, what);
         let mut dw = begun.clone();
         weight_gradient_with(shape, pictures, &dy, &mut dw, instructions);
@@ -273,8 +271,71 @@ fn check(shape: &Shape, x: Picture, out: [usize; 2], seed: u32, finishes: &[[boo
             if Algorithm::of(shape) == Algorithm::Winograd {
                 // Whatever the table says of so few tiles.
                 y.fill(f32::NAN);
-                Winograd::new(&weight, *shape, instructions).run(x, finish, &mut y);
+                Winograd::new(&weight, *shape, instructions).run(1, x, finish, &mut y);
                 assert_near(&y, &want, what);
+            }
+        }
+    }
+}
+
+/// Several in one run are what each is alone; tiles of all are taken together, also where none of them has many.
+#[test]
+fn pictures_of_a_batch() {
+    let three = Shape {
+        channels_out: 37,
+        channels_in: 33,
+        kernel: [3; 2],
+        ..ONCE
+    };
+    let wide = Shape {
+        stride: [2; 2],
+        ..three
+    };
+    let each_alone = Shape {
+        channels_out: 33,
+        groups: 33,
+        ..three
+    };
+    for shape in [three, wide, each_alone] {
+        for (pictures, size) in [
+            (1, [5, 9]),
+            (7, [14, 13]),
+            (40, [7, 7]),
+            (3, [33, 70]),
+            (50, [1, 1]),
+        ] {
+            let padding = [(1, 1), (0, 2)];
+            let out = shape.size_out(size, padding).unwrap();
+            let (seen, made) = (
+                shape.channels_in * size[0] * size[1],
+                shape.channels_out * out[0] * out[1],
+            );
+            let values = random(pictures * seen, 1);
+            let weight = random(shape.channels_out * shape.depth(), 2);
+            let bias = random(shape.channels_out, 3);
+            let add = random(pictures * made, 4);
+            let finish = |add| Finish {
+                bias: Some(&bias),
+                add: Some(add),
+                act: Some(Act::Relu),
+            };
+            for instructions in Instructions::all() {
+                let filters = Filters::with(&weight, shape, instructions);
+                let mut y = vec![f32::NAN; pictures * made];
+                let x = |values| Picture {
+                    values,
+                    size,
+                    padding,
+                };
+                filters.run(x(&values), finish(&add), &mut y);
+                let parts = values
+                    .chunks(seen)
+                    .zip(add.chunks(made))
+                    .zip(y.chunks(made));
+                for ((values, add), y) in parts {
+                    let want = plain(&shape, &x(values), &weight, finish(add));
+                    assert_near(y, &want, (instructions, shape, pictures, size));
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! [`Winograd`]: 3x3 convolution with stride 1 by F(4x4, 3x3) (Lavin and Gray 2016, arXiv 1509.09308): 36 products for 16 pixels, where the plain
 //! way has 144. Its sums are of larger numbers, so that its error is some ten times that of the plain way: 1e-5 of the largest value.
 //!
-//! Shapes: x `[C, H, W]`, y `[K, H', W']`. A block of tiles is transformed to `[36][panel][C][width]`, multiplied by the weights
+//! Shapes: x `[N, C, H, W]`, y `[N, K, H', W']`; tiles are counted through all pictures. A block of tiles is transformed to `[36][panel][C][width]`, multiplied by the weights
 //! `[group][36][C][rows]`, and the products of a group of channels, `[rows][36][tiles]`, are transformed back at once: memory is that of a
 //! block, whatever the picture.
 
@@ -25,7 +25,7 @@ const SHARED: usize = 8 << 20;
 /// Groups of output channels whose products are made at a time.
 const GROUPS: usize = 8;
 
-/// Tiles of a picture from which on the plain way is slower.
+/// Tiles from which on the plain way is slower.
 const LEAST_TILES: usize = 20;
 
 /// Weights of a convolution, transformed once.
@@ -41,6 +41,7 @@ pub(crate) struct Winograd {
 /// Tiles next to each other in a row of tiles.
 #[derive(Clone, Copy, Debug)]
 struct Run {
+    /// Counted through all pictures.
     row: usize,
     first: usize,
     tiles: usize,
@@ -57,7 +58,7 @@ struct Job<'a> {
     y: Rows,
 }
 
-/// Some tiles of the picture.
+/// Some tiles of the pictures.
 struct Block {
     tiles: usize,
     runs: Vec<Run>,
@@ -85,9 +86,11 @@ struct Room {
 }
 
 impl Winograd {
-    /// Whether it is faster than the plain way for a picture of this size.
-    pub fn pays(out: [usize; 2]) -> bool {
-        out[0].div_ceil(OUT) * out[1].div_ceil(OUT) >= LEAST_TILES
+    /// Whether it is faster than the plain way for pictures of this size: there are enough tiles, and at most half the products, which there
+    /// are not where most of a tile is beyond the edges.
+    pub fn pays(out: [usize; 2], pictures: usize) -> bool {
+        let tiles = tiles_of(out);
+        pictures * tiles >= LEAST_TILES && 2 * PRODUCTS * tiles <= 9 * out[0] * out[1]
     }
 
     /// `weight` is `[K, C, 3, 3]`.
@@ -129,8 +132,8 @@ impl Winograd {
         self.shape.channels_out.div_ceil(self.tile.rows)
     }
 
-    /// Convolves a picture into `y`.
-    pub fn run(&self, x: Picture, finish: Finish, y: &mut [f32]) {
+    /// Convolves pictures into `y`.
+    pub fn run(&self, pictures: usize, x: Picture, finish: Finish, y: &mut [f32]) {
         let Some(out) = self.shape.size_out(x.size, x.padding) else {
             return;
         };
@@ -142,7 +145,7 @@ impl Winograd {
             finish,
             y,
         };
-        let tiles = out[0].div_ceil(OUT) * out[1].div_ceil(OUT);
+        let tiles = pictures * tiles_of(out);
         let threads = rayon::current_num_threads();
         let own = self.block(BLOCK, tiles);
         if threads == 1 || tiles >= 4 * threads * own {
@@ -216,6 +219,11 @@ impl Winograd {
             step: count.div_ceil(width) * panel + 16,
         }
     }
+}
+
+/// Tiles of a picture.
+fn tiles_of(out: [usize; 2]) -> usize {
+    out[0].div_ceil(OUT) * out[1].div_ceil(OUT)
 }
 
 /// About `wanted` parts of `0..n`.
@@ -317,10 +325,13 @@ impl WithSimd for Inputs<'_> {
         let tile = Tile::of::<S>();
         let [height, width] = job.x.size;
         let before = job.x.padding.map(|p| p.0);
+        let channels_in = job.filters.shape.channels_in;
         let Room { lines, scratch, .. } = self.room;
         for channel in self.channels {
-            let plane = &job.x.values[channel * height * width..][..height * width];
             for run in &block.cut {
+                let (picture, row) = job.place(run.row);
+                let plane = picture * channels_in + channel;
+                let plane = &job.x.values[plane * height * width..][..height * width];
                 let wide = line_len(run.tiles);
                 lines.clear();
                 lines.resize(IN * wide, 0.0);
@@ -329,7 +340,7 @@ impl WithSimd for Inputs<'_> {
                 let begin = left.max(before[1]);
                 let end = (left + wide).min(before[1] + width);
                 for (i, line) in lines.chunks_exact_mut(wide).enumerate() {
-                    let y = (run.row * OUT + i).checked_sub(before[0]);
+                    let y = (row * OUT + i).checked_sub(before[0]);
                     let Some(y) = y.filter(|y| *y < height && begin < end) else {
                         continue;
                     };
@@ -410,6 +421,13 @@ impl WithSimd for Outputs<'_> {
 }
 
 impl Job<'_> {
+    /// The picture of a row of tiles, and which of its rows it is.
+    #[inline(always)]
+    fn place(&self, row: usize) -> (usize, usize) {
+        let rows = self.out[0].div_ceil(OUT);
+        (row / rows, row % rows)
+    }
+
     /// Transforms the products of one channel back, and writes the pixels that the picture has.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
@@ -431,15 +449,17 @@ impl Job<'_> {
             output_row(simd, &from[run.at..], step, run.tiles, lines, scratch);
             let left = run.first * OUT;
             let columns = (OUT * run.tiles).min(width - left);
-            let top = run.row * OUT;
+            let (picture, row) = self.place(run.row);
+            let plane = picture * self.filters.shape.channels_out + channel;
+            let top = row * OUT;
             for (i, line) in lines.chunks_exact(wide).enumerate().take(height - top) {
                 let place = (top + i) * width + left;
-                // SAFETY: y is borrowed by `Winograd::run`; each channel and tile has its own pixels.
-                let to = unsafe { self.y.row(channel, place..place + columns) };
+                // SAFETY: y is borrowed by `Winograd::run`; each plane and tile has its own pixels.
+                let to = unsafe { self.y.row(plane, place..place + columns) };
                 for (to, sum) in to.iter_mut().zip(line) {
                     *to = sum + bias;
                 }
-                self.finish.row(to, channel * height * width + place);
+                self.finish.row(to, plane * height * width + place);
             }
         }
     }

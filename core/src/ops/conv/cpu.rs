@@ -2,7 +2,6 @@
 
 use burn::backend::{Flex, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::{DType, Shape as Dims, Tensor, TensorData};
-use rayon::prelude::*;
 use smalti_cpu::{Act, InputGradient, Picture, Shape};
 
 use super::{ConvShape, Finish, Prepared};
@@ -87,11 +86,8 @@ pub(in crate::ops) fn input_gradient(
     let (weight, dims) = ordered(weight);
     let of = of(shape, dims);
     let prepared = InputGradient::new(slice(&weight), of, shape.padding);
-    let each = of.channels_in * size[0] * size[1];
-    let mut made = vec![0.0; pictures * each];
-    let gradients = slice(&gradient).par_chunks_exact(slice(&gradient).len() / pictures);
-    let each = gradients.zip(made.par_chunks_exact_mut(each));
-    each.for_each(|(gradient, made)| prepared.run(gradient, size, made));
+    let mut made = vec![0.0; pictures * of.channels_in * size[0] * size[1]];
+    prepared.run(slice(&gradient), size, &mut made);
     tensor(made, [pictures, of.channels_in, size[0], size[1]])
 }
 
@@ -126,33 +122,25 @@ pub(super) fn of(shape: &ConvShape, [channels_out, channels, kernel @ ..]: [usiz
     }
 }
 
-/// Pictures side by side; with the shape of what comes out, if anything does. What is added is of all pictures.
+/// What comes out of pictures, with its shape, if anything does.
 fn run(
     filters: &Filters,
     x: &[f32],
-    [pictures, channels, height, width]: [usize; 4],
+    [pictures, _, height, width]: [usize; 4],
     padding: [(usize, usize); 2],
     finish: smalti_cpu::Finish,
 ) -> Option<(Vec<f32>, [usize; 4])> {
     let shape = filters.shape();
-    let size = shape.size_out([height, width], padding)?;
-    let plane = channels * height * width;
-    let each = shape.channels_out * size[0] * size[1];
-    let mut y = vec![0.0; pictures * each];
-    let pictures_out = y.par_chunks_exact_mut(each.max(1)).enumerate();
-    pictures_out.for_each(|(i, y)| {
-        let finish = smalti_cpu::Finish {
-            add: finish.add.map(|add| &add[i * each..][..each]),
-            ..finish
-        };
-        let picture = Picture {
-            values: &x[i * plane..][..plane],
-            size: [height, width],
-            padding,
-        };
-        filters.run(picture, finish, y);
-    });
-    Some((y, [pictures, shape.channels_out, size[0], size[1]]))
+    let size = [height, width];
+    let out = shape.size_out(size, padding)?;
+    let mut y = vec![0.0; pictures * shape.channels_out * out[0] * out[1]];
+    let x = Picture {
+        values: x,
+        size,
+        padding,
+    };
+    filters.run(x, finish, &mut y);
+    Some((y, [pictures, shape.channels_out, out[0], out[1]]))
 }
 
 /// The activation as one that is applied while sums are in the cache; `None` for those that cost more than a pass over memory.
