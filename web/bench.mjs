@@ -49,10 +49,11 @@ process.exit(0);
 /** Our module: a detector of digits, and a run of it on a picture in the simplest of file formats. */
 async function smalti(dist) {
   const read = (name) => fs.readFileSync(path.join(dist, name));
-  const { initSync, Detector } = await import(pathToFileURL(path.join(dist, 'smalti_web.js')));
-  initSync({ module: read('smalti_web_bg.wasm') });
-  const detector = await Detector.load(read('digits.py').toString(), read('digits.safetensors'), 'cpu');
-  const found = JSON.parse(await detector.detect(read('digits.jpg')));
+  const { Detector } = await import(pathToFileURL(path.join(dist, 'smalti/smalti.js')));
+  const detector = await Detector.load({
+    config: read('digits.py').toString(), weights: read('digits.safetensors'), device: 'cpu', wasm: read('smalti/engine/smalti_web_bg.wasm'),
+  });
+  const found = await detector.detect(read('digits.jpg'));
   assert.ok(found.length > 0, 'it finds the digits of the picture that comes with it');
   const header = Buffer.from('P6 320 320 255\n');
   const pixels = Buffer.from(Array.from({ length: 320 * 320 * 3 }, (_, i) => {

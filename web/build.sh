@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the page into web/dist, to be served with any web server, and the config checker into web/dist-config.
+# Builds the npm package into web/dist-package, and the page, which uses it, into web/dist, to be served with any web server from any folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset RUSTC_WORKSPACE_WRAPPER # .ci/test has Clippy stand in for the compiler
@@ -11,17 +11,26 @@ if ! "$BINDGEN" --version 2>/dev/null | grep -q "$VERSION"; then
   CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install -q wasm-bindgen-cli --version "$VERSION" --root "$TOOLS"
 fi
 TARGET=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+VERSION_OURS=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+PACKAGE=web/dist-package
+rm -rf $PACKAGE web/dist
+mkdir -p $PACKAGE web/dist
+bindgen() {
+  "$BINDGEN" "$TARGET/wasm32-unknown-unknown/web/$1.wasm" --target web --no-typescript --out-dir "$PACKAGE/$2" \
+    --remove-name-section --remove-producers-section
+}
 # The config checker is a module of its own, without the engine.
 cargo build -p smalti-web-config --target wasm32-unknown-unknown --profile web
-rm -rf web/dist-config
-"$BINDGEN" "$TARGET/wasm32-unknown-unknown/web/smalti_web_config.wasm" --target web --out-dir web/dist-config \
-  --remove-name-section --remove-producers-section
+bindgen smalti_web_config check
 RUSTFLAGS='-C target-feature=+simd128' cargo build -p smalti-web --target wasm32-unknown-unknown --profile web
-rm -rf web/dist
-mkdir -p web/dist
-"$BINDGEN" "$TARGET/wasm32-unknown-unknown/web/smalti_web.wasm" --target web --no-typescript --out-dir web/dist \
-  --remove-name-section --remove-producers-section
+bindgen smalti_web engine
+cp web/package/* LICENSE-* $PACKAGE/
+sed -i "s/\"version\": \"[^\"]*\"/\"version\": \"$VERSION_OURS\"/" $PACKAGE/package.json
+
 cp web/page/* web/dist/
+cp -r $PACKAGE web/dist/smalti
 cp configs/demo/retinanet_mobilenetv3-small_fpn_digits.py web/dist/digits.py
 cp configs/demo/digits.safetensors configs/demo/digits.jpg web/dist/
-ls -l web/dist/*.wasm
+for wasm in $PACKAGE/*/*.wasm; do
+  printf '%s: %d bytes, %d with gzip\n' "${wasm#$PACKAGE/}" "$(wc -c <"$wasm")" "$(gzip -9c "$wasm" | wc -c)"
+done

@@ -1,10 +1,10 @@
-// Node's test of the config checker: built by web/build.sh into web/dist-config.
+// Node's test of the config checker: built by web/build.sh into web/dist-package.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
-import { check, initSync } from '../dist-config/smalti_web_config.js';
+import { check, initSync } from '../dist-package/check/smalti_web_config.js';
 
-const file = new URL('../dist-config/smalti_web_config_bg.wasm', import.meta.url);
+const file = new URL('../dist-package/check/smalti_web_config_bg.wasm', import.meta.url);
 const wasm = readFileSync(file);
 initSync({ module: wasm });
 
@@ -29,6 +29,10 @@ assert.match(missing.message, /nowhere\.py/);
 // A comma that makes a tuple of a dict.
 const [comma] = check("model = dict(backbone=dict(type='ResNet')),\n");
 assert.match(comma.message, /tuple|comma/);
+// What mends it, counted as JavaScript counts.
+const tuple = "name = '\u{1F40C}'\nmodel = dict(backbone=dict(type='ResNet')),\n";
+const [{ fixes: [fix] }] = check(tuple);
+assert.equal(tuple.slice(0, fix.start) + fix.text + tuple.slice(fix.end), "name = '\u{1F40C}'\nmodel = dict(backbone=dict(type='ResNet'))\n");
 // Texts that come from strangers end with an error, whatever they are.
 for (const text of ['\0', '[' .repeat(100_000), "x = 10 ** 10 ** 10", 'while True: pass', "import os\nos.system('x')"]) {
   assert.ok(Array.isArray(check(text)));

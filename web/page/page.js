@@ -1,80 +1,350 @@
-// Loads the digit detector and a picture, runs it, draws the boxes. `?device=cpu|gpu` chooses where.
-import init, { Detector } from './smalti_web.js';
+// The digit detector at work on a picture, a drawing or a webcam; configs and checkpoints of one's own. `?device=cpu|gpu` chooses where.
+import { Detector, checkModel } from './smalti/smalti.js';
 
 const $ = (id) => document.getElementById(id);
-const say = (text) => { $('status').textContent = text; };
-const bytes = async (url) => {
+const canvas = $('canvas');
+const pen = canvas.getContext('2d', { willReadFrequently: true });
+
+/** What is looked at: `{ picture, file }`, an ImageBitmap and what it was read from, `{ drawing }`, a canvas, or `{ video }`. */
+let shown = {};
+/** The config's text, the files beside it, its path, the weights. */
+const own = { config: '', files: {}, name: 'digits.py', weights: 'digits.safetensors' };
+let detector;
+let found;
+
+function say(text, wrong = false) {
+  $('status').textContent = text;
+  $('status').classList.toggle('wrong', wrong);
+  if (wrong) window.failed = text;
+}
+
+/** Runs one thing after another; errors are told. */
+let turn = Promise.resolve();
+function run(step) {
+  turn = turn.then(step).catch((error) => say(`It did not work: ${error.message ?? error}`, true));
+  return turn;
+}
+
+async function fetched(url) {
   const reply = await fetch(url);
   if (!reply.ok) throw new Error(`${url}: ${reply.status} ${reply.statusText}`);
-  return new Uint8Array(await reply.arrayBuffer());
-};
-
-let detector;
-let picture;
+  return reply;
+}
 
 async function load() {
   say('Loading the detector…');
-  const config = new TextDecoder().decode(await bytes('digits.py'));
-  detector?.free();
-  detector = undefined;
-  detector = await Detector.load(config, await bytes('digits.safetensors'), $('device').value);
+  window.found = undefined;
+  const { config, files, name, weights } = own;
+  const next = await Detector.load({ config, files, name, weights, device: $('device').value });
+  detector?.dispose();
+  detector = next;
+  $('note').textContent = next.notes.join(' ');
+  window.detector = next;
 }
 
-async function show() {
+async function look() {
+  if (!detector) return;
+  const { picture, drawing, video } = shown;
+  if (video) return;
   say(`Looking, on ${detector.device}…`);
-  await new Promise((done) => setTimeout(done)); // let the page paint
+  await new Promise((done) => { setTimeout(done); }); // let the page paint
   const start = performance.now();
-  const found = JSON.parse(await detector.detect(picture));
+  found = await detector.detect(drawing ?? shown.file ?? picture).catch((error) => {
+    // a format that browsers alone read
+    if (shown.file && shown.picture === picture) return detector.detect(picture);
+    throw error;
+  });
   const ms = Math.round(performance.now() - start);
-  await draw(found.filter((d) => d.score >= 0.3));
-  say(`${found.filter((d) => d.score >= 0.3).length} digits in ${ms} ms on ${detector.device}`);
-  window.found = found;
+  show();
+  const count = kept().length;
+  say(`${count} ${count === 1 ? 'object' : 'objects'} in ${ms} ms on ${detector.device}`);
+  window.found = [...found].map(({ box, ...rest }) => ({ bbox: box, ...rest }));
 }
 
-async function draw(found) {
-  const bitmap = await createImageBitmap(new Blob([picture]));
-  const canvas = $('canvas');
-  canvas.width = bitmap.width;
-  canvas.height = bitmap.height;
-  const pen = canvas.getContext('2d');
-  pen.drawImage(bitmap, 0, 0);
-  const size = Math.max(10, Math.round(canvas.width / 26));
+const kept = () => [...(found ?? [])].filter((d) => d.score >= Number($('least').value));
+
+/** The picture with its boxes. */
+function show() {
+  const source = shown.drawing ?? shown.picture ?? shown.video;
+  if (!source) return;
+  const [width, height] = shown.video ? [source.videoWidth, source.videoHeight] : [source.width, source.height];
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  pen.drawImage(source, 0, 0, width, height);
+  const size = Math.max(10, Math.round(width / 26));
   pen.font = `600 ${size}px system-ui, sans-serif`;
   pen.textBaseline = 'bottom';
-  pen.lineWidth = Math.max(1, canvas.width / 240);
-  for (const { bbox: [x1, y1, x2, y2], score, label, name } of found) {
+  pen.lineWidth = Math.max(1, width / 240);
+  for (const { box: [x1, y1, x2, y2], score, label, name } of kept()) {
     const colour = `hsl(${(label * 137) % 360} 85% 40%)`;
     pen.strokeStyle = colour;
     pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
     const text = `${name} ${score.toFixed(2)}`;
-    const width = pen.measureText(text).width + 4;
-    const left = Math.min(Math.max(0, x1), canvas.width - width);
+    const wide = pen.measureText(text).width + 4;
+    const left = Math.min(Math.max(0, x1), width - wide);
     const bottom = Math.max(size + 2, y1);
     pen.fillStyle = colour;
-    pen.fillRect(left, bottom - size - 2, width, size + 2);
+    pen.fillRect(left, bottom - size - 2, wide, size + 2);
     pen.fillStyle = 'white';
     pen.fillText(text, left + 2, bottom);
   }
 }
 
-async function run(step) {
-  try {
-    await step();
-    await show();
-  } catch (error) {
-    say(`It did not work: ${error.message ?? error}`);
-    window.failed = String(error.message ?? error);
+async function open(blob) {
+  stopWebcam();
+  draw(false);
+  shown = { picture: await createImageBitmap(blob), file: blob };
+  found = undefined;
+  show();
+  await look();
+}
+
+// Files: pictures, configs, checkpoints, folders of configs.
+const IS_CONFIG = /\.(py|ya?ml|json)$/i;
+const IS_WEIGHTS = /\.(pth|pt|pkl|safetensors)$/i;
+
+async function take(files) {
+  const configs = files.filter(([path]) => IS_CONFIG.test(path));
+  const weights = files.find(([path]) => IS_WEIGHTS.test(path));
+  const picture = files.find(([, file]) => file.type.startsWith('image/'));
+  if (weights) {
+    [, own.weights] = weights;
+    $('weights-name').textContent = weights[0];
+  }
+  if (configs.length > 0) {
+    const texts = await Promise.all(configs.map(async ([path, file]) => [path, await file.text()]));
+    // the one that is nobody's base is the config
+    const isBase = (path) => texts.some(([other, text]) => other !== path && text.includes(path.split('/').pop()) && text.includes('_base_'));
+    const [name, text] = texts.find(([path]) => !isBase(path)) ?? texts[0];
+    Object.assign(own, { name, config: text, files: Object.fromEntries(texts.filter(([path]) => path !== name)) });
+    $('config').value = text;
+    $('own').open = true;
+    await check();
+  }
+  if (weights) await load();
+  else if (configs.length > 0) say('Now drop or open its weights (.pth, .safetensors), or take "Use this config" with those that are there.');
+  if (picture) await open(picture[1]);
+  else if (weights) await look();
+  if (!weights && !picture && configs.length === 0) say(`Nothing here can be read: a picture, a config (.py, .yaml, .json) or weights (.pth, .safetensors).`, true);
+}
+
+/** All files below a dropped folder, with their paths. */
+async function walk(entry) {
+  if (entry.isFile) {
+    const file = await new Promise((done, failed) => { entry.file(done, failed); });
+    return [[entry.fullPath.slice(1), file]];
+  }
+  const reader = entry.createReader();
+  const all = [];
+  for (;;) {
+    const some = await new Promise((done, failed) => { reader.readEntries(done, failed); });
+    if (some.length === 0) break;
+    all.push(...some);
+  }
+  return (await Promise.all(all.map(walk))).flat();
+}
+
+async function dropped(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const files = entries.length > 0 ? (await Promise.all(entries.map(walk))).flat() : [...transfer.files].map((file) => [file.name, file]);
+  return files;
+}
+
+// Drawing.
+// As the detector was taught: coloured, not large.
+const [STROKE, INK] = [10, '#2060ff'];
+
+function draw(on) {
+  $('draw').setAttribute('aria-pressed', String(on));
+  $('clear').hidden = !on;
+  canvas.classList.toggle('drawing', on);
+  if (!on) return;
+  stopWebcam();
+  const drawing = Object.assign(document.createElement('canvas'), { width: 320, height: 320 });
+  shown = { drawing };
+  found = undefined;
+  const ink = drawing.getContext('2d', { willReadFrequently: true });
+  ink.fillStyle = 'white';
+  ink.fillRect(0, 0, 320, 320);
+  Object.assign(ink, { strokeStyle: INK, lineWidth: STROKE, lineCap: 'round', lineJoin: 'round' });
+  show();
+  say('Draw digits with the mouse or a finger, a quarter of the picture high.');
+}
+
+let stroke;
+const place = (event) => {
+  const { left, top, width, height } = canvas.getBoundingClientRect();
+  return [(event.clientX - left) * canvas.width / width, (event.clientY - top) * canvas.height / height];
+};
+canvas.onpointerdown = (event) => {
+  if (!shown.drawing) return;
+  canvas.setPointerCapture(event.pointerId);
+  stroke = place(event);
+};
+canvas.onpointermove = (event) => {
+  if (!stroke) return;
+  const ink = shown.drawing.getContext('2d');
+  const to = place(event);
+  ink.beginPath();
+  ink.moveTo(...stroke);
+  ink.lineTo(...to);
+  ink.stroke();
+  stroke = to;
+  found = undefined;
+  show();
+};
+canvas.onpointerup = () => {
+  if (!stroke) return;
+  stroke = undefined;
+  run(look);
+};
+
+// The webcam.
+function stopWebcam() {
+  shown.video?.srcObject?.getTracks().forEach((track) => track.stop());
+  if (shown.video) shown = {};
+  $('webcam').setAttribute('aria-pressed', 'false');
+}
+
+async function webcam() {
+  if (!navigator.mediaDevices) throw new Error('this browser gives no camera here: a page needs https, or localhost');
+  const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment', width: { ideal: 640 } } });
+  draw(false);
+  const video = Object.assign(document.createElement('video'), { srcObject: stream, muted: true, playsInline: true });
+  await video.play();
+  shown = { video };
+  $('webcam').setAttribute('aria-pressed', 'true');
+  let [frames, since] = [0, performance.now()];
+  while (shown.video === video) {
+    found = await detector.detect(video);
+    if (shown.video !== video) break;
+    show();
+    frames += 1;
+    const passed = performance.now() - since;
+    if (passed > 1000) {
+      say(`${kept().length} objects, ${(frames * 1000 / passed).toFixed(1)} frames a second on ${detector.device}`);
+      [frames, since] = [0, performance.now()];
+    }
+    await new Promise((done) => { requestAnimationFrame(done); });
   }
 }
 
-$('device').value = new URLSearchParams(location.search).get('device') ?? 'auto';
-$('device').onchange = () => run(load);
-$('file').onchange = async (event) => {
-  const [file] = event.target.files;
-  if (file) run(async () => { picture = new Uint8Array(await file.arrayBuffer()); });
+// The config: checked as one types; a fix is a click.
+async function check() {
+  const text = $('config').value;
+  const findings = await checkModel(text, own.files, { name: own.name });
+  if (text !== $('config').value) return;
+  window.findings = findings;
+  $('findings').replaceChildren(...findings.map((finding) => {
+    const row = Object.assign(document.createElement('li'), { className: finding.severity });
+    const [at] = finding.places;
+    row.append(finding.message);
+    if (at) row.append(Object.assign(document.createElement('small'), { textContent: `${at.file}:${at.line}:${at.column}${finding.help ? `: ${finding.help}` : ''}` }));
+    for (const fix of finding.fixes.filter((fix) => fix.file === own.name)) {
+      const button = Object.assign(document.createElement('button'), { type: 'button', textContent: fix.label });
+      button.onclick = () => {
+        const box = $('config');
+        box.setRangeText(fix.text, fix.start, fix.end, 'end');
+        edited();
+      };
+      row.append(button);
+    }
+    return row;
+  }));
+}
+
+const KEPT = 'smalti config';
+let wait;
+function edited() {
+  own.config = $('config').value;
+  try { localStorage.setItem(KEPT, JSON.stringify({ name: own.name, files: own.files, config: own.config })); } catch { /* it is not kept, then */ }
+  clearTimeout(wait);
+  wait = setTimeout(() => { check().catch((error) => say(String(error), true)); }, 150);
+}
+$('config').oninput = edited;
+$('apply').onclick = () => run(async () => { await load(); await look(); });
+$('save').onclick = () => {
+  const link = Object.assign(document.createElement('a'), {
+    href: URL.createObjectURL(new Blob([own.config], { type: 'text/plain' })),
+    download: own.name.split('/').pop(),
+  });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 };
+
+// A link has the config in its fragment, which is sent to no server.
+const LONGEST = 8 << 20;
+
+async function packed(text) {
+  const stream = new Blob([text]).stream().pipeThrough(new CompressionStream('deflate-raw'));
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  return btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join('')).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+}
+
+async function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+  const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw')).getReader();
+  const parts = [];
+  for (let size = 0; ;) {
+    const { done, value } = await reader.read();
+    if (done) return new TextDecoder().decode(await new Blob(parts).arrayBuffer());
+    size += value.length;
+    if (size > LONGEST) throw new Error('the config of this link is too long');
+    parts.push(value);
+  }
+}
+
+$('share').onclick = () => run(async () => {
+  const { name, config, files } = own;
+  location.hash = `config=${await packed(JSON.stringify({ name, config, files }))}`;
+  await navigator.clipboard?.writeText(location.href).catch(() => {});
+  say('The address has the config now, and is copied.');
+});
+
+/** The config of the link, else what was edited before. */
+async function keptConfig() {
+  const linked = /^#config=(.+)$/.exec(location.hash)?.[1];
+  const { name, config, files } = JSON.parse(linked ? await unpacked(linked) : localStorage.getItem(KEPT) ?? '{}');
+  return typeof config === 'string' ? { name: String(name ?? 'config.py'), config, files: files ?? {} } : null;
+}
+
+$('device').value = new URLSearchParams(location.search).get('device') ?? 'auto';
+$('device').onchange = () => run(async () => { await load(); await look(); });
+$('least').oninput = () => {
+  $('least-value').textContent = Number($('least').value).toFixed(2);
+  show();
+};
+$('file').onchange = ({ target }) => run(() => target.files[0] && open(target.files[0]));
+$('weights').onchange = ({ target }) => run(() => take([...target.files].map((file) => [file.name, file])));
+$('draw').onclick = () => draw(!shown.drawing);
+$('clear').onclick = () => draw(true);
+$('webcam').onclick = () => (shown.video ? stopWebcam() : webcam().catch((error) => say(`No camera: ${error.message ?? error}`, true)));
+document.ondragover = (event) => { event.preventDefault(); $('stage').classList.add('over'); };
+document.ondragleave = () => $('stage').classList.remove('over');
+document.ondrop = (event) => {
+  event.preventDefault();
+  $('stage').classList.remove('over');
+  const files = dropped(event.dataTransfer);
+  run(async () => take(await files));
+};
+document.onpaste = (event) => {
+  const files = [...event.clipboardData.files];
+  if (files.length > 0) run(() => take(files.map((file) => [file.name, file])));
+};
+
 await run(async () => {
-  await init();
-  picture = await bytes('digits.jpg');
+  own.config = await (await fetched('digits.py')).text();
+  $('config').value = own.config;
+  const file = await (await fetched('digits.jpg')).blob();
+  shown = { picture: await createImageBitmap(file), file };
+  show();
   await load();
+  await look();
+  const before = await keptConfig();
+  if (before && before.config !== own.config) {
+    Object.assign(own, before);
+    $('config').value = own.config;
+    $('own').open = true;
+  }
+  await check();
+  window.ready = true;
 });

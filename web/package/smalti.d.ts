@@ -1,0 +1,98 @@
+import type { CheckOptions, Finding } from './config.js';
+
+export { checkConfig } from './config.js';
+export type { CheckOptions, Finding, Place } from './config.js';
+
+/** Bytes, or where they are: a text or a URL is an address that is fetched. */
+export type Source = BufferSource | Blob | Response | URL | string;
+
+/** The bytes of a picture's file (JPEG, PNG, WebP, ...), pixels, or anything that a canvas draws. */
+export type Picture =
+  | BufferSource | Blob | ImageData
+  | ImageBitmap | VideoFrame | OffscreenCanvas | HTMLCanvasElement | HTMLImageElement | HTMLVideoElement;
+
+export interface LoadOptions {
+  /** The config: its text, or where it is. */
+  config: string | BufferSource | Blob | Response | URL;
+  /** A checkpoint: `.pth` or `.safetensors`. Read, never executed. */
+  weights: Source;
+  /** Texts of other files by their paths, for `_base_`. */
+  files?: Record<string, string>;
+  /** The config's own path, to which its bases are relative. Default: `config.py`. */
+  name?: string;
+  /** `auto`: WebGPU if there is hardware for it, else the CPU. Default: `auto`. */
+  device?: 'auto' | 'gpu' | 'cpu';
+  /** Where the engine's `.wasm` is, if not beside the script. */
+  wasm?: CheckOptions['wasm'];
+}
+
+export interface DetectOptions {
+  /** Scores below are left out, after the config's own `score_thr`. Default: 0. */
+  scoreThreshold?: number;
+}
+
+/** COCO's run lengths in their text form; `maskPixels` makes pixels of it. */
+export interface Mask { size: [height: number, width: number]; counts: string }
+
+export interface Detection {
+  /** Left, top, right, bottom, px. */
+  box: [number, number, number, number];
+  score: number;
+  /** Counts `classes`. */
+  label: number;
+  name: string;
+  /** Of models that give masks. */
+  mask: Mask | null;
+}
+
+/** What was found, the best first: arrays, and one object after another. */
+export class Detections implements Iterable<Detection> {
+  /** Of the picture, px. */
+  readonly width: number;
+  readonly height: number;
+  readonly length: number;
+  /** Four for each: left, top, right, bottom, px. */
+  readonly boxes: Float32Array;
+  readonly scores: Float32Array;
+  readonly labels: Uint32Array;
+  readonly masks: Mask[] | null;
+  readonly classes: string[];
+  /** The memory of the arrays, for `postMessage`. */
+  readonly transferables: ArrayBuffer[];
+  [Symbol.iterator](): Iterator<Detection>;
+}
+
+/** A detector on a device. In pages and in workers. */
+export class Detector {
+  static load(options: LoadOptions): Promise<Detector>;
+  /** What it runs on. */
+  readonly device: string;
+  readonly classes: string[];
+  /** What is worth knowing of the device and the classes. */
+  readonly notes: string[];
+  detect(picture: Picture, options?: DetectOptions): Promise<Detections>;
+  /** Gives its memory back, once what it is at has ended. */
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+/** Loads the engine before it is needed. */
+export function prepare(wasm?: CheckOptions['wasm']): Promise<unknown>;
+
+/** As `checkConfig`, and what the model's components, their options and channels have to say. Loads the engine. */
+export function checkModel(text: string, files?: Record<string, string>, options?: CheckOptions): Promise<Finding[]>;
+
+export interface AugmentOptions {
+  config: LoadOptions['config'];
+  picture: Source;
+  /** Chooses what is drawn. Default: 0. */
+  seed?: number;
+  device?: LoadOptions['device'];
+  wasm?: CheckOptions['wasm'];
+}
+
+/** What the `train_pipeline` of a config makes of a picture. */
+export function augment(options: AugmentOptions): Promise<ImageData>;
+
+/** The pixels of a mask: 1 where the object is, row by row. */
+export function maskPixels(mask: Mask): Uint8Array;

@@ -1,0 +1,186 @@
+// Detectors of MMDetection's configs and checkpoints, in a page or a worker. Types and words: smalti.d.ts.
+import init, { Detector as Engine, augment as augmentPicture, check } from './engine/smalti_web.js';
+
+export { checkConfig } from './config.js';
+
+let ready;
+
+/** Loads the engine once; `load` does it by itself. */
+export function prepare(wasm) {
+  ready ??= init(wasm === undefined ? undefined : { module_or_path: wasm }).catch((error) => { ready = undefined; throw error; });
+  return ready;
+}
+
+/** What is wrong with a config and the model in it. */
+export async function checkModel(text, files, { name, wasm } = {}) {
+  await prepare(wasm);
+  return check(text, files, name);
+}
+
+/** What the `train_pipeline` of a config makes of a picture. */
+export async function augment({ config, picture, seed = 0, device = 'auto', wasm }) {
+  await prepare(wasm);
+  const made = await augmentPicture(await textOf(config), await bytesOf(picture, 'picture'), seed, device);
+  const { width, height, rgb } = made;
+  made.free();
+  const rgba = new Uint8ClampedArray(width * height * 4);
+  for (let i = 0; i < width * height; i += 1) {
+    rgba.set(rgb.subarray(3 * i, 3 * i + 3), 4 * i);
+    rgba[4 * i + 3] = 255;
+  }
+  return new ImageData(rgba, width, height);
+}
+
+export class Detector {
+  #engine;
+  #classes;
+  #pending = new Set();
+
+  constructor(engine) {
+    this.#engine = engine;
+    this.#classes = engine.classes;
+  }
+
+  static async load({ config, weights, files, name, device = 'auto', wasm }) {
+    const [, text, bytes] = await Promise.all([prepare(wasm), textOf(config), bytesOf(weights, 'weights')]);
+    return new Detector(await Engine.load(text, name, files, bytes, device));
+  }
+
+  get device() { return this.#alive().device; }
+
+  get notes() { return this.#alive().notes; }
+
+  get classes() { return this.#classes; }
+
+  async detect(picture, { scoreThreshold = 0 } = {}) {
+    const engine = this.#alive();
+    const run = look(engine, picture, scoreThreshold).then((found) => new Detections(found, this.#classes));
+    this.#pending.add(run);
+    try {
+      return await run;
+    } finally {
+      this.#pending.delete(run);
+    }
+  }
+
+  /** Gives its memory back, once what it is at has ended. */
+  dispose() {
+    const engine = this.#engine;
+    this.#engine = undefined;
+    if (engine) Promise.allSettled([...this.#pending]).then(() => engine.free());
+  }
+
+  #alive() {
+    if (!this.#engine) throw new Error('this detector is disposed of');
+    return this.#engine;
+  }
+}
+
+if (Symbol.dispose) Detector.prototype[Symbol.dispose] = Detector.prototype.dispose;
+
+export class Detections {
+  constructor(found, classes) {
+    this.width = found.width;
+    this.height = found.height;
+    this.boxes = found.boxes;
+    this.scores = found.scores;
+    this.labels = found.labels;
+    this.masks = found.masks ? JSON.parse(found.masks) : null;
+    this.classes = classes;
+    found.free?.();
+  }
+
+  get length() { return this.scores.length; }
+
+  /** The memory of the arrays, for `postMessage`. */
+  get transferables() { return [this.boxes.buffer, this.scores.buffer, this.labels.buffer]; }
+
+  * [Symbol.iterator]() {
+    for (let i = 0; i < this.length; i += 1) {
+      const label = this.labels[i];
+      yield {
+        box: [...this.boxes.subarray(4 * i, 4 * i + 4)],
+        score: this.scores[i],
+        label,
+        name: this.classes[label],
+        mask: this.masks?.[i] ?? null,
+      };
+    }
+  }
+}
+
+/** The pixels of a mask in COCO's run lengths: 1 where the object is, row by row. */
+export function maskPixels({ size: [height, width], counts }) {
+  const pixels = new Uint8Array(width * height);
+  const runs = [];
+  for (let at = 0; at < counts.length;) {
+    let [value, shift, code] = [0, 0, 0];
+    do {
+      code = counts.charCodeAt(at) - 48;
+      at += 1;
+      value |= (code & 31) << shift;
+      shift += 5;
+    } while (code & 32);
+    if (code & 16) value |= -1 << shift;
+    runs.push(runs.length > 2 ? value + runs[runs.length - 2] : value);
+  }
+  let place = 0;
+  runs.forEach((length, i) => {
+    for (const end = place + length; place < end; place += 1) {
+      // they go down the columns
+      if (i % 2) pixels[(place % height) * width + Math.floor(place / height)] = 1;
+    }
+  });
+  return pixels;
+}
+
+async function look(engine, picture, least) {
+  if (isBytes(picture) || picture instanceof Blob) return engine.detect_file(await bytesOf(picture, 'picture'), least);
+  const { data, width, height } = pixelsOf(picture);
+  return engine.detect_pixels(width, height, new Uint8Array(data.buffer, data.byteOffset, data.byteLength), least);
+}
+
+const is = (value, name) => typeof globalThis[name] === 'function' && value instanceof globalThis[name];
+
+/** An `ImageData` of anything that a canvas can draw. */
+function pixelsOf(picture) {
+  if (is(picture, 'ImageData')) return picture;
+  if (picture && ArrayBuffer.isView(picture.data) && picture.width > 0) return picture;
+  const [width, height] = sizeOf(picture);
+  if (!(width > 0 && height > 0)) {
+    throw new TypeError('a picture is bytes of a file, a Blob, an ImageData, or what a canvas can draw and has a size: '
+      + 'ImageBitmap, VideoFrame, canvas, <img>, <video>');
+  }
+  const canvas = is(picture, 'HTMLElement') || typeof OffscreenCanvas === 'undefined'
+    ? Object.assign(document.createElement('canvas'), { width, height }) : new OffscreenCanvas(width, height);
+  const pen = canvas.getContext('2d', { willReadFrequently: true });
+  pen.drawImage(picture, 0, 0, width, height);
+  return pen.getImageData(0, 0, width, height);
+}
+
+function sizeOf(picture) {
+  if (is(picture, 'VideoFrame')) return [picture.displayWidth, picture.displayHeight];
+  if (is(picture, 'HTMLVideoElement')) return [picture.videoWidth, picture.videoHeight];
+  if (is(picture, 'HTMLImageElement')) return [picture.naturalWidth, picture.naturalHeight];
+  return [picture?.width, picture?.height];
+}
+
+const isBytes = (value) => value instanceof ArrayBuffer || ArrayBuffer.isView(value);
+
+/** Bytes of what was given; texts and URLs are addresses. */
+async function bytesOf(value, what) {
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  if (is(value, 'Blob')) return new Uint8Array(await value.arrayBuffer());
+  if (typeof value === 'string' || value instanceof URL) return bytesOf(await fetch(value), what);
+  if (is(value, 'Response')) {
+    if (!value.ok) throw new Error(`${value.url || what}: ${value.status} ${value.statusText}`);
+    return new Uint8Array(await value.arrayBuffer());
+  }
+  throw new TypeError(`${what}: bytes, a Blob, a Response or an address`);
+}
+
+/** The text of what was given; a text is the config itself. */
+async function textOf(value) {
+  return typeof value === 'string' ? value : new TextDecoder().decode(await bytesOf(value, 'config'));
+}
