@@ -51,7 +51,7 @@ async function smalti(dist) {
   const read = (name) => fs.readFileSync(path.join(dist, name));
   const { Detector } = await import(pathToFileURL(path.join(dist, 'smalti/smalti.js')));
   const detector = await Detector.load({
-    config: read('digits.py').toString(), weights: read('digits.safetensors'), device: 'cpu', wasm: read('smalti/engine/smalti_web_bg.wasm'),
+    config: read('digits.py').toString(), weights: read('digits.safetensors'), device: 'cpu', wasm: read('smalti/cpu/smalti_web_bg.wasm'),
   });
   const found = await detector.detect(read('digits.jpg'));
   assert.ok(found.length > 0, 'it finds the digits of the picture that comes with it');

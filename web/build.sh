@@ -22,8 +22,12 @@ bindgen() {
 # The config checker is a module of its own, without the engine.
 cargo build -p smalti-web-config --target wasm32-unknown-unknown --profile web
 bindgen smalti_web_config check
-RUSTFLAGS='-C target-feature=+simd128' cargo build -p smalti-web --target wasm32-unknown-unknown --profile web
-bindgen smalti_web engine
+# The engine twice: for the CPU alone, and with WebGPU.
+export RUSTFLAGS='-C target-feature=+simd128'
+cargo build -p smalti-web --no-default-features --target wasm32-unknown-unknown --profile web
+bindgen smalti_web cpu
+cargo build -p smalti-web --target wasm32-unknown-unknown --profile web
+bindgen smalti_web gpu
 cp web/package/* LICENSE-* $PACKAGE/
 sed -i "s/\"version\": \"[^\"]*\"/\"version\": \"$VERSION_OURS\"/" $PACKAGE/package.json
 

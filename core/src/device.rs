@@ -8,15 +8,23 @@
 //! panics when there is no adapter, or not even a Vulkan loader.
 
 use std::fmt;
+#[cfg(feature = "gpu")]
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
+#[cfg(feature = "gpu")]
 pub use burn::tensor::wgpu::{WgpuSetup, wgpu};
+
+/// The wgpu handles of a device: in a build without the feature `gpu` there are none.
+#[cfg(not(feature = "gpu"))]
+#[derive(Clone, Debug)]
+pub enum WgpuSetup {}
 
 /// Environment variable with the device to use where none is given.
 pub const DEVICE_VARIABLE: &str = "SMALTI_DEVICE";
 
+#[cfg(feature = "gpu")]
 /// What the kernels need: storage buffers a stage, invocations a workgroup.
 const LEAST: (u32, u32) = (8, 256);
 
@@ -74,10 +82,12 @@ pub struct Adapter {
     pub max_invocations: u32,
     /// Workgroup memory, bytes.
     pub max_workgroup_bytes: u32,
+    #[cfg(feature = "gpu")]
     handle: wgpu::Adapter,
 }
 
 impl Adapter {
+    #[cfg(feature = "gpu")]
     fn new(handle: wgpu::Adapter) -> Option<Adapter> {
         let limits = handle.limits();
         let info = handle.get_info();
@@ -125,6 +135,7 @@ impl Adapter {
     }
 }
 
+#[cfg(feature = "gpu")]
 /// Software adapters say so, except a few that only their name gives away.
 fn kind_of(info: &wgpu::AdapterInfo) -> AdapterKind {
     const SOFTWARE: [&str; 5] = [
@@ -164,6 +175,12 @@ pub async fn adapters() -> Vec<Adapter> {
     enumerate().await
 }
 
+#[cfg(not(feature = "gpu"))]
+async fn enumerate() -> Vec<Adapter> {
+    Vec::new()
+}
+
+#[cfg(feature = "gpu")]
 async fn enumerate() -> Vec<Adapter> {
     let mut found: Vec<Adapter> = instance()
         .enumerate_adapters(wgpu::Backends::all())
@@ -179,6 +196,7 @@ async fn enumerate() -> Vec<Adapter> {
     found
 }
 
+#[cfg(feature = "gpu")]
 /// One instance for all.
 fn instance() -> &'static wgpu::Instance {
     static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
@@ -397,9 +415,17 @@ fn pick<'a>(found: &'a [Adapter], spec: &str, name: &str) -> Result<&'a Adapter,
     }
 }
 
+#[cfg(not(feature = "gpu"))]
+async fn open(adapter: &Adapter) -> Result<Chosen, DeviceError> {
+    let (name, message) = (adapter.title(), "this build has no GPU".into());
+    Err(DeviceError::Failed { name, message })
+}
+
+#[cfg(feature = "gpu")]
 /// Devices opened so far, by adapter.
 static OPEN: Mutex<Vec<(String, Chosen)>> = Mutex::new(Vec::new());
 
+#[cfg(feature = "gpu")]
 /// The adapter's device, opened once: tensors of two devices of one adapter do not mix.
 async fn open(adapter: &Adapter) -> Result<Chosen, DeviceError> {
     let key = format!("{} {} {}", adapter.index, adapter.title(), adapter.driver);
@@ -421,6 +447,7 @@ async fn open(adapter: &Adapter) -> Result<Chosen, DeviceError> {
     Ok(chosen)
 }
 
+#[cfg(feature = "gpu")]
 async fn make(adapter: &Adapter) -> Result<Chosen, DeviceError> {
     let asked = adapter
         .handle
@@ -438,6 +465,7 @@ async fn make(adapter: &Adapter) -> Result<Chosen, DeviceError> {
     })
 }
 
+#[cfg(feature = "gpu")]
 /// What a device must be created with that burn is to use: burn (cubecl 0.11) reads the features and limits of
 /// the *adapter* to choose its kernels, so the device needs all of them.
 pub fn device_descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'static> {
@@ -452,6 +480,7 @@ pub fn device_descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'sta
     }
 }
 
+#[cfg(feature = "gpu")]
 /// A wgpu device that somebody else made, such as a window or a page. Hand in each device once, and keep the result.
 ///
 /// The device should have been created with [`device_descriptor`].
@@ -491,7 +520,13 @@ pub fn from_setup(setup: WgpuSetup) -> Result<Chosen, DeviceError> {
 
 /// Whether a burn device is one of wgpu's.
 pub fn is_gpu(device: &Device) -> bool {
-    matches!(device.as_dispatch(), DispatchDevice::Cube(_))
+    #[cfg(feature = "gpu")]
+    return matches!(device.as_dispatch(), DispatchDevice::Cube(_));
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = device;
+        false
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ export interface LoadOptions {
   name?: string;
   /** `auto`: WebGPU if there is hardware for it, else the CPU. Default: `auto`. */
   device?: 'auto' | 'gpu' | 'cpu';
-  /** Where the engine's `.wasm` is, if not beside the script. */
+  /** Where the device's engine (`cpu/` or `gpu/`) has its `.wasm`, if not beside the script. */
   wasm?: CheckOptions['wasm'];
 }
 
@@ -76,8 +76,8 @@ export class Detector {
   [Symbol.dispose](): void;
 }
 
-/** Loads the engine before it is needed. */
-export function prepare(wasm?: CheckOptions['wasm']): Promise<unknown>;
+/** Loads the engine of a device before it is needed. Gives its memory, for those who count. */
+export function prepare(device?: LoadOptions['device'], wasm?: CheckOptions['wasm']): Promise<{ memory: WebAssembly.Memory }>;
 
 /** As `checkConfig`, and what the model's components, their options and channels have to say. Loads the engine. */
 export function checkModel(text: string, files?: Record<string, string>, options?: CheckOptions): Promise<Finding[]>;

@@ -1,26 +1,43 @@
 // Detectors of MMDetection's configs and checkpoints, in a page or a worker. Types and words: smalti.d.ts.
-import init, { Detector as Engine, augment as augmentPicture, check } from './engine/smalti_web.js';
 
 export { checkConfig } from './config.js';
 
-let ready;
+// There are two engines: a small one for the CPU, and one that has the GPU too. Each is fetched when it is first wanted.
+const engines = {};
 
-/** Loads the engine once; `load` does it by itself. */
-export function prepare(wasm) {
-  ready ??= init(wasm === undefined ? undefined : { module_or_path: wasm }).catch((error) => { ready = undefined; throw error; });
-  return ready;
+async function engine(kind, wasm) {
+  const module = await (kind === 'gpu' ? import('./gpu/smalti_web.js') : import('./cpu/smalti_web.js'));
+  const exports = await module.default(wasm === undefined ? undefined : { module_or_path: wasm });
+  return { ...module, memory: exports.memory };
+}
+
+function engineOf(kind, wasm) {
+  engines[kind] ??= engine(kind, wasm).catch((error) => { engines[kind] = undefined; throw error; });
+  return engines[kind];
+}
+
+/** Whether there is hardware for WebGPU. */
+async function hasGpu() {
+  const adapter = await globalThis.navigator?.gpu?.requestAdapter().catch(() => null);
+  return Boolean(adapter) && !(adapter.info?.isFallbackAdapter ?? false);
+}
+
+/** Loads the engine of a device once; `load` does it by itself. */
+export async function prepare(device = 'auto', wasm = undefined) {
+  const kind = device === 'cpu' || (device === 'auto' && !(await hasGpu())) ? 'cpu' : 'gpu';
+  return engineOf(kind, wasm);
 }
 
 /** What is wrong with a config and the model in it. */
 export async function checkModel(text, files, { name, wasm } = {}) {
-  await prepare(wasm);
+  const { check } = await (engines.gpu ?? engineOf('cpu', wasm));
   return check(text, files, name);
 }
 
 /** What the `train_pipeline` of a config makes of a picture. */
 export async function augment({ config, picture, seed = 0, device = 'auto', wasm }) {
-  await prepare(wasm);
-  const made = await augmentPicture(await textOf(config), await bytesOf(picture, 'picture'), seed, device);
+  const { augment: run } = await prepare(device, wasm);
+  const made = await run(await textOf(config), await bytesOf(picture, 'picture'), seed, device);
   const { width, height, rgb } = made;
   made.free();
   const rgba = new Uint8ClampedArray(width * height * 4);
@@ -42,7 +59,7 @@ export class Detector {
   }
 
   static async load({ config, weights, files, name, device = 'auto', wasm }) {
-    const [, text, bytes] = await Promise.all([prepare(wasm), textOf(config), bytesOf(weights, 'weights')]);
+    const [{ Detector: Engine }, text, bytes] = await Promise.all([prepare(device, wasm), textOf(config), bytesOf(weights, 'weights')]);
     return new Detector(await Engine.load(text, name, files, bytes, device));
   }
 

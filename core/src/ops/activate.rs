@@ -2,20 +2,24 @@
 //!
 //! Shapes: any, the same for all.
 
+#[cfg(feature = "gpu")]
+use burn::backend::Cube;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Cube, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Tensor};
 use smalti_shaders::ACTIVATE;
 use smalti_shaders::records::ActRecord;
 
 use super::conv::cpu::{fused, in_order, slice, tensor};
 use super::conv::gpu::number;
-use super::launch::{Dense, Gpu, MOST_WORKGROUPS};
+#[cfg(feature = "gpu")]
+use super::launch::Dense;
+use super::launch::{Gpu, MOST_WORKGROUPS};
 use crate::device::is_processor;
 use crate::layers::Activation;
 
 /// An activation and its gradient.
-#[backend_extension(Cube, Flex, Autodiff: cfg(feature = "train"))]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff: cfg(feature = "train"))]
 pub trait Activate: Backend {
     /// y.
     fn activate(x: FloatTensor<Self>, act: Activation) -> FloatTensor<Self>;
@@ -80,6 +84,7 @@ impl Activate for Flex {
 /// Why an answer is there.
 const APPLIES: &str = "`activate` asked whether it is done in a pass over memory";
 
+#[cfg(feature = "gpu")]
 impl Activate for Cube {
     fn activate(x: FloatTensor<Self>, act: Activation) -> FloatTensor<Self> {
         let x = Dense::of(x);
@@ -97,6 +102,7 @@ impl Activate for Cube {
 }
 
 /// y, or the gradient of x from that of y.
+#[cfg(feature = "gpu")]
 fn launch(x: &Dense, gradient: Option<&Dense>, act: Activation) -> FloatTensor<Cube> {
     let gpu = x.gpu();
     let (act, act_by) = number(act).expect(APPLIES);

@@ -2,14 +2,16 @@
 //!
 //! Shapes: x `[N, C, H, W]`, weight `[K, C / groups, KH, KW]`, y `[N, K, H', W']`.
 
+#[cfg(feature = "gpu")]
+use burn::backend::Cube;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Cube, Dispatch, Flex, backend_extension};
+use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
 use super::conv::{ConvShape, cpu, gpu};
 
 /// A convolution's three products: y from x and the weights, and the gradient of either from that of y and the other.
-#[backend_extension(Cube, Flex, Autodiff: cfg(feature = "train"))]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff: cfg(feature = "train"))]
 pub trait Convolve: Backend {
     /// y.
     fn convolve(
@@ -49,6 +51,7 @@ pub fn convolve(x: &Tensor<4>, weight: &Tensor<4>, shape: &ConvShape) -> Option<
 /// Why a kernel's answer is there.
 const APPLIES: &str = "`convolve` asked whether the kernels apply";
 
+#[cfg(feature = "gpu")]
 impl Convolve for Cube {
     fn convolve(
         x: FloatTensor<Self>,
@@ -80,10 +83,12 @@ impl Convolve for Cube {
     }
 }
 
+#[cfg(feature = "gpu")]
 fn here(tensor: FloatTensor<Cube>) -> Tensor<4> {
     Tensor::from_primitive::<Cube>(tensor)
 }
 
+#[cfg(feature = "gpu")]
 fn primitive(tensor: Tensor<4>) -> FloatTensor<Cube> {
     let tensor = tensor.try_into_primitive::<Cube>();
     tensor.expect("made on the device of what was given")

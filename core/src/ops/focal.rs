@@ -5,9 +5,11 @@
 //!
 //! Shapes: logits `[N, A * K, H, W]` or `[R, K]`; labels and weights of each of their rows, `[N * H * W * A]` or `[R]`.
 
+#[cfg(feature = "gpu")]
+use burn::backend::Cube;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Cube, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Int, Tensor};
 use smalti_shaders::FOCAL;
 use smalti_shaders::records::FocalRecord;
@@ -19,7 +21,7 @@ use crate::device::is_processor;
 pub use smalti_cpu::Focal;
 
 /// The sum of the losses, and the gradient of that.
-#[backend_extension(Cube, Flex, Autodiff: cfg(feature = "train"))]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff: cfg(feature = "train"))]
 pub trait FocalSum: Backend {
     /// The sum, `[1]`.
     fn focal_sum(
@@ -125,6 +127,7 @@ impl FocalSum for Flex {
 /// Why a kernel's answer is there.
 const APPLIES: &str = "`focal` asked whether the device runs kernels";
 
+#[cfg(feature = "gpu")]
 impl FocalSum for Cube {
     fn focal_sum(
         logits: FloatTensor<Self>,
@@ -164,11 +167,13 @@ impl FocalSum for Cube {
     }
 }
 
+#[cfg(feature = "gpu")]
 /// Enough for a large device to be busy, few enough for their sums to be added quickly.
 fn groups(of: &Focal) -> u32 {
     (of.logits().div_ceil(256 * 8) as u32).clamp(1, 1024)
 }
 
+#[cfg(feature = "gpu")]
 fn launch(
     gpu: &Gpu,
     logits: FloatTensor<Cube>,

@@ -3,6 +3,18 @@
 //! [`launch`] alone knows how a kernel is run on burn's buffers. To add an operation: the kernel and its
 //! twin in `smalti-shaders`, and a file here that chooses between them by the tensor's device.
 
+// Without devices that run kernels, what prepares their work is never called.
+#![cfg_attr(
+    not(feature = "gpu"),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_mut,
+        unreachable_code,
+        unused_variables
+    )
+)]
+
 pub mod activate;
 pub mod augment;
 pub mod conv;
@@ -11,6 +23,7 @@ pub mod deform_conv;
 pub mod detections;
 pub mod differentiable;
 pub mod focal;
+#[cfg_attr(not(feature = "gpu"), path = "no_launch.rs")]
 pub mod launch;
 pub mod mask_paste;
 pub mod norm;

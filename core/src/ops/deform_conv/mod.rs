@@ -10,8 +10,10 @@
 mod cpu;
 mod gpu;
 
+#[cfg(feature = "gpu")]
+use burn::backend::Cube;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Cube, Dispatch, Flex, backend_extension};
+use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::ops::DeformConvOptions;
 use burn::tensor::{DType, Tensor, module};
 
@@ -55,7 +57,7 @@ impl DeformShape {
 }
 
 /// The convolution, and its gradients.
-#[backend_extension(Cube, Flex, Autodiff: cfg(feature = "train"))]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff: cfg(feature = "train"))]
 pub trait DeformConvolve: Backend {
     /// y.
     fn deform_convolve(
@@ -169,6 +171,7 @@ impl DeformConvolve for Flex {
     }
 }
 
+#[cfg(feature = "gpu")]
 impl DeformConvolve for Cube {
     fn deform_convolve(
         x: FloatTensor<Self>,
@@ -212,10 +215,12 @@ impl DeformConvolve for Cube {
     }
 }
 
+#[cfg(feature = "gpu")]
 fn here(tensor: FloatTensor<Cube>) -> Tensor<4> {
     Tensor::from_primitive::<Cube>(tensor)
 }
 
+#[cfg(feature = "gpu")]
 fn primitive(tensor: Tensor<4>) -> FloatTensor<Cube> {
     let tensor = tensor.try_into_primitive::<Cube>();
     tensor.expect("made on the device of what was given")

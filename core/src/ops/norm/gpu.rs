@@ -1,5 +1,6 @@
 //! Batch norm by kernels. Channels lie last, as convolutions leave them; a tensor in another order is copied first.
 
+#[cfg(feature = "gpu")]
 use burn::backend::Cube;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::Tensor;
@@ -24,6 +25,7 @@ pub(super) fn fits([n, c, h, w]: [usize; 4]) -> bool {
 /// Why a kernel's answer is there.
 const APPLIES: &str = "`batch_norm` asked whether the device runs kernels";
 
+#[cfg(feature = "gpu")]
 /// A tensor's channels, last, and what kernels are told of them.
 struct Rows {
     gpu: Gpu,
@@ -32,6 +34,7 @@ struct Rows {
     record: NormRecord,
 }
 
+#[cfg(feature = "gpu")]
 impl Rows {
     fn of(x: FloatTensor<Cube>, of: Norming, own: bool) -> Self {
         let x = Tensor::<4>::from_primitive::<Cube>(x);
@@ -131,12 +134,14 @@ pub(super) fn learn(gpu: &Gpu, running: MeanVar, batch: MeanVar, shares: [f32; 3
 
 const PLAIN: &str = "statistics are plain tensors of the device";
 
+#[cfg(feature = "gpu")]
 /// `[C]` in memory.
 fn in_order(gpu: &Gpu, values: FloatTensor<Cube>) -> Buffer {
     let values = Tensor::<1>::from_primitive::<Cube>(values);
     gpu.contiguous(values).expect(APPLIES)
 }
 
+#[cfg(feature = "gpu")]
 impl Normalise for Cube {
     fn by_own(
         x: FloatTensor<Self>,

@@ -28,7 +28,7 @@ pub struct Norming {
 }
 
 /// The norm by statistics of x or others, and the gradients.
-#[backend_extension(Cube, Flex, Autodiff: cfg(feature = "train"))]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff: cfg(feature = "train"))]
 pub trait Normalise: Backend {
     /// y, mean and variance (of all values, not an estimate); no gradients flow through the latter.
     fn by_own(

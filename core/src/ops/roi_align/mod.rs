@@ -4,10 +4,13 @@
 //! `[R, C, height, width]`.
 
 mod cpu;
+#[cfg(feature = "gpu")]
 mod gpu;
 
+#[cfg(feature = "gpu")]
+use burn::backend::Cube;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Cube, Dispatch, Flex, backend_extension};
+use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 pub use smalti_shaders::reference::roi_align::{Bin, RoiLevel, Sampling};
 
@@ -103,7 +106,7 @@ fn pyramid(maps: &[Tensor<4>]) -> Tensor<3> {
 }
 
 /// The reading, and the gradient of the pyramid.
-#[backend_extension(Cube, Flex, Autodiff: cfg(feature = "train"))]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff: cfg(feature = "train"))]
 pub trait RoiAlign: Backend {
     /// `[R, C, height, width]` from `[N, C, P]` and `[R, 5]`; no gradients flow to the regions.
     fn read_regions(
@@ -140,6 +143,7 @@ impl RoiAlign for Flex {
     }
 }
 
+#[cfg(feature = "gpu")]
 impl RoiAlign for Cube {
     fn read_regions(
         pyramid: FloatTensor<Self>,
