@@ -97,14 +97,17 @@ impl Filters {
         let out = self.shape.size_out(x.size, x.padding).unwrap_or_default();
         let plane = out[0] * out[1];
         let each = self.shape.channels_out * plane;
-        if y.is_empty() && (each == 0 || x.values.is_empty()) {
+        let seen = self.shape.channels_in * x.size[0] * x.size[1];
+        let pictures = match seen {
+            0 => y.len() / each.max(1),
+            seen => x.values.len() / seen,
+        };
+        assert_eq!(x.values.len(), pictures * seen, "x is [N, C, H, W]");
+        assert_eq!(y.len(), pictures * each, "y is [N, K, H', W']");
+        finish.check(self.shape.channels_out, y.len());
+        if y.is_empty() {
             return;
         }
-        let pictures = y.len() / each.max(1);
-        let seen = self.shape.channels_in * x.size[0] * x.size[1];
-        assert_eq!(y.len(), pictures * each, "y is [N, K, H', W']");
-        assert_eq!(x.values.len(), pictures * seen, "x is [N, C, H, W]");
-        finish.check(self.shape.channels_out, y.len());
         let filters = match &self.prepared {
             Prepared::Winograd(filters, _) if Winograd::pays(out, pictures) => {
                 return filters.run(pictures, x, finish, y);

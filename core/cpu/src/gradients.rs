@@ -99,10 +99,13 @@ impl InputGradient {
             shape.channels_in * size[0] * size[1],
             shape.channels_out * out[0] * out[1],
         );
-        let pictures = dx.len() / each.max(1);
+        let pictures = match each {
+            0 => dy.len() / given.max(1),
+            each => dx.len() / each,
+        };
         assert_eq!(dx.len(), pictures * each, "dx is [N, C, H, W]");
         assert_eq!(dy.len(), pictures * given, "dy is [N, K, H', W']");
-        if dy.is_empty() {
+        if dy.is_empty() || dx.is_empty() {
             dx.fill(0.0);
             return;
         }
