@@ -9,6 +9,7 @@ use super::loader::LARGEST;
 use super::python::parse_expression;
 use super::source::{Origin, Source, Span};
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Frames the name of a base value where `{{_base_.name}}` stood. A code point that no text may contain.
@@ -151,8 +152,8 @@ impl Ahead {
 /// A text with its replacements made.
 pub(crate) struct Text<'s> {
     pub text: Cow<'s, str>,
-    /// Start and end in the new text, start and end in the old text, of each replacement.
-    replaced: Vec<[u32; 4]>,
+    /// In the order of the text, none within another.
+    replaced: Vec<Replaced>,
     /// Environment variables that were used, with their values.
     pub env: Vec<(String, String)>,
     /// Whether a `{{_base_.name}}` was found.
@@ -251,7 +252,7 @@ impl<'s> Text<'s> {
         let old = self.text.as_ref();
         let mut quotes = Quotes::new(old, source.name());
         let (mut new, mut done, mut from) = (String::new(), 0, 0);
-        let mut replaced: Vec<[u32; 4]> = Vec::new();
+        let mut made: Vec<Made> = Vec::new();
         // The first of each behind the pair: looked for once, not for each pair before them.
         let (mut close, mut line_end) = (Ahead::of("}}"), Ahead::of("\n"));
         while let Some(start) = old[from..].find("{{").map(|i| i + from) {
@@ -282,57 +283,88 @@ impl<'s> Text<'s> {
                     new.push_str(&old[done..start]);
                     let at = new.len() as u32;
                     new.push_str(&text);
-                    replaced.push([at, new.len() as u32, span.start, span.end]);
+                    made.push(Made {
+                        old: start as u32..end as u32,
+                        now: Replaced {
+                            new: at..new.len() as u32,
+                            read: span.start..span.end,
+                        },
+                    });
                     (done, from) = (end, end);
                 }
                 // `{{{...}}}`: the pair may begin one character later.
                 None => from = start + 1,
             }
         }
-        if replaced.is_empty() {
+        if made.is_empty() {
             return Ok(());
         }
         new.push_str(&old[done..]);
-        // Earlier replacements that were not touched keep their place in the new text.
-        let shift = |old_at: u32| {
-            let mut delta = 0i64;
-            for r in &replaced {
-                if r[3] <= old_at {
-                    delta += i64::from(r[1] - r[0]) - i64::from(r[3] - r[2]);
-                }
-            }
-            delta
-        };
-        let moved: Vec<[u32; 4]> = self
-            .replaced
-            .iter()
-            .map(|earlier| {
-                let by = shift(earlier[2]);
-                let moved = |x: u32| (i64::from(x) + by).max(0) as u32;
-                [moved(earlier[0]), moved(earlier[1]), earlier[2], earlier[3]]
-            })
-            .collect();
-        replaced.extend(moved);
-        replaced.sort_unstable();
-        self.replaced = replaced;
+        self.replaced = Replaced::of_both(&self.replaced, &made);
         self.text = Cow::Owned(new);
         Ok(())
     }
 
     /// The offset in the text as read, of an offset in the new text.
     pub(crate) fn original(&self, at: u32) -> u32 {
-        let i = self.replaced.partition_point(|r| r[0] <= at);
-        match i.checked_sub(1).map(|i| self.replaced[i]) {
+        let i = self.replaced.partition_point(|r| r.new.start <= at);
+        match i.checked_sub(1).map(|i| &self.replaced[i]) {
             None => at,
-            Some([start, end, old_start, old_end]) if at < end => {
-                if at == start {
-                    old_start
+            Some(Replaced { new, read }) if at < new.end => {
+                if at == new.start {
+                    read.start
                 } else {
-                    old_end
+                    read.end
                 }
             }
-            Some([_, end, _, old_end]) => at - end + old_end,
+            Some(Replaced { new, read }) => at - new.end + read.end,
         }
+    }
+}
+
+/// A piece of a text that stands there for another.
+#[derive(Clone)]
+struct Replaced {
+    /// Where it is.
+    new: Range<u32>,
+    /// What it stands for, in the text as read.
+    read: Range<u32>,
+}
+
+/// A replacement that was just made.
+struct Made {
+    /// What it stands for, in the text before it.
+    old: Range<u32>,
+    now: Replaced,
+}
+
+impl Replaced {
+    /// What is replaced after `made`: these, and what they left of the `earlier` ones.
+    fn of_both(earlier: &[Self], made: &[Made]) -> Vec<Self> {
+        let shifted = |at: u32| {
+            let i = made.partition_point(|m| m.old.end <= at);
+            let before = i.checked_sub(1).map(|i| &made[i]);
+            before.map_or(at, |m| at - m.old.end + m.now.new.end)
+        };
+        let mut both: Vec<Self> = made.iter().map(|m| m.now.clone()).collect();
+        for Self { new, read } in earlier {
+            // Text that was put in may begin or end a `{{...}}`: then a part of it is left, or two.
+            let (mut at, mut left) = (new.start, read.clone());
+            let first = made.partition_point(|m| m.old.end <= at);
+            for m in made[first..].iter().take_while(|m| m.old.start < new.end) {
+                if at < m.old.start {
+                    let new = shifted(at)..shifted(m.old.start);
+                    both.push(Self { new, read: left });
+                }
+                (at, left) = (m.old.end, read.end..read.end);
+            }
+            if at < new.end || new.is_empty() && at == new.end {
+                let new = shifted(at)..shifted(new.end);
+                both.push(Self { new, read: left });
+            }
+        }
+        both.sort_unstable_by_key(|r| (r.new.start, r.new.end));
+        both
     }
 }
 
@@ -466,6 +498,59 @@ mod tests {
                 given.find(word).unwrap(),
                 "{word}"
             );
+        }
+    }
+
+    #[test]
+    fn what_was_put_in_may_be_within_the_next_braces_or_across_them() {
+        let env = |name: &str| Ok((name == "ROOT").then(|| "7".to_owned()));
+        for (given, path, expected) in [
+            // Within.
+            (
+                "y {{ _base_.{{fileBasenameNoExtension}} }} z",
+                "/x/run.py",
+                format!("y \"{MARK}run{MARK}\" z"),
+            ),
+            // One at each end.
+            (
+                "y {{fileDirname}}}} z",
+                "/a{{$ROOT:1/run.py",
+                "y /a7 z".into(),
+            ),
+            (
+                "y {{{{fileDirname}} z",
+                "/$ROOT:1}}b/run.py",
+                "y {{/$ROOT:1}}b z".into(),
+            ),
+            (
+                "y {{$ROOT:{{fileExtname}} z",
+                "/x/run.p}}b",
+                "y 7b z".into(),
+            ),
+            // One that has all of it.
+            (
+                "y {{fileDirname}} z",
+                "/a/{{$ROOT:1}}/b/run.py",
+                "y /a/7/b z".into(),
+            ),
+            // One after the other in the same.
+            (
+                "y {{fileDirname}} z",
+                "/{{$ROOT:1}}{{$A:12345}}/run.py",
+                "y /712345 z".into(),
+            ),
+        ] {
+            let source = Source::new("a.py", given, SourceKind::File);
+            let text = Text::of(&source, path, &env).unwrap();
+            assert_eq!(text.text, expected);
+            let places: Vec<u32> = (0..=text.text.len() as u32)
+                .map(|at| text.original(at))
+                .collect();
+            assert!(places.is_sorted(), "{given}: {places:?}");
+            for word in ["y ", " z"] {
+                let at = places[text.text.find(word).unwrap()];
+                assert_eq!(at as usize, given.find(word).unwrap(), "{given}: {word}");
+            }
         }
     }
 }
