@@ -12,19 +12,9 @@ use smalti::results::{Naming, ResultWriter};
 use smalti::weights::Checkpoint;
 
 use super::DeviceArg;
-use super::detect::{DRAWN_SCORE, save};
-
-/// Its config.
-pub const CONFIG: &str =
-    include_str!("../../../configs/demo/retinanet_mobilenetv3-small_fpn_digits.py");
-/// What the config is called.
-pub const CONFIG_NAME: &str = "configs/demo/retinanet_mobilenetv3-small_fpn_digits.py";
-/// Its weights.
-pub const CHECKPOINT: &[u8] = include_bytes!("../../../configs/demo/digits.safetensors");
-/// What it reads.
-pub const PICTURE: &[u8] = include_bytes!("../../../configs/demo/digits.jpg");
-/// What the picture is called.
-pub const PICTURE_NAME: &str = "configs/demo/digits.jpg";
+use super::detect::save;
+use crate::demo::{CHECKPOINT, CONFIG, CONFIG_NAME, PICTURE, PICTURE_NAME};
+use crate::drawn::DRAWN_SCORE;
 
 /// Arguments of `smalti demo`.
 #[derive(Args)]

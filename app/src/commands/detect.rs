@@ -13,7 +13,7 @@ use smalti::Predictor;
 use smalti::data::coco::Ids;
 use smalti::data::datasets::read_ids;
 use smalti::data::{Fault, Picture, PictureError};
-use smalti::draw::{Canvas, Marked, caption};
+use smalti::draw::{Marked, caption};
 use smalti::host::files::AtomicFile;
 use smalti::probe::Probe;
 use smalti::results::{Naming, ResultWriter};
@@ -22,6 +22,7 @@ use smalti::structures::{Instances, Masks};
 use super::config::{ReadOptions, tell};
 use super::proposals::{Given, ProposalsArg};
 use super::{DeviceArg, PrecisionArg, model};
+use crate::drawn::{DRAWN_SCORE, drawn};
 use crate::timing::Timing;
 
 /// Arguments of `smalti detect`.
@@ -69,9 +70,6 @@ pub struct DetectArgs {
     #[command(flatten)]
     read: ReadOptions,
 }
-
-/// Lowest score that is drawn and printed.
-pub const DRAWN_SCORE: f32 = 0.3;
 
 /// Runs the command.
 pub fn run(args: &DetectArgs) -> Result<ExitCode, String> {
@@ -418,14 +416,6 @@ pub fn save(
     let mut file = AtomicFile::create(target).map_err(failed)?;
     std::io::Write::write_all(&mut file, &png).map_err(failed)?;
     file.commit().map_err(failed)
-}
-
-/// The picture with these drawn on it, the content of a PNG file.
-pub fn drawn(picture: &Picture, marked: &[Marked]) -> Result<Vec<u8>, String> {
-    let canvas = Canvas::new(picture.width(), picture.height(), picture.to_rgb());
-    let mut canvas = canvas.expect("a picture has pixels");
-    canvas.draw(marked);
-    canvas.png().map_err(|e| e.to_string())
 }
 
 /// `a.jpg: 2 dog, 1 cat`, most frequent first.

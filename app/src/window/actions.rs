@@ -23,6 +23,8 @@ pub enum Command {
     SaveAs,
     /// Save what differs from its bases' parent as a child of it.
     SaveChild,
+    /// Copy an address that opens the config in front.
+    Link,
     /// Close the config in front.
     Close,
     /// Take back the last edit.
@@ -114,6 +116,8 @@ pub const ACTIONS: &[Action] = &[
     action("Save", Command::Save, &[keys(CTRL, Key::S)]),
     action("Save as", Command::SaveAs, &[keys(CTRL_SHIFT, Key::S)]),
     action("Save as a child of its base", Command::SaveChild, &[]),
+    #[cfg(target_arch = "wasm32")]
+    action("Copy a link to the config", Command::Link, &[]),
     action("Close config", Command::Close, &[keys(CTRL, Key::W)]),
     // the one with more keys first: less would fit it too
     action(

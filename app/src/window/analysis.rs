@@ -66,10 +66,7 @@ pub fn analyse(question: Question) -> Analysis {
             let mut found = config.notes.clone();
             found.extend(
                 config
-                    .errors(crate::commands::model::check(
-                        &config,
-                        &*question.host.files(),
-                    ))
+                    .errors(crate::check::check(&config, &*question.host.files()))
                     .diagnostics,
             );
             (Some(config), found)

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smalti::config::{Config, MapLoader};
 use smalti::device::Chosen;
-use smalti::weights::Checkpoint;
 use smalti::{LoadError, Predictor};
 
 use super::analysis::Analysis;
@@ -17,7 +16,7 @@ use super::frame::plural;
 use super::host::Host;
 use super::jobs::{Job, Jobs};
 use super::load_report::{Hint, fitted};
-use crate::commands::demo;
+use crate::demo;
 
 /// What a detector is made of.
 #[derive(Clone, Debug, Default)]
@@ -132,8 +131,8 @@ impl Detector {
         let (host, parts) = (host.clone(), parts.clone());
         let (device, number) = (device.0.clone(), device.1);
         let known = self.built.as_ref().map(|b| b.made_of.clone());
-        self.building = Some(jobs.start("building the detector", move |_| {
-            build(&*host, &device, number, &parts, known.as_ref())
+        self.building = Some(jobs.start_waiting("building the detector", async move |_| {
+            build(&*host, &device, number, &parts, known.as_ref()).await
         }));
     }
 
@@ -182,7 +181,7 @@ impl Detector {
     }
 }
 
-fn build(
+async fn build(
     host: &dyn Host,
     chosen: &Chosen,
     device: u64,
@@ -214,7 +213,7 @@ fn build(
     }
     let checkpoint = match &parts.checkpoint {
         Some(path) => host.checkpoint(path),
-        None => Checkpoint::read(demo::CHECKPOINT).map_err(|e| e.to_string()),
+        None => host.demo().await,
     };
     let checkpoint = match checkpoint {
         Ok(checkpoint) => checkpoint,

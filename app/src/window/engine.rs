@@ -33,9 +33,9 @@ impl Engine {
     /// Opens a device, as `--device` names it.
     pub fn choose(&mut self, jobs: &mut Jobs, spec: &str) {
         let spec = spec.to_owned();
-        self.asked = Some(jobs.start("opening the device", move |_| {
-            let chosen = device::choose_blocking(&spec).map_err(|e| e.to_string());
-            (pollster::block_on(device::adapters()), chosen)
+        self.asked = Some(jobs.start_waiting("opening the device", async move |_| {
+            let chosen = device::choose(&spec).await.map_err(|e| e.to_string());
+            (device::adapters().await, chosen)
         }));
     }
 

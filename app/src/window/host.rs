@@ -1,7 +1,10 @@
 //! The one seam by which the window touches files, threads, clock and dialogs. [`super::native::Native`] is a desktop's; a page has its own.
 
 use std::any::Any;
+use std::collections::BTreeMap;
+use std::future::{Future, ready};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +12,11 @@ use smalti::config::Loader;
 use smalti::data::files::Files;
 use smalti::weights::Checkpoint;
 
-/// Work for another thread.
-pub type Work = Box<dyn FnOnce() + Send>;
+/// What is made where it was begun, on no other thread: files that are asked for and devices may be waited for in it.
+pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// Work for another thread, which makes there what it waits for; or for a page, which has one thread alone.
+pub type Work = Box<dyn FnOnce() -> Waiting<'static, ()> + Send>;
 
 /// What somebody is asked for in a dialog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,11 +92,26 @@ pub trait Host: Send + Sync {
     /// Time since 1970.
     fn now(&self) -> Duration;
 
-    /// Runs work elsewhere.
+    /// Runs work elsewhere, or later.
     fn spawn(&self, name: &str, work: Work);
 
-    /// Asks in a dialog, and waits: not to be called on the window's own thread.
-    fn ask(&self, question: &Question) -> Vec<PathBuf>;
+    /// Lets the window paint and hear, where it shares the thread of the work: long work waits for it now and then.
+    fn pause(&self) -> Waiting<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    /// Asks in a dialog: in a job, not in the window's own frames.
+    fn ask<'a>(&'a self, question: &'a Question) -> Waiting<'a, Vec<PathBuf>>;
+
+    /// The weights of the demo.
+    fn demo(&self) -> Waiting<'_, Result<Checkpoint, String>>;
+
+    /// An address that opens a config anywhere: its name, its text and the texts that it is made of, by path. `None` where there is no such
+    /// address: of a desktop's window.
+    fn link(&self, name: &str, text: &str, files: &BTreeMap<String, String>) -> Option<String> {
+        let _ = (name, text, files);
+        None
+    }
 
     /// From now on tells of changes in these folders, and of no others.
     fn watch(&self, folders: &[PathBuf], told: Box<dyn Fn() + Send>);

@@ -1,14 +1,16 @@
 //! Long work, away from the window's thread: each job has a name, a share done, and ends when it is asked to.
 
+use std::future::{Future, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use eframe::egui;
 
-use super::host::Host;
+use super::host::{Host, Waiting};
 
 /// What is known of a job while it runs.
 #[derive(Debug)]
@@ -141,6 +143,15 @@ impl Jobs {
         name: &str,
         work: impl FnOnce(&Progress) -> T + Send + 'static,
     ) -> Job<T> {
+        self.begin(name, false, move |progress| ready(work(&progress)))
+    }
+
+    /// Starts a job that waits for files or a device.
+    pub fn start_waiting<T: Send + 'static, F: Future<Output = T> + 'static>(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(Progress) -> F + Send + 'static,
+    ) -> Job<T> {
         self.begin(name, false, work)
     }
 
@@ -150,14 +161,22 @@ impl Jobs {
         name: &str,
         work: impl FnOnce(&Progress) -> T + Send + 'static,
     ) -> Job<T> {
-        self.begin(name, true, work)
+        self.begin(name, true, move |progress| ready(work(&progress)))
     }
 
-    fn begin<T: Send + 'static>(
+    /// Starts a job that waits for somebody who is asked.
+    pub fn asking<T: Send + 'static, F: Future<Output = T> + 'static>(
+        &mut self,
+        work: impl FnOnce(Progress) -> F + Send + 'static,
+    ) -> Job<T> {
+        self.begin("a dialog", true, work)
+    }
+
+    fn begin<T: Send + 'static, F: Future<Output = T> + 'static>(
         &mut self,
         name: &str,
         quiet: bool,
-        work: impl FnOnce(&Progress) -> T + Send + 'static,
+        work: impl FnOnce(Progress) -> F + Send + 'static,
     ) -> Job<T> {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -177,15 +196,18 @@ impl Jobs {
         self.host.spawn(
             name,
             Box::new(move || {
-                let made = catch_unwind(AssertUnwindSafe(|| work(&progress)))
-                    .map_err(|panic| said(&*panic));
-                // nobody may be waiting any more
-                let _ = send.send(made);
-                progress.shared.ended.store(true, Ordering::Relaxed);
-                progress.ctx.request_repaint();
+                Box::pin(async move {
+                    let told = progress.clone();
+                    let made = caught(async move { work(told).await }).await;
+                    // nobody may be waiting any more
+                    let _ = send.send(made);
+                    progress.shared.ended.store(true, Ordering::Relaxed);
+                    progress.ctx.request_repaint();
+                })
             }),
         );
         self.all.push(shared.clone());
+        self.ctx.request_repaint();
         Job { shared, result }
     }
 
@@ -222,6 +244,18 @@ impl Jobs {
     }
 }
 
+/// What it makes, or what its panic said.
+async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    let mut work = std::pin::pin!(work);
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(said(&*panic))),
+        },
+    )
+    .await
+}
+
 /// What a panic said.
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
@@ -233,7 +267,7 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// What answers a question.
-type Work<Q, A> = Arc<dyn Fn(Q, &Progress) -> A + Send + Sync>;
+type Work<Q, A> = Arc<dyn Fn(Q, Progress) -> Waiting<'static, A> + Send + Sync>;
 
 /// Work of which only the newest counts, such as what follows a key or a slider: while one is made, a newer question takes the place of
 /// the one that waits.
@@ -250,6 +284,16 @@ impl<Q: Send + 'static, A: Send + 'static> Newest<Q, A> {
     pub fn new(
         name: &'static str,
         work: impl Fn(Q, &Progress) -> A + Send + Sync + 'static,
+    ) -> Self {
+        Self::waiting(name, move |question, progress| {
+            Box::pin(ready(work(question, &progress)))
+        })
+    }
+
+    /// Work that waits for files or a device.
+    pub fn waiting(
+        name: &'static str,
+        work: impl Fn(Q, Progress) -> Waiting<'static, A> + Send + Sync + 'static,
     ) -> Self {
         Self {
             name,

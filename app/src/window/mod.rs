@@ -19,11 +19,16 @@ pub mod jobs;
 pub mod journal;
 pub mod load_report;
 pub mod messages;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 pub mod picture;
 pub mod session;
 pub mod settings;
 pub mod tokens;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod training;
+#[cfg(target_arch = "wasm32")]
+#[path = "training/elsewhere.rs"]
 pub mod training;
 pub mod views;
 pub mod widgets;
@@ -206,6 +211,12 @@ impl App {
             (Command::New, _) => self.front = views::for_what(Shows::Nothing).unwrap_or(self.front),
             (Command::Save, Some(id)) => session.save(jobs, id, false),
             (Command::SaveAs, Some(id)) => session.save(jobs, id, true),
+            (Command::Link, Some(id)) => {
+                if let Some(link) = session.link(id) {
+                    ctx.copy_text(link);
+                    session.tell(messages::Level::Note, "the link is copied");
+                }
+            }
             (Command::Close, Some(id)) => session.close_document(id),
             (Command::Undo, _) => {
                 if !session.documents.undo() {
@@ -242,6 +253,7 @@ impl eframe::App for App {
         self.show(ui);
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     fn on_exit(&mut self) {
         // edits that are not saved are there again at the next start
         self.session.close();

@@ -23,8 +23,9 @@ use smalti::weights::Checkpoint;
 
 use super::App;
 use super::engine::Engine;
-use super::host::{Host, Question, Work};
+use super::host::{Host, Question, Waiting, Work};
 use super::settings::Settings;
+use crate::demo;
 
 /// Says where what the window remembers lies.
 pub const DATA_VARIABLE: &str = "SMALTI_DATA";
@@ -200,12 +201,40 @@ impl Host for Native {
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .stack_size(16 << 20);
-        if let Err(e) = thread.spawn(work) {
+        if let Err(e) = thread.spawn(|| pollster::block_on(work())) {
             crate::style::error(&format!("no thread for {name}: {e}"));
         }
     }
 
-    fn ask(&self, question: &Question) -> Vec<PathBuf> {
+    fn ask<'a>(&'a self, question: &'a Question) -> Waiting<'a, Vec<PathBuf>> {
+        Box::pin(async move { self.answer(question) })
+    }
+
+    fn demo(&self) -> Waiting<'_, Result<Checkpoint, String>> {
+        Box::pin(async { Checkpoint::read(demo::CHECKPOINT).map_err(|e| e.to_string()) })
+    }
+
+    fn watch(&self, folders: &[PathBuf], told: Box<dyn Fn() + Send>) {
+        // What is read is no change: else looking at a file would be followed by looking at it.
+        let tell = move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|e| !e.kind.is_access()) {
+                told();
+            }
+        };
+        // Without a watcher files are looked at when the window comes to the front.
+        let mut watcher = notify::recommended_watcher(tell).ok();
+        if let Some(watcher) = &mut watcher {
+            for folder in folders {
+                let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
+            }
+        }
+        *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = watcher;
+    }
+}
+
+impl Native {
+    /// Asks, and waits.
+    fn answer(&self, question: &Question) -> Vec<PathBuf> {
         // tests have nobody to ask: their answer lies in a file
         #[cfg(test)]
         if let Ok(answer) = fs::read_to_string(self.data.join("answer")) {
@@ -234,23 +263,6 @@ impl Host for Native {
                 dialog.set_file_name(name).save_file().into_iter().collect()
             }
         }
-    }
-
-    fn watch(&self, folders: &[PathBuf], told: Box<dyn Fn() + Send>) {
-        // What is read is no change: else looking at a file would be followed by looking at it.
-        let tell = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|e| !e.kind.is_access()) {
-                told();
-            }
-        };
-        // Without a watcher files are looked at when the window comes to the front.
-        let mut watcher = notify::recommended_watcher(tell).ok();
-        if let Some(watcher) = &mut watcher {
-            for folder in folders {
-                let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
-            }
-        }
-        *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = watcher;
     }
 }
 

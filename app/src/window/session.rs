@@ -284,7 +284,7 @@ impl Session {
         let host = self.host.clone();
         self.asking = Some((
             Ask::Open,
-            jobs.quietly("a dialog", move |_| host.ask(&question)),
+            jobs.asking(async move |_| host.ask(&question).await),
         ));
     }
 
@@ -303,7 +303,7 @@ impl Session {
             );
             self.asking = Some((
                 Ask::SaveAs(id),
-                jobs.quietly("a dialog", move |_| host.ask(&question)),
+                jobs.asking(async move |_| host.ask(&question).await),
             ));
         }
     }
@@ -336,6 +336,26 @@ impl Session {
             self.restore(vec![unsaved]);
             self.restored.clear();
         }
+    }
+
+    /// An address that opens a document, with the texts that it is made of, where there are such addresses.
+    pub fn link(&self, id: DocumentId) -> Option<String> {
+        let document = self.documents.get(id)?;
+        let of = self.analysis.as_ref().filter(|a| a.document == id);
+        let config = of.and_then(|a| a.config.as_ref());
+        let names = config.into_iter().flat_map(|config| config.files());
+        let bases = names
+            .filter(|name| **name != document.key())
+            .filter_map(|name| {
+                let path = Path::new(name);
+                let text = match self.documents.at(path) {
+                    Some(open) => open.text().to_owned(),
+                    None => files::text_of(self.host.read(path).ok()?),
+                };
+                Some((name.to_owned(), text))
+            });
+        self.host
+            .link(&document.key(), document.text(), &bases.collect())
     }
 
     /// Writes a text as a document's file.

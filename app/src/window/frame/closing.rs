@@ -40,7 +40,7 @@ impl Closing {
         }
         let modal = Modal::new(Id::unique("closing")).show(ctx, |ui| {
             ui.set_width(WIDTH);
-            ui.heading(format!("{} is being trained", short(&run.order.config)));
+            ui.heading(format!("{} is being trained", short(run.config())));
             ui.add_space(8.0);
             if self.stops {
                 ui.label("It stops after this iteration; then the window closes.");

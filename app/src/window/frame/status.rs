@@ -11,8 +11,9 @@ use crate::window::session::Session;
 use crate::window::tokens::{SMALL, Tokens};
 use crate::window::widgets;
 
-/// A job that is over sooner is not shown.
-const UNSEEN: std::time::Duration = std::time::Duration::from_millis(150);
+/// A job that is over sooner is not shown. In a page one is seen before it begins, or not at all.
+const UNSEEN: std::time::Duration =
+    std::time::Duration::from_millis(if cfg!(target_arch = "wasm32") { 0 } else { 150 });
 /// From here on a bar is shown.
 const BAR: std::time::Duration = std::time::Duration::from_secs(1);
 

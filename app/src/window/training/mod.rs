@@ -200,6 +200,11 @@ pub struct LiveRun {
 const SAID: usize = 2000;
 
 impl LiveRun {
+    /// The config that is trained.
+    pub fn config(&self) -> &PathBuf {
+        &self.order.config
+    }
+
     /// Whether it has not ended yet.
     pub fn is_live(&self) -> bool {
         self.job.is_some()

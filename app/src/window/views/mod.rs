@@ -14,6 +14,10 @@ mod data;
 mod detect;
 mod model;
 mod start;
+#[cfg(not(target_arch = "wasm32"))]
+mod train;
+#[cfg(target_arch = "wasm32")]
+#[path = "train_elsewhere.rs"]
 mod train;
 
 /// A view. What is open is in the session; a view keeps what only it needs.

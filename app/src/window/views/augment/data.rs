@@ -163,11 +163,9 @@ impl Data {
     /// Asks for the folder in which the data is.
     pub fn choose(&mut self, session: &Session, jobs: &mut Jobs, missing: &Missing) {
         let (host, ann_file) = (session.host.clone(), missing.ann_file.clone());
-        self.choosing = Some(jobs.quietly("a dialog", move |_| {
-            let folder = host
-                .ask(&Question::Folder("The folder of the train data"))
-                .into_iter()
-                .next()?;
+        self.choosing = Some(jobs.asking(async move |_| {
+            let question = Question::Folder("The folder of the train data");
+            let folder = host.ask(&question).await.into_iter().next()?;
             let found = missing::found(&*host, &folder, &ann_file);
             Some(found.ok_or_else(|| format!("{} has no {ann_file}", folder.display())))
         }));

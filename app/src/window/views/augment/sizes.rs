@@ -53,7 +53,7 @@ pub struct Panel {
     failed: Option<String>,
 }
 
-fn count(question: &Question, progress: &Progress) -> Option<Sizes> {
+async fn count(question: &Question, progress: &Progress) -> Option<Sizes> {
     let (mut sizes, pixels) = (Sizes::default(), Pixels::cpu());
     let most = SAMPLES.min(question.opened.len);
     for i in 0..most {
@@ -61,6 +61,7 @@ fn count(question: &Question, progress: &Progress) -> Option<Sizes> {
             return None;
         }
         progress.tell(i as u64, most as u64);
+        question.host.pause().await;
         // spread over the whole data set
         let index = i * question.opened.len / most;
         let made = question.opened.with(&question.node, |dataset, files| {
@@ -103,7 +104,9 @@ impl Panel {
         self.of = Some(of);
         self.failed = None;
         let question = question.clone();
-        self.job = Some(jobs.start("sizes of boxes", move |progress| count(&question, progress)));
+        self.job = Some(jobs.start_waiting("sizes of boxes", async move |progress| {
+            count(&question, &progress).await
+        }));
     }
 
     /// Counts again at the next chance.

@@ -37,9 +37,8 @@ impl Compare {
     /// Asks for the other config.
     pub fn ask(&mut self, session: &Session, jobs: &mut Jobs) {
         let host = session.host.clone();
-        self.asking = Some(jobs.quietly("a dialog", move |_| {
-            host.ask(&Question::Files("Compare with"))
-        }));
+        self.asking =
+            Some(jobs.asking(async move |_| host.ask(&Question::Files("Compare with")).await));
     }
 
     /// Compares with a file.

@@ -266,8 +266,9 @@ impl DataView {
     /// Asks for a folder with a data set.
     fn ask(&mut self, session: &Session, jobs: &mut Jobs) {
         let host = session.host.clone();
-        self.asking = Some(jobs.quietly("a dialog", move |_| {
-            let asked = host.ask(&Question::Folder("Choose the folder of a data set"));
+        self.asking = Some(jobs.asking(async move |_| {
+            let question = Question::Folder("Choose the folder of a data set");
+            let asked = host.ask(&question).await;
             let folder = asked.into_iter().next()?;
             let found = files::annotations_in(&*host, &folder);
             Some(found.ok_or_else(|| {

@@ -75,7 +75,7 @@ impl DetectView {
     pub(super) fn compare(&mut self, session: &Session, jobs: &mut Jobs) {
         let host = session.host.clone();
         let question = Question::Files("Compare with a checkpoint");
-        self.asking = Some(jobs.quietly("a dialog", move |_| host.ask(&question)));
+        self.asking = Some(jobs.asking(async move |_| host.ask(&question).await));
     }
 
     /// Takes the answer.

@@ -10,7 +10,7 @@ use super::found::Found;
 use super::item::{Content, Item};
 use super::rows::name;
 use super::truth::Annotations;
-use crate::commands::detect::drawn;
+use crate::drawn::drawn;
 use crate::window::files::short;
 use crate::window::host::Question;
 use crate::window::jobs::{Job, Jobs};
@@ -54,25 +54,30 @@ impl Export {
     pub fn picture(&mut self, session: &Session, jobs: &mut Jobs, drawing: Drawing) {
         let host = session.host.clone();
         let proposed = beside(&drawing.item, "detected.png");
-        self.jobs.push(jobs.start("saving the picture", move |_| {
-            let Some(path) = host.ask(&Question::Save(proposed)).into_iter().next() else {
-                return Ok(None);
-            };
-            let picture = drawing.content.decode(&drawing.item.name())?;
-            let found = &drawing.found;
-            let marked: Vec<Marked> = drawing
-                .shown
-                .iter()
-                .map(|i| Marked {
-                    xyxy: found.boxes[*i],
-                    label: found.labels[*i],
-                    caption: caption(&name(&drawing.classes, found.labels[*i]), found.scores[*i]),
-                    mask: found.bitmap(*i),
-                })
-                .collect();
-            host.write(&path, &drawn(&picture, &marked)?)?;
-            Ok(Some(short(&path)))
-        }));
+        self.jobs
+            .push(jobs.start_waiting("saving the picture", async move |_| {
+                let question = Question::Save(proposed);
+                let Some(path) = host.ask(&question).await.into_iter().next() else {
+                    return Ok(None);
+                };
+                let picture = drawing.content.decode(&drawing.item.name())?;
+                let found = &drawing.found;
+                let marked: Vec<Marked> = drawing
+                    .shown
+                    .iter()
+                    .map(|i| Marked {
+                        xyxy: found.boxes[*i],
+                        label: found.labels[*i],
+                        caption: caption(
+                            &name(&drawing.classes, found.labels[*i]),
+                            found.scores[*i],
+                        ),
+                        mask: found.bitmap(*i),
+                    })
+                    .collect();
+                host.write(&path, &drawn(&picture, &marked)?)?;
+                Ok(Some(short(&path)))
+            }));
     }
 
     /// Asks where, and writes results there.
@@ -80,25 +85,27 @@ impl Export {
         let host = session.host.clone();
         let item = results.found.first().map(|(item, _)| item);
         let proposed = item.map_or_else(|| "results.json".into(), |i| beside(i, "results.json"));
-        self.jobs.push(jobs.start("saving results", move |_| {
-            let Some(path) = host.ask(&Question::Save(proposed)).into_iter().next() else {
-                return Ok(None);
-            };
-            let ids = match results.annotations.as_deref() {
-                Some(Annotations::Coco { ids, .. }) => Some((**ids).clone()),
-                _ => None,
-            };
-            let naming = Naming::new(&results.classes, ids)?;
-            let failed = |e: std::io::Error| e.to_string();
-            let mut writer = ResultWriter::new(Vec::new()).map_err(failed)?;
-            for (item, found) in &results.found {
-                found
-                    .write(&mut writer, &naming, &item.path(), results.threshold)
-                    .map_err(failed)?;
-            }
-            host.write(&path, &writer.finish().map_err(failed)?)?;
-            Ok(Some(short(&path)))
-        }));
+        self.jobs
+            .push(jobs.start_waiting("saving results", async move |_| {
+                let question = Question::Save(proposed);
+                let Some(path) = host.ask(&question).await.into_iter().next() else {
+                    return Ok(None);
+                };
+                let ids = match results.annotations.as_deref() {
+                    Some(Annotations::Coco { ids, .. }) => Some((**ids).clone()),
+                    _ => None,
+                };
+                let naming = Naming::new(&results.classes, ids)?;
+                let failed = |e: std::io::Error| e.to_string();
+                let mut writer = ResultWriter::new(Vec::new()).map_err(failed)?;
+                for (item, found) in &results.found {
+                    found
+                        .write(&mut writer, &naming, &item.path(), results.threshold)
+                        .map_err(failed)?;
+                }
+                host.write(&path, &writer.finish().map_err(failed)?)?;
+                Ok(Some(short(&path)))
+            }));
     }
 
     /// Tells of files that are written.

@@ -110,7 +110,7 @@ impl Found {
 ///
 /// # Errors
 /// The picture cannot be read, does not go with the model, or the device failed.
-pub fn detect(
+pub async fn detect(
     built: &Built,
     host: &dyn Host,
     item: &Item,
@@ -150,7 +150,8 @@ pub fn detect(
     let ran = built
         .predictor
         .detect_probed(std::slice::from_ref(&picture), &mut probe);
-    let instances = pollster::block_on(ran)
+    let instances = ran
+        .await
         .map_err(|e| e.to_string())?
         .pop()
         .ok_or("the detector gave nothing")?;

@@ -8,7 +8,7 @@ use eframe::egui::ColorImage;
 use smalti::Predictor;
 use smalti::data::{DecodeOptions, Picture as Pixels, PictureError, decode};
 
-use crate::commands::demo;
+use crate::demo;
 use crate::window::files::short;
 use crate::window::host::Host;
 

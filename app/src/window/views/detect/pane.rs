@@ -62,20 +62,13 @@ pub struct Pane {
 
 impl Default for Pane {
     fn default() -> Self {
-        let work = |q: Question, progress: &Progress| Answer {
-            detector: q.built.id,
-            at: q.at,
-            outcome: match progress.cancelled() {
-                true => Err("it was stopped".into()),
-                false => detect(&q.built, &*q.host, &q.item, &q.content).map(Arc::new),
-            },
-        };
         Self {
             picture: None,
             detector: 0,
             opening: 0,
             results: HashMap::new(),
-            asks: Newest::new("finding objects", work).shown(),
+            asks: Newest::waiting("finding objects", |q, progress| Box::pin(look(q, progress)))
+                .shown(),
             asked: None,
             all: None,
             judged: None,
@@ -175,20 +168,22 @@ impl Pane {
         let found = Arc::new(Mutex::new(Vec::new()));
         let (host, built, send) = (host.clone(), built.clone(), found.clone());
         let name = format!("finding objects in {} pictures", todo.len());
-        let job = jobs.start(&name, move |progress| {
+        let job = jobs.start_waiting(&name, async move |progress| {
             let of = todo.len() as u64;
             for (done, (i, item)) in todo.into_iter().enumerate() {
                 if progress.cancelled() {
                     return;
                 }
-                let outcome = item
-                    .read(&*host)
-                    .and_then(|content| detect(&built, &*host, &item, &content))
-                    .map(Arc::new);
-                let mut all = send.lock().unwrap_or_else(PoisonError::into_inner);
-                all.push((i, outcome));
-                drop(all);
+                let outcome = match item.read(&*host) {
+                    Ok(content) => detect(&built, &*host, &item, &content).await,
+                    Err(why) => Err(why),
+                };
+                let outcome = outcome.map(Arc::new);
+                send.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((i, outcome));
                 progress.tell(done as u64 + 1, of);
+                host.pause().await;
             }
         });
         self.all = Some(All { job, found });
@@ -262,6 +257,19 @@ impl Pane {
             self.masked = Some(key);
             self.layers.ask(jobs, (at, found.clone(), shown));
         }
+    }
+}
+
+/// Looks at one picture.
+async fn look(q: Question, progress: Progress) -> Answer {
+    let outcome = match progress.cancelled() {
+        true => Err("it was stopped".into()),
+        false => detect(&q.built, &*q.host, &q.item, &q.content).await,
+    };
+    Answer {
+        detector: q.built.id,
+        at: q.at,
+        outcome: outcome.map(Arc::new),
     }
 }
 

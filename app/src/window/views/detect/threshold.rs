@@ -9,7 +9,7 @@ use crate::window::tokens::Tokens;
 use crate::window::widgets;
 
 /// What is shown where nobody has said anything else, as by the command line.
-pub const USUAL: f32 = crate::commands::detect::DRAWN_SCORE;
+pub const USUAL: f32 = crate::drawn::DRAWN_SCORE;
 const BINS: usize = 50;
 const HEIGHT: f32 = 44.0;
 const FIELD: f32 = 60.0;

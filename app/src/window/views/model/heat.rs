@@ -79,7 +79,9 @@ const COVER: f32 = 0.6;
 impl Default for Heat {
     fn default() -> Self {
         Self {
-            maps: Newest::new("making feature maps", |question, _| answer(question)),
+            maps: Newest::waiting("making feature maps", |question, _| {
+                Box::pin(answer(question))
+            }),
             asked: None,
             shown: None,
             level: 0,
@@ -89,7 +91,7 @@ impl Default for Heat {
     }
 }
 
-fn answer(question: Question) -> Answer {
+async fn answer(question: Question) -> Answer {
     let bytes = question.host.read(&question.picture);
     let small = bytes.as_ref().ok().and_then(|bytes| {
         let small = data::thumbnail("picture", bytes, SIDE).ok()?;
@@ -97,38 +99,36 @@ fn answer(question: Question) -> Answer {
         Some(ColorImage::from_rgb(size, &small.to_rgb()))
     });
     Answer {
-        levels: bytes.and_then(|bytes| levels(&question, &bytes)),
+        levels: match bytes {
+            Ok(bytes) => levels(&question, &bytes).await,
+            Err(why) => Err(why),
+        },
         picture: question.picture,
         place: question.place,
         small,
     }
 }
 
-fn levels(question: &Question, bytes: &[u8]) -> Result<Vec<Level>, String> {
+async fn levels(question: &Question, bytes: &[u8]) -> Result<Vec<Level>, String> {
     let name = question.picture.to_string_lossy();
     let predictor = &question.detector.predictor;
     let picture: data::Picture = predictor.decode(&name, bytes).map_err(|e| e.to_string())?;
-    let given = pollster::block_on(predictor.maps(&picture, &question.place));
+    let given = predictor.maps(&picture, &question.place).await;
     let given = given.map_err(|e| e.to_string())?;
     let [h, w] = given.picture;
     let [rows, columns] = given.batch;
     let shares = [w as f32 / columns as f32, h as f32 / rows as f32];
-    given
-        .maps
-        .into_iter()
-        .map(|map| {
-            let [_, channels, height, width] = map.dims();
-            let values = map.into_data().try_into_vec_as::<f32>();
-            let values = values.map_err(|e| format!("{e:?}"))?;
-            Ok(Level::of(
-                channels,
-                [width, height],
-                values,
-                shares,
-                h as f32 / w as f32,
-            ))
-        })
-        .collect()
+    let mut levels = Vec::with_capacity(given.maps.len());
+    for map in given.maps {
+        let [_, channels, height, width] = map.dims();
+        let values = map.into_data_async().await;
+        let values = values.map_err(|e| format!("{e:?}"))?;
+        let values = values.try_into_vec_as::<f32>();
+        let values = values.map_err(|e| format!("{e:?}"))?;
+        let ratio = h as f32 / w as f32;
+        levels.push(Level::of(channels, [width, height], values, shares, ratio));
+    }
+    Ok(levels)
 }
 
 impl Level {

@@ -187,10 +187,8 @@ impl Recipes {
                     } else {
                         Question::Files(label)
                     };
-                    self.asking = Some((
-                        field,
-                        jobs.quietly("a dialog", move |_| host.ask(&question)),
-                    ));
+                    self.asking =
+                        Some((field, jobs.asking(async move |_| host.ask(&question).await)));
                 }
                 ui.end_row();
             }
@@ -570,8 +568,7 @@ mod tests {
                     .map(<[_]>::len);
                 assert_eq!(count, Some(data.names().len()));
                 // what is not there is the data, nothing else
-                let wrong =
-                    crate::commands::model::check(&config, &smalti::host::disk::Disk::new());
+                let wrong = crate::check::check(&config, &smalti::host::disk::Disk::new());
                 let wrong: Vec<_> = wrong
                     .iter()
                     .filter(|d| d.severity == Severity::Error)
