@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the npm package into web/dist-package, and the page, which uses it, into web/dist, to be served with any web server from any folder.
+# Builds the npm package into web/dist-package, and the pages into web/dist, to be served with any web server from any folder: the small one,
+# which uses the package, and the window (app.html).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset RUSTC_WORKSPACE_WRAPPER # .ci/test has Clippy stand in for the compiler
@@ -16,25 +17,28 @@ PACKAGE=web/dist-package
 rm -rf $PACKAGE web/dist
 mkdir -p $PACKAGE web/dist
 bindgen() {
-  "$BINDGEN" "$TARGET/wasm32-unknown-unknown/web/$1.wasm" --target web --no-typescript --out-dir "$PACKAGE/$2" \
+  "$BINDGEN" "$TARGET/wasm32-unknown-unknown/web/$1.wasm" --target web --no-typescript --out-dir "$2" \
     --remove-name-section --remove-producers-section
 }
 # The config checker is a module of its own, without the engine.
 cargo build -p smalti-web-config --target wasm32-unknown-unknown --profile web
-bindgen smalti_web_config check
+bindgen smalti_web_config $PACKAGE/check
 # The engine twice: for the CPU alone, and with WebGPU.
 export RUSTFLAGS='-C target-feature=+simd128'
 cargo build -p smalti-web --no-default-features --target wasm32-unknown-unknown --profile web
-bindgen smalti_web cpu
+bindgen smalti_web $PACKAGE/cpu
 cargo build -p smalti-web --target wasm32-unknown-unknown --profile web
-bindgen smalti_web gpu
+bindgen smalti_web $PACKAGE/gpu
+# The window paints by WebGL and detects on the CPU.
+cargo build -p smalti-web-app --target wasm32-unknown-unknown --profile web
+bindgen smalti_web_app web/dist/app
 cp web/package/* LICENSE-* $PACKAGE/
 sed -i "s/\"version\": \"[^\"]*\"/\"version\": \"$VERSION_OURS\"/" $PACKAGE/package.json
 
-cp web/page/* web/dist/
+cp -r web/page/* web/dist/
 cp -r $PACKAGE web/dist/smalti
 cp configs/demo/retinanet_mobilenetv3-small_fpn_digits.py web/dist/digits.py
 cp configs/demo/digits.safetensors configs/demo/digits.jpg web/dist/
-for wasm in $PACKAGE/*/*.wasm; do
+for wasm in $PACKAGE/*/*.wasm web/dist/app/*.wasm; do
   printf '%s: %d bytes, %d with gzip\n' "${wasm#$PACKAGE/}" "$(wc -c <"$wasm")" "$(gzip -9c "$wasm" | wc -c)"
 done

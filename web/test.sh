@@ -17,4 +17,5 @@ TARGET=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_director
 "$TARGET/debug/smalti" convert format web/dist/digits.safetensors web/dist/digits.pth
 (cd web && npm install --no-audit --no-fund --silent)
 node web/test.mjs
+node web/test_app.mjs
 node web/test_package.mjs

@@ -14,8 +14,8 @@ use crate::window::widgets;
 pub struct TrainView;
 
 /// Where training is.
-const TEXT: &str = "Training runs in the desktop program, which a page is too slow for: save the config, get smalti where this page is \
-                    from (its README says how to install it), and start it with smalti train, or with this view in its window.";
+const TEXT: &str = "Training runs in the desktop program, smalti: save the config, and open it there or run smalti train with it. \
+                    The README of Smalti says how to install it.";
 
 impl View for TrainView {
     fn show(&mut self, ui: &mut Ui, session: &mut Session, _: &mut Jobs) {

@@ -1,0 +1,45 @@
+//! What only JavaScript has: `globalThis.smaltiPage` of `web/page/app.js`.
+
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen(js_namespace = smaltiPage)]
+extern "C" {
+    /// Resolves after so many milliseconds, when frames have been painted.
+    pub async fn later(milliseconds: u32);
+
+    /// Asks for files, or for a folder; those chosen are put among the page's. Gives their paths, or the folder's; none if nothing is chosen.
+    #[wasm_bindgen(catch)]
+    pub async fn choose(folder: bool) -> Result<JsValue, JsValue>;
+
+    /// Hands a file to the browser's downloads.
+    pub fn download(name: &str, bytes: &[u8]);
+
+    /// A file that lies beside the page.
+    #[wasm_bindgen(catch)]
+    pub async fn beside(name: &str) -> Result<JsValue, JsValue>;
+
+    /// The address of the page, without what is behind `#`.
+    pub fn address() -> String;
+
+    /// What was kept under a name.
+    pub fn kept(name: &str) -> Option<String>;
+
+    /// Keeps a text under a name; why it cannot be kept, else nothing.
+    pub fn keep(name: &str, text: &str) -> Option<String>;
+
+    /// Forgets what was kept under a name.
+    pub fn forget(name: &str);
+
+    /// Names under which something is kept.
+    #[wasm_bindgen(js_name = keptNames)]
+    pub fn kept_names() -> Vec<String>;
+}
+
+/// What JavaScript threw, in words.
+pub fn thrown(value: &JsValue) -> String {
+    let message = js_sys::Error::from(value.clone()).message();
+    message
+        .as_string()
+        .or_else(|| value.as_string())
+        .unwrap_or_else(|| format!("{value:?}"))
+}

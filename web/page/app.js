@@ -1,0 +1,203 @@
+// The window of Smalti on a canvas: loads it, and does for it what only JavaScript can: files that are dropped, chosen and saved, what is kept
+// from one visit to the next, and the browser's own keys.
+const $ = (id) => document.getElementById(id);
+/** Names under which something is kept. */
+const KEPT = 'smalti/window/';
+/** The text of a link is no longer than this. */
+const LONGEST = 8 << 20;
+/** All files of a folder together: the window's memory has an end. */
+const LARGEST = 1 << 30;
+
+let app;
+
+function say(text, wrong = false) {
+  $('said').textContent = text;
+  $('before').hidden = false;
+  $('loaded').hidden = wrong;
+}
+
+// What the window asks for.
+globalThis.smaltiPage = {
+  later: (milliseconds) => new Promise((done) => { setTimeout(done, milliseconds); }),
+  choose,
+  download(name, bytes) {
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(new Blob([bytes.slice()]));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  },
+  async beside(name) {
+    const reply = await fetch(name);
+    if (!reply.ok) throw new Error(`${reply.status} ${reply.statusText}`);
+    return new Uint8Array(await reply.arrayBuffer());
+  },
+  address: () => location.href.split('#')[0],
+  // where nothing may be kept, a visit begins anew
+  kept(name) { try { return localStorage.getItem(KEPT + name) ?? undefined; } catch { return undefined; } },
+  keep(name, text) {
+    try { localStorage.setItem(KEPT + name, text); return undefined; } catch (error) { return `the browser keeps nothing: ${error.message}`; }
+  },
+  forget(name) { try { localStorage.removeItem(KEPT + name); } catch { /* nothing is kept */ } },
+  keptNames() {
+    try {
+      return Object.keys(localStorage).filter((name) => name.startsWith(KEPT)).map((name) => name.slice(KEPT.length));
+    } catch { return []; }
+  },
+};
+
+/** Asks for files, or for a folder; gives what to open. */
+function choose(folder) {
+  return new Promise((done, fail) => {
+    const input = document.createElement('input');
+    input.type = 'file';
+    input.multiple = true;
+    input.webkitdirectory = folder;
+    input.oncancel = () => done([]);
+    input.onchange = () => {
+      const files = [...input.files].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
+      put(files).then((paths) => done(folder ? tops(files) : paths), fail);
+    };
+    input.click();
+  });
+}
+
+/** The folders or files on top of paths, each once. */
+const tops = (files) => [...new Set(files.map(({ path }) => path.split('/')[0]))];
+
+/** Puts files among those of the window; gives their paths. */
+async function put(files) {
+  const size = files.reduce((sum, { file }) => sum + file.size, 0);
+  if (size > LARGEST) {
+    throw new Error(`these are ${Math.round(size / 2 ** 20)} MB, and a page holds ${LARGEST >> 20} MB. Open fewer, or use the desktop program`);
+  }
+  const paths = [];
+  for (const { path, file } of files) paths.push(app.put(path, new Uint8Array(await file.arrayBuffer())));
+  return paths;
+}
+
+/** The files of what is dropped, those of folders with their paths. */
+async function within(entry, folder = '') {
+  const path = folder + entry.name;
+  if (entry.isFile) return [{ path, file: await new Promise((done, fail) => { entry.file(done, fail); }) }];
+  const [reader, all] = [entry.createReader(), []];
+  for (;;) {
+    // it gives some at a time
+    const some = await new Promise((done, fail) => { reader.readEntries(done, fail); });
+    if (!some.length) break;
+    for (const inner of some) all.push(...await within(inner, `${path}/`));
+  }
+  return all;
+}
+
+async function take(transfer) {
+  // asked for now: what is dropped is gone after the event
+  const items = [...transfer.items].filter((item) => item.kind === 'file');
+  const entries = items.map((item) => item.webkitGetAsEntry?.() ?? null);
+  const plain = items.map((item) => item.getAsFile());
+  const [paths, folders] = [[], []];
+  for (const [i, entry] of entries.entries()) {
+    const files = entry ? await within(entry) : [{ path: plain[i].name, file: plain[i] }];
+    const made = await put(files);
+    if (entry?.isDirectory) folders.push(entry.name);
+    else paths.push(...made);
+  }
+  app.open([...folders, ...paths]);
+}
+
+const taking = (transfer) => take(transfer).catch((error) => app.wrong(String(error.message ?? error)));
+
+addEventListener('dragover', (event) => event.preventDefault());
+addEventListener('drop', (event) => {
+  event.preventDefault();
+  if (app && event.dataTransfer) taking(event.dataTransfer);
+}, { capture: true });
+addEventListener('paste', (event) => {
+  if (app && event.clipboardData?.files.length) taking(event.clipboardData);
+});
+
+// The window's keys are not the browser's: finding, printing, going back. Those that nobody may take, such as closing the tab, stay.
+const CONTROL = new Set(['f', 'h', 'i', 'j', 'n', 'o', 'p', 's', 'y', 'z', ',', '.', 'Enter', ' ']);
+const ALONE = new Set(['F1', 'F6', 'F8', 'F12']);
+addEventListener('keydown', (event) => {
+  const control = (event.ctrlKey || event.metaKey) && !event.altKey && CONTROL.has(event.key.length === 1 ? event.key.toLowerCase() : event.key);
+  const alt = event.altKey && /^(Arrow(Left|Right)|[1-8])$/.test(event.key);
+  if (control && !(event.shiftKey && /^[ij]$/i.test(event.key)) || alt || ALONE.has(event.key)) event.preventDefault();
+}, { capture: true });
+
+async function linked() {
+  const text = /^#config=(.+)$/.exec(location.hash)?.[1];
+  if (!text) return undefined;
+  const bytes = Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+  const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw')).getReader();
+  const parts = [];
+  for (let size = 0; ;) {
+    const { done, value } = await reader.read();
+    if (done) return new TextDecoder().decode(await new Blob(parts).arrayBuffer());
+    size += value.length;
+    if (size > LONGEST) throw new Error('the config of this link is too long');
+    parts.push(value);
+  }
+}
+
+/** The module, telling how much of it is there. */
+async function fetched(name) {
+  const reply = await fetch(new URL(name, import.meta.url));
+  if (!reply.ok) throw new Error(`${name}: ${reply.status} ${reply.statusText}`);
+  const of = reply.headers.get('content-encoding') ? 0 : Number(reply.headers.get('content-length'));
+  let done = 0;
+  const count = new TransformStream({
+    transform(chunk, out) {
+      done += chunk.length;
+      if (of) $('loaded').value = done / of;
+      say(`Loading… ${(done / 2 ** 20).toFixed(1)}${of ? ` of ${(of / 2 ** 20).toFixed(1)}` : ''} MB`);
+      out.enqueue(chunk);
+    },
+  });
+  return new Response(reply.body.pipeThrough(count), { headers: { 'content-type': 'application/wasm' } });
+}
+
+/** The sample: a few pictures with digits, as the demo's configs name them. */
+async function sample() {
+  const json = async (name) => (await fetch(name)).json();
+  await Promise.all(['train', 'val'].map(async (split) => {
+    const annotations = `digits/${split}.json`;
+    const list = await json(annotations);
+    const names = list.images.map((image) => `digits/${split}/${image.file_name}`);
+    const bytes = await Promise.all(names.map((name) => smaltiPage.beside(name)));
+    names.forEach((name, i) => app.put(name, bytes[i]));
+    app.put(annotations, new TextEncoder().encode(JSON.stringify(list)));
+  }));
+}
+
+function stopped(what) {
+  $('window').hidden = true;
+  $('small').textContent = 'The small page';
+  say(`The window stopped: ${what}\nReload the page: edits that are not saved are there again.`, true);
+}
+
+try {
+  const module = await import('./app/smalti_web_app.js');
+  await module.default({ module_or_path: await fetched('app/smalti_web_app_bg.wasm') });
+  let text;
+  let wrong;
+  try { text = await linked(); } catch (error) { wrong = `The link cannot be read: ${error.message}`; }
+  try {
+    await module.start($('window'), text);
+  } catch (error) {
+    $('instead').hidden = false;
+    throw new Error(`There is no WebGL here to paint with: ${error?.message ?? error}`);
+  }
+  app = module;
+  globalThis.smalti = module;
+  $('before').hidden = true;
+  $('window').focus();
+  if (wrong) app.wrong(wrong);
+  addEventListener('error', ({ error, message }) => { if (error instanceof WebAssembly.RuntimeError) stopped(message); });
+  addEventListener('unhandledrejection', ({ reason }) => { if (reason instanceof WebAssembly.RuntimeError) stopped(reason.message); });
+  await sample().catch((error) => app.wrong(`The sample of the demo is not there: ${error.message}`));
+  globalThis.ready = true;
+} catch (error) {
+  globalThis.failed = String(error.message ?? error);
+  say(globalThis.failed, true);
+}

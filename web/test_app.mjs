@@ -1,0 +1,234 @@
+// Drives the window on its page (web/dist/app.html) in headless Chromium, served from a sub-folder under a strict policy. Screenshots lie in web/dist.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const dist = path.join(path.dirname(fileURLToPath(import.meta.url)), 'dist');
+const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.wasm': 'application/wasm', '.jpg': 'image/jpeg', '.json': 'application/json' };
+const FOLDER = '/some/where/';
+const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'";
+const server = http.createServer((request, reply) => {
+  const { pathname } = new URL(request.url, 'http://localhost');
+  const file = path.join(dist, pathname.startsWith(FOLDER) ? pathname.slice(FOLDER.length) : '..');
+  if (!file.startsWith(dist + path.sep) || !fs.existsSync(file)) { reply.writeHead(404).end(); return; }
+  const type = types[path.extname(file)] ?? 'application/octet-stream';
+  reply.writeHead(200, { 'content-type': type, 'content-security-policy': POLICY, 'content-length': fs.statSync(file).size });
+  fs.createReadStream(file).pipe(reply);
+});
+await new Promise((done) => { server.listen(0, '127.0.0.1', done); });
+const address = `http://127.0.0.1:${server.address().port}${FOLDER}app.html`;
+
+const QUIET = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  '--disable-gpu-watchdog'];
+const start = (flags) => chromium.launch({ executablePath: '/usr/bin/chromium', args: [...QUIET, ...flags] });
+let browser = await start(['--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist']);
+
+let [passed, failed] = [0, 0];
+/** A test on a page of its own, on which nothing may complain. */
+async function test(name, step, { size = { width: 1280, height: 800 }, hash = '' } = {}) {
+  const context = await browser.newContext({ viewport: size, permissions: ['clipboard-read', 'clipboard-write'] });
+  const page = await context.newPage();
+  const complaints = [];
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+  try {
+    await page.goto(address + hash);
+    await page.waitForFunction(() => window.ready || window.failed, null, { timeout: 120000 });
+    const said = await step(page);
+    assert.deepEqual(complaints, []);
+    passed += 1;
+    console.log(`ok     ${name}${said ? `: ${said}` : ''}`);
+  } catch (error) {
+    failed += 1;
+    await page.screenshot({ path: path.join(dist, 'app-failed.png') }).catch(() => {});
+    console.log(`FAILED ${name}: ${error.message} ${complaints.join('; ')}`);
+  }
+  await context.close();
+}
+const state = (page) => page.evaluate(() => JSON.parse(window.smalti.state()));
+/** Until what the window shows is such, and it rests. */
+async function until(page, what, holds) {
+  assert.equal(await page.evaluate(() => window.failed), undefined);
+  for (let tries = 0; tries < 600; tries += 1) {
+    const now = await state(page);
+    if (now?.idle && holds(now)) {
+      // what a job made is shown by the next frame, which may begin another
+      await page.waitForTimeout(150);
+      const then = await state(page);
+      if (then.idle && holds(then)) return then;
+    }
+    await page.waitForTimeout(100);
+  }
+  throw new Error(`waited in vain until ${what}: ${JSON.stringify(await state(page)).slice(0, 2000)}`);
+}
+const look = (page, name) => page.screenshot({ path: path.join(dist, `app-${name}.png`) });
+/** How many colours there are in a part of the window. */
+async function colours(page, clip) {
+  const png = (await page.screenshot({ clip })).toString('base64');
+  return page.evaluate(async (png) => {
+    const bytes = Uint8Array.from(atob(png), (c) => c.charCodeAt(0));
+    const bitmap = await createImageBitmap(new Blob([bytes]));
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
+    context.drawImage(bitmap, 0, 0);
+    return new Set(new Uint32Array(context.getImageData(0, 0, bitmap.width, bitmap.height).data.buffer)).size;
+  }, png);
+}
+const drop = (page, files) => page.evaluate((files) => {
+  const transfer = new DataTransfer();
+  for (const [name, text] of Object.entries(files)) {
+    transfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
+  }
+  document.querySelector('canvas').dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, cancelable: true, bubbles: true }));
+}, Object.fromEntries(Object.entries(files).map(([name, bytes]) => [name, Buffer.from(bytes).toString('base64')])));
+/** A zip archive that packs nothing, and has no check sums. */
+function archive(files) {
+  const u16 = (n) => Buffer.from([n & 255, n >> 8]);
+  const u32 = (n) => Buffer.from([n & 255, n >> 8 & 255, n >> 16 & 255, n >>> 24]);
+  const [parts, directory] = [[], []];
+  let at = 0;
+  for (const [name, bytes] of Object.entries(files)) {
+    const rest = [u16(20), u16(0), u16(0), u32(0), u32(0), u32(bytes.length), u32(bytes.length), u16(name.length), u16(0)];
+    const local = Buffer.concat([u32(0x04034b50), ...rest, Buffer.from(name), bytes]);
+    directory.push(u32(0x02014b50), u16(20), ...rest, u16(0), u16(0), u16(0), u32(0), u32(at), Buffer.from(name));
+    parts.push(local);
+    at += local.length;
+  }
+  const [names, count] = [Buffer.concat(directory), Object.keys(files).length];
+  return Buffer.concat([...parts, names, u32(0x06054b50), u16(0), u16(0), u16(count), u16(count), u32(names.length), u32(at), u16(0)]);
+}
+/** Does what has this name in the palette. */
+async function act(page, name) {
+  await page.keyboard.press('Control+p');
+  await page.waitForTimeout(300);
+  await page.keyboard.type(name);
+  await page.waitForTimeout(300);
+  await page.keyboard.press('Enter');
+}
+const view = async (page, number, name) => {
+  await page.keyboard.press(`Alt+${number}`);
+  return until(page, `${name} is in front`, (s) => s.view === name);
+};
+
+const digits = fs.readFileSync(path.join(dist, 'digits.py'), 'utf8');
+const wrong = digits.replace("type='RetinaHead'", "type='RetinaHed'");
+const MOSAIC = 'retinanet_mobilenetv3-small_fpn_mosaic_digits.py';
+
+await test('the window', async (page) => {
+  const { device } = await until(page, 'it rests', (s) => s.view === 'Start' && s.device !== 'opening the device');
+  await look(page, 'start');
+  assert.equal(device, 'CPU');
+  assert.ok(await colours(page, { x: 0, y: 0, width: 1280, height: 800 }) > 50, 'something is painted');
+  return `on ${device}`;
+});
+
+await test('an error, its fix, a reload, a link', async (page) => {
+  await until(page, 'it rests', () => true);
+  await drop(page, { 'wrong.py': wrong });
+  const { errors } = await until(page, 'the error is found', (s) => s.document === 'wrong.py' && s.errors?.length === 1);
+  await look(page, 'error');
+  await page.keyboard.press('F8');
+  await page.waitForTimeout(300);
+  await page.keyboard.press('Control+.');
+  const { text } = await until(page, 'the fix is taken', (s) => s.errors?.length === 0);
+  assert.equal(text, digits);
+  await look(page, 'fixed');
+  await page.waitForTimeout(1500);
+  await page.reload();
+  await page.waitForFunction(() => window.ready || window.failed, null, { timeout: 120000 });
+  const again = await until(page, 'edits are there again', (s) => s.text === digits);
+  assert.equal(again.document, 'wrong.py');
+  await page.locator('canvas').focus();
+  await act(page, 'Copy a link');
+  await until(page, 'the link is copied', (s) => s.messages.some((m) => /link is copied/.test(m)));
+  const link = await page.evaluate(() => navigator.clipboard.readText());
+  assert.match(link, /app\.html#config=/);
+  await page.evaluate(() => localStorage.clear());
+  await page.goto('about:blank');
+  await page.goto(link);
+  await page.waitForFunction(() => window.ready || window.failed, null, { timeout: 120000 });
+  await until(page, 'the config of the link is open', (s) => s.text === digits && s.document === 'wrong.py');
+  return errors[0];
+});
+
+await test('Mosaic on the sample', async (page) => {
+  await until(page, 'it rests', () => true);
+  await page.evaluate((name) => window.smalti.open([name]), MOSAIC);
+  await until(page, 'the config is read', (s) => s.document === MOSAIC && s.errors?.length === 0);
+  await view(page, 3, 'Augment');
+  await page.waitForTimeout(500);
+  await until(page, 'a sample is made', () => true);
+  await look(page, 'mosaic');
+  const count = await colours(page, { x: 320, y: 200, width: 400, height: 400 });
+  assert.ok(count > 1000, `a picture is shown: ${count} colours`);
+  await page.evaluate(() => window.smalti.open(['digits/train.json']));
+  await until(page, 'the data are shown', (s) => s.view === 'Data');
+  await page.waitForTimeout(1000);
+  await until(page, 'the data are read', () => true);
+  await look(page, 'data');
+  for (const [number, name] of [[5, 'Train'], [8, 'Model']]) {
+    await view(page, number, name);
+    await page.waitForTimeout(500);
+    await until(page, 'it rests', () => true);
+    await look(page, name.toLowerCase());
+  }
+  return `${count} colours`;
+});
+
+await test('a data set in an archive', async (page) => {
+  await until(page, 'it rests', () => true);
+  const folder = path.join(dist, 'digits');
+  const names = fs.readdirSync(path.join(folder, 'val'));
+  const pictures = names.map((name) => [`val/${name}`, fs.readFileSync(path.join(folder, 'val', name))]);
+  const all = { 'val.json': fs.readFileSync(path.join(folder, 'val.json')), ...Object.fromEntries(pictures) };
+  await drop(page, { 'mine.zip': archive(all) });
+  await until(page, 'it is shown', (s) => s.view === 'Data');
+  await page.waitForTimeout(1000);
+  await until(page, 'it is read', () => true);
+  await look(page, 'archive');
+  // a config of the sample whose data are those that were dropped
+  const text = digits.replace("data_root = 'digits/'", "data_root = 'mine/'").replaceAll('train.json', 'val.json').replaceAll("'train/'", "'val/'");
+  await drop(page, { 'mine.py': text });
+  await until(page, 'the config is read', (s) => s.document === 'mine.py' && s.errors?.length === 0);
+  await view(page, 3, 'Augment');
+  await page.waitForTimeout(500);
+  await until(page, 'a sample is made', () => true);
+  await look(page, 'dropped');
+  assert.ok(await colours(page, { x: 320, y: 200, width: 400, height: 400 }) > 1000, 'a picture is shown');
+  return `${names.length} pictures`;
+});
+
+await test('the demo detects', async (page) => {
+  await until(page, 'it rests', () => true);
+  await act(page, 'Try the demo');
+  const { detections } = await until(page, 'it has detected', (s) => s.view === 'Detect' && s.detections > 0);
+  await look(page, 'detect');
+  assert.ok(await colours(page, { x: 320, y: 200, width: 400, height: 400 }) > 1000, 'the picture is shown');
+  await drop(page, { 'mine.safetensors': fs.readFileSync(path.join(dist, 'digits.safetensors')) });
+  await until(page, 'the checkpoint is open', (s) => s.checkpoint === 'mine.safetensors');
+  await view(page, 6, 'Checkpoint');
+  await look(page, 'checkpoint');
+  return `${detections} run`;
+});
+
+await test('a phone', async (page) => {
+  await until(page, 'it rests', (s) => s.view === 'Start');
+  await look(page, 'phone');
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(wide <= 390, `nothing is beyond the screen, ${wide}`);
+}, { size: { width: 390, height: 844 } });
+
+await browser.close();
+browser = await start(['--disable-gpu', '--disable-3d-apis']);
+await test('no WebGL', async (page) => {
+  assert.match(await page.textContent('#said'), /WebGL/);
+  assert.ok(await page.locator('#instead').isVisible());
+  await look(page, 'no-webgl');
+});
+
+await browser.close();
+server.close();
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed ? 1 : 0);
