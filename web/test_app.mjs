@@ -153,6 +153,18 @@ await test('an error, its fix, a reload, a link', async (page) => {
   return errors[0];
 });
 
+await test('a chosen file, saved', async (page) => {
+  await until(page, 'it rests', () => true);
+  const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.keyboard.press('Control+o')]);
+  await chooser.setFiles({ name: 'chosen.py', mimeType: 'text/x-python', buffer: Buffer.from(digits) });
+  await until(page, 'it is open', (s) => s.document === 'chosen.py' && s.errors?.length === 0);
+  await page.keyboard.type('# mine\n');
+  const { text } = await until(page, 'it is edited', (s) => s.text !== digits && s.errors?.length === 0);
+  const [download] = await Promise.all([page.waitForEvent('download'), page.keyboard.press('Control+s')]);
+  assert.equal(fs.readFileSync(await download.path(), 'utf8'), text);
+  return download.suggestedFilename();
+});
+
 await test('Mosaic on the sample', async (page) => {
   await until(page, 'it rests', () => true);
   await page.evaluate((name) => window.smalti.open([name]), MOSAIC);

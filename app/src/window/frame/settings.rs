@@ -72,6 +72,11 @@ impl SettingsPanel {
 fn device(ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
     let tokens = Tokens::of(ui);
     ui.heading("Device for detectors and training");
+    if cfg!(target_arch = "wasm32") {
+        let text = "The CPU, with one thread: a page's window has no GPU for them.";
+        ui.label(RichText::new(text).color(tokens.soft));
+        return;
+    }
     let mut choice = session.settings.device.clone();
     ui.radio_value(&mut choice, "auto".into(), "The best GPU, else the CPU");
     ui.radio_value(&mut choice, "cpu".into(), "CPU");
