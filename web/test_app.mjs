@@ -153,6 +153,22 @@ await test('an error, its fix, a reload, a link', async (page) => {
   return errors[0];
 });
 
+await test('two pages', async (page) => {
+  await drop(page, { 'mine.py': digits });
+  await until(page, 'it is open', (s) => s.document === 'mine.py');
+  await page.keyboard.type('# mine\n');
+  const { text } = await until(page, 'it is edited', (s) => s.text !== digits);
+  await page.waitForTimeout(1500);
+  const other = await page.context().newPage();
+  await other.goto(address);
+  await other.waitForFunction(() => window.ready || window.failed, null, { timeout: 120000 });
+  assert.equal((await until(other, 'it rests', () => true)).document, null, 'the edits are those of the first');
+  await page.close();
+  await other.reload();
+  await other.waitForFunction(() => window.ready || window.failed, null, { timeout: 120000 });
+  await until(other, 'the edits of the first are there', (s) => s.text === text);
+});
+
 await test('a chosen file, saved', async (page) => {
   await until(page, 'it rests', () => true);
   const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.keyboard.press('Control+o')]);

@@ -9,6 +9,9 @@ const LONGEST = 8 << 20;
 const LARGEST = 1 << 30;
 
 let app;
+/** Names that other pages of this browser have, and those of this one, each with what lets go of it. */
+let taken = new Set();
+const own = new Map();
 
 function say(text, wrong = false) {
   $('said').textContent = text;
@@ -38,6 +41,14 @@ globalThis.smaltiPage = {
   keep(name, text) {
     try { localStorage.setItem(KEPT + name, text); return undefined; } catch (error) { return `the browser keeps nothing: ${error.message}`; }
   },
+  // without the browser's locks, in a page that is not served safely, all pages share what is kept
+  claim(name) {
+    if (taken.has(KEPT + name) || own.has(name)) return false;
+    const until = new Promise((done) => { own.set(name, done); });
+    navigator.locks?.request(KEPT + name, () => until).catch(() => {});
+    return true;
+  },
+  release(name) { own.get(name)?.(); own.delete(name); },
   forget(name) { try { localStorage.removeItem(KEPT + name); } catch { /* nothing is kept */ } },
   keptNames() {
     try {
@@ -179,6 +190,7 @@ function stopped(what) {
 try {
   const module = await import('./app/smalti_web_app.js');
   await module.default({ module_or_path: await fetched('app/smalti_web_app_bg.wasm') });
+  taken = new Set((await navigator.locks?.query())?.held.map((lock) => lock.name));
   let text;
   let wrong;
   try { text = await linked(); } catch (error) { wrong = `The link cannot be read: ${error.message}`; }

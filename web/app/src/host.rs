@@ -38,6 +38,15 @@ impl PageHost {
     }
 }
 
+/// A name that is this page's own.
+struct Claim(String);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        page::release(&self.0);
+    }
+}
+
 /// A path as the tree and the storage know it.
 fn key(path: &Path) -> String {
     plain(&path.to_string_lossy())
@@ -150,8 +159,9 @@ impl Host for PageHost {
         PathBuf::from(DATA)
     }
 
-    fn claim(&self, _: &Path) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(()))
+    fn claim(&self, folder: &Path) -> Option<Box<dyn Any + Send + Sync>> {
+        let name = key(folder);
+        page::claim(&name).then(|| Box::new(Claim(name)) as Box<dyn Any + Send + Sync>)
     }
 
     fn now(&self) -> Duration {

@@ -30,6 +30,12 @@ extern "C" {
     /// Forgets what was kept under a name.
     pub fn forget(name: &str);
 
+    /// Makes a name this page's own, of all pages of the browser, until it ends or lets go. False if another has it.
+    pub fn claim(name: &str) -> bool;
+
+    /// Lets go of a name.
+    pub fn release(name: &str);
+
     /// Names under which something is kept.
     #[wasm_bindgen(js_name = keptNames)]
     pub fn kept_names() -> Vec<String>;
