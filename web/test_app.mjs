@@ -150,13 +150,20 @@ await test('an error, its fix, a reload, a link', async (page) => {
   await page.goto(link);
   await page.waitForFunction(() => window.ready || window.failed, null, { timeout: 120000 });
   await until(page, 'the config of the link is open', (s) => s.text === digits && s.document === 'wrong.py');
+  // edited, and loaded again: the edits, and no second document
+  await page.keyboard.type('# mine ');
+  const { text: mine } = await until(page, 'it is edited', (s) => s.text !== digits);
+  await page.waitForTimeout(1500);
+  await page.reload();
+  await page.waitForFunction(() => window.ready || window.failed, null, { timeout: 120000 });
+  await until(page, 'the edits of the link are there', (s) => s.text === mine && s.document === 'wrong.py');
   return errors[0];
 });
 
 await test('two pages', async (page) => {
   await drop(page, { 'mine.py': digits });
   await until(page, 'it is open', (s) => s.document === 'mine.py');
-  await page.keyboard.type('# mine\n');
+  await page.keyboard.type('# mine ');
   const { text } = await until(page, 'it is edited', (s) => s.text !== digits);
   await page.waitForTimeout(1500);
   const other = await page.context().newPage();
@@ -174,7 +181,7 @@ await test('a chosen file, saved', async (page) => {
   const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.keyboard.press('Control+o')]);
   await chooser.setFiles({ name: 'chosen.py', mimeType: 'text/x-python', buffer: Buffer.from(digits) });
   await until(page, 'it is open', (s) => s.document === 'chosen.py' && s.errors?.length === 0);
-  await page.keyboard.type('# mine\n');
+  await page.keyboard.type('# mine ');
   const { text } = await until(page, 'it is edited', (s) => s.text !== digits && s.errors?.length === 0);
   const [download] = await Promise.all([page.waitForEvent('download'), page.keyboard.press('Control+s')]);
   assert.equal(fs.readFileSync(await download.path(), 'utf8'), text);

@@ -136,6 +136,16 @@ addEventListener('keydown', (event) => {
   if (control && !(event.shiftKey && /^[ij]$/i.test(event.key)) || alt || ALONE.has(event.key)) event.preventDefault();
 }, { capture: true });
 
+/** Whether this page was loaded with this link before. */
+function isAgain(text) {
+  try {
+    const again = sessionStorage.getItem(`${KEPT}link`) === text;
+    sessionStorage.setItem(`${KEPT}link`, text);
+    return again;
+  } catch { return false; }
+}
+
+/** What the address's link holds, if it has one. */
 async function linked() {
   const text = /^#config=(.+)$/.exec(location.hash)?.[1];
   if (!text) return undefined;
@@ -144,7 +154,10 @@ async function linked() {
   const parts = [];
   for (let size = 0; ;) {
     const { done, value } = await reader.read();
-    if (done) return new TextDecoder().decode(await new Blob(parts).arrayBuffer());
+    if (done) {
+      const config = JSON.parse(new TextDecoder().decode(await new Blob(parts).arrayBuffer()));
+      return JSON.stringify({ ...config, again: isAgain(text) });
+    }
     size += value.length;
     if (size > LONGEST) throw new Error('the config of this link is too long');
     parts.push(value);
@@ -207,6 +220,7 @@ try {
   if (wrong) app.wrong(wrong);
   addEventListener('error', ({ error, message }) => { if (error instanceof WebAssembly.RuntimeError) stopped(message); });
   addEventListener('unhandledrejection', ({ reason }) => { if (reason instanceof WebAssembly.RuntimeError) stopped(reason.message); });
+  addEventListener('hashchange', () => linked().then((text) => text && app.link(text), (error) => app.wrong(`The link cannot be read: ${error.message}`)));
   await sample().catch((error) => app.wrong(`The sample of the demo is not there: ${error.message}`));
   globalThis.ready = true;
 } catch (error) {

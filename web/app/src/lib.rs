@@ -34,7 +34,8 @@ struct Runs {
     tree: Arc<Tree>,
 }
 
-/// Shows the window on a canvas. `linked` is what a link holds: JSON of a config's `name`, text `config`, and `files`, texts by path.
+/// Shows the window on a canvas. `linked` is what a link holds: JSON of a config's `name`, text `config`, and `files`, texts by path; `again` if this page
+/// opened it before.
 ///
 /// # Errors
 /// There is no WebGL to paint with.
@@ -49,10 +50,7 @@ pub async fn start(canvas: HtmlCanvasElement, linked: Option<String>) -> Result<
     };
     RUNS.set(Some(runs));
     if let Some(text) = linked {
-        shell::arrive(match serde_json::from_str::<Linked>(&text) {
-            Ok(linked) => Arrived::Linked(linked),
-            Err(why) => Arrived::Wrong(format!("the link cannot be read: {why}")),
-        });
+        link(&text);
     }
     let device = smalti::device::choose("cpu").await;
     let device = device.map_err(|why| JsValue::from(why.to_string()))?;
@@ -85,6 +83,15 @@ pub fn open(paths: Vec<String>) {
     paths
         .into_iter()
         .for_each(|path| shell::arrive(Arrived::Path(PathBuf::from(path))));
+}
+
+/// Opens the config of a link, as [`start`] does.
+#[wasm_bindgen]
+pub fn link(linked: &str) {
+    shell::arrive(match serde_json::from_str::<Linked>(linked) {
+        Ok(linked) => Arrived::Linked(linked),
+        Err(why) => Arrived::Wrong(format!("the link cannot be read: {why}")),
+    });
 }
 
 /// Tells the person before the window what could not be done.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -28,6 +28,9 @@ pub struct Linked {
     config: String,
     #[serde(default)]
     files: BTreeMap<String, String>,
+    /// Whether this page had opened it before it was loaded again: what was edited since is open again, then.
+    #[serde(default)]
+    again: bool,
 }
 
 /// What comes from outside the window.
@@ -89,7 +92,17 @@ impl Shell {
                         }
                     }
                     let name = linked.name.unwrap_or_else(|| "config.py".into());
-                    session.create(&name, &linked.config);
+                    let open = session.documents.at(Path::new(&name));
+                    let open = open.filter(|d| linked.again || d.text() == linked.config);
+                    match open.map(|d| d.id) {
+                        Some(id) => session.documents.activate(id),
+                        None => {
+                            let id = session.create(&name, &linked.config);
+                            if let Some(document) = session.documents.get_mut(id) {
+                                document.reveal = Some(0..0);
+                            }
+                        }
+                    }
                 }
             }
         }
