@@ -22,10 +22,12 @@ bindgen() {
 # The config checker is a module of its own, without the engine.
 cargo build -p smalti-web-config --target wasm32-unknown-unknown --profile web
 bindgen smalti_web_config check
-# The engine twice: for the CPU alone, and with WebGPU.
+# The engine three times: for the CPU alone, to train there, and with WebGPU.
 export RUSTFLAGS='-C target-feature=+simd128'
 cargo build -p smalti-web --no-default-features --target wasm32-unknown-unknown --profile web
 bindgen smalti_web cpu
+cargo build -p smalti-web --no-default-features --features train --target wasm32-unknown-unknown --profile web
+bindgen smalti_web train
 cargo build -p smalti-web --target wasm32-unknown-unknown --profile web
 bindgen smalti_web gpu
 cp web/package/* LICENSE-* $PACKAGE/

@@ -51,8 +51,11 @@ const browser = await chromium.launch({
 /** The test that asks for what is not there. */
 const NOT_THERE = 'what a picture may be';
 let [passed, failed] = [0, 0];
+/** Those whose name has this in it; all, if it is not given. */
+const chosen = process.argv[2] ?? '';
 /** A test on a page of its own, on which nothing may complain. */
 async function test(name, where, step, size = { width: 1280, height: 800 }) {
+  if (!name.includes(chosen)) return;
   const page = await browser.newPage({ viewport: size, permissions: ['camera'] });
   const complaints = [];
   page.on('pageerror', (error) => complaints.push(String(error)));
@@ -180,6 +183,159 @@ await test('an error and its fix', '?device=cpu', async (page) => {
   await ready(page);
   assert.equal(await page.inputValue('#config'), `${config}\nmine = 1\n`);
 });
+
+/** Pictures of 96 px with a red disc and a blue bar each, as files, and where these are. */
+async function lesson(page, count) {
+  return page.evaluate(async (count) => {
+    const made = [];
+    for (let i = 0; i < count; i += 1) {
+      const canvas = Object.assign(document.createElement('canvas'), { width: 96, height: 96 });
+      const pen = canvas.getContext('2d');
+      pen.fillStyle = ['#f2efe6', '#e4ecef', '#efe9ef'][i % 3];
+      pen.fillRect(0, 0, 96, 96);
+      const [x, y, r] = [[26, 28, 15], [66, 30, 17], [64, 66, 14]][i % 3];
+      pen.fillStyle = '#d02818';
+      pen.beginPath();
+      pen.arc(x, y, r, 0, 7);
+      pen.fill();
+      const bar = [[44, 58, 40, 18], [10, 60, 44, 17], [8, 20, 42, 18]][i % 3];
+      pen.fillStyle = '#1840c0';
+      pen.fillRect(...bar);
+      made.push({
+        file: canvas.toDataURL('image/png').split(',')[1],
+        boxes: { disc: [x - r, y - r, x + r, y + r], bar: [bar[0], bar[1], bar[0] + bar[2], bar[1] + bar[3]] },
+      });
+    }
+    return made;
+  }, count);
+}
+/** Of two boxes, corner to corner. */
+function overlap(a, b) {
+  const side = (i) => Math.max(0, Math.min(a[i + 2], b[i + 2]) - Math.max(a[i], b[i]));
+  const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
+  const both = side(0) * side(1);
+  return both / (area(a) + area(b) - both);
+}
+/** Opens the pictures of a lesson below "Teach it". */
+async function openLesson(page, count) {
+  await page.click('#teach summary');
+  await page.click('#start');
+  await page.getByText('Open a picture first').waitFor();
+  const pictures = await lesson(page, count);
+  await page.setInputFiles('#lesson-file', pictures.map(({ file }, i) => ({ name: `${i}.png`, mimeType: 'image/png', buffer: Buffer.from(file, 'base64') })));
+  await page.locator('#lesson li').nth(count - 1).waitFor();
+  return pictures;
+}
+/** Draws a box of the page's picture of 96 px. */
+async function drawBox(page, [x1, y1, x2, y2], name) {
+  await page.click('#board', { position: { x: 2, y: 2 } }); // none is chosen
+  await page.fill('#class', name);
+  await page.locator('#board').scrollIntoViewIfNeeded();
+  const { x, y, width } = await page.locator('#board').boundingBox();
+  const at = (px, py) => [x + px * width / 96, y + py * width / 96];
+  await page.mouse.move(...at(x1, y1));
+  await page.mouse.down();
+  await page.mouse.move(...at((x1 + x2) / 2, y2), { steps: 2 });
+  await page.mouse.move(...at(x2, y2), { steps: 2 });
+  await page.mouse.up();
+}
+async function taught(page) {
+  await page.waitForFunction(() => window.taught, null, { timeout: 0 });
+  const { wrong, text } = await page.evaluate(() => window.taught);
+  assert.ok(!wrong, text);
+  return text;
+}
+
+await test('teaching', '?device=cpu', async (page) => {
+  await ready(page);
+  // smaller, to be quick
+  const config = await page.inputValue('#config');
+  await page.click('#own summary');
+  await page.fill('#config', config.replace('img_scale = (320, 320)', 'img_scale = (128, 128)'));
+  await page.click('#own summary');
+  const pictures = await openLesson(page, 3);
+  await page.click('#start');
+  await page.getByText('Draw a box around an object first').waitFor();
+  for (const [i, { boxes }] of pictures.entries()) {
+    await page.locator('#lesson button').nth(i).click();
+    for (const name of ['disc', 'bar']) await drawBox(page, boxes[name], name);
+  }
+  // one too many, deleted again
+  await drawBox(page, [2, 80, 20, 94], 'mistake');
+  await page.getByRole('button', { name: 'Delete box 3, mistake' }).click();
+  assert.match(await page.textContent('#lesson-sum'), /^6 boxes in 3 of 3 pictures; classes: disc, bar$/);
+  await page.fill('#steps', '100');
+  const begun = performance.now();
+  await page.click('#start');
+  await page.waitForFunction(() => window.losses?.length >= 30, null, { timeout: 0 });
+  // the page stays live
+  assert.match(await page.textContent('#teach-status'), /^Step \d+ of 100, loss .* s a step on the CPU, about \d+ s left/);
+  await page.screenshot({ path: path.join(dist, 'page-teaching.png'), fullPage: true });
+  const said = await taught(page);
+  const seconds = (performance.now() - begun) / 1000;
+  const losses = await page.evaluate(() => window.losses);
+  const mean = (values) => values.reduce((a, b) => a + b) / values.length;
+  const [first, last] = [mean(losses.slice(0, 5)), mean(losses.slice(-5))];
+  assert.ok(losses.length === 100 && last < 0.4 * first, `the loss falls: ${first} to ${last}`);
+  const content = async (button) => {
+    const [file] = await Promise.all([page.waitForEvent('download'), page.click(button)]);
+    return fs.readFileSync(await file.path());
+  };
+  const [weights, text] = [await content('#teach-weights'), (await content('#teach-config')).toString()];
+  fs.writeFileSync(path.join(dist, 'taught.safetensors'), weights);
+  fs.writeFileSync(path.join(dist, 'taught.py'), text);
+  fs.writeFileSync(path.join(dist, 'taught.png'), Buffer.from(pictures[0].file, 'base64'));
+  // what was downloaded is a detector of its own
+  const found = await page.evaluate(async ([weights, config, picture]) => {
+    const { Detector } = await import('./smalti/smalti.js');
+    const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const detector = await Detector.load({ config, weights: bytes(weights), device: 'cpu' });
+    return [...await detector.detect(bytes(picture), { scoreThreshold: 0.3 })];
+  }, [weights.toString('base64'), text, pictures[0].file]);
+  for (const [name, box] of Object.entries(pictures[0].boxes)) {
+    const best = found.find((d) => d.name === name);
+    assert.ok(best && overlap(best.box, box) > 0.6, `${name} is found: ${JSON.stringify(found)}`);
+  }
+  // and so is the page's
+  await page.setInputFiles('#file', { name: '1.png', mimeType: 'image/png', buffer: Buffer.from(pictures[1].file, 'base64') });
+  await page.waitForFunction(() => window.found?.some((d) => d.name === 'bar' && d.score > 0.3), null, { timeout: 10_000 });
+  await page.screenshot({ path: path.join(dist, 'page-taught.png'), fullPage: true });
+  // stopped early, what was learned so far is kept
+  await page.fill('#steps', '1000');
+  await page.evaluate(() => { window.losses = []; });
+  await page.click('#start');
+  await page.waitForFunction(() => window.losses.length >= 2, null, { timeout: 0 });
+  await page.click('#stop');
+  assert.match(await taught(page), /^\d+ steps in .* now finds disc, bar/);
+  return `${said} ${(seconds / 100).toFixed(2)} s a step, loss ${first.toFixed(2)} to ${last.toFixed(2)}`;
+});
+
+await test('teaching on a phone', '?device=cpu', async (page) => {
+  await ready(page);
+  const [{ boxes }] = await openLesson(page, 2);
+  await page.locator('#lesson button').first().click();
+  await drawBox(page, boxes.disc, 'a disc of a long name');
+  await drawBox(page, boxes.bar, 'bar');
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(wide <= 390, `nothing is beyond the screen, ${wide}`);
+  await page.screenshot({ path: path.join(dist, 'page-teaching-phone.png'), fullPage: true });
+  // weights of another model
+  await page.setInputFiles('#weights', { name: 'other.safetensors', mimeType: 'application/octet-stream', buffer: otherWeights() });
+  await page.waitForFunction(() => window.failed, null, { timeout: 0 });
+  await page.click('#start');
+  await page.waitForFunction(() => window.taught, null, { timeout: 0 });
+  const { wrong, text } = await page.evaluate(() => window.taught);
+  assert.ok(wrong && /nothing fits this model/.test(text), text);
+}, { width: 390, height: 844 });
+
+/** A `.safetensors` of one tensor that no detector has. */
+function otherWeights() {
+  const header = JSON.stringify({ other: { dtype: 'F32', shape: [1], data_offsets: [0, 4] } });
+  const bytes = Buffer.alloc(8 + header.length + 4);
+  bytes.writeBigUInt64LE(BigInt(header.length));
+  bytes.write(header, 8);
+  return bytes;
+}
 
 await test('a webcam', '?device=cpu', async (page) => {
   await ready(page);

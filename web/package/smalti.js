@@ -2,11 +2,16 @@
 
 export { checkConfig } from './config.js';
 
-// There are two engines: a small one for the CPU, and one that has the GPU too. Each is fetched when it is first wanted.
+// There are three engines: a small one for the CPU, one that has the GPU too, and one that learns. Each is fetched when it is first wanted.
 const engines = {};
+const importing = {
+  cpu: () => import('./cpu/smalti_web.js'),
+  gpu: () => import('./gpu/smalti_web.js'),
+  train: () => import('./train/smalti_web.js'),
+};
 
 async function engine(kind, wasm) {
-  const module = await (kind === 'gpu' ? import('./gpu/smalti_web.js') : import('./cpu/smalti_web.js'));
+  const module = await importing[kind]();
   const exports = await module.default(wasm === undefined ? undefined : { module_or_path: wasm });
   return { ...module, memory: exports.memory };
 }
@@ -124,6 +129,98 @@ export class Detections {
       };
     }
   }
+}
+
+/** Learns from a few pictures, step by step. */
+export class Trainer {
+  #engine;
+  #turn = Promise.resolve();
+
+  constructor(engine, classes) {
+    this.#engine = engine;
+    this.classes = classes;
+  }
+
+  static async load({
+    config, weights, files, name, pictures, classes, steps = 200, batchSize = 2, learningRate, frozen = ['backbone'], seed = 0, wasm,
+  }) {
+    const names = classes ?? [...new Set(pictures.flatMap(({ objects }) => objects.map((object) => object.name)))];
+    const [{ Trainer: Engine, Pictures }, text, bytes] = await Promise.all([engineOf('train', wasm), textOf(config), bytesOf(weights, 'weights')]);
+    const lesson = new Pictures();
+    try {
+      for (const { picture, objects } of pictures) await addTo(lesson, picture, objects, names);
+    } catch (error) {
+      lesson.free();
+      throw error;
+    }
+    // from here on the lesson is the engine's
+    const made = await Engine.load(text, name, files, bytes, lesson, names, steps, batchSize, learningRate, frozen, seed);
+    return new Trainer(made, names);
+  }
+
+  get steps() { return this.#alive().steps; }
+
+  get report() { return this.#alive().report; }
+
+  get notes() { return this.#alive().notes; }
+
+  get config() { return this.#alive().config; }
+
+  async step() { return JSON.parse(await this.#next((engine) => engine.step())); }
+
+  weights() { return this.#next((engine) => engine.weights()); }
+
+  /** Gives its memory back, once what it is at has ended. */
+  dispose() {
+    const engine = this.#engine;
+    this.#engine = undefined;
+    if (engine) this.#turn.then(() => engine.free());
+  }
+
+  #next(ask) {
+    const engine = this.#alive();
+    const asked = this.#turn.then(() => ask(engine));
+    this.#turn = asked.catch(() => {});
+    return asked;
+  }
+
+  #alive() {
+    if (!this.#engine) throw new Error('this trainer is disposed of');
+    return this.#engine;
+  }
+}
+
+if (Symbol.dispose) Trainer.prototype[Symbol.dispose] = Trainer.prototype.dispose;
+
+async function addTo(lesson, picture, objects, names) {
+  const boxes = Float32Array.from(objects.flatMap(({ box }) => [...box]));
+  const labels = Uint32Array.from(objects, ({ name, label }) => {
+    const index = name === undefined ? label : names.indexOf(name);
+    if (!(index >= 0)) throw new Error(`an object of class \`${name ?? label}\`, which is none of \`classes\`: ${names.join(', ')}`);
+    return index;
+  });
+  const add = (bytes) => lesson.add(bytes, boxes, labels);
+  if (isBytes(picture)) return add(await bytesOf(picture, 'picture'));
+  if (!(picture instanceof Blob)) return add(await pngOf(picture));
+  const bytes = await bytesOf(picture, 'picture');
+  try {
+    return add(bytes);
+  } catch (error) {
+    // a format that browsers alone read
+    const bitmap = await createImageBitmap(picture).catch(() => { throw error; });
+    return add(await pngOf(bitmap));
+  }
+}
+
+/** A file of what a canvas can draw. */
+async function pngOf(picture) {
+  const pixels = pixelsOf(picture);
+  const { width, height } = pixels;
+  const canvas = typeof OffscreenCanvas === 'undefined'
+    ? Object.assign(document.createElement('canvas'), { width, height }) : new OffscreenCanvas(width, height);
+  canvas.getContext('2d').putImageData(pixels, 0, 0);
+  const blob = canvas.convertToBlob ? await canvas.convertToBlob() : await new Promise((done) => { canvas.toBlob(done); });
+  return bytesOf(blob, 'picture');
 }
 
 /** The pixels of a mask in COCO's run lengths: 1 where the object is, row by row. */

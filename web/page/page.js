@@ -1,5 +1,6 @@
 // The digit detector at work on a picture, a drawing or a webcam; configs and checkpoints of one's own. `?device=cpu|gpu` chooses where.
 import { Detector, checkModel } from './smalti/smalti.js';
+import { addPicture, download, teach } from './teach.js';
 
 const $ = (id) => document.getElementById(id);
 const canvas = $('canvas');
@@ -93,6 +94,7 @@ async function open(blob) {
   stopWebcam();
   draw(false);
   shown = { picture: await createImageBitmap(blob), file: blob };
+  await addPicture(blob);
   found = undefined;
   show();
   await look();
@@ -105,7 +107,8 @@ const IS_WEIGHTS = /\.(pth|pt|pkl|safetensors)$/i;
 async function take(files) {
   const configs = files.filter(([path]) => IS_CONFIG.test(path));
   const weights = files.find(([path]) => IS_WEIGHTS.test(path));
-  const picture = files.find(([, file]) => file.type.startsWith('image/'));
+  const pictures = files.map(([, file]) => file).filter((file) => file.type.startsWith('image/'));
+  const [picture] = pictures;
   if (weights) {
     [, own.weights] = weights;
     $('weights-name').textContent = weights[0];
@@ -122,7 +125,8 @@ async function take(files) {
   }
   if (weights) await load();
   else if (configs.length > 0) say('Now drop or open its weights (.pth, .safetensors), or take "Use this config" with those that are there.');
-  if (picture) await open(picture[1]);
+  for (const other of pictures.slice(1)) await addPicture(other);
+  if (picture) await open(picture);
   else if (weights) await look();
   if (!weights && !picture && configs.length === 0) say(`Nothing here can be read: a picture, a config (.py, .yaml, .json) or weights (.pth, .safetensors).`, true);
 }
@@ -262,14 +266,7 @@ function edited() {
 }
 $('config').oninput = edited;
 $('apply').onclick = () => run(async () => { await load(); await look(); });
-$('save').onclick = () => {
-  const link = Object.assign(document.createElement('a'), {
-    href: URL.createObjectURL(new Blob([own.config], { type: 'text/plain' })),
-    download: own.name.split('/').pop(),
-  });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-};
+$('save').onclick = () => download(own.config, own.name.split('/').pop());
 
 // A link has the config in its fragment, which is sent to no server.
 const LONGEST = 8 << 20;
@@ -306,6 +303,31 @@ async function keptConfig() {
   const { name, config, files } = JSON.parse(linked ? await unpacked(linked) : localStorage.getItem(KEPT) ?? '{}');
   return typeof config === 'string' ? { name: String(name ?? 'config.py'), config, files: files ?? {} } : null;
 }
+
+teach({
+  own,
+  picture: async () => {
+    const source = shown.drawing ?? shown.video ?? shown.picture;
+    if (shown.file || !source) return shown.file;
+    const [width, height] = shown.video ? [source.videoWidth, source.videoHeight] : [source.width, source.height];
+    const copy = Object.assign(document.createElement('canvas'), { width, height });
+    copy.getContext('2d').drawImage(source, 0, 0);
+    return new Promise((done) => { copy.toBlob(done); });
+  },
+  use: (taught) => {
+    const before = { ...own };
+    const done = turn.then(async () => {
+      Object.assign(own, taught, { name: 'taught.py', files: {} });
+      await load();
+      $('config').value = own.config;
+      $('weights-name').textContent = 'taught.safetensors';
+      await look();
+      await check();
+    });
+    turn = done.catch(() => { Object.assign(own, before); });
+    return done;
+  },
+});
 
 $('device').value = new URLSearchParams(location.search).get('device') ?? 'auto';
 $('device').onchange = () => run(async () => { await load(); await look(); });

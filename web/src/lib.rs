@@ -5,6 +5,10 @@
 #![cfg(target_arch = "wasm32")]
 
 mod findings;
+#[cfg(feature = "train")]
+mod lesson;
+#[cfg(feature = "train")]
+mod teach;
 
 use std::sync::Arc;
 
