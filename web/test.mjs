@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { deflateRawSync } from 'node:zlib';
 import { chromium } from 'playwright-core';
 
 const dist = path.join(path.dirname(fileURLToPath(import.meta.url)), 'dist');
@@ -24,10 +25,18 @@ onmessage = async ({ data: { bitmap, device } }) => {
   detector.dispose();
   postMessage({ given: scores.byteLength === 0 });
 };`;
+/** What lies at another address: bases for those who ask. */
+const RAW = {
+  'raw/v1/digits/parent.py': "_base_ = ['../_base_/digits.py']\n",
+  'raw/v1/_base_/digits.py': fs.readFileSync(path.join(dist, 'digits.py'), 'utf8'),
+};
+let asked = 0;
 const server = http.createServer((request, reply) => {
   const { pathname } = new URL(request.url, 'http://localhost');
   const name = pathname.startsWith(FOLDER) ? pathname.slice(FOLDER.length) || 'index.html' : '..';
   const file = path.join(dist, name);
+  if (name.startsWith('raw/')) asked += 1;
+  if (name in RAW) { reply.end(RAW[name]); return; }
   const known = name === 'worker.js' || name === 'blank.html' || (file.startsWith(dist + path.sep) && fs.existsSync(file));
   if (!known) { reply.writeHead(404).end(); return; }
   reply.writeHead(200, { 'content-type': types[path.extname(file)] ?? 'application/octet-stream', 'content-security-policy': POLICY });
@@ -48,8 +57,9 @@ const browser = await chromium.launch({
     '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'],
 });
 
-/** The test that asks for what is not there. */
+/** The tests that ask for what is not there. */
 const NOT_THERE = 'what a picture may be';
+const MISSING = 'bases that are missing';
 let [passed, failed] = [0, 0];
 /** Those whose name has this in it; all, if it is not given. */
 const chosen = process.argv[2] ?? '';
@@ -63,8 +73,7 @@ async function test(name, where, step, size = { width: 1280, height: 800 }) {
   try {
     await page.goto(address + where);
     const said = await step(page);
-    // a checkpoint that is not there is asked for
-    assert.deepEqual(complaints.filter((text) => !/404/.test(text) || name !== NOT_THERE), []);
+    assert.deepEqual(complaints.filter((text) => !/404/.test(text) || ![NOT_THERE, MISSING].includes(name)), []);
     passed += 1;
     console.log(`ok     ${name}${said ? `: ${said}` : ''}`);
   } catch (error) {
@@ -156,6 +165,107 @@ await test('a dropped config and .pth', '?device=cpu', async (page) => {
   assert.ok(found.length > 0 && found.every((d) => d.score >= 0.5), 'its own threshold holds');
   compare(found, native.filter((d) => d.score >= 0.5));
   return `${found.length} objects, of the child of two configs`;
+});
+
+/** A zip of these files, every second one deflated. */
+function zipOf(files) {
+  const [parts, list] = [[], []];
+  let offset = 0;
+  Object.entries(files).forEach(([name, content], i) => {
+    const [bytes, path] = [Buffer.from(content), Buffer.from(name)];
+    const packed = i % 2 ? deflateRawSync(bytes) : bytes;
+    let crc = 0xffffffff;
+    for (const byte of bytes) {
+      crc ^= byte;
+      for (let k = 0; k < 8; k += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+    }
+    const shared = Buffer.alloc(26);
+    shared.writeUInt16LE(20, 0);
+    shared.writeUInt16LE(i % 2 ? 8 : 0, 4);
+    shared.writeUInt32LE((crc ^ 0xffffffff) >>> 0, 10);
+    shared.writeUInt32LE(packed.length, 14);
+    shared.writeUInt32LE(bytes.length, 18);
+    shared.writeUInt16LE(path.length, 22);
+    const [head, entry] = [Buffer.from('PK\x03\x04'), Buffer.alloc(46)];
+    entry.write('PK\x01\x02\x14\0', 'latin1');
+    shared.copy(entry, 6);
+    entry.writeUInt32LE(offset, 42);
+    parts.push(head, shared, path, packed);
+    list.push(entry, path);
+    offset += 30 + path.length + packed.length;
+  });
+  const end = Buffer.alloc(22);
+  end.write('PK\x05\x06', 'latin1');
+  end.writeUInt16LE(list.length / 2, 8);
+  end.writeUInt16LE(list.length / 2, 10);
+  end.writeUInt32LE(list.reduce((sum, part) => sum + part.length, 0), 12);
+  end.writeUInt32LE(offset, 16);
+  return Buffer.concat([...parts, ...list, end]);
+}
+const opened = (name, buffer) => ({ name, mimeType: 'application/octet-stream', buffer: Buffer.from(buffer) });
+
+await test('a zip, and a choice', '?device=cpu', async (page) => {
+  await ready(page);
+  const config = fs.readFileSync(path.join(dist, 'digits.py'), 'utf8');
+  const zip = zipOf({
+    'pack/': '',
+    'pack/_base_/base.py': config,
+    'pack/mine/low.py': "_base_ = ['../_base_/base.py']\n",
+    'pack/mine/high.py': "_base_ = './low.py'\nmodel = dict(test_cfg=dict(score_thr=0.9))\n",
+    'pack/mine/middle.py': "_base_ = './low.py'\nmodel = dict(test_cfg=dict(score_thr=0.5))\n",
+    'pack/setup.py': "print('no config')\n",
+    '__MACOSX/pack/._high.py': 'x',
+    'pack/digits.pth': fs.readFileSync(path.join(dist, 'digits.pth')),
+  });
+  await page.evaluate(() => { window.found = undefined; });
+  await page.setInputFiles('#weights', opened('pack.zip', zip));
+  await page.getByText('2 of these files could be the config').waitFor();
+  assert.deepEqual(await page.locator('#which-config option').allTextContents(), ['pack/mine/high.py', 'pack/mine/middle.py']);
+  await page.selectOption('#which-config', 'pack/mine/middle.py');
+  await page.getByText('pack/mine/middle.py is chosen').waitFor();
+  await page.screenshot({ path: path.join(dist, 'page-choice.png') });
+  await page.click('#apply');
+  await page.waitForFunction(() => window.found || window.failed, null, { timeout: 0 });
+  assert.equal(await page.evaluate(() => window.failed), undefined);
+  const found = await page.evaluate(() => window.found);
+  assert.ok(found.length > 0 && found.every((d) => d.score >= 0.5), 'its own threshold holds');
+  compare(found, native.filter((d) => d.score >= 0.5));
+  // broken ones
+  const broken = Buffer.from(zip);
+  broken[broken.indexOf('score_thr=0.9') > 0 ? broken.indexOf('score_thr=0.9') : 200] ^= 1;
+  for (const [bytes, why] of [[broken, /broken/], [zip.subarray(0, zip.length - 60), /no zip, or not all of it/], [Buffer.from('hello'), /no zip/]]) {
+    await page.evaluate(() => { window.failed = undefined; });
+    await page.setInputFiles('#weights', opened('broken.zip', bytes));
+    await page.waitForFunction(() => window.failed);
+    assert.match(await page.evaluate(() => window.failed), why);
+  }
+  return `${found.length} objects, of the second of two configs`;
+});
+
+await test(MISSING, '?device=cpu', async (page) => {
+  await ready(page);
+  const child = "_base_ = './parent.py'\nmodel = dict(test_cfg=dict(score_thr=0.5))\n";
+  await page.evaluate(() => { window.found = undefined; });
+  await page.setInputFiles('#weights', [opened('child.py', child), opened('digits.pth', fs.readFileSync(path.join(dist, 'digits.pth')))]);
+  await page.getByText('has bases that are missing').waitFor();
+  assert.equal(await page.textContent('#missing-list'), 'parent.py');
+  assert.equal(asked, 0, 'nothing is fetched unasked');
+  await page.fill('#bases', `${address}raw/v0/digits`);
+  await page.click('#fetch-bases');
+  await page.getByText(/raw\/v0\/digits\/parent\.py: 404/).waitFor();
+  await page.evaluate(() => { window.failed = undefined; });
+  await page.screenshot({ path: path.join(dist, 'page-missing.png') });
+  await page.fill('#bases', `${address}raw/v1/digits`);
+  await page.click('#fetch-bases');
+  await page.getByText('2 bases fetched').waitFor();
+  assert.equal(await page.isHidden('#missing'), true);
+  await page.click('#apply');
+  await page.waitForFunction(() => window.found || window.failed, null, { timeout: 0 });
+  assert.equal(await page.evaluate(() => window.failed), undefined);
+  compare(await page.evaluate(() => window.found), native.filter((d) => d.score >= 0.5));
+  await page.reload();
+  await ready(page);
+  assert.equal(await page.inputValue('#bases'), `${address}raw/v1/digits`, 'it is kept');
 });
 
 await test('an error and its fix', '?device=cpu', async (page) => {
