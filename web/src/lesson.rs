@@ -130,7 +130,7 @@ impl Lesson {
         let mut loader = python(&format!(
             "dict(batch_size={batch}, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True))"
         ));
-        set(&mut loader, "dataset", dataset);
+        set(&mut loader, "dataset", self.repeated(dataset));
         set(root, "train_dataloader", loader);
         let steps = self.steps;
         let text = format!("dict(type='IterBasedTrainLoop', max_iters={steps})");
@@ -157,6 +157,21 @@ impl Lesson {
         });
         remove(root, "auto_scale_lr");
         Ok(config)
+    }
+
+    /// A data set that is long enough for transforms that mix a picture with those before it, which remember an epoch's.
+    fn repeated(&self, dataset: Node) -> Node {
+        const ENOUGH: usize = 64;
+        let times = ENOUGH.div_ceil(self.pictures.len().max(1));
+        let kinds = |node: &Node| node.get("type").and_then(Node::as_type);
+        let pipeline = dataset.get("pipeline").and_then(Node::as_items);
+        let mut kinds = pipeline.unwrap_or_default().iter().filter_map(kinds);
+        if times == 1 || !kinds.any(|kind| kind.contains("Cached")) {
+            return dataset;
+        }
+        let mut repeated = python(&format!("dict(type='RepeatDataset', times={times})"));
+        set(&mut repeated, "dataset", dataset);
+        repeated
     }
 
     /// A data set with the innermost one in its place, and of what is around it what mixes pictures.
