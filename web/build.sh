@@ -30,6 +30,11 @@ cargo build -p smalti-web --no-default-features --features train --target wasm32
 bindgen smalti_web train
 cargo build -p smalti-web --target wasm32-unknown-unknown --profile web
 bindgen smalti_web gpu
+# Its module is made a function, which gives an instance of its own at each call: one whose device is lost is given up.
+GLUE=$PACKAGE/gpu/smalti_web.js
+NAMES=$(sed -En 's/^export (class|function) (\w+).*/\2/p' $GLUE | paste -sd,)
+sed -Ei 's/^export (class|function) /\1 /; s/^export \{ initSync, __wbg_init as default \};/return { default: __wbg_init, compiled: () => wasmModule, '"$NAMES"' };\n}/; 1i export function instance() {' $GLUE
+grep -q '^return { default' $GLUE # as this wasm-bindgen writes it
 cp web/package/* LICENSE-* $PACKAGE/
 sed -i "s/\"version\": \"[^\"]*\"/\"version\": \"$VERSION_OURS\"/" $PACKAGE/package.json
 

@@ -70,6 +70,12 @@ async function test(name, where, step, size = { width: 1280, height: 800 }) {
   const complaints = [];
   page.on('pageerror', (error) => complaints.push(String(error)));
   page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+  // the devices that are asked for, so that a test can lose one
+  await page.addInitScript(() => {
+    window.devices = [];
+    const ask = window.GPUAdapter?.prototype.requestDevice;
+    if (ask) window.GPUAdapter.prototype.requestDevice = async function requestDevice(...words) { window.devices.push(await ask.apply(this, words)); return window.devices.at(-1); };
+  });
   try {
     await page.goto(address + where);
     const said = await step(page);
@@ -112,7 +118,18 @@ for (const device of ['cpu', 'gpu']) {
     await ready(page);
     compare(await page.evaluate(() => window.found), native);
     await page.screenshot({ path: path.join(dist, `page-${device}.png`) });
-    return `${await page.textContent('#status')}; ${native.length} detections equal the native run's`;
+    const said = await page.textContent('#status');
+    if (device === 'gpu') {
+      // the device is lost, and the page goes on
+      await page.evaluate(() => { window.found = undefined; window.devices.at(-1).destroy(); });
+      await page.setInputFiles('#file', { name: 'again.jpg', mimeType: 'image/jpeg', buffer: fs.readFileSync(path.join(dist, 'digits.jpg')) });
+      await page.waitForFunction(() => window.found || window.failed, null, { timeout: 0 });
+      assert.equal(await page.evaluate(() => window.failed), undefined);
+      compare(await page.evaluate(() => window.found), native);
+      assert.match(await page.textContent('#status'), /The GPU was lost meanwhile: the detector was loaded again/);
+      await page.screenshot({ path: path.join(dist, 'page-recovered.png') });
+    }
+    return `${said}; ${native.length} detections equal the native run's`;
   });
 }
 
@@ -496,6 +513,50 @@ await test(NOT_THERE, 'blank.html', async (page) => {
   assert.match(after[4], /disposed/);
   // by pycocotools
   assert.equal(masks, '00001011100111000000');
+});
+
+await test('a lost device', 'blank.html', async (page) => {
+  const { found, recovered, notes, error, again } = await page.evaluate(async () => {
+    const { Detector, DeviceLostError } = await import('./smalti/smalti.js');
+    const config = (await (await fetch('digits.py')).text()).replace('img_scale = (320, 320)', 'img_scale = (96, 96)');
+    const load = () => Detector.load({ config, weights: 'digits.safetensors', device: 'gpu' });
+    const [one, other] = [await load(), await load()];
+    const picture = await createImageBitmap(await (await fetch('digits.jpg')).blob());
+    const look = async (detector) => [...await detector.detect(picture)].map(({ box, score, label }) => [...box, score, label]);
+    const lose = async () => { window.devices.at(-1).destroy(); await window.devices.at(-1).lost; };
+    const found = [await look(one)];
+    await lose();
+    // all at once, of the same instance
+    found.push(...await Promise.all([look(one), look(one), look(other)]));
+    // in the middle of it
+    const under = look(one);
+    await lose();
+    found.push(await under);
+    const recovered = [one.recovered, other.recovered];
+    const notes = one.notes;
+    // no way back
+    const ask = navigator.gpu.requestAdapter;
+    navigator.gpu.requestAdapter = async () => null;
+    await lose();
+    const error = await look(one).then(() => 'none', (e) => [e instanceof DeviceLostError, e.message]);
+    // and then there is one
+    navigator.gpu.requestAdapter = ask;
+    const again = (await look(one)).length;
+    one.dispose();
+    other.dispose();
+    return { found, recovered, notes, error, again };
+  });
+  const [first, ...rest] = found;
+  assert.ok(first.length > 0);
+  for (const next of rest) {
+    assert.equal(next.length, first.length);
+    next.forEach((d, i) => d.forEach((v, k) => assert.ok(Math.abs(v - first[i][k]) < 1e-3, `${d} was ${first[i]}`)));
+  }
+  assert.deepEqual(recovered, [2, 1]);
+  assert.match(notes[0], /The GPU was lost.*all was loaded again/);
+  assert.ok(error[0] && /the GPU was lost.*loading again failed: no GPU adapter found/.test(error[1]), String(error));
+  assert.equal(again, first.length);
+  return `${first.length} objects, before and after`;
 });
 
 await test('a worker', 'blank.html', async (page) => {

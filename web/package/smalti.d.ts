@@ -62,6 +62,11 @@ export class Detections implements Iterable<Detection> {
   [Symbol.iterator](): Iterator<Detection>;
 }
 
+/** The GPU was lost, and it could not be begun with again. */
+export class DeviceLostError extends Error {
+  constructor(reason: string, options?: { cause?: unknown });
+}
+
 /** A detector on a device. In pages and in workers. */
 export class Detector {
   static load(options: LoadOptions): Promise<Detector>;
@@ -70,6 +75,11 @@ export class Detector {
   readonly classes: string[];
   /** What is worth knowing of the device and the classes. */
   readonly notes: string[];
+  /**
+   * How often the GPU was lost and all was loaded again, from what `load` was given: `detect` does that by itself, and goes on. It fails with a
+   * `DeviceLostError` where there is no way back.
+   */
+  readonly recovered: number;
   detect(picture: Picture, options?: DetectOptions): Promise<Detections>;
   /** Gives its memory back, once what it is at has ended. */
   dispose(): void;
@@ -125,7 +135,7 @@ export class Trainer {
   readonly config: string;
   step(): Promise<Step>;
   /** The weights as they are now: a `.safetensors`. */
-  weights(): Promise<Uint8Array<ArrayBuffer>>;
+  weights(): Promise<Uint8Array & BufferSource>;
   /** Gives its memory back, once what it is at has ended. */
   dispose(): void;
   [Symbol.dispose](): void;

@@ -60,8 +60,17 @@ async function look() {
   const ms = Math.round(performance.now() - start);
   show();
   const count = kept().length;
-  say(`${count} ${count === 1 ? 'object' : 'objects'} in ${ms} ms on ${detector.device}`);
+  say(`${count} ${count === 1 ? 'object' : 'objects'} in ${ms} ms on ${detector.device}${lossOf(detector)}`);
   window.found = [...found].map(({ box, ...rest }) => ({ bbox: box, ...rest }));
+}
+
+/** What to say of a GPU that was lost, once. */
+let told;
+function lossOf({ recovered, notes }) {
+  if (recovered === (told?.detector === detector ? told.recovered : 0)) return '';
+  told = { detector, recovered };
+  $('note').textContent = notes.join(' ');
+  return '. The GPU was lost meanwhile: the detector was loaded again.';
 }
 
 const kept = () => [...(found ?? [])].filter((d) => d.score >= Number($('least').value));
@@ -249,7 +258,7 @@ async function webcam() {
     frames += 1;
     const passed = performance.now() - since;
     if (passed > 1000) {
-      say(`${kept().length} objects, ${(frames * 1000 / passed).toFixed(1)} frames a second on ${detector.device}`);
+      say(`${kept().length} objects, ${(frames * 1000 / passed).toFixed(1)} frames a second on ${detector.device}${lossOf(detector)}`);
       [frames, since] = [0, performance.now()];
     }
     await new Promise((done) => { requestAnimationFrame(done); });

@@ -7,6 +7,8 @@
 mod findings;
 #[cfg(feature = "train")]
 mod lesson;
+#[cfg(feature = "gpu")]
+mod lost;
 #[cfg(feature = "train")]
 mod teach;
 
@@ -60,6 +62,10 @@ impl Detector {
         let config = Config::parse(&config, name, &loader)?;
         let checkpoint = Checkpoint::read(checkpoint)?;
         let chosen = smalti::device::choose(&device).await?;
+        #[cfg(feature = "gpu")]
+        if let Some(setup) = &chosen.setup {
+            lost::watch(&setup.device);
+        }
         let predictor = Predictor::builder(&config)
             .checkpoint(checkpoint)
             .device(&chosen.device)
