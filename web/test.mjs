@@ -452,8 +452,55 @@ await test('teaching on a phone', '?device=cpu', async (page) => {
   await page.click('#start');
   await page.waitForFunction(() => window.taught, null, { timeout: 0 });
   const { wrong, text } = await page.evaluate(() => window.taught);
-  assert.ok(wrong && /nothing fits this model/.test(text), text);
+  assert.ok(wrong && /nothing .*fits this model/.test(text), text);
 }, { width: 390, height: 844 });
+
+await test('a trainer of the package', 'blank.html', async (page) => {
+  const pictures = await lesson(page, 2);
+  const { errors, steps, classes, report } = await page.evaluate(async (pictures) => {
+    const { Detector, Trainer } = await import('./smalti/smalti.js');
+    const config = (await (await fetch('digits.py')).text()).replace('img_scale = (320, 320)', 'img_scale = (96, 96)');
+    const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const weights = 'digits.safetensors';
+    const bitmap = await createImageBitmap(new Blob([bytes(pictures[0].file)]));
+    const disc = { box: pictures[0].boxes.disc, name: 'disc' };
+    const lesson = [{ picture: bitmap, objects: [disc] }, { picture: bytes(pictures[1].file), objects: [] }];
+    const errors = [];
+    const failing = async (options) => {
+      try { (await Trainer.load({ config, weights, pictures: lesson, ...options })).dispose(); errors.push('none'); } catch (error) { errors.push(error.message); }
+    };
+    await failing({ pictures: [{ picture: bitmap, objects: [] }], classes: ['disc'] });
+    await failing({ classes: ['bar'] });
+    await failing({ classes: ['disc', 'disc'] });
+    await failing({ pictures: [{ picture: bitmap, objects: [{ box: [200, 0, 300, 10], name: 'far' }] }] });
+    await failing({ pictures: [{ picture: bytes(pictures[0].file), objects: [{ box: [NaN, 0, 9, 9], name: 'odd' }] }] });
+    await failing({ pictures: [{ picture: new Uint8Array([1, 2, 3]), objects: [disc] }] });
+    await failing({ steps: 0 });
+    await failing({ learningRate: -1 });
+    await failing({ frozen: ['backbone', 'neck', 'bbox_head'] });
+    await failing({ config: 'model = dict(' });
+    await failing({ config: config.replace('train_dataloader', 'my_dataloader') });
+    await failing({ learningRate: 1e-5, frozen: ['nowhere'] });
+    // asked for twice at once, one comes after the other
+    const trainer = await Trainer.load({ config, weights, pictures: lesson, steps: 4, classes: ['disc', 'bar'], frozen: [] });
+    const steps = (await Promise.all([trainer.step(), trainer.step()])).map(({ step }) => step);
+    const { classes } = await Detector.load({ config: trainer.config, weights: await trainer.weights(), device: 'cpu' });
+    // weights go on from where they were
+    const next = await Trainer.load({ config: trainer.config, weights: await trainer.weights(), pictures: lesson, classes, steps: 1 });
+    const { report } = next;
+    next.dispose();
+    trainer.dispose();
+    await trainer.step().catch((error) => errors.push(error.message));
+    return { errors, steps, classes, report };
+  }, pictures);
+  const wanted = [/no box to learn from/, /class `disc`, which is none of `classes`: bar/, /`disc` is there twice/, /less than a pixel/, /less than a pixel/, /picture/,
+    /`steps` must be/, /`learningRate` must be/, /all of the model is frozen/, /config\.py:1/, /no `train_dataloader`/, /^none$/, /disposed/];
+  assert.equal(errors.length, wanted.length, errors.join('; '));
+  wanted.forEach((words, i) => assert.match(errors[i], words));
+  assert.deepEqual(steps, [1, 2]);
+  assert.deepEqual(classes, ['disc', 'bar']);
+  assert.match(report, /missing 0, unexpected 0, wrong shape 0/);
+});
 
 /** A `.safetensors` of one tensor that no detector has. */
 function otherWeights() {

@@ -120,7 +120,7 @@ export interface Step {
 
 /**
  * Teaches a detector a few pictures, by the config's own pipeline, losses and optimizer, on the CPU. It keeps the thread busy: have it in a worker.
- * Hooks of the config do not act.
+ * Hooks of the config do not act, and norms keep their statistics, of which a few pictures say nothing.
  */
 export class Trainer {
   static load(options: TrainOptions): Promise<Trainer>;

@@ -40,7 +40,7 @@ export function drawCurve(canvas, values, total) {
     points.forEach((v, i) => pen.lineTo(x(i), y(v)));
     pen.stroke();
   };
-  way(values, 0.35, 1);
+  way(values, 0.5, 1);
   way(means(values), 1, 2);
   pen.globalAlpha = 1;
 }

@@ -153,6 +153,14 @@ function ended(text, wrong = false) {
   window.taught = { wrong, text };
 }
 
+/** How much of the weights fits the model of these classes. */
+function takenOver(report) {
+  const [, matched, missing, shape] = /matched (\d+), missing (\d+), .*wrong shape (\d+)/.exec(report) ?? [];
+  const rest = Number(missing) + Number(shape);
+  if (!(rest > 0)) return '';
+  return `${matched} of ${Number(matched) + rest} tensors are taken over; ${rest === Number(shape) ? 'those that tell the classes apart begin' : 'the rest begins'} anew.`;
+}
+
 const time = (seconds) => (seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`);
 
 async function start(own, use) {
@@ -181,7 +189,7 @@ async function start(own, use) {
   worker.onmessage = async ({ data }) => {
     if (data.error) ended(`It could not be taught: ${data.error}`, true);
     if (data.begun) {
-      notes = [/wrong shape [1-9]/.test(data.begun.report) ? 'What tells the classes apart begins anew.' : '', ...data.begun.notes].join(' ').trim();
+      notes = [takenOver(data.begun.report), ...data.begun.notes].join(' ').trim();
       say(`Learning, on the CPU… ${notes}`);
       since = performance.now();
     }

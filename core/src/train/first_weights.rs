@@ -24,7 +24,7 @@ pub fn first_weights(
     let report = report(&wanted, &checkpoint, None);
     if report.matched.is_empty() {
         return Err(TrainError::Fault(format!(
-            "`load_from` names a checkpoint of which nothing fits this model:\n{report}"
+            "nothing of the weights to begin with (`load_from`) fits this model:\n{report}"
         )));
     }
     Ok((Box::new(StateSource::new(checkpoint, None)), report))
