@@ -23,12 +23,19 @@ bindgen() {
 # The config checker is a module of its own, without the engine.
 cargo build -p smalti-web-config --target wasm32-unknown-unknown --profile web
 bindgen smalti_web_config $PACKAGE/check
-# The engine twice: for the CPU alone, and with WebGPU.
+# The engine three times: for the CPU alone, to train there, and with WebGPU.
 export RUSTFLAGS='-C target-feature=+simd128'
 cargo build -p smalti-web --no-default-features --target wasm32-unknown-unknown --profile web
 bindgen smalti_web $PACKAGE/cpu
+cargo build -p smalti-web --no-default-features --features train --target wasm32-unknown-unknown --profile web
+bindgen smalti_web $PACKAGE/train
 cargo build -p smalti-web --target wasm32-unknown-unknown --profile web
 bindgen smalti_web $PACKAGE/gpu
+# Its module is made a function, which gives an instance of its own at each call: one whose device is lost is given up.
+GLUE=$PACKAGE/gpu/smalti_web.js
+NAMES=$(sed -En 's/^export (class|function) (\w+).*/\2/p' $GLUE | paste -sd,)
+sed -Ei 's/^export (class|function) /\1 /; s/^export \{ initSync, __wbg_init as default \};/return { default: __wbg_init, compiled: () => wasmModule, '"$NAMES"' };\n}/; 1i export function instance() {' $GLUE
+grep -q '^return { default' $GLUE # as this wasm-bindgen writes it
 # The window paints by WebGL and detects on the CPU.
 cargo build -p smalti-web-app --target wasm32-unknown-unknown --profile web
 bindgen smalti_web_app web/dist/app

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Times what second stages do beside convolutions, with smalti and with MMDetection's and torchvision's operators in turn, and prints the ratios.
 
-    compare_regions.py --smalti target/release/deps/regions-... [--threads 2] [--rounds 3]
+    compare_regions.py --smalti target/release/deps/regions-... [--threads 2] [--rounds 3] [--device gpu]
 
 `cargo bench -p smalti --bench regions --no-run` builds the program and says its name. Run this with the Python that has MMDetection. Inputs are the same numbers
-on both sides. A ratio (smalti / peer, below 1 is faster) is taken within each round, and its median is printed.
+on both sides. A ratio (smalti / peer, below 1 is faster) is taken within each round, and its median is printed. With `--device` smalti runs on that too, and the
+last column is its time there by that on the CPU.
 """
 import argparse
 import json
@@ -75,18 +76,29 @@ def main():
     parser.add_argument('--smalti', required=True, help='the program of the bench')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--device', help='another device of smalti, as its SMALTI_DEVICE')
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rounds = []
-    with torch.no_grad():
-        for _ in range(options.rounds):
-            done = subprocess.run([options.smalti], env=dict(os.environ, RAYON_NUM_THREADS=str(options.threads)), stdout=subprocess.PIPE, check=True)
-            rounds.append((json.loads(done.stdout.splitlines()[-1]), theirs()))
-    print(f'{options.threads} threads, {options.rounds} rounds, PyTorch {torch.__version__}\n{"ms":<22}{"smalti":>10}{"peer":>10}{"ratio":>8}')
-    for name in rounds[0][0]:
-        pairs = [(ours[name], peer[name]) for ours, peer in rounds]
-        ratio = statistics.median(a / b for a, b in pairs)
-        print(f'{name:<22}{statistics.median(a for a, _ in pairs):>10.2f}{statistics.median(b for _, b in pairs):>10.2f}{ratio:>8.2f}')
 
+    def ours(device):
+        env = dict(os.environ, RAYON_NUM_THREADS=str(options.threads), SMALTI_DEVICE=device)
+        done = subprocess.run([options.smalti], env=env, stdout=subprocess.PIPE, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    with torch.no_grad():
+        rounds = [(ours('cpu'), theirs(), ours(options.device) if options.device else {}) for _ in range(options.rounds)]
+    print(f'{options.threads} threads, {options.rounds} rounds, PyTorch {torch.__version__}\n'
+          f'{"ms":<22}{"smalti":>10}{"peer":>10}{"ratio":>8}{"device":>10}{"ratio":>8}')
+    for name in rounds[0][0]:
+
+        def column(i):
+            times = [round[i].get(name) for round in rounds]
+            if None in times:
+                return f'{"":>18}'
+            ratios = [time / round[0][name] for time, round in zip(times, rounds)]
+            ratio = statistics.median(ratios)
+            return f'{statistics.median(times):>10.2f}{(1 / ratio if i == 1 else ratio):>8.2f}'
+
+        print(f'{name:<22}{statistics.median(cpu[name] for cpu, _, _ in rounds):>10.2f}{column(1)}{column(2)}')
 
 main()

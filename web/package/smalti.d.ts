@@ -22,7 +22,7 @@ export interface LoadOptions {
   name?: string;
   /** `auto`: WebGPU if there is hardware for it, else the CPU. Default: `auto`. */
   device?: 'auto' | 'gpu' | 'cpu';
-  /** Where the device's engine (`cpu/` or `gpu/`) has its `.wasm`, if not beside the script. */
+  /** Where the device's engine (`cpu/` or `gpu/`, a trainer's `train/`) has its `.wasm`, if not beside the script. */
   wasm?: CheckOptions['wasm'];
 }
 
@@ -62,6 +62,11 @@ export class Detections implements Iterable<Detection> {
   [Symbol.iterator](): Iterator<Detection>;
 }
 
+/** The GPU was lost, and it could not be begun with again. */
+export class DeviceLostError extends Error {
+  constructor(reason: string, options?: { cause?: unknown });
+}
+
 /** A detector on a device. In pages and in workers. */
 export class Detector {
   static load(options: LoadOptions): Promise<Detector>;
@@ -70,7 +75,67 @@ export class Detector {
   readonly classes: string[];
   /** What is worth knowing of the device and the classes. */
   readonly notes: string[];
+  /**
+   * How often the GPU was lost and all was loaded again, from what `load` was given: `detect` does that by itself, and goes on. It fails with a
+   * `DeviceLostError` where there is no way back.
+   */
+  readonly recovered: number;
   detect(picture: Picture, options?: DetectOptions): Promise<Detections>;
+  /** Gives its memory back, once what it is at has ended. */
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+/** A picture, and what is in it. */
+export interface Labelled {
+  picture: Picture;
+  /** Left, top, right, bottom, px, and the class: its name, or its place in `classes`. None: there is nothing to be found in it. */
+  objects: ({ box: ArrayLike<number>; name: string } | { box: ArrayLike<number>; label: number; name?: undefined })[];
+}
+
+export interface TrainOptions extends Omit<LoadOptions, 'device'> {
+  pictures: Labelled[];
+  /** Names of the classes. Default: those of the objects, as they come. */
+  classes?: string[];
+  /** Default: 200. */
+  steps?: number;
+  /** Pictures a step. Default: 2. */
+  batchSize?: number;
+  /** Default: a quarter of the config's. */
+  learningRate?: number;
+  /** Places in the model, such as `backbone` or `backbone.layer1`, that stay as they are. Default: `['backbone']`, which a few pictures would spoil. */
+  frozen?: string[];
+  /** Chooses what is drawn. Default: 0. */
+  seed?: number;
+}
+
+export interface Step {
+  /** How many are done. */
+  step: number;
+  /** The sum of what is minimised. */
+  loss: number;
+  losses: Record<string, number>;
+  learningRate: number;
+}
+
+/**
+ * Teaches a detector a few pictures, by the config's own pipeline, losses and optimizer, on the CPU. It keeps the thread busy: have it in a worker.
+ * Hooks of the config do not act, and norms keep their statistics, of which a few pictures say nothing.
+ */
+export class Trainer {
+  static load(options: TrainOptions): Promise<Trainer>;
+  readonly classes: string[];
+  /** How many steps the learning rate is planned for. */
+  readonly steps: number;
+  /** Which tensors of the weights were taken, and which do not fit these classes and begin anew. */
+  readonly report: string;
+  /** What is worth knowing. */
+  readonly notes: string[];
+  /** The config that goes with the weights: whole, of these classes. */
+  readonly config: string;
+  step(): Promise<Step>;
+  /** The weights as they are now: a `.safetensors`. */
+  weights(): Promise<Uint8Array & BufferSource>;
   /** Gives its memory back, once what it is at has ended. */
   dispose(): void;
   [Symbol.dispose](): void;

@@ -2,18 +2,54 @@
 
 export { checkConfig } from './config.js';
 
-// There are two engines: a small one for the CPU, and one that has the GPU too. Each is fetched when it is first wanted.
+// There are three engines: a small one for the CPU, one that has the GPU too, and one that learns. Each is fetched when it is first wanted.
 const engines = {};
+const importing = {
+  cpu: () => import('./cpu/smalti_web.js'),
+  // Its module can be had more than once: an instance whose device is lost is given up.
+  gpu: async () => (await import('./gpu/smalti_web.js')).instance(),
+  train: () => import('./train/smalti_web.js'),
+};
+const compiled = {};
+
+/** The device is lost, and there is no way back: its engine could not be begun anew, or lost the next one too. */
+export class DeviceLostError extends Error {
+  constructor(reason, options) {
+    super(`the GPU was lost${reason ? ` (${reason.trim()})` : ''}`, options);
+    this.name = 'DeviceLostError';
+  }
+}
 
 async function engine(kind, wasm) {
-  const module = await (kind === 'gpu' ? import('./gpu/smalti_web.js') : import('./cpu/smalti_web.js'));
-  const exports = await module.default(wasm === undefined ? undefined : { module_or_path: wasm });
-  return { ...module, memory: exports.memory };
+  const module = await importing[kind]();
+  const source = compiled[kind] ?? wasm;
+  const exports = await module.default(source === undefined ? undefined : { module_or_path: source });
+  compiled[kind] = module.compiled?.();
+  const made = { ...module, memory: exports.memory };
+  made.lost = new Promise((_, reject) => {
+    module.on_lost?.((reason) => {
+      made.isLost = true;
+      made.reason = reason;
+      if (engines[kind] === promise) engines[kind] = undefined;
+      reject(new DeviceLostError(reason));
+    });
+  });
+  made.lost.catch(() => {});
+  const promise = engines[kind];
+  return made;
 }
 
 function engineOf(kind, wasm) {
   engines[kind] ??= engine(kind, wasm).catch((error) => { engines[kind] = undefined; throw error; });
   return engines[kind];
+}
+
+/** Whether an engine's device is lost, now that something failed: word of it may come a moment later. */
+async function isLost(home) {
+  if (home.isLost === undefined && home.on_lost) {
+    await Promise.race([home.lost.catch(() => {}), new Promise((done) => { setTimeout(done, 100); })]);
+  }
+  return home.isLost === true;
 }
 
 /** Whether there is hardware for WebGPU. */
@@ -36,8 +72,8 @@ export async function checkModel(text, files, { name, wasm } = {}) {
 
 /** What the `train_pipeline` of a config makes of a picture. */
 export async function augment({ config, picture, seed = 0, device = 'auto', wasm }) {
-  const { augment: run } = await prepare(device, wasm);
-  const made = await run(await textOf(config), await bytesOf(picture, 'picture'), seed, device);
+  const home = await prepare(device, wasm);
+  const made = await Promise.race([home.augment(await textOf(config), await bytesOf(picture, 'picture'), seed, device), home.lost]);
   const { width, height, rgb } = made;
   made.free();
   const rgba = new Uint8ClampedArray(width * height * 4);
@@ -48,30 +84,42 @@ export async function augment({ config, picture, seed = 0, device = 'auto', wasm
   return new ImageData(rgba, width, height);
 }
 
+/** A detector of an engine, and the engine. */
+async function built({ config, weights, files, name, device, wasm }) {
+  const [home, bytes] = await Promise.all([prepare(device, wasm), bytesOf(weights, 'weights')]);
+  return { home, engine: await Promise.race([home.Detector.load(config, name, files, bytes, device), home.lost]) };
+}
+
 export class Detector {
-  #engine;
+  #made;
+  #options;
   #classes;
   #pending = new Set();
+  #mending;
+  #notes = [];
 
-  constructor(engine) {
-    this.#engine = engine;
-    this.#classes = engine.classes;
+  constructor(made, options) {
+    this.#made = made;
+    this.#options = options;
+    this.#classes = made.engine.classes;
+    this.recovered = 0;
   }
 
   static async load({ config, weights, files, name, device = 'auto', wasm }) {
-    const [{ Detector: Engine }, text, bytes] = await Promise.all([prepare(device, wasm), textOf(config), bytesOf(weights, 'weights')]);
-    return new Detector(await Engine.load(text, name, files, bytes, device));
+    // as they are needed again if the device is lost
+    const options = { config: await textOf(config), weights: is(weights, 'Response') ? await bytesOf(weights, 'weights') : weights, files, name, device, wasm };
+    return new Detector(await built(options), options);
   }
 
-  get device() { return this.#alive().device; }
+  get device() { return this.#alive().engine.device; }
 
-  get notes() { return this.#alive().notes; }
+  get notes() { return [...this.#notes, ...this.#alive().engine.notes]; }
 
   get classes() { return this.#classes; }
 
   async detect(picture, { scoreThreshold = 0 } = {}) {
-    const engine = this.#alive();
-    const run = look(engine, picture, scoreThreshold).then((found) => new Detections(found, this.#classes));
+    this.#alive();
+    const run = this.#look(picture, scoreThreshold).then((found) => new Detections(found, this.#classes));
     this.#pending.add(run);
     try {
       return await run;
@@ -82,15 +130,54 @@ export class Detector {
 
   /** Gives its memory back, once what it is at has ended. */
   dispose() {
-    const engine = this.#engine;
-    this.#engine = undefined;
-    if (engine) Promise.allSettled([...this.#pending]).then(() => engine.free());
+    const made = this.#made;
+    this.#made = undefined;
+    if (made) Promise.allSettled([...this.#pending]).then(() => release(made));
+  }
+
+  async #look(picture, least) {
+    const made = this.#made;
+    const ask = ({ home, engine }) => Promise.race([look(engine, picture, least), home.lost]);
+    try {
+      return await ask(made);
+    } catch (error) {
+      if (!(await isLost(made.home))) throw error;
+    }
+    return ask(await this.#again(made));
+  }
+
+  /** Loads all once more, in a new instance of the engine; for all who wait at once. */
+  #again(made) {
+    if (this.#made !== made) return this.#alive();
+    this.#mending ??= (async () => {
+      try {
+        const next = await built(this.#options);
+        if (this.#made !== made) {
+          release(next);
+          return this.#alive();
+        }
+        this.#made = next;
+        this.recovered += 1;
+        this.#notes = [`The GPU was lost${made.home.reason ? ` (${made.home.reason.trim()})` : ''}: all was loaded again.`];
+        return next;
+      } catch (cause) {
+        throw new DeviceLostError(`${made.home.reason ?? ''}; loading again failed: ${cause.message ?? cause}`, { cause });
+      } finally {
+        this.#mending = undefined;
+      }
+    })();
+    return this.#mending;
   }
 
   #alive() {
-    if (!this.#engine) throw new Error('this detector is disposed of');
-    return this.#engine;
+    if (!this.#made) throw new Error('this detector is disposed of');
+    return this.#made;
   }
+}
+
+/** What is of a lost device goes with its instance. */
+function release({ home, engine }) {
+  if (!home.isLost) engine.free();
 }
 
 if (Symbol.dispose) Detector.prototype[Symbol.dispose] = Detector.prototype.dispose;
@@ -124,6 +211,98 @@ export class Detections {
       };
     }
   }
+}
+
+/** Learns from a few pictures, step by step. */
+export class Trainer {
+  #engine;
+  #turn = Promise.resolve();
+
+  constructor(engine, classes) {
+    this.#engine = engine;
+    this.classes = classes;
+  }
+
+  static async load({
+    config, weights, files, name, pictures, classes, steps = 200, batchSize = 2, learningRate, frozen = ['backbone'], seed = 0, wasm,
+  }) {
+    const names = classes ?? [...new Set(pictures.flatMap(({ objects }) => objects.map((object) => object.name)))];
+    const [{ Trainer: Engine, Pictures }, text, bytes] = await Promise.all([engineOf('train', wasm), textOf(config), bytesOf(weights, 'weights')]);
+    const lesson = new Pictures();
+    try {
+      for (const { picture, objects } of pictures) await addTo(lesson, picture, objects, names);
+    } catch (error) {
+      lesson.free();
+      throw error;
+    }
+    // from here on the lesson is the engine's
+    const made = await Engine.load(text, name, files, bytes, lesson, names, steps, batchSize, learningRate, frozen, seed);
+    return new Trainer(made, names);
+  }
+
+  get steps() { return this.#alive().steps; }
+
+  get report() { return this.#alive().report; }
+
+  get notes() { return this.#alive().notes; }
+
+  get config() { return this.#alive().config; }
+
+  async step() { return JSON.parse(await this.#next((engine) => engine.step())); }
+
+  weights() { return this.#next((engine) => engine.weights()); }
+
+  /** Gives its memory back, once what it is at has ended. */
+  dispose() {
+    const engine = this.#engine;
+    this.#engine = undefined;
+    if (engine) this.#turn.then(() => engine.free());
+  }
+
+  #next(ask) {
+    const engine = this.#alive();
+    const asked = this.#turn.then(() => ask(engine));
+    this.#turn = asked.catch(() => {});
+    return asked;
+  }
+
+  #alive() {
+    if (!this.#engine) throw new Error('this trainer is disposed of');
+    return this.#engine;
+  }
+}
+
+if (Symbol.dispose) Trainer.prototype[Symbol.dispose] = Trainer.prototype.dispose;
+
+async function addTo(lesson, picture, objects, names) {
+  const boxes = Float32Array.from(objects.flatMap(({ box }) => [...box]));
+  const labels = Uint32Array.from(objects, ({ name, label }) => {
+    const index = name === undefined ? label : names.indexOf(name);
+    if (!(index >= 0)) throw new Error(`an object of class \`${name ?? label}\`, which is none of \`classes\`: ${names.join(', ')}`);
+    return index;
+  });
+  const add = (bytes) => lesson.add(bytes, boxes, labels);
+  if (isBytes(picture)) return add(await bytesOf(picture, 'picture'));
+  if (!(picture instanceof Blob)) return add(await pngOf(picture));
+  const bytes = await bytesOf(picture, 'picture');
+  try {
+    return add(bytes);
+  } catch (error) {
+    // a format that browsers alone read
+    const bitmap = await createImageBitmap(picture).catch(() => { throw error; });
+    return add(await pngOf(bitmap));
+  }
+}
+
+/** A file of what a canvas can draw. */
+async function pngOf(picture) {
+  const pixels = pixelsOf(picture);
+  const { width, height } = pixels;
+  const canvas = typeof OffscreenCanvas === 'undefined'
+    ? Object.assign(document.createElement('canvas'), { width, height }) : new OffscreenCanvas(width, height);
+  canvas.getContext('2d').putImageData(pixels, 0, 0);
+  const blob = canvas.convertToBlob ? await canvas.convertToBlob() : await new Promise((done) => { canvas.toBlob(done); });
+  return bytesOf(blob, 'picture');
 }
 
 /** The pixels of a mask in COCO's run lengths: 1 where the object is, row by row. */

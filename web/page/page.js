@@ -1,5 +1,8 @@
 // The digit detector at work on a picture, a drawing or a webcam; configs and checkpoints of one's own. `?device=cpu|gpu` chooses where.
-import { Detector, checkModel } from './smalti/smalti.js';
+import { Detector, checkConfig, checkModel } from './smalti/smalti.js';
+import { candidates, fetchBases, filesOf, missingBases, namedLike } from './configs.js';
+import { addPicture, download, teach } from './teach.js';
+import { unzip } from './zip.js';
 
 const $ = (id) => document.getElementById(id);
 const canvas = $('canvas');
@@ -57,8 +60,17 @@ async function look() {
   const ms = Math.round(performance.now() - start);
   show();
   const count = kept().length;
-  say(`${count} ${count === 1 ? 'object' : 'objects'} in ${ms} ms on ${detector.device}`);
+  say(`${count} ${count === 1 ? 'object' : 'objects'} in ${ms} ms on ${detector.device}${lossOf(detector)}`);
   window.found = [...found].map(({ box, ...rest }) => ({ bbox: box, ...rest }));
+}
+
+/** What to say of a GPU that was lost, once. */
+let told;
+function lossOf({ recovered, notes }) {
+  if (recovered === (told?.detector === detector ? told.recovered : 0)) return '';
+  told = { detector, recovered };
+  $('note').textContent = notes.join(' ');
+  return '. The GPU was lost meanwhile: the detector was loaded again.';
 }
 
 const kept = () => [...(found ?? [])].filter((d) => d.score >= Number($('least').value));
@@ -93,38 +105,63 @@ async function open(blob) {
   stopWebcam();
   draw(false);
   shown = { picture: await createImageBitmap(blob), file: blob };
+  await addPicture(blob);
   found = undefined;
   show();
   await look();
 }
 
-// Files: pictures, configs, checkpoints, folders of configs.
+// Files: pictures, configs, checkpoints, folders and zips of configs.
 const IS_CONFIG = /\.(py|ya?ml|json)$/i;
 const IS_WEIGHTS = /\.(pth|pt|pkl|safetensors)$/i;
+const IS_PICTURE = /\.(jpe?g|png|webp|gif|bmp|avif)$/i;
+const IS_ZIP = /\.zip$/i;
+/** Of those that come together so many are kept to be taught. */
+const MOST_PICTURES = 50;
+const wanted = (path) => [IS_CONFIG, IS_WEIGHTS, IS_PICTURE].some((kind) => kind.test(path));
 
-async function take(files) {
+/** All that were dropped together and may be configs: `[path, text]`. */
+let texts = [];
+
+/** Takes one of the texts for the config. */
+async function chooseConfig(name) {
+  const [, config] = texts.find(([path]) => path === name);
+  Object.assign(own, { name, config, files: filesOf(name, texts) });
+  $('config').value = config;
+  $('which-config').value = name;
+  await check();
+}
+
+async function take(given) {
+  const files = (await Promise.all(given.map(([path, file]) => (IS_ZIP.test(path) ? unzip(file, path, wanted) : [[path, file]])))).flat();
   const configs = files.filter(([path]) => IS_CONFIG.test(path));
   const weights = files.find(([path]) => IS_WEIGHTS.test(path));
-  const picture = files.find(([, file]) => file.type.startsWith('image/'));
+  const pictures = files.map(([, file]) => file).filter((file) => file.type.startsWith('image/'));
+  const [picture] = pictures;
   if (weights) {
     [, own.weights] = weights;
     $('weights-name').textContent = weights[0];
   }
+  let unclear = false;
   if (configs.length > 0) {
-    const texts = await Promise.all(configs.map(async ([path, file]) => [path, await file.text()]));
-    // the one that is nobody's base is the config
-    const isBase = (path) => texts.some(([other, text]) => other !== path && text.includes(path.split('/').pop()) && text.includes('_base_'));
-    const [name, text] = texts.find(([path]) => !isBase(path)) ?? texts[0];
-    Object.assign(own, { name, config: text, files: Object.fromEntries(texts.filter(([path]) => path !== name)) });
-    $('config').value = text;
+    texts = await Promise.all(configs.map(async ([path, file]) => [path, await file.text()]));
+    const found = candidates(texts);
+    const named = found.length === 1 ? found[0] : namedLike(found, weights?.[0]);
+    unclear = !named;
+    $('which').hidden = found.length < 2;
+    $('which-config').replaceChildren(...found.map((path) => new Option(path, path)));
     $('own').open = true;
-    await check();
+    await chooseConfig(named ?? found[0]);
   }
-  if (weights) await load();
+  const missing = configs.length > 0 && !$('missing').hidden;
+  if (unclear) say(`${$('which-config').length} of these files could be the config: choose one below, then "Use this config".`);
+  else if (missing) say('This config has bases that are missing: see below.');
+  else if (weights) await load();
   else if (configs.length > 0) say('Now drop or open its weights (.pth, .safetensors), or take "Use this config" with those that are there.');
-  if (picture) await open(picture[1]);
-  else if (weights) await look();
-  if (!weights && !picture && configs.length === 0) say(`Nothing here can be read: a picture, a config (.py, .yaml, .json) or weights (.pth, .safetensors).`, true);
+  for (const other of pictures.slice(1, MOST_PICTURES)) await addPicture(other);
+  if (picture) await open(picture);
+  else if (weights && !unclear && !missing) await look();
+  if (!weights && !picture && configs.length === 0) say(`Nothing here can be read: a picture, a config (.py, .yaml, .json), weights (.pth, .safetensors), or a .zip of these.`, true);
 }
 
 /** All files below a dropped folder, with their paths. */
@@ -221,7 +258,7 @@ async function webcam() {
     frames += 1;
     const passed = performance.now() - since;
     if (passed > 1000) {
-      say(`${kept().length} objects, ${(frames * 1000 / passed).toFixed(1)} frames a second on ${detector.device}`);
+      say(`${kept().length} objects, ${(frames * 1000 / passed).toFixed(1)} frames a second on ${detector.device}${lossOf(detector)}`);
       [frames, since] = [0, performance.now()];
     }
     await new Promise((done) => { requestAnimationFrame(done); });
@@ -234,6 +271,10 @@ async function check() {
   const findings = await checkModel(text, own.files, { name: own.name });
   if (text !== $('config').value) return;
   window.findings = findings;
+  const missing = missingBases(findings);
+  $('missing').hidden = missing.length === 0;
+  $('missing-list').textContent = missing.join(', ');
+  $('missing-of').textContent = own.name;
   $('findings').replaceChildren(...findings.map((finding) => {
     const row = Object.assign(document.createElement('li'), { className: finding.severity });
     const [at] = finding.places;
@@ -262,14 +303,31 @@ function edited() {
 }
 $('config').oninput = edited;
 $('apply').onclick = () => run(async () => { await load(); await look(); });
-$('save').onclick = () => {
-  const link = Object.assign(document.createElement('a'), {
-    href: URL.createObjectURL(new Blob([own.config], { type: 'text/plain' })),
-    download: own.name.split('/').pop(),
-  });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-};
+$('save').onclick = () => download(own.config, own.name.split('/').pop());
+
+// Bases that are missing, fetched when that is asked for. The address is kept for the next time.
+const BASES = 'smalti bases';
+try { $('bases').value = localStorage.getItem(BASES) ?? ''; } catch { /* nothing is kept here */ }
+
+$('fetch-bases').onclick = () => run(async () => {
+  const address = $('bases').value.trim();
+  if (!address) {
+    $('bases').focus();
+    throw new Error('give the address of the folder first, where its files are plain texts');
+  }
+  say('Fetching what is missing…');
+  const { files, count } = await fetchBases(address, own.files, (all) => checkConfig(own.config, all, { name: own.name }));
+  own.files = files;
+  try { localStorage.setItem(BASES, address); } catch { /* it is not kept, then */ }
+  edited();
+  await check();
+  say(`${count} ${count === 1 ? 'base' : 'bases'} fetched. Now "Use this config", with its weights.`);
+});
+
+$('which-config').onchange = () => run(async () => {
+  await chooseConfig($('which-config').value);
+  say(`${own.name} is chosen. Now "Use this config", with its weights.`);
+});
 
 // A link has the config in its fragment, which is sent to no server.
 const LONGEST = 8 << 20;
@@ -307,6 +365,31 @@ async function keptConfig() {
   return typeof config === 'string' ? { name: String(name ?? 'config.py'), config, files: files ?? {} } : null;
 }
 
+teach({
+  own,
+  picture: async () => {
+    const source = shown.drawing ?? shown.video ?? shown.picture;
+    if (shown.file || !source) return shown.file;
+    const [width, height] = shown.video ? [source.videoWidth, source.videoHeight] : [source.width, source.height];
+    const copy = Object.assign(document.createElement('canvas'), { width, height });
+    copy.getContext('2d').drawImage(source, 0, 0);
+    return new Promise((done) => { copy.toBlob(done); });
+  },
+  use: (taught) => {
+    const before = { ...own };
+    const done = turn.then(async () => {
+      Object.assign(own, taught, { name: 'taught.py', files: {} });
+      await load();
+      $('config').value = own.config;
+      $('weights-name').textContent = 'taught.safetensors';
+      await look();
+      await check();
+    });
+    turn = done.catch(() => { Object.assign(own, before); });
+    return done;
+  },
+});
+
 $('device').value = new URLSearchParams(location.search).get('device') ?? 'auto';
 $('device').onchange = () => run(async () => { await load(); await look(); });
 $('least').oninput = () => {
@@ -314,7 +397,7 @@ $('least').oninput = () => {
   show();
 };
 $('file').onchange = ({ target }) => run(() => target.files[0] && open(target.files[0]));
-$('weights').onchange = ({ target }) => run(() => take([...target.files].map((file) => [file.name, file])));
+$('weights').onchange = ({ target }) => run(() => take([...target.files].map((file) => [file.name, file])).finally(() => { target.value = ''; }));
 $('draw').onclick = () => draw(!shown.drawing);
 $('clear').onclick = () => draw(true);
 $('webcam').onclick = () => (shown.video ? stopWebcam() : webcam().catch((error) => say(`No camera: ${error.message ?? error}`, true)));

@@ -5,6 +5,12 @@
 #![cfg(target_arch = "wasm32")]
 
 mod findings;
+#[cfg(feature = "train")]
+mod lesson;
+#[cfg(feature = "gpu")]
+mod lost;
+#[cfg(feature = "train")]
+mod teach;
 
 use std::sync::Arc;
 
@@ -56,6 +62,10 @@ impl Detector {
         let config = Config::parse(&config, name, &loader)?;
         let checkpoint = Checkpoint::read(checkpoint)?;
         let chosen = smalti::device::choose(&device).await?;
+        #[cfg(feature = "gpu")]
+        if let Some(setup) = &chosen.setup {
+            lost::watch(&setup.device);
+        }
         let predictor = Predictor::builder(&config)
             .checkpoint(checkpoint)
             .device(&chosen.device)

@@ -1,4 +1,5 @@
-//! Convolution for the CPU, its gradients, [`BatchNorm`] and activations with theirs, [`LayerNorm`], [`softmax`], [`max_pool`], what deformable filters see ([`Deform`]),
+//! Convolution for the CPU, its gradients, [`BatchNorm`] and activations with theirs, [`LayerNorm`], [`softmax`], [`max_pool`], what deformable filters see ([`Deform`]), parts
+//! of maps ([`Regions`])
 //! and the loss [`Focal`]. No burn: slices in, slices out.
 //!
 //! [`Filters`] prepares weights once, for the algorithm that [`Algorithm::of`] chooses by their shape:
@@ -29,6 +30,7 @@ mod instructions;
 mod norm;
 mod pool;
 mod product;
+mod regions;
 mod rows;
 mod shape;
 mod sums;
@@ -45,6 +47,7 @@ pub use gradients::{InputGradient, bias_gradient};
 pub use instructions::Instructions;
 pub use norm::{BatchNorm, Slopes, Statistics};
 pub use pool::{max_pool, max_pool_with};
+pub use regions::{Map, Region, Regions, Taps};
 pub use rows::{Added, LayerNorm, finish_rows, softmax, softmax_with};
 pub use shape::{Picture, Shape};
 pub use weight_gradient::{weight_gradient, weight_gradient_with};

@@ -26,6 +26,7 @@ pub mod focal;
 #[cfg_attr(not(feature = "gpu"), path = "no_launch.rs")]
 pub mod launch;
 pub mod mask_paste;
+mod memory;
 pub mod norm;
 pub mod pool;
 pub mod preprocess;

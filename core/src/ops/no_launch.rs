@@ -4,20 +4,7 @@
 use burn::tensor::{Device, Int, Tensor};
 use smalti_shaders::Kernel;
 
-/// A read-back from a device failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadError(pub String);
-
-impl std::fmt::Display for ReadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "reading from the device failed: {}", self.0)
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-/// Most workgroups along one dimension of a dispatch (WebGPU's limit).
-pub const MOST_WORKGROUPS: u32 = 65_535;
+pub use super::memory::{MOST_WORKGROUPS, ReadError, Strided};
 
 /// A device that runs WGSL: there is none.
 #[derive(Clone)]
@@ -26,16 +13,6 @@ pub enum Gpu {}
 /// Memory on such a device.
 #[derive(Clone, Debug)]
 pub enum Buffer {}
-
-/// A tensor's memory on such a device.
-pub struct Strided<const D: usize> {
-    /// The memory.
-    pub buffer: Buffer,
-    /// Extent of each dimension.
-    pub shape: [usize; D],
-    /// Distance in elements between neighbours along each dimension.
-    pub strides: [usize; D],
-}
 
 #[allow(missing_docs)] // as in `launch.rs`
 impl Buffer {

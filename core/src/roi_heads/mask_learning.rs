@@ -151,7 +151,7 @@ pub(crate) fn cut_out(masks: &Masks, sampled: &Sampled, size: [usize; 2], least:
                     bitmaps[*object].iter().map(|v| f32::from(*v)).collect()
                 });
                 let region = Region::new(within(bbox), level, sampling);
-                region.read(plane, masks.width * masks.height, &mut means);
+                region.read(plane, &mut means);
                 out.extend(means.iter().map(|mean| f32::from(u8::from(*mean >= 0.5))));
             }
         }

@@ -1,8 +1,9 @@
 //! The first batches of a run as pictures, so that one sees what is learned: `train_batch_0.png` and on in the work directory.
 
+use super::Learned;
 use super::Stop;
 use super::hooks::{Hook, Step};
-use super::run::{Learned, Run};
+use super::run::Run;
 use crate::draw::batch::draw_batch;
 use crate::host::checkpoint_files;
 

@@ -13,14 +13,12 @@ use super::learner::Learner;
 use super::scalars::Scalars;
 use super::schedules::Length;
 use super::trainer::Tell;
-use super::{Event, Stop, TrainLoop};
-use crate::batch::Batch;
+use super::{Event, Learned, Stop, TrainLoop};
 use crate::config::Config;
 use crate::data::datasets::MetaInfo;
 use crate::data::files::Files;
 use crate::data::preprocessor::DetDataPreprocessor;
 use crate::registry::Registry;
-use crate::targets::Targets;
 use crate::weights::Plain;
 
 /// Where a run is. All counts are from 0 and of what is done.
@@ -32,15 +30,6 @@ pub struct Position {
     pub iter: u64,
     /// Batches of this epoch.
     pub batch: u64,
-}
-
-/// What an iteration learns from.
-#[derive(Clone, Debug)]
-pub struct Learned {
-    /// The pictures, as the model gets them.
-    pub batch: Batch,
-    /// Their objects.
-    pub targets: Targets,
 }
 
 /// Why [`Run::feed`] is there.

@@ -1,9 +1,7 @@
-//! [`Stop`] and [`TrainError`]: why a run does not go on. [`Event`]: what it tells meanwhile.
+//! [`Stop`] and [`TrainError`]: why a run does not go on.
 
 use std::fmt;
-use std::path::PathBuf;
 
-use super::run::{Parameters, Position};
 use crate::config::ConfigErrors;
 
 /// Why a run does not go on.
@@ -49,37 +47,4 @@ impl From<Stop> for TrainError {
             Stop::Fault(error) => error,
         }
     }
-}
-
-/// What a run tells.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// An epoch begins.
-    Epoch(u64),
-    /// A step was made.
-    Step {
-        /// Where the run is now.
-        position: Position,
-        /// The last loss that was read, and the learning rate.
-        figures: Option<(f64, f64)>,
-        /// How long the run will go on, s.
-        seconds_left: Option<f64>,
-    },
-    /// A line of the log.
-    Line(String),
-    /// A validation is under way.
-    Validating {
-        /// Pictures that are done.
-        done: usize,
-        /// All of them.
-        total: usize,
-    },
-    /// A table of figures.
-    Table(String),
-    /// A checkpoint was written.
-    Saved(PathBuf),
-    /// What is trained from here on.
-    Trained(Parameters),
-    /// A sentence.
-    Note(String),
 }

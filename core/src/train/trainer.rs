@@ -10,11 +10,12 @@ use super::checkpoint::{self, Saving};
 use super::curves::CurvesHook;
 use super::feed::{Feed, Loaded};
 use super::first_batches::FirstBatchesHook;
+use super::first_weights::first_weights;
 use super::hooks::{Given, HookList, Seen};
 use super::learner::Learner;
-use super::run::{FEED, Learned, Position, Run};
+use super::run::{FEED, Position, Run};
 use super::scalars::Scalars;
-use super::{Event, Mixed, Stop, TrainError, TrainLoop};
+use super::{Event, Learned, Mixed, Stop, TrainError, TrainLoop};
 use crate::Precision;
 use crate::build::OpenCheckpoint;
 use crate::config::{Config, Diagnostics, Node};
@@ -23,11 +24,10 @@ use crate::data::packed::Packed;
 use crate::detectors::{Detector, detectron2};
 use crate::evaluate::Told;
 use crate::host::lock::Lock;
-use crate::layers::{Course, Mode, Params, StateEntry, StateSource};
+use crate::layers::{Course, Mode, Params};
 use crate::registry::{DEFAULT_SCOPE, Registry};
-use crate::targets::Targets;
-use crate::weights::{Checkpoint, LoadReport, TrainingState, Wanted, report};
-use crate::{PredictError, host, model, predict};
+use crate::weights::{Checkpoint, LoadReport, TrainingState};
+use crate::{host, model};
 use burn::tensor::Device;
 
 /// Where a checkpoint has what batch augments know.
@@ -180,7 +180,13 @@ impl<'a> TrainerBuilder<'a> {
         let (source, loaded) = match (self.built, &state) {
             (Some(source), _) => (Some(source), None),
             (None, Some(_)) => (None, None),
-            (None, None) => first_weights(config, planned, self.open)?,
+            (None, None) => match load_from(config, self.open)? {
+                Some(checkpoint) => {
+                    let (source, report) = first_weights(config, planned, checkpoint)?;
+                    (Some(source), Some(report))
+                }
+                None => (None, None),
+            },
         };
         let precision = mixed(config, registry).map_err(errors)?;
         let params = Params::new(&device, Mode::Train, source).compute_in(precision);
@@ -277,30 +283,14 @@ pub(super) type Tell = Box<dyn FnMut(&Event)>;
 /// Who says whether the run is to end.
 type Interrupted = Box<dyn Fn() -> bool>;
 
-type Source = Box<dyn crate::layers::TensorSource>;
-
-/// The weights of `load_from`, and how they fit. Tensors of another shape, as a head's of other classes, are left out.
-fn first_weights(
+/// The checkpoint that `load_from` names.
+fn load_from(
     config: &Config,
-    planned: Vec<StateEntry>,
     open: Option<&OpenCheckpoint>,
-) -> Result<(Option<Source>, Option<LoadReport>), TrainError> {
+) -> Result<Option<Arc<Checkpoint>>, TrainError> {
     let name = config.root.get("load_from").and_then(|n| n.as_str());
-    let Some((name, open)) = name.zip(open) else {
-        return Ok((None, None));
-    };
-    let checkpoint: Arc<Checkpoint> = open(name).map_err(TrainError::Fault)?;
-    let aligned = crate::model::aligned(config, checkpoint, &planned);
-    let checkpoint = aligned.map_err(|e| TrainError::Fault(config.errors(e).to_string()))?;
-    let wanted: Vec<_> = planned.into_iter().map(Wanted::from).collect();
-    let report = report(&wanted, &checkpoint, None);
-    if report.matched.is_empty() {
-        return Err(TrainError::Fault(format!(
-            "`load_from` names a checkpoint of which nothing fits this model:\n{report}"
-        )));
-    }
-    let source = StateSource::new(checkpoint, None);
-    Ok((Some(Box::new(source)), Some(report)))
+    let opened = name.zip(open).map(|(name, open)| open(name));
+    opened.transpose().map_err(TrainError::Fault)
 }
 
 /// Name of a config's file, without its ending.
@@ -486,24 +476,22 @@ impl Trainer {
     /// One batch.
     fn iteration(&mut self, samples: Vec<Packed>) -> Result<(), Stop> {
         let Self { run, hooks, .. } = self;
-        let detector = &*run.learner.detector;
-        let mut targets = Targets::of(&samples, detector.labels()).map_err(Stop::fault)?;
         run.pictures = samples.iter().map(|s| s.meta.img_path.clone()).collect();
-        let fault = |e: PredictError| Stop::fault(e.to_string());
-        let batch = predict::preprocessed(samples, &run.preprocessor, &run.device);
-        let mut batch = batch.map_err(fault)?;
+        let (seed, iter) = (run.seed, run.position.iter);
+        let learned = Learned::of(
+            samples,
+            &*run.learner.detector,
+            &run.preprocessor,
+            &mut run.batch_augments,
+            Moment { seed, iter },
+            &run.device,
+        );
+        run.batch = Some(learned.map_err(Stop::fault)?);
         if !run.batch_augments.is_empty() {
-            let (seed, iter) = (run.seed, run.position.iter);
-            let augments = &mut run.batch_augments;
-            let augmented = augments.apply(&mut batch, &mut targets, Moment { seed, iter });
-            augmented.map_err(Stop::fault)?;
-            run.info.insert(AUGMENTS.into(), augments.state());
+            run.info.insert(AUGMENTS.into(), run.batch_augments.state());
         }
-        predict::check(&batch, detector).map_err(fault)?;
-        run.batch = Some(Learned { batch, targets });
         hooks.call(|hook| hook.before_train_iter(run))?;
         let Learned { batch, targets } = run.batch.take().expect("hooks leave the batch there");
-        let iter = run.position.iter;
         let stepped = pollster::block_on(run.learner.step(iter, batch, &targets));
         let stepped = stepped.map_err(|e| Stop::fault(e.to_string()))?;
         hooks.call(|hook| hook.after_train_iter(run, &stepped))?;

@@ -5,7 +5,7 @@
 //! is done across ([`Taps`]), which is how it is computed here. RoIPool (Fast R-CNN, Girshick 2015, arXiv 1504.08083, section 2.1) takes
 //! the largest of whole pixels.
 //!
-//! Shapes: a picture's pyramid `[C, P]`, P the places of all levels one after another, rows after rows; a region `[C, height, width]`.
+//! Shapes: a channel of a picture's pyramid `[P]`, P the places of all levels one after another, rows after rows; a region `[height, width]`.
 
 use super::decode::Xyxy;
 
@@ -140,10 +140,22 @@ impl Axis {
 }
 
 impl Taps {
+    fn of_nothing(bins: usize) -> Self {
+        Self {
+            bins: vec![(0, 0); bins + 1],
+            weights: Vec::new(),
+        }
+    }
+
     /// The first place of a bin, and the weights from there on.
     fn of(&self, bin: usize) -> (usize, &[f32]) {
         let (first, begin) = self.bins[bin];
         (first, &self.weights[begin..self.bins[bin + 1].1])
+    }
+
+    /// The first place of each bin, and the weights from there on.
+    pub fn all(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        (0..self.count()).map(|bin| self.of(bin))
     }
 
     fn count(&self) -> usize {
@@ -194,7 +206,7 @@ impl Region {
                 samples: axis.samples,
                 taps: match how.bin {
                     Bin::Mean if size > 0 => axis.taps(bins),
-                    _ => Taps::default(),
+                    _ => Taps::of_nothing(bins),
                 },
             }
         };
@@ -207,26 +219,19 @@ impl Region {
         }
     }
 
-    /// Writes the region of a picture's pyramid, `[C, P]`, to `out`, `[C, height, width]`.
-    pub fn read(&self, pyramid: &[f32], places: usize, out: &mut [f32]) {
-        let [rows, columns] = self.how.bins;
-        let mut room = Vec::new();
-        for (values, out) in pyramid.chunks(places).zip(out.chunks_mut(rows * columns)) {
-            let RoiLevel {
-                first,
-                height,
-                width,
-                ..
-            } = self.level;
-            let plane = &values[first..first + height * width];
-            match self.how.bin {
-                Bin::Mean => self.mean(plane, out, &mut room),
-                Bin::Largest | Bin::Places => {
-                    for (i, out) in out.iter_mut().enumerate() {
-                        *out = self.largest(plane, i / columns, i % columns).0;
-                    }
-                }
-            }
+    /// What its bins have of the places down and across, where they are means.
+    pub fn taps(&self) -> [&Taps; 2] {
+        [&self.down.taps, &self.across.taps]
+    }
+
+    /// Writes the region of one channel, `[H, W]` of its level, to `out`, `[height, width]`.
+    pub fn read(&self, plane: &[f32], out: &mut [f32]) {
+        if self.how.bin == Bin::Mean {
+            return self.mean(plane, out);
+        }
+        let columns = self.how.bins[1];
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = self.largest(plane, i / columns, i % columns).0;
         }
     }
 
@@ -264,14 +269,13 @@ impl Region {
         }
     }
 
-    /// The means of one channel's plane. `room` is kept from call to call.
-    fn mean(&self, plane: &[f32], out: &mut [f32], room: &mut Vec<f32>) {
+    /// The means of one channel's plane.
+    fn mean(&self, plane: &[f32], out: &mut [f32]) {
         let width = self.level.width;
         let (down, across) = (&self.down.taps, &self.across.taps);
         let columns = across.count();
         let rows = down.places();
-        room.clear();
-        room.resize(rows.len() * columns, 0.0);
+        let mut room = vec![0.0; rows.len() * columns];
         for (y, sums) in rows.clone().zip(room.chunks_mut(columns.max(1))) {
             let line = &plane[y * width..][..width];
             for (column, sum) in sums.iter_mut().enumerate() {
@@ -420,7 +424,7 @@ mod tests {
             let how = sampling(case % 4, case % 3 == 0, Bin::Mean);
             let region = Region::new(bbox, LEVEL, how);
             let mut out = vec![9.0; 6];
-            region.read(&plane, places, &mut out);
+            region.read(&plane[3..51], &mut out);
             let expected = plainly(&plane, bbox, LEVEL, how);
             for (a, b) in out.iter().zip(&expected) {
                 assert!(
@@ -444,7 +448,7 @@ mod tests {
         // Places 0 to 2 across and 0 to 1 down: one sample in the middle of each place.
         let read = |how: Sampling| {
             let mut out = vec![0.0; 6];
-            Region::new([0.0, 0.0, 6.0, 4.0], LEVEL, how).read(&plane, 51, &mut out);
+            Region::new([0.0, 0.0, 6.0, 4.0], LEVEL, how).read(&plane[3..], &mut out);
             out
         };
         let aligned = read(sampling(1, true, Bin::Largest));

@@ -23,7 +23,7 @@ pub use weights::aligned;
 
 pub(crate) use served::check_test;
 #[cfg(feature = "train")]
-pub(crate) use served::check_training;
+pub use served::check_training;
 
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Tensor, Transaction};

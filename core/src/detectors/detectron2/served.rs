@@ -40,7 +40,7 @@ fn unknown(config: &Config, loader: &str, whole: &Node, key: &str, problems: &mu
 /// # Errors
 /// One for each setting that is not.
 #[cfg_attr(not(feature = "train"), allow(dead_code))]
-pub(crate) fn check_training(config: &Config) -> Result<(), Diagnostics> {
+pub fn check_training(config: &Config) -> Result<(), Diagnostics> {
     let Some(whole) = settings_of(config) else {
         return Ok(());
     };

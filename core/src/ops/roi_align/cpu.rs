@@ -1,20 +1,25 @@
-//! Regions on the processor: each is read by a thread, gradients are added up channel by channel.
+//! Regions on the processor: means are `smalti-cpu`'s, 16 channels at a time; the largest of samples is read region by region, and gradients are
+//! added up channel by channel.
 
 use burn::backend::{Flex, TensorMetadata, tensor::FloatTensor};
 use rayon::prelude::*;
-use smalti_shaders::reference::roi_align::{Region, level_of};
+use smalti_cpu::{Map, Regions};
+use smalti_shaders::reference::roi_align::{Region, Taps, level_of};
 
-use super::{Choice, Reading};
+use super::{Bin, Choice, Reading};
 use crate::ops::conv::cpu::{in_order, slice, tensor};
 
-/// The regions, each with its picture.
-fn regions(
-    regions: &FloatTensor<Flex>,
-    pictures: usize,
-    reading: &Reading,
-) -> Vec<(usize, Region)> {
+/// Where a region is.
+struct Place {
+    picture: usize,
+    level: usize,
+    region: Region,
+}
+
+/// The regions, each with its place.
+fn regions(regions: &FloatTensor<Flex>, pictures: usize, reading: &Reading) -> Vec<Place> {
     let rows = slice(regions).par_chunks_exact(5);
-    let region = |row: &[f32]| {
+    let place = |row: &[f32]| {
         let bbox = [row[1], row[2], row[3], row[4]];
         let level = match reading.choice {
             Choice::BySize { finest, epsilon } => {
@@ -22,31 +27,78 @@ fn regions(
             }
             Choice::Level(level) => level,
         };
-        let picture = (row[0] as usize).min(pictures - 1);
-        let region = Region::new(bbox, reading.levels[level], reading.sampling);
-        (picture, region)
+        Place {
+            picture: (row[0] as usize).min(pictures - 1),
+            level,
+            region: Region::new(bbox, reading.levels[level], reading.sampling),
+        }
     };
-    rows.map(region).collect()
+    rows.map(place).collect()
 }
 
+/// From a pyramid, `[N, C, P]`.
 pub(super) fn read(
     pyramid: FloatTensor<Flex>,
     of: FloatTensor<Flex>,
     reading: &Reading,
 ) -> FloatTensor<Flex> {
     let [pictures, channels, places] = pyramid.shape().dims();
-    let [pyramid, of] = [pyramid, of].map(in_order);
-    let [rows, columns] = reading.sampling.bins;
-    let regions = regions(&of, pictures, reading);
-    let each = channels * rows * columns;
-    let mut made = vec![0.0; regions.len() * each];
-    let values = slice(&pyramid);
-    let outputs = made.par_chunks_exact_mut(each).zip(&regions);
-    outputs.for_each(|(out, (picture, region))| {
-        let of_picture = &values[picture * channels * places..][..channels * places];
-        region.read(of_picture, places, out);
+    let pyramid = in_order(pyramid);
+    let maps = reading.levels.iter().map(|level| Map {
+        values: slice(&pyramid),
+        plane: places,
+        first: level.first,
+        size: [level.height, level.width],
     });
-    tensor(made, [regions.len(), channels, rows, columns])
+    read_maps(&maps.collect::<Vec<_>>(), [pictures, channels], of, reading)
+}
+
+/// From maps of `[pictures, channels]`.
+pub(super) fn read_maps(
+    maps: &[Map],
+    [pictures, channels]: [usize; 2],
+    of: FloatTensor<Flex>,
+    reading: &Reading,
+) -> FloatTensor<Flex> {
+    let [rows, columns] = reading.sampling.bins;
+    let places = regions(&in_order(of), pictures, reading);
+    let each = channels * rows * columns;
+    let mut made = vec![0.0; places.len() * each];
+    if reading.sampling.bin == Bin::Mean {
+        let taps = |taps: &Taps| {
+            let mut all = smalti_cpu::Taps::with_capacity(rows.max(columns));
+            taps.all()
+                .for_each(|(first, weights)| all.push(first, weights));
+            all
+        };
+        let regions = places.iter().map(|place| {
+            let [down, across] = place.region.taps().map(taps);
+            smalti_cpu::Region {
+                picture: place.picture,
+                map: place.level,
+                down,
+                across,
+            }
+        });
+        let regions = Regions {
+            maps,
+            channels,
+            regions: &regions.collect::<Vec<_>>(),
+        };
+        regions.means(&mut made);
+    } else {
+        let outputs = made.par_chunks_exact_mut(each).zip(&places);
+        outputs.for_each(|(out, place)| {
+            let map = &maps[place.level];
+            let planes = place.picture * channels..(place.picture + 1) * channels;
+            for (plane, out) in planes.zip(out.chunks_exact_mut(rows * columns)) {
+                let [height, width] = map.size;
+                let plane = &map.values[plane * map.plane + map.first..][..height * width];
+                place.region.read(plane, out);
+            }
+        });
+    }
+    tensor(made, [places.len(), channels, rows, columns])
 }
 
 pub(super) fn gradient(
@@ -66,9 +118,10 @@ pub(super) fn gradient(
         let (picture, channel) = (i / channels, i % channels);
         let plane = &values[i * places..][..places];
         let of_picture = regions.iter().enumerate();
-        for (r, (_, region)) in of_picture.filter(|(_, (p, _))| *p == picture) {
+        for (r, place) in of_picture.filter(|(_, place)| place.picture == picture) {
             let at = (r * channels + channel) * rows * columns;
-            region.add_gradient(plane, &gradients[at..][..rows * columns], of_plane);
+            let gradient = &gradients[at..][..rows * columns];
+            place.region.add_gradient(plane, gradient, of_plane);
         }
     });
     tensor(made, [pictures, channels, places])

@@ -12,9 +12,12 @@ use burn::backend::Cube;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
+use smalti_cpu::Map;
 pub use smalti_shaders::reference::roi_align::{Bin, RoiLevel, Sampling};
 
+use super::conv::cpu::{on_cpu, slice};
 use super::count::is_counting;
+use super::rows;
 use crate::device::is_processor;
 
 /// How regions are read from a pyramid.
@@ -76,6 +79,9 @@ pub fn roi_align(
     if count == 0 || is_counting() {
         return Tensor::zeros([count, channels, rows, columns], &maps[0].device());
     }
+    if let Some(made) = here(maps, &regions, &reading) {
+        return made;
+    }
     let pyramid = pyramid(maps).into_dispatch();
     let regions = regions.without_autodiff();
     let regions = match maps.iter().any(Tensor::is_autodiff) {
@@ -84,6 +90,25 @@ pub fn roi_align(
     };
     let made = <Dispatch as RoiAlign>::read_regions(pyramid, regions.into_dispatch(), reading);
     Tensor::from_dispatch(made)
+}
+
+/// On the processor where no gradients are recorded: from the maps as they lie.
+fn here(maps: &[Tensor<4>], regions: &Tensor<2>, reading: &Reading) -> Option<Tensor<4>> {
+    if !rows::here(&maps[0]) {
+        return None;
+    }
+    let flex: Option<Vec<_>> = maps.iter().map(on_cpu).collect();
+    let (flex, of) = (flex?, on_cpu(regions)?);
+    let [pictures, channels, ..] = maps[0].dims();
+    let levels = flex.iter().zip(&reading.levels).map(|(map, level)| Map {
+        values: slice(map),
+        plane: level.height * level.width,
+        first: 0,
+        size: [level.height, level.width],
+    });
+    let levels: Vec<_> = levels.collect();
+    let made = cpu::read_maps(&levels, [pictures, channels], of, reading);
+    Some(Tensor::from_primitive::<Flex>(made))
 }
 
 /// All levels, `[N, C, P]`: rows after rows, level after level. On the processor channel by channel, on a GPU with channels last, as
