@@ -472,6 +472,33 @@ fn everything_that_can_be_used_has_a_name() {
     }
 }
 
+/// A slow machine's frame has several keys.
+#[test]
+fn what_one_frame_types_is_in_its_order() {
+    let folder = Folder::new();
+    let mut app = open(&folder, USUAL);
+    app.caret("backbone=dict(depth=34),");
+    let enter = || Event::Key {
+        key: Key::Enter,
+        physical_key: None,
+        pressed: true,
+        repeat: false,
+        modifiers: Modifiers::NONE,
+    };
+    let text = |text: &str| Event::Text(text.into());
+    app.harness.input_mut().events.extend([
+        text("#1"),
+        enter(),
+        text("#2"),
+        enter(),
+        enter(),
+        text("#3"),
+    ]);
+    app.settle();
+    let typed = "backbone=dict(depth=34),#1\n    #2\n    \n    #3\n)";
+    assert!(app.text().contains(typed), "{}", app.text());
+}
+
 /// From a key to its letter, and to what is wrong, in a config of 4,000 lines. Printed; what people are promised is measured on a release build.
 #[test]
 fn four_thousand_lines_are_typed_into() {

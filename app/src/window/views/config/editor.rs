@@ -13,6 +13,7 @@ use smalti::config::Severity;
 use super::complete::Complete;
 use super::marks::Mark;
 use super::syntax::Layouter;
+use super::turns::Turns;
 use crate::window::document::{Document, DocumentId, Kind};
 use crate::window::icons;
 use crate::window::jobs::Jobs;
@@ -26,6 +27,7 @@ pub struct Editor {
     layouter: Layouter,
     /// Names that fit at the caret.
     pub complete: Complete,
+    turns: Turns,
     focus: bool,
 }
 
@@ -115,8 +117,11 @@ impl Editor {
             self.focus = true;
         }
         if ui.memory(|m| m.has_focus(widget)) {
+            self.turns.take(ui);
             self.complete.keys(ui, session, id, widget);
             keys(ui, session, id, widget);
+        } else {
+            self.turns.clear();
         }
         let area = ScrollArea::both().id_salt(("text", id)).auto_shrink(false);
         let area = area.show_viewport(ui, |ui, _| {

@@ -31,6 +31,7 @@ mod marks;
 mod problems;
 mod syntax;
 mod tree;
+mod turns;
 pub(super) mod write;
 
 use marks::Mark;
