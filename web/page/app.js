@@ -1,10 +1,11 @@
 // The window of Smalti on a canvas: loads it, and does for it what only JavaScript can: files that are dropped, chosen and saved, what is kept
 // from one visit to the next, and the browser's own keys.
+import { download, walk } from './files.js';
+import { linked } from './links.js';
+
 const $ = (id) => document.getElementById(id);
 /** Names under which something is kept. */
 const KEPT = 'smalti/window/';
-/** The text of a link is no longer than this. */
-const LONGEST = 8 << 20;
 /** All files of a folder together: the window's memory has an end. */
 const LARGEST = 1 << 30;
 
@@ -23,13 +24,7 @@ function say(text, wrong = false) {
 globalThis.smaltiPage = {
   later: (milliseconds) => new Promise((done) => { setTimeout(done, milliseconds); }),
   choose,
-  download(name, bytes) {
-    const link = document.createElement('a');
-    link.href = URL.createObjectURL(new Blob([bytes.slice()]));
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  },
+  download: (name, bytes) => download(bytes.slice(), name),
   async beside(name) {
     const reply = await fetch(name);
     if (!reply.ok) throw new Error(`${reply.status} ${reply.statusText}`);
@@ -87,20 +82,6 @@ async function put(files) {
   return paths;
 }
 
-/** The files of what is dropped, those of folders with their paths. */
-async function within(entry, folder = '') {
-  const path = folder + entry.name;
-  if (entry.isFile) return [{ path, file: await new Promise((done, fail) => { entry.file(done, fail); }) }];
-  const [reader, all] = [entry.createReader(), []];
-  for (;;) {
-    // it gives some at a time
-    const some = await new Promise((done, fail) => { reader.readEntries(done, fail); });
-    if (!some.length) break;
-    for (const inner of some) all.push(...await within(inner, `${path}/`));
-  }
-  return all;
-}
-
 async function take(transfer) {
   // asked for now: what is dropped is gone after the event
   const items = [...transfer.items].filter((item) => item.kind === 'file');
@@ -108,8 +89,8 @@ async function take(transfer) {
   const plain = items.map((item) => item.getAsFile());
   const [paths, folders] = [[], []];
   for (const [i, entry] of entries.entries()) {
-    const files = entry ? await within(entry) : [{ path: plain[i].name, file: plain[i] }];
-    const made = await put(files);
+    const files = entry ? await walk(entry) : [[plain[i].name, plain[i]]];
+    const made = await put(files.map(([path, file]) => ({ path, file })));
     if (entry?.isDirectory) folders.push(entry.name);
     else paths.push(...made);
   }
@@ -145,23 +126,10 @@ function isAgain(text) {
   } catch { return false; }
 }
 
-/** What the address's link holds, if it has one. */
-async function linked() {
-  const text = /^#config=(.+)$/.exec(location.hash)?.[1];
-  if (!text) return undefined;
-  const bytes = Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
-  const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw')).getReader();
-  const parts = [];
-  for (let size = 0; ;) {
-    const { done, value } = await reader.read();
-    if (done) {
-      const config = JSON.parse(new TextDecoder().decode(await new Blob(parts).arrayBuffer()));
-      return JSON.stringify({ ...config, again: isAgain(text) });
-    }
-    size += value.length;
-    if (size > LONGEST) throw new Error('the config of this link is too long');
-    parts.push(value);
-  }
+/** The config of the address's link, if it has one. */
+async function linkedConfig() {
+  const link = await linked();
+  return link && JSON.stringify({ ...JSON.parse(link.text), again: isAgain(link.packed) });
 }
 
 /** The module, telling how much of it is there. */
@@ -206,7 +174,7 @@ try {
   taken = new Set((await navigator.locks?.query())?.held.map((lock) => lock.name));
   let text;
   let wrong;
-  try { text = await linked(); } catch (error) { wrong = `The link cannot be read: ${error.message}`; }
+  try { text = await linkedConfig(); } catch (error) { wrong = `The link cannot be read: ${error.message}`; }
   try {
     await module.start($('window'), text);
   } catch (error) {

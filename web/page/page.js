@@ -1,7 +1,9 @@
 // The digit detector at work on a picture, a drawing or a webcam; configs and checkpoints of one's own. `?device=cpu|gpu` chooses where.
 import { Detector, checkConfig, checkModel } from './smalti/smalti.js';
 import { candidates, fetchBases, filesOf, missingBases, namedLike } from './configs.js';
-import { addPicture, download, teach } from './teach.js';
+import { download, walk } from './files.js';
+import { linked, packed } from './links.js';
+import { addPicture, teach } from './teach.js';
 import { unzip } from './zip.js';
 
 const $ = (id) => document.getElementById(id);
@@ -164,22 +166,6 @@ async function take(given) {
   if (!weights && !picture && configs.length === 0) say(`Nothing here can be read: a picture, a config (.py, .yaml, .json), weights (.pth, .safetensors), or a .zip of these.`, true);
 }
 
-/** All files below a dropped folder, with their paths. */
-async function walk(entry) {
-  if (entry.isFile) {
-    const file = await new Promise((done, failed) => { entry.file(done, failed); });
-    return [[entry.fullPath.slice(1), file]];
-  }
-  const reader = entry.createReader();
-  const all = [];
-  for (;;) {
-    const some = await new Promise((done, failed) => { reader.readEntries(done, failed); });
-    if (some.length === 0) break;
-    all.push(...some);
-  }
-  return (await Promise.all(all.map(walk))).flat();
-}
-
 async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   const files = entries.length > 0 ? (await Promise.all(entries.map(walk))).flat() : [...transfer.files].map((file) => [file.name, file]);
@@ -329,28 +315,6 @@ $('which-config').onchange = () => run(async () => {
   say(`${own.name} is chosen. Now "Use this config", with its weights.`);
 });
 
-// A link has the config in its fragment, which is sent to no server.
-const LONGEST = 8 << 20;
-
-async function packed(text) {
-  const stream = new Blob([text]).stream().pipeThrough(new CompressionStream('deflate-raw'));
-  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  return btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join('')).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
-}
-
-async function unpacked(text) {
-  const bytes = Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
-  const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw')).getReader();
-  const parts = [];
-  for (let size = 0; ;) {
-    const { done, value } = await reader.read();
-    if (done) return new TextDecoder().decode(await new Blob(parts).arrayBuffer());
-    size += value.length;
-    if (size > LONGEST) throw new Error('the config of this link is too long');
-    parts.push(value);
-  }
-}
-
 $('share').onclick = () => run(async () => {
   const { name, config, files } = own;
   location.hash = `config=${await packed(JSON.stringify({ name, config, files }))}`;
@@ -360,8 +324,7 @@ $('share').onclick = () => run(async () => {
 
 /** The config of the link, else what was edited before. */
 async function keptConfig() {
-  const linked = /^#config=(.+)$/.exec(location.hash)?.[1];
-  const { name, config, files } = JSON.parse(linked ? await unpacked(linked) : localStorage.getItem(KEPT) ?? '{}');
+  const { name, config, files } = JSON.parse((await linked())?.text ?? localStorage.getItem(KEPT) ?? '{}');
   return typeof config === 'string' ? { name: String(name ?? 'config.py'), config, files: files ?? {} } : null;
 }
 

@@ -1,6 +1,7 @@
 // "Teach it": pictures with boxes drawn by hand, a trainer in a worker of its own, its loss as it falls, and the weights that come of it.
 import { Board, colourOf } from './board.js';
 import { drawCurve, means } from './curve.js';
+import { download } from './files.js';
 
 const $ = (id) => document.getElementById(id);
 const make = (tag, values, ...inner) => {
@@ -136,12 +137,6 @@ export function teach({ own, use, picture }) {
   }
   new ResizeObserver(() => losses.length > 0 && drawCurve($('curve'), losses, total)).observe($('curve'));
   show();
-}
-
-export function download(content, name) {
-  const link = make('a', { href: URL.createObjectURL(new Blob([content])), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 function ended(text, wrong = false) {
