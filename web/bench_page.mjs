@@ -15,6 +15,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
+import { middle } from './outputs.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const { values: options } = parseArgs({
@@ -30,6 +31,7 @@ const { values: options } = parseArgs({
 assert.ok(options.onnx, 'give --onnx FILE: the head of this file says how it is made');
 const [rounds, runs] = [Number(options.rounds), Number(options.runs)];
 const folders = {
+  '/bench/': here,
   '/ours/': options.dist,
   '/theirs/': path.join(options.onnxruntime, 'node_modules/onnxruntime-web/dist'),
   '/network/': path.dirname(path.resolve(options.onnx)),
@@ -86,28 +88,17 @@ const theirs = async ({ device, runs, name }) => {
   const made = await session.run(feed);
   const first = performance.now() - start;
   const expected = await floats('.outputs');
-  let [at, difference] = [0, 0];
-  for (const output of session.outputNames) {
-    const { data } = made[output];
-    let [far, largest] = [0, 0];
-    data.forEach((value, i) => {
-      far = Math.max(far, Math.abs(value - expected[at + i]));
-      largest = Math.max(largest, Math.abs(expected[at + i]));
-    });
-    difference = Math.max(difference, far / largest);
-    at += data.length;
-  }
-  if (at !== expected.length || !(difference < 1e-2)) throw new Error(`${at} values of ${expected.length}, which differ by ${difference}`);
+  const { difference } = await import('/bench/outputs.mjs');
+  const far = difference(session.outputNames.map((output) => made[output].data), expected, 1e-2);
   const times = [];
   for (let i = 0; i < runs; i += 1) {
     const begin = performance.now();
     await session.run(feed);
     times.push(performance.now() - begin);
   }
-  return { first, times, about: `version ${ort.env.versions?.web ?? ''}, PyTorch's outputs within ${difference.toExponential(1)}` };
+  return { first, times, about: `version ${ort.env.versions?.web ?? ''}, PyTorch's outputs within ${far.toExponential(1)}` };
 };
 
-const middle = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 async function once(measure, given) {
   const page = await browser.newPage();
   page.setDefaultTimeout(0);
