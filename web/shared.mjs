@@ -50,7 +50,7 @@ export function complaintsOf(page, missing) {
   page.on('pageerror', (error) => complaints.push(String(error)));
   page.on('console', (message) => {
     const { url } = message.location();
-    const expected = missing?.test(url) && /404/.test(message.text());
+    const expected = missing?.test(url) && /404|ERR_FAILED/.test(message.text());
     if (message.type() === 'error' && !expected) complaints.push(`${message.text()} (${url})`);
   });
   return complaints;

@@ -1,39 +1,27 @@
 // Drives the window on its page (web/dist/app.html) in headless Chromium, served from a sub-folder under a strict policy. Screenshots lie in web/dist.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import http from 'node:http';
+import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { SOFTWARE_GPU, browse, compare, complaintsOf, serve, zipOf } from './shared.mjs';
 
 const dist = path.join(path.dirname(fileURLToPath(import.meta.url)), 'dist');
-const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.wasm': 'application/wasm', '.jpg': 'image/jpeg', '.json': 'application/json' };
-const FOLDER = '/some/where/';
 const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'";
-const server = http.createServer((request, reply) => {
-  const { pathname } = new URL(request.url, 'http://localhost');
-  const file = path.join(dist, pathname.startsWith(FOLDER) ? pathname.slice(FOLDER.length) : '..');
-  if (!file.startsWith(dist + path.sep) || !fs.existsSync(file)) { reply.writeHead(404).end(); return; }
-  const type = types[path.extname(file)] ?? 'application/octet-stream';
-  reply.writeHead(200, { 'content-type': type, 'content-security-policy': POLICY, 'content-length': fs.statSync(file).size });
-  fs.createReadStream(file).pipe(reply);
-});
-await new Promise((done) => { server.listen(0, '127.0.0.1', done); });
-const address = `http://127.0.0.1:${server.address().port}${FOLDER}app.html`;
+const { address: root, close } = await serve(dist, { at: '/some/where/', policy: POLICY });
+const address = `${root}app.html`;
 
-const QUIET = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-  '--disable-gpu-watchdog'];
-const start = (flags) => chromium.launch({ executablePath: '/usr/bin/chromium', args: [...QUIET, ...flags] });
-let browser = await start(['--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist']);
+let browser = await browse(['--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist', ...SOFTWARE_GPU]);
 
 let [passed, failed] = [0, 0];
+/** Those whose name has this in it; all, if it is not given. */
+const chosen = process.argv[2] ?? '';
 /** A test on a page of its own, on which nothing may complain. */
-async function test(name, step, { size = { width: 1280, height: 800 }, hash = '' } = {}) {
+async function test(name, step, { size = { width: 1280, height: 800 }, hash = '', missing } = {}) {
+  if (!name.includes(chosen)) return;
   const context = await browser.newContext({ viewport: size, permissions: ['clipboard-read', 'clipboard-write'] });
   const page = await context.newPage();
-  const complaints = [];
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+  const complaints = complaintsOf(page, missing);
   try {
     await page.goto(address + hash);
     await page.waitForFunction(() => window.ready || window.failed, null, { timeout: 120000 });
@@ -83,21 +71,20 @@ const drop = (page, files) => page.evaluate((files) => {
   }
   document.querySelector('canvas').dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, cancelable: true, bubbles: true }));
 }, Object.fromEntries(Object.entries(files).map(([name, bytes]) => [name, Buffer.from(bytes).toString('base64')])));
-/** A zip archive that packs nothing, and has no check sums. */
-function archive(files) {
-  const u16 = (n) => Buffer.from([n & 255, n >> 8]);
-  const u32 = (n) => Buffer.from([n & 255, n >> 8 & 255, n >> 16 & 255, n >>> 24]);
-  const [parts, directory] = [[], []];
-  let at = 0;
-  for (const [name, bytes] of Object.entries(files)) {
-    const rest = [u16(20), u16(0), u16(0), u32(0), u32(0), u32(bytes.length), u32(bytes.length), u16(name.length), u16(0)];
-    const local = Buffer.concat([u32(0x04034b50), ...rest, Buffer.from(name), bytes]);
-    directory.push(u32(0x02014b50), u16(20), ...rest, u16(0), u16(0), u16(0), u32(0), u32(at), Buffer.from(name));
-    parts.push(local);
-    at += local.length;
-  }
-  const [names, count] = [Buffer.concat(directory), Object.keys(files).length];
-  return Buffer.concat([...parts, names, u32(0x06054b50), u16(0), u16(0), u16(count), u16(count), u32(names.length), u32(at), u16(0)]);
+/** A folder `voc` of Pascal VOC's form with one picture, whose annotation is in GBK. */
+function voc(parent) {
+  const root = path.join(parent, 'voc');
+  const put = (name, content) => {
+    const file = path.join(root, 'VOC2007', name);
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(file, content);
+  };
+  const [before, after] = ['<object><name>', '</name><bndbox><xmin>20</xmin><ymin>140</ymin><xmax>80</xmax><ymax>230</ymax></bndbox></object></annotation>'];
+  const head = '<?xml version="1.0" encoding="gbk"?>\n<annotation><size><width>320</width><height>320</height><depth>3</depth></size>';
+  put('ImageSets/Main/train.txt', '000001\n');
+  put('Annotations/000001.xml', Buffer.concat([Buffer.from(head + before), Buffer.from([0xc6, 0xbb, 0xb9, 0xfb]), Buffer.from(after)]));
+  put('JPEGImages/000001.jpg', fs.readFileSync(path.join(dist, 'digits.jpg')));
+  return root;
 }
 /** Does what has this name in the palette. */
 async function act(page, name) {
@@ -218,7 +205,7 @@ await test('a data set in an archive', async (page) => {
   const names = fs.readdirSync(path.join(folder, 'val'));
   const pictures = names.map((name) => [`val/${name}`, fs.readFileSync(path.join(folder, 'val', name))]);
   const all = { 'val.json': fs.readFileSync(path.join(folder, 'val.json')), ...Object.fromEntries(pictures) };
-  await drop(page, { 'mine.zip': archive(all) });
+  await drop(page, { 'mine.zip': zipOf(all) });
   await until(page, 'it is shown', (s) => s.view === 'Data');
   await page.waitForTimeout(1000);
   await until(page, 'it is read', () => true);
@@ -248,6 +235,76 @@ await test('the demo detects', async (page) => {
   return `${detections} run`;
 });
 
+await test('the demo detects on WebGPU', async (page) => {
+  const first = await until(page, 'it rests', (s) => s.adapters.length > 0);
+  assert.equal(first.device, 'CPU', 'a software adapter is not taken unasked');
+  await page.evaluate(() => {
+    const ask = window.smaltiPage.detect;
+    window.smaltiPage.detect = async (...words) => { window.answered = await ask(...words); return window.answered; };
+  });
+  await page.keyboard.press('Control+,');
+  await page.waitForTimeout(500);
+  await look(page, 'settings');
+  await page.mouse.click(520, 318); // the first adapter, below the CPU
+  await until(page, 'the adapter is taken', (s) => s.device === first.adapters[0]);
+  await look(page, 'settings-gpu');
+  await page.keyboard.press('Control+,');
+  await act(page, 'Try the demo');
+  const { detector } = await until(page, 'it has detected', (s) => s.view === 'Detect' && s.detections > 0);
+  await look(page, 'gpu');
+  assert.match(detector[0], /WebGPU/);
+  const { boxes, scores, labels } = await page.evaluate(() => JSON.parse(window.answered));
+  const native = JSON.parse(fs.readFileSync(path.join(dist, 'native.json')));
+  compare(boxes.map((bbox, i) => ({ bbox, score: scores[i], label: labels[i] })), native);
+  // an engine that cannot be had: the CPU does it, and that is said
+  await page.route('**/smalti/gpu/*', (route) => route.abort());
+  await page.reload();
+  await page.waitForFunction(() => window.ready || window.failed, null, { timeout: 120000 });
+  await page.locator('canvas').focus();
+  await act(page, 'Try the demo');
+  const { detector: fallen } = await until(page, 'it has detected', (s) => s.view === 'Detect' && s.detections > 0);
+  await look(page, 'gpu-failed');
+  assert.equal(fallen[0], 'CPU');
+  assert.match(fallen[1], /does not run this detector, so the CPU does/);
+  return `${boxes.length} objects, as the native run's; ${detector[0]}`;
+}, { missing: /smalti\/gpu\// });
+
+await test('a dropped folder, a pasted picture', async (page) => {
+  await until(page, 'it rests', () => true);
+  // as the browser gives a folder of the desktop
+  const session = await page.context().newCDPSession(page);
+  const folder = voc(fs.mkdtempSync(path.join(os.tmpdir(), 'smalti-voc-')));
+  for (const type of ['dragEnter', 'dragOver', 'drop']) {
+    await session.send('Input.dispatchDragEvent', { type, x: 600, y: 400, data: { items: [], files: [folder], dragOperationsMask: 1 } });
+  }
+  await page.waitForTimeout(1500);
+  await until(page, 'the folder is there', () => true);
+  fs.rmSync(path.dirname(folder), { recursive: true });
+  // names of classes in an encoding of which only the browser has the table
+  const text = digits.replace(/^dataset_type.*$/m, "dataset_type = 'VOCDataset'").replace("data_root = 'digits/'", "data_root = 'voc/'")
+    .replace(/^metainfo.*$/m, "metainfo = dict(classes=('苹果',))").replace("ann_file='train.json'", "ann_file='VOC2007/ImageSets/Main/train.txt'")
+    .replace("data_prefix=dict(img='train/')", "data_prefix=dict(sub_data_root='VOC2007/')");
+  await drop(page, { 'voc.py': text });
+  await until(page, 'the config is read', (s) => s.document === 'voc.py' && s.errors?.length === 0);
+  await view(page, 3, 'Augment');
+  await page.waitForTimeout(500);
+  await until(page, 'a sample is made', () => true);
+  await look(page, 'voc');
+  assert.ok(await colours(page, { x: 320, y: 200, width: 400, height: 400 }) > 1000, 'a picture is shown');
+  await page.evaluate(async () => {
+    const blob = await (await fetch('digits.jpg')).blob();
+    const bitmap = await createImageBitmap(blob);
+    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+    canvas.getContext('2d').drawImage(bitmap, 0, 0);
+    await navigator.clipboard.write([new ClipboardItem({ 'image/png': await canvas.convertToBlob() })]);
+  });
+  await view(page, 4, 'Detect');
+  await page.locator('canvas').focus();
+  await page.keyboard.press('Control+v');
+  await until(page, 'the picture is looked at', (s) => s.view === 'Detect' && s.detections > 0);
+  await look(page, 'pasted');
+});
+
 await test('a phone', async (page) => {
   await until(page, 'it rests', (s) => s.view === 'Start');
   await look(page, 'phone');
@@ -256,7 +313,7 @@ await test('a phone', async (page) => {
 }, { size: { width: 390, height: 844 } });
 
 await browser.close();
-browser = await start(['--disable-gpu', '--disable-3d-apis']);
+browser = await browse(['--disable-gpu', '--disable-3d-apis']);
 await test('no WebGL', async (page) => {
   assert.match(await page.textContent('#said'), /WebGL/);
   assert.ok(await page.locator('#instead').isVisible());
@@ -264,6 +321,6 @@ await test('no WebGL', async (page) => {
 });
 
 await browser.close();
-server.close();
+close();
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);

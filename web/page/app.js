@@ -1,7 +1,9 @@
 // The window of Smalti on a canvas: loads it, and does for it what only JavaScript can: files that are dropped, chosen and saved, what is kept
 // from one visit to the next, and the browser's own keys.
 import { download, walk } from './files.js';
-import { linked } from './links.js';
+import * as gpu from './app-gpu.js';
+import { linked, packed } from './links.js';
+import { unzip } from './zip.js';
 
 const $ = (id) => document.getElementById(id);
 /** Names under which something is kept. */
@@ -22,6 +24,7 @@ function say(text, wrong = false) {
 
 // What the window asks for.
 globalThis.smaltiPage = {
+  ...gpu,
   later: (milliseconds) => new Promise((done) => { setTimeout(done, milliseconds); }),
   choose,
   download: (name, bytes) => download(bytes.slice(), name),
@@ -30,7 +33,10 @@ globalThis.smaltiPage = {
     if (!reply.ok) throw new Error(`${reply.status} ${reply.statusText}`);
     return new Uint8Array(await reply.arrayBuffer());
   },
-  address: () => location.href.split('#')[0],
+  copyLink(text) {
+    packed(text).then((link) => navigator.clipboard.writeText(`${location.href.split('#')[0]}#config=${link}`))
+      .catch((error) => app.wrong(`the link cannot be copied: ${error.message}`));
+  },
   // where nothing may be kept, a visit begins anew
   kept(name) { try { return localStorage.getItem(KEPT + name) ?? undefined; } catch { return undefined; } },
   keep(name, text) {
@@ -71,14 +77,19 @@ function choose(folder) {
 /** The folders or files on top of paths, each once. */
 const tops = (files) => [...new Set(files.map(({ path }) => path.split('/')[0]))];
 
-/** Puts files among those of the window; gives their paths. */
+/** Puts files among those of the window; gives their paths, of a zip that of the folder of what is in it. */
 async function put(files) {
   const size = files.reduce((sum, { file }) => sum + file.size, 0);
   if (size > LARGEST) {
     throw new Error(`these are ${Math.round(size / 2 ** 20)} MB, and a page holds ${LARGEST >> 20} MB. Open fewer, or use the desktop program`);
   }
   const paths = [];
-  for (const { path, file } of files) paths.push(app.put(path, new Uint8Array(await file.arrayBuffer())));
+  for (const { path, file } of files) {
+    const folder = /^(.+)\.zip$/i.exec(path)?.[1];
+    const inside = folder ? (await unzip(file, path, () => true)).map(([name, one]) => [`${folder}/${name}`, one]) : [[path, file]];
+    for (const [name, one] of inside) app.put(name, new Uint8Array(await one.arrayBuffer()));
+    paths.push(folder ?? path);
+  }
   return paths;
 }
 
@@ -104,9 +115,10 @@ addEventListener('drop', (event) => {
   event.preventDefault();
   if (app && event.dataTransfer) taking(event.dataTransfer);
 }, { capture: true });
+// before the window's own, which lets no other have it
 addEventListener('paste', (event) => {
   if (app && event.clipboardData?.files.length) taking(event.clipboardData);
-});
+}, { capture: true });
 
 // The window's keys are not the browser's: finding, printing, going back. Those that nobody may take, such as closing the tab, stay.
 const CONTROL = new Set(['f', 'h', 'i', 'j', 'n', 'o', 'p', 's', 'y', 'z', ',', '.', 'Enter', ' ']);

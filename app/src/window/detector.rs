@@ -13,7 +13,7 @@ use smalti::{LoadError, Predictor};
 use super::analysis::Analysis;
 use super::files::short;
 use super::frame::plural;
-use super::host::Host;
+use super::host::{Elsewhere, Host};
 use super::jobs::{Job, Jobs};
 use super::load_report::{Hint, fitted};
 use crate::demo;
@@ -42,6 +42,8 @@ pub struct Built {
     pub note: Option<String>,
     /// Finds objects.
     pub predictor: Predictor,
+    /// Finds them in its place, on a device that this program does not reach itself.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
     /// How often it ran.
     pub runs: AtomicU64,
     made_of: Fingerprint,
@@ -233,12 +235,28 @@ async fn build(
     match builder.build() {
         Ok(predictor) => {
             static COUNT: AtomicU64 = AtomicU64::new(1);
+            let weights = (parts.checkpoint.as_deref(), parts.prefix.as_deref());
+            let (elsewhere, fallen) = match host.elsewhere(chosen, config, weights).await {
+                Some(Ok(elsewhere)) => (Some(elsewhere), None),
+                Some(Err(why)) => (None, Some(why)),
+                None => (None, None),
+            };
+            let fallen = fallen.map(|why| {
+                let name = &chosen.name;
+                format!("{name} does not run this detector, so the CPU does: {why}")
+            });
+            let device = match (&elsewhere, &fallen) {
+                (Some(elsewhere), _) => elsewhere.device(),
+                (None, Some(_)) => "CPU".into(),
+                (None, None) => chosen.name.clone(),
+            };
             Outcome::Built(Box::new(Built {
                 id: COUNT.fetch_add(1, Ordering::Relaxed),
                 title: title(parts),
-                device: chosen.name.clone(),
-                note: note(&predictor),
+                device,
+                note: fallen.or_else(|| note(&predictor)),
                 predictor,
+                elsewhere,
                 runs: AtomicU64::new(0),
                 made_of,
             }))

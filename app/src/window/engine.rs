@@ -1,6 +1,6 @@
 //! The device that detectors run on: chosen away from the window's thread, shown in the status bar, changed in the settings.
 
-use smalti::device::{self, Adapter, Chosen};
+use smalti::device::{Adapter, Chosen};
 
 use super::jobs::{Job, Jobs};
 
@@ -32,10 +32,10 @@ impl Engine {
 
     /// Opens a device, as `--device` names it.
     pub fn choose(&mut self, jobs: &mut Jobs, spec: &str) {
-        let spec = spec.to_owned();
+        let (host, spec) = (jobs.host().clone(), spec.to_owned());
         self.asked = Some(jobs.start_waiting("opening the device", async move |_| {
-            let chosen = device::choose(&spec).await.map_err(|e| e.to_string());
-            (device::adapters().await, chosen)
+            let chosen = host.device(&spec).await;
+            (host.adapters().await, chosen)
         }));
     }
 

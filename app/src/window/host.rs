@@ -8,8 +8,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smalti::config::Loader;
+use smalti::config::{Config, Loader};
+use smalti::data::Picture;
 use smalti::data::files::Files;
+use smalti::device::{self, Adapter, Chosen};
+use smalti::structures::Xyxy;
+use smalti::structures::masks::Runs;
 use smalti::weights::Checkpoint;
 
 /// What is made where it was begun, on no other thread: files that are asked for and devices may be waited for in it.
@@ -27,6 +31,31 @@ pub enum Question {
     Folder(&'static str),
     /// Where to save, with a name proposed.
     Save(PathBuf),
+}
+
+/// A detector on a device that this program does not reach itself: a page's GPU, which another module has.
+pub trait Elsewhere: std::fmt::Debug + Send + Sync {
+    /// What it runs on.
+    fn device(&self) -> String;
+
+    /// Objects in a picture, best first.
+    ///
+    /// # Errors
+    /// The device failed, or the picture is none for it.
+    fn detect<'a>(&'a self, picture: &'a Picture) -> Waiting<'a, Result<Seen, String>>;
+}
+
+/// What was found elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// xyxy px.
+    pub boxes: Vec<Xyxy>,
+    /// 0 to 1.
+    pub scores: Vec<f32>,
+    /// Class indices.
+    pub labels: Vec<usize>,
+    /// One for each box, from models that give masks.
+    pub masks: Vec<Runs>,
 }
 
 /// What the window runs on.
@@ -106,11 +135,34 @@ pub trait Host: Send + Sync {
     /// The weights of the demo.
     fn demo(&self) -> Waiting<'_, Result<Checkpoint, String>>;
 
-    /// An address that opens a config anywhere: its name, its text and the texts that it is made of, by path. `None` where there is no such
-    /// address: of a desktop's window.
-    fn link(&self, name: &str, text: &str, files: &BTreeMap<String, String>) -> Option<String> {
+    /// Copies an address that opens a config anywhere: its name, its text and the texts that it is made of, by path. False where there is no
+    /// such address: of a desktop's window.
+    fn copy_link(&self, name: &str, text: &str, files: &BTreeMap<String, String>) -> bool {
         let _ = (name, text, files);
-        None
+        false
+    }
+
+    /// The adapters that detectors can run on, best first.
+    fn adapters(&self) -> Waiting<'_, Vec<Adapter>> {
+        Box::pin(device::adapters())
+    }
+
+    /// Opens a device, as `--device` names it.
+    ///
+    /// # Errors
+    /// There is none such, or it does not open.
+    fn device<'a>(&'a self, spec: &'a str) -> Waiting<'a, Result<Chosen, String>> {
+        Box::pin(async move { device::choose(spec).await.map_err(|e| e.to_string()) })
+    }
+
+    /// The detector that a config and weights (without any the demo's) make, where `device` is one that this program does not reach itself.
+    fn elsewhere<'a>(
+        &'a self,
+        _device: &'a Chosen,
+        _config: &'a Config,
+        _weights: (Option<&'a Path>, Option<&'a str>),
+    ) -> Waiting<'a, Option<Result<Arc<dyn Elsewhere>, String>>> {
+        Box::pin(ready(None))
     }
 
     /// From now on tells of changes in these folders, and of no others.

@@ -137,6 +137,11 @@ impl Jobs {
         }
     }
 
+    /// What the window runs on.
+    pub fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
     /// Starts a job that the status bar shows.
     pub fn start<T: Send + 'static>(
         &mut self,

@@ -212,8 +212,7 @@ impl App {
             (Command::Save, Some(id)) => session.save(jobs, id, false),
             (Command::SaveAs, Some(id)) => session.save(jobs, id, true),
             (Command::Link, Some(id)) => {
-                if let Some(link) = session.link(id) {
-                    ctx.copy_text(link);
+                if session.copy_link(id) {
                     session.tell(messages::Level::Note, "the link is copied");
                 }
             }

@@ -338,9 +338,11 @@ impl Session {
         }
     }
 
-    /// An address that opens a document, with the texts that it is made of, where there are such addresses.
-    pub fn link(&self, id: DocumentId) -> Option<String> {
-        let document = self.documents.get(id)?;
+    /// Copies an address that opens a document, with the texts that it is made of, where there are such addresses.
+    pub fn copy_link(&self, id: DocumentId) -> bool {
+        let Some(document) = self.documents.get(id) else {
+            return false;
+        };
         let of = self.analysis.as_ref().filter(|a| a.document == id);
         let config = of.and_then(|a| a.config.as_ref());
         let names = config.into_iter().flat_map(|config| config.files());
@@ -355,7 +357,7 @@ impl Session {
                 Some((name.to_owned(), text))
             });
         self.host
-            .link(&document.key(), document.text(), &bases.collect())
+            .copy_link(&document.key(), document.text(), &bases.collect())
     }
 
     /// Writes a text as a document's file.

@@ -3,19 +3,18 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::DeflateEncoder;
 use serde_json::json;
-use smalti::config::Loader;
+use smalti::config::{Config, Loader};
 use smalti::data::files::Files;
+use smalti::device::{Adapter, Chosen};
 use smalti::weights::Checkpoint;
-use smalti_app::window::host::{Host, Question, Waiting, Work};
+use smalti_app::window::host::{Elsewhere, Host, Question, Waiting, Work};
 
+use crate::elsewhere::{self, PageDetector};
 use crate::page;
 use crate::tree::{NOT_THERE, Tree, TreeLoader, names, plain};
 
@@ -35,6 +34,17 @@ impl PageHost {
     /// With these files.
     pub fn new(tree: Arc<Tree>) -> Self {
         Self { tree }
+    }
+
+    async fn demo_weights(&self) -> Result<Arc<[u8]>, String> {
+        if let Some(bytes) = self.tree.get(WEIGHTS) {
+            return Ok(bytes);
+        }
+        let fetched = page::beside(WEIGHTS).await;
+        let fetched = fetched.map_err(|why| format!("{WEIGHTS}: {}", page::thrown(&why)))?;
+        let bytes = js_sys::Uint8Array::new(&fetched).to_vec();
+        self.tree.put(WEIGHTS, bytes)?;
+        self.tree.get(WEIGHTS).ok_or(NOT_THERE.to_owned())
     }
 }
 
@@ -201,44 +211,50 @@ impl Host for PageHost {
 
     fn demo(&self) -> Waiting<'_, Result<Checkpoint, String>> {
         Box::pin(async move {
-            let bytes = match self.tree.get(WEIGHTS) {
-                Some(bytes) => bytes,
-                None => {
-                    let fetched = page::beside(WEIGHTS).await;
-                    let fetched =
-                        fetched.map_err(|why| format!("{WEIGHTS}: {}", page::thrown(&why)))?;
-                    self.tree
-                        .put(WEIGHTS, js_sys::Uint8Array::new(&fetched).to_vec())?;
-                    self.tree.get(WEIGHTS).ok_or(NOT_THERE)?
-                }
-            };
+            let bytes = self.demo_weights().await?;
             Checkpoint::read(bytes).map_err(|e| e.to_string())
         })
     }
 
-    fn link(&self, name: &str, text: &str, files: &BTreeMap<String, String>) -> Option<String> {
-        let whole = json!({ "name": name, "config": text, "files": files }).to_string();
-        let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
-        packed.write_all(whole.as_bytes()).ok()?;
-        let packed = base64url(&packed.finish().ok()?);
-        Some(format!("{}#config={packed}", page::address()))
+    fn adapters(&self) -> Waiting<'_, Vec<Adapter>> {
+        Box::pin(elsewhere::adapters())
+    }
+
+    fn device<'a>(&'a self, spec: &'a str) -> Waiting<'a, Result<Chosen, String>> {
+        Box::pin(async move {
+            let adapters = elsewhere::adapters().await;
+            let chosen = elsewhere::choose(spec, &adapters).await;
+            chosen.map_err(|e| e.to_string())
+        })
+    }
+
+    fn elsewhere<'a>(
+        &'a self,
+        device: &'a Chosen,
+        config: &'a Config,
+        (weights, prefix): (Option<&'a Path>, Option<&'a str>),
+    ) -> Waiting<'a, Option<Result<Arc<dyn Elsewhere>, String>>> {
+        Box::pin(async move {
+            if !elsewhere::is_elsewhere(device) {
+                return None;
+            }
+            let bytes = match weights {
+                Some(path) => self.tree.get(&key(path)).ok_or(NOT_THERE.to_owned()),
+                None => self.demo_weights().await,
+            };
+            Some(match bytes {
+                Ok(bytes) => PageDetector::load(&config.to_py(), &bytes, prefix).await,
+                Err(why) => Err(why),
+            })
+        })
+    }
+
+    fn copy_link(&self, name: &str, text: &str, files: &BTreeMap<String, String>) -> bool {
+        page::copy_link(&json!({ "name": name, "config": text, "files": files }).to_string());
+        true
     }
 
     fn watch(&self, _: &[PathBuf], _: Box<dyn Fn() + Send>) {
         // nobody else changes the page's files
     }
-}
-
-/// Bytes as text that an address can hold (RFC 4648, section 5, without padding).
-fn base64url(bytes: &[u8]) -> String {
-    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let number = (0..3).fold(0, |n, i| n << 8 | u32::from(*three.get(i).unwrap_or(&0)));
-        for i in 0..=three.len() {
-            let sign = number >> (18 - 6 * i) & 63;
-            text.push(char::from(SIGNS[sign as usize]));
-        }
-    }
-    text
 }

@@ -1,17 +1,18 @@
 //! The window of `smalti` on a canvas of a page: the same app as on a desktop, with a page's files, clock and dialogs ([`host`]).
 //!
 //! `web/page/app.js` loads it, gives it files that are dropped or chosen ([`put`], [`open`]), and is what it asks for what only JavaScript has
-//! ([`page`]). Detectors run on the CPU. Everything runs on the page's one thread: a job begins when the frame that shows it is painted.
+//! ([`page`]). Detectors run on the CPU, or, if that is chosen, on WebGPU in the package's engine ([`elsewhere`]).
+//! Everything else runs on the page's one thread: a job begins when the frame that shows it is painted.
 //!
 //! How things fail: as in the window, by messages; without WebGL [`start`] is an error; after a panic the page says so, and edits are kept.
 
 #![cfg(target_arch = "wasm32")]
 
+mod elsewhere;
 mod host;
 mod page;
 mod shell;
 mod tree;
-mod zip;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -52,22 +53,20 @@ pub async fn start(canvas: HtmlCanvasElement, linked: Option<String>) -> Result<
     if let Some(text) = linked {
         link(&text);
     }
-    let device = smalti::device::choose("cpu").await;
-    let device = device.map_err(|why| JsValue::from(why.to_string()))?;
     let create = move |cc: &eframe::CreationContext<'_>| {
-        let shell = Shell::new(&cc.egui_ctx, tree, device);
+        let shell = Shell::new(&cc.egui_ctx, tree);
         Ok(Box::new(shell) as Box<dyn eframe::App>)
     };
     let options = eframe::WebOptions::default();
     runner.start(canvas, options, Box::new(create)).await
 }
 
-/// Puts a file among those of the page, and gives its path; of a zip archive, the folder of what is in it.
+/// Puts a file among those of the page.
 ///
 /// # Errors
-/// It cannot be unpacked.
+/// There is no room for it.
 #[wasm_bindgen]
-pub fn put(path: &str, bytes: Vec<u8>) -> Result<String, JsError> {
+pub fn put(path: &str, bytes: Vec<u8>) -> Result<(), JsError> {
     RUNS.with_borrow(|runs| match runs {
         Some(runs) => runs
             .tree

@@ -18,8 +18,9 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub async fn beside(name: &str) -> Result<JsValue, JsValue>;
 
-    /// The address of the page, without what is behind `#`.
-    pub fn address() -> String;
+    /// Copies the address of the page with a text in it, as links have it.
+    #[wasm_bindgen(js_name = copyLink)]
+    pub fn copy_link(text: &str);
 
     /// What was kept under a name.
     pub fn kept(name: &str) -> Option<String>;
@@ -35,6 +36,29 @@ extern "C" {
 
     /// Lets go of a name.
     pub fn release(name: &str);
+
+    /// The adapters of WebGPU, best first: JSON, `[{name, software, buffer, binding, invocations, workgroup}]`.
+    pub async fn adapters() -> JsValue;
+
+    /// A detector on WebGPU, of a config's whole text and a checkpoint's content: its number and its device.
+    #[wasm_bindgen(catch)]
+    pub async fn detector(
+        config: &str,
+        weights: &[u8],
+        prefix: Option<String>,
+    ) -> Result<JsValue, JsValue>;
+
+    /// What a detector finds in pixels of four bytes: JSON, `{boxes, scores, labels, masks, device}`.
+    #[wasm_bindgen(catch)]
+    pub async fn detect(
+        detector: u32,
+        width: u32,
+        height: u32,
+        rgba: &[u8],
+    ) -> Result<JsValue, JsValue>;
+
+    /// Takes a detector away.
+    pub fn dispose(detector: u32);
 
     /// Names under which something is kept.
     #[wasm_bindgen(js_name = keptNames)]

@@ -10,7 +10,6 @@ use eframe::egui;
 use serde::Deserialize;
 use serde_json::json;
 use smalti::config::Severity;
-use smalti::device::Chosen;
 use smalti_app::window::App;
 use smalti_app::window::engine::Engine;
 use smalti_app::window::host::Host;
@@ -62,11 +61,11 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// The app, with these files, on this device.
-    pub fn new(ctx: &egui::Context, tree: Arc<Tree>, device: Chosen) -> Self {
+    /// The app, with these files.
+    pub fn new(ctx: &egui::Context, tree: Arc<Tree>) -> Self {
         ARRIVED.with_borrow_mut(|(_, known)| *known = Some(ctx.clone()));
         let host: Arc<dyn Host> = Arc::new(PageHost::new(tree.clone()));
-        let mut app = App::new(ctx, host.clone(), Engine::with(device), &[]);
+        let mut app = App::new(ctx, host.clone(), Engine::default(), &[]);
         // of files that went with the page that had them nothing can be opened
         let recent = &mut app.session.settings.recent;
         recent.retain(|path| host.head(path, 0).is_some() || host.is_folder(path));
@@ -125,6 +124,8 @@ impl Shell {
             "view": view,
             "idle": idle,
             "device": session.engine.title().0,
+            "adapters": session.engine.adapters.iter().map(|a| a.title()).collect::<Vec<_>>(),
+            "detector": detector.map(|d| [Some(d.device.clone()), d.note.clone()]),
             "document": document.map(|d| d.key()),
             "text": document.map(|d| d.text()),
             "errors": found,

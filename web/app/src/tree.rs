@@ -7,8 +7,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use smalti::config::{LARGEST, LoadError, Loader, unreadable_text};
 use smalti::data::files::Files;
 
-use crate::zip;
-
 /// Configs that are there from the beginning, by path.
 pub const BUILT_IN: [(&str, &str); 2] = [
     (
@@ -27,7 +25,14 @@ const LARGEST_TREE: usize = 1 << 30;
 /// Files by path.
 #[derive(Default)]
 pub struct Tree {
-    files: RwLock<BTreeMap<String, Arc<[u8]>>>,
+    held: RwLock<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    files: BTreeMap<String, Arc<[u8]>>,
+    /// Of all.
+    bytes: usize,
 }
 
 /// A path without what says nothing: `/a/./b/../c` is `a/c`.
@@ -56,44 +61,43 @@ impl Tree {
         tree
     }
 
-    /// Puts a file there, in place of one that is; a zip archive is unpacked. Gives its path, or its folder's.
+    /// Puts a file there, in place of one that is.
     ///
     /// # Errors
-    /// There is no room for it, or it cannot be unpacked.
-    pub fn put(&self, path: &str, bytes: Vec<u8>) -> Result<String, String> {
+    /// There is no room for it.
+    pub fn put(&self, path: &str, bytes: Vec<u8>) -> Result<(), String> {
         let path = plain(path);
-        let Some(folder) = path.strip_suffix(".zip") else {
-            self.insert(&path, bytes)?;
-            return Ok(path);
-        };
-        for (name, bytes) in zip::unpack(&bytes, LARGEST_TREE)? {
-            self.insert(&plain(&format!("{folder}/{name}")), bytes)?;
-        }
-        Ok(folder.to_owned())
-    }
-
-    fn insert(&self, path: &str, bytes: Vec<u8>) -> Result<(), String> {
-        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = files.values().map(|file| file.len()).sum();
-        if all.saturating_add(bytes.len()) > LARGEST_TREE {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let before = held.files.get(&path).map_or(0, |file| file.len());
+        let all = (held.bytes - before).saturating_add(bytes.len());
+        if all > LARGEST_TREE {
             let most = LARGEST_TREE >> 20;
             return Err(format!(
                 "a page holds {most} MB of files, and this is more. Open fewer, or use the desktop program"
             ));
         }
-        files.insert(path.to_owned(), bytes.into());
+        held.bytes = all;
+        held.files.insert(path, bytes.into());
         Ok(())
     }
 
     /// A file's content.
     pub fn get(&self, path: &str) -> Option<Arc<[u8]>> {
-        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let files = &self
+            .held
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .files;
         files.get(&plain(path)).cloned()
     }
 
     /// The first file of this name, in whatever folder.
     pub fn named(&self, name: &str) -> Option<Arc<[u8]>> {
-        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let files = &self
+            .held
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .files;
         let mut all = files.iter();
         let found = all.find(|(path, _)| path.rsplit('/').next() == Some(name));
         found.map(|(_, bytes)| bytes.clone())
@@ -101,25 +105,36 @@ impl Tree {
 
     /// Takes a file or a folder away.
     pub fn remove(&self, path: &str) {
-        let (path, mut files) = (
+        let (path, mut held) = (
             plain(path),
-            self.files.write().unwrap_or_else(PoisonError::into_inner),
+            self.held.write().unwrap_or_else(PoisonError::into_inner),
         );
-        files.retain(|file, _| !within(file, &path) && *file != path);
+        let Held { files, bytes } = &mut *held;
+        files.retain(|name, file| {
+            let gone = within(name, &path) || *name == path;
+            *bytes -= if gone { file.len() } else { 0 };
+            !gone
+        });
     }
 
     /// Whether files lie in it.
     pub fn is_folder(&self, path: &str) -> bool {
-        let (path, files) = (
-            plain(path),
-            self.files.read().unwrap_or_else(PoisonError::into_inner),
-        );
+        let path = plain(path);
+        let files = &self
+            .held
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .files;
         path.is_empty() || files.keys().any(|file| within(file, &path))
     }
 
     /// Names in a folder, those of folders with a `/` at the end.
     pub fn list(&self, folder: &str) -> BTreeSet<String> {
-        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let files = &self
+            .held
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .files;
         names(files.keys().map(String::as_str), &plain(folder))
     }
 }

@@ -69,20 +69,24 @@ impl SettingsPanel {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
+const HEADING: &str = "Device for detectors and training";
+#[cfg(target_arch = "wasm32")]
+const HEADING: &str = "Device for detectors";
+
 fn device(ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
     let tokens = Tokens::of(ui);
-    ui.heading("Device for detectors and training");
-    if cfg!(target_arch = "wasm32") {
-        let text = "The CPU, with one thread: a page's window has no GPU for them.";
-        ui.label(RichText::new(text).color(tokens.soft));
-        return;
-    }
+    ui.heading(HEADING);
     let mut choice = session.settings.device.clone();
     ui.radio_value(&mut choice, "auto".into(), "The best GPU, else the CPU");
     ui.radio_value(&mut choice, "cpu".into(), "CPU");
     for adapter in &session.engine.adapters {
         let text = format!("{}, {}", adapter.title(), adapter.kind);
         ui.radio_value(&mut choice, adapter.index.to_string(), text);
+    }
+    if cfg!(target_arch = "wasm32") && session.engine.adapters.is_empty() {
+        let text = "This browser gives no WebGPU here: Chrome and Edge 113, Safari 26, Firefox 141 on Windows, and later ones have it.";
+        ui.label(RichText::new(text).color(tokens.soft));
     }
     if choice != session.settings.device {
         session.settings.device.clone_from(&choice);

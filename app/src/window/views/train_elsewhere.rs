@@ -15,7 +15,9 @@ pub struct TrainView;
 
 /// Where training is.
 const TEXT: &str = "Training runs in the desktop program, smalti: save the config, and open it there or run smalti train with it. \
-                    The README of Smalti says how to install it.";
+                    The README of Smalti says how to install it. A run of a whole data set would keep this page's one thread busy for hours.\n\n\
+                    A few pictures of your own can be taught in a browser: on the small page, index.html, below \"Teach it\", which takes \
+                    the config and the weights that are dropped there.";
 
 impl View for TrainView {
     fn show(&mut self, ui: &mut Ui, session: &mut Session, _: &mut Jobs) {

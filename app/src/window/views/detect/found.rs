@@ -137,6 +137,24 @@ pub async fn detect(
             None => parts.push((name.to_owned(), took)),
         }
     };
+    if let Some(elsewhere) = &built.elsewhere {
+        let seen = elsewhere.detect(&picture).await?;
+        // only the whole is known
+        end("detector", &mut times.parts);
+        let masks = seen.masks;
+        return Ok(Found {
+            size,
+            masks: if masks.len() == seen.boxes.len() {
+                masks
+            } else {
+                Vec::new()
+            },
+            boxes: seen.boxes,
+            scores: seen.scores,
+            labels: seen.labels,
+            times,
+        });
+    }
     let device = built.predictor.device().clone();
     let mut tell = |part: &str, _: &[_]| {
         // what a device says when it fails is said by the detection too
