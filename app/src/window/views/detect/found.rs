@@ -46,7 +46,8 @@ impl Times {
     pub fn stages(&self) -> [f64; 3] {
         let sum = |of: &dyn Fn(&str) -> bool| {
             let of = self.parts.iter().filter(|(name, _)| of(name));
-            of.map(|(_, ms)| ms).sum()
+            // the sum of nothing is -0.0
+            0.0 + of.map(|(_, ms)| ms).sum::<f64>()
         };
         let net = |name: &str| !matches!(name, "preprocess" | "postprocess");
         [
