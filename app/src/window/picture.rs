@@ -509,6 +509,11 @@ fn chips(painter: &Painter, marks: &[Mark], placed: Placed, lit: Option<usize>) 
             .into_iter()
             .min_by(|a, b| covered(a).total_cmp(&covered(b)));
         let Some(place) = place else { continue };
+        // where there is no room left, the box alone tells: the pointer on it shows its caption
+        let covers = |other: &Rect| place.intersect(*other).is_positive();
+        if lit != Some(i) && taken.iter().any(covers) {
+            continue;
+        }
         taken.push(place);
         let share = if lit.is_none_or(|one| one == i) {
             1.0

@@ -1,15 +1,19 @@
 //! Completion at the caret. What fits is asked of the config's own readers: a name that nobody can know is put at the caret, the config is
-//! checked, and who complains of it says which names there are. So it knows every component, also those added by other crates.
+//! checked, and who complains of it says which names there are. So it knows every component, also those added by other crates. What a line can
+//! say of them, and their defaults, are in [`docs`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eframe::egui::{
     Area, Button, Frame, Id, Key, Margin, Modifiers, Order, Pos2, RichText, ScrollArea, Stroke, Ui,
     vec2,
 };
 
-use smalti::config::{Diagnostic, Kind as Problem, Severity};
+use smalti::config::{Diagnostic, Kind as Problem, Node, Severity};
 
+use super::docs::{self, KeyDoc};
 use crate::window::analysis::{self, Question};
 use crate::window::document::{DocumentId, Kind, key};
 use crate::window::jobs::{Jobs, Newest};
@@ -18,8 +22,11 @@ use crate::window::tokens::{ROW, Tokens};
 
 /// A name that nothing has.
 const PROBE: &str = "zz_smalti_probe";
+/// Types of options are asked for as long.
+const PATIENCE: Duration = Duration::from_millis(300);
 /// Where brackets are closed.
 const END: &str = "\u{1}";
+const WIDTH: f32 = 400.0;
 /// What may have to be closed.
 const CLOSERS: [&str; 6] = ["", ")", "))", ")))", "]", ")]"];
 /// A string that no option takes.
@@ -28,6 +35,8 @@ const NO_VALUE: &str = "zz_smalti_value";
 /// What stands at the caret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// The beginning of a line: a name of the file's top level.
+    Top,
     /// The name of an option: `dict(in_ch|`.
     Key,
     /// Within a string that is an option's value: `type='FP|`.
@@ -43,6 +52,38 @@ pub struct Offer {
     pub text: String,
     /// Its type, or what kind of component it is.
     pub what: String,
+    /// Its value if nobody gives one.
+    pub default: Option<String>,
+    /// A line about it.
+    pub about: &'static str,
+}
+
+impl Offer {
+    fn of_key(name: &str, text: String, what: String, doc: Option<KeyDoc>) -> Self {
+        Self {
+            name: name.to_owned(),
+            text,
+            what,
+            default: doc.and_then(|doc| doc.default).map(str::to_owned),
+            about: doc.map_or("", |doc| doc.about),
+        }
+    }
+
+    /// What stands beside its name.
+    fn beside(&self) -> String {
+        match (&self.default, self.what.is_empty()) {
+            (Some(default), true) => format!("= {default}"),
+            (Some(default), false) => format!("{} = {default}", self.what),
+            (None, _) => self.what.clone(),
+        }
+    }
+}
+
+/// Names of the top level of a config.
+fn of_config() -> Vec<Offer> {
+    let keys = docs::of_config();
+    keys.map(|(name, doc)| Offer::of_key(name, format!("{name} = "), String::new(), Some(doc)))
+        .collect()
 }
 
 type Found = (DocumentId, usize, Vec<Offer>);
@@ -98,6 +139,10 @@ pub fn place(text: &str, caret: usize) -> Option<(usize, Place)> {
     }
     let comment = text[line..start].contains('#');
     let before = text[..start].trim_end();
+    let within = ['(', ',', '[', '{', '=', ':', '\\'];
+    if line == start && !before.ends_with(within) {
+        return (start < caret).then_some((start, Place::Top));
+    }
     (!comment && before.ends_with(['(', ','])).then_some((start, Place::Key))
 }
 
@@ -223,6 +268,12 @@ impl Complete {
                 return;
             };
             self.asked = Some((id, at));
+            if place == Place::Top {
+                let python = document.path.extension().is_some_and(|e| e == "py");
+                self.offers = if python { of_config() } else { Vec::new() };
+                ui.ctx().request_repaint();
+                return;
+            }
             let mut text = document.text().to_owned();
             let end = caret
                 + text[caret..]
@@ -233,7 +284,7 @@ impl Complete {
             text.replace_range(
                 at..end,
                 &match place {
-                    Place::Key => format!("{PROBE}=None,{END}"),
+                    Place::Key | Place::Top => format!("{PROBE}=None,{END}"),
                     Place::Value => format!("{}{END}", closed(&text, end)),
                 },
             );
@@ -268,13 +319,13 @@ impl Complete {
                 .corner_radius(6)
                 .inner_margin(Margin::same(4));
             frame.show(ui, |ui| {
-                ui.set_width(360.0);
+                ui.set_width(WIDTH.min(ui.ctx().content_rect().width() - 32.0));
                 ScrollArea::vertical()
                     .max_height(8.0 * (ROW + 4.0))
                     .show(ui, |ui| {
                         for (i, offer) in fitting.iter().enumerate() {
                             let name = RichText::new(&offer.name).monospace();
-                            let what = RichText::new(&offer.what).color(tokens.weak);
+                            let what = RichText::new(offer.beside()).color(tokens.weak);
                             let row = Button::selectable(i == self.selected, name)
                                 .right_text(what)
                                 .min_size(vec2(ui.available_width(), ROW));
@@ -287,6 +338,11 @@ impl Complete {
                             }
                         }
                     });
+                let about = fitting.get(self.selected).map_or("", |offer| offer.about);
+                if !about.is_empty() {
+                    ui.separator();
+                    ui.label(RichText::new(about).color(tokens.soft));
+                }
             });
         });
         if let Some(offer) = taken {
@@ -336,14 +392,12 @@ fn find(mut question: Question, at: usize, place: Place) -> Found {
     let closed = CLOSERS.iter().find_map(|closers| {
         let text = question.text.replacen(END, closers, 1);
         let found = ask(&question, text.clone());
-        found
-            .found
-            .iter()
-            .find(mine)
-            .cloned()
-            .map(|said| (text, said))
+        let said = found.found.iter().find(mine).cloned()?;
+        let root = found.config.as_ref().map(|config| &config.root);
+        let owner = root.and_then(|root| owner(root, docs::CONFIG));
+        Some((text, said, owner.unwrap_or_default()))
     });
-    let Some((text, said)) = closed else {
+    let Some((text, said, owner)) = closed else {
         return (document, at, Vec::new());
     };
     let known = said.names().to_vec();
@@ -357,41 +411,79 @@ fn find(mut question: Question, at: usize, place: Place) -> Found {
             .to_owned();
         let offer = |name: String| Offer {
             text: name.clone(),
+            about: docs::component(&name).unwrap_or_default(),
             name,
             what: kind.clone(),
+            default: None,
         };
         return (document, at, known.into_iter().map(offer).collect());
     }
-    // Each is given a value that none takes: who reads it says what it expects.
-    let values: String = known
-        .iter()
-        .map(|name| format!("{name}='{NO_VALUE}', "))
-        .collect();
-    let typed = ask(
-        &question,
-        text.replacen(&format!("{PROBE}=None,"), &values, 1),
-    );
-    let expected = |name: &str| {
-        let start = format!("`{name}`: ");
-        let mut said = typed
-            .found
-            .iter()
-            .filter(|d| d.severity != Severity::Note || d.kind == Problem::Mistyped);
-        said.find_map(|d| {
-            d.message
-                .strip_prefix(&start)?
-                .split(" expected")
-                .next()
-                .map(str::to_owned)
-                .filter(|t| t.len() < 40)
-        })
-    };
-    let offer = |name: &String| Offer {
-        name: name.clone(),
-        text: format!("{name}="),
-        what: expected(name).unwrap_or_default(),
+    let types = types(&known, &question, |values| {
+        let text = text.replacen(&format!("{PROBE}=None,"), values, 1);
+        ask(&question, text).found
+    });
+    let offer = |name: &String| {
+        let what = types.get(name).cloned().unwrap_or_default();
+        Offer::of_key(name, format!("{name}="), what, docs::key(&owner, name))
     };
     (document, at, known.iter().map(offer).collect())
+}
+
+/// The types of options. Each is given a value that none takes: who reads it says what it expects. All at once first; where one hides what is said
+/// of others, each alone, as long as nobody has to wait.
+fn types(
+    names: &[String],
+    question: &Question,
+    check: impl Fn(&str) -> Vec<Diagnostic>,
+) -> HashMap<String, String> {
+    let began = question.host.now();
+    let mut types = HashMap::new();
+    let learn = |asked: &[&String], types: &mut HashMap<String, String>| {
+        let values: String = asked
+            .iter()
+            .map(|name| format!("{name}='{NO_VALUE}', "))
+            .collect();
+        let found = check(&values);
+        for name in asked {
+            let start = format!("`{name}`: ");
+            let mut said = found
+                .iter()
+                .filter(|d| d.severity != Severity::Note || d.kind == Problem::Mistyped);
+            let expected = said.find_map(|d| {
+                let message = d.message.strip_prefix(&start)?;
+                let expected = message.split(" expected").next()?;
+                (expected.len() < 40 && expected != message).then(|| expected.to_owned())
+            });
+            if let Some(expected) = expected {
+                types.insert((*name).clone(), expected);
+            }
+        }
+    };
+    let all: Vec<&String> = names.iter().collect();
+    learn(&all, &mut types);
+    for name in all {
+        if question.host.now().saturating_sub(began) > PATIENCE {
+            break;
+        }
+        if !types.contains_key(name) {
+            learn(&[name], &mut types);
+        }
+    }
+    types
+}
+
+/// The component whose option the name at the caret is: the `type` beside it, else the key that holds it.
+fn owner(node: &Node, name: &str) -> Option<String> {
+    if let Some(items) = node.as_items() {
+        return items.iter().find_map(|item| owner(item, name));
+    }
+    let dict = node.as_dict()?;
+    if dict.contains(PROBE) {
+        let own = dict.get("type").and_then(Node::as_type);
+        return Some(own.unwrap_or_else(|| name.to_owned()));
+    }
+    let mut entries = dict.iter();
+    entries.find_map(|(key, entry)| owner(&entry.node, key.as_str().unwrap_or(name)))
 }
 
 #[cfg(test)]
@@ -405,6 +497,10 @@ mod tests {
             ("neck=dict(type='FPN', ", Some((22, Place::Key))),
             ("neck=dict(type='FP", Some((16, Place::Value))),
             ("\"type\": \"FP", Some((9, Place::Value))),
+            ("model = dict()\ntrain_d", Some((15, Place::Top))),
+            ("a = dict(\nb", Some((10, Place::Key))),
+            ("a = [\nb", None),
+            ("", None),
             ("x = 1", None),
             ("a=['FP", None),
             ("# dict(in", None),

@@ -7,6 +7,7 @@ use eframe::egui::{Grid, RichText, TextEdit, Ui, vec2};
 use serde::Deserialize;
 use smalti::config::text::string;
 
+use crate::window::frame::is_narrow;
 use crate::window::host::Question;
 use crate::window::jobs::{Job, Jobs};
 use crate::window::session::Session;
@@ -120,6 +121,8 @@ pub struct Data {
 
 /// Of the form's fields.
 const WIDTH: f32 = 360.0;
+/// What the button beside a field takes.
+const CHOOSE: f32 = 96.0;
 
 /// The form.
 #[derive(Default)]
@@ -161,47 +164,26 @@ impl Recipes {
             }
         }
         ui.add_space(8.0);
-        Grid::new("data set").num_columns(3).show(ui, |ui| {
+        if is_narrow(ui) {
+            let width = (ui.available_width() - CHOOSE).min(WIDTH);
             for (field, label) in FIELDS {
                 ui.label(label);
-                let text = self.data.field(field);
-                let edit = ui.add(
-                    TextEdit::singleline(text)
-                        .desired_width(WIDTH)
-                        .min_size(vec2(WIDTH, 0.0))
-                        .hint_text("may stay empty for now"),
-                );
-                widgets::name(&edit, label);
-                let (read, path) = (
-                    field == Field::Annotations && edit.lost_focus() && !text.is_empty(),
-                    PathBuf::from(text.as_str()),
-                );
-                if read {
-                    self.read(session, jobs, path);
-                }
-                if ui.button("Choose...").clicked() {
-                    let host = session.host.clone();
-                    let is_folder = matches!(field, Field::Pictures | Field::ValPictures);
-                    let question = if is_folder {
-                        Question::Folder(label)
-                    } else {
-                        Question::Files(label)
-                    };
-                    self.asking =
-                        Some((field, jobs.asking(async move |_| host.ask(&question).await)));
-                }
-                ui.end_row();
+                ui.horizontal(|ui| self.field(ui, session, jobs, (field, label), width));
             }
             ui.label("Classes");
-            let edit = ui.add(
-                TextEdit::singleline(&mut self.data.classes)
-                    .desired_width(WIDTH)
-                    .min_size(vec2(WIDTH, 0.0))
-                    .hint_text("cat, dog: from the annotations if they are read"),
-            );
-            widgets::name(&edit, "Classes");
-            ui.end_row();
-        });
+            self.classes(ui, width);
+        } else {
+            Grid::new("data set").num_columns(3).show(ui, |ui| {
+                for (field, label) in FIELDS {
+                    ui.label(label);
+                    self.field(ui, session, jobs, (field, label), WIDTH);
+                    ui.end_row();
+                }
+                ui.label("Classes");
+                self.classes(ui, WIDTH);
+                ui.end_row();
+            });
+        }
         if let Some(why) = &self.failed {
             ui.label(RichText::new(why).color(tokens.error));
         }
@@ -210,6 +192,51 @@ impl Recipes {
             let recipe = &RECIPES[self.chosen];
             session.create(recipe.file, &text(recipe, &self.data));
         }
+    }
+
+    fn field(
+        &mut self,
+        ui: &mut Ui,
+        session: &mut Session,
+        jobs: &mut Jobs,
+        (field, label): (Field, &'static str),
+        width: f32,
+    ) {
+        let text = self.data.field(field);
+        let edit = ui.add(
+            TextEdit::singleline(text)
+                .desired_width(width)
+                .min_size(vec2(width, 0.0))
+                .hint_text("may stay empty for now"),
+        );
+        widgets::name(&edit, label);
+        let (read, path) = (
+            field == Field::Annotations && edit.lost_focus() && !text.is_empty(),
+            PathBuf::from(text.as_str()),
+        );
+        if read {
+            self.read(session, jobs, path);
+        }
+        if ui.button("Choose...").clicked() {
+            let host = session.host.clone();
+            let is_folder = matches!(field, Field::Pictures | Field::ValPictures);
+            let question = if is_folder {
+                Question::Folder(label)
+            } else {
+                Question::Files(label)
+            };
+            self.asking = Some((field, jobs.asking(async move |_| host.ask(&question).await)));
+        }
+    }
+
+    fn classes(&mut self, ui: &mut Ui, width: f32) {
+        let edit = ui.add(
+            TextEdit::singleline(&mut self.data.classes)
+                .desired_width(width)
+                .min_size(vec2(width, 0.0))
+                .hint_text("cat, dog: from the annotations if they are read"),
+        );
+        widgets::name(&edit, "Classes");
     }
 
     fn take(&mut self, session: &mut Session, jobs: &mut Jobs) {
