@@ -1,7 +1,7 @@
 //! `kill -9` of the real window, with unsaved edits and a run under way: the next window has both.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -16,10 +16,12 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// Does something until it is so, and not often: a slow machine paints a frame for each key.
 fn done<T>(what: &str, mut act: impl FnMut(), mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
     for _ in 0..100 {
         act();
         for _ in 0..100 {
             if let Some(found) = look() {
+                eprintln!("{what} after {:.1} s", began.elapsed().as_secs_f64());
                 return found;
             }
             std::thread::sleep(Duration::from_millis(300));
@@ -61,7 +63,7 @@ fn a_window_that_is_killed_loses_neither_edits_nor_the_run() {
     let data = folder.0.join("data");
     let more = "default_hooks = dict(logger=dict(type='LoggerHook', interval=1), \
                 checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2))\n";
-    let config = squares(&folder.0, 1_000_000, more);
+    let config = squares(&folder.0, 10_000, more);
     let before = std::fs::read_to_string(&config).unwrap();
     let mut keys = Keyboard::of(&name);
     let unsaved = || texts(&data.join("unsaved"), "unsaved.json");
@@ -73,7 +75,11 @@ fn a_window_that_is_killed_loses_neither_edits_nor_the_run() {
     };
     let train = |keys: &mut Keyboard| {
         keys.click([500, 400]);
+        // what a click gives the keyboard to has it in the next frame
+        moment();
         keys.press(&[ALT, key('5')]);
+        // until it is planned
+        moment();
         moment();
         keys.press(&[CONTROL, ENTER]);
     };
@@ -92,6 +98,7 @@ fn a_window_that_is_killed_loses_neither_edits_nor_the_run() {
         keys.press(&[ALT, key('2')]);
         moment();
         keys.click([300, 600]);
+        moment();
         keys.press(&[CONTROL, HOME]);
         keys.write("qqq");
     };
