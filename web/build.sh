@@ -20,13 +20,17 @@ bindgen() {
   "$BINDGEN" "$TARGET/wasm32-unknown-unknown/web/$1.wasm" --target web --no-typescript --out-dir "$2" \
     --remove-name-section --remove-producers-section
 }
+# One set of flags for all, and one of features below burn (core/Cargo.toml), so that they share what is built.
+export RUSTFLAGS='-C target-feature=+simd128'
 # The config checker is a module of its own, without the engine.
 cargo build -p smalti-web-config --target wasm32-unknown-unknown --profile web
 bindgen smalti_web_config $PACKAGE/check
 # The engine three times: for the CPU alone, to train there, and with WebGPU.
-export RUSTFLAGS='-C target-feature=+simd128'
 cargo build -p smalti-web --no-default-features --target wasm32-unknown-unknown --profile web
 bindgen smalti_web $PACKAGE/cpu
+# The window paints by WebGL, and detects on the CPU, or by the package on WebGPU.
+cargo build -p smalti-web-app --target wasm32-unknown-unknown --profile web
+bindgen smalti_web_app web/dist/app
 cargo build -p smalti-web --no-default-features --features train --target wasm32-unknown-unknown --profile web
 bindgen smalti_web $PACKAGE/train
 cargo build -p smalti-web --target wasm32-unknown-unknown --profile web
@@ -36,9 +40,6 @@ GLUE=$PACKAGE/gpu/smalti_web.js
 NAMES=$(sed -En 's/^export (class|function) (\w+).*/\2/p' $GLUE | paste -sd,)
 sed -Ei 's/^export (class|function) /\1 /; s/^export \{ initSync, __wbg_init as default \};/return { default: __wbg_init, compiled: () => wasmModule, '"$NAMES"' };\n}/; 1i export function instance() {' $GLUE
 grep -q '^return { default' $GLUE # as this wasm-bindgen writes it
-# The window paints by WebGL and detects on the CPU.
-cargo build -p smalti-web-app --target wasm32-unknown-unknown --profile web
-bindgen smalti_web_app web/dist/app
 cp web/package/* LICENSE-* $PACKAGE/
 sed -i "s/\"version\": \"[^\"]*\"/\"version\": \"$VERSION_OURS\"/" $PACKAGE/package.json
 

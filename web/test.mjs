@@ -2,17 +2,11 @@
 // program's (web/dist/native.json). Screenshots lie in web/dist.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { deflateRawSync } from 'node:zlib';
-import { chromium } from 'playwright-core';
+import { SOFTWARE_GPU, browse, compare, complaintsOf, serve, zipOf } from './shared.mjs';
 
 const dist = path.join(path.dirname(fileURLToPath(import.meta.url)), 'dist');
-const types = {
-  '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.wasm': 'application/wasm', '.jpg': 'image/jpeg',
-};
-const FOLDER = '/some/where/';
 const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
   + "connect-src 'self'; worker-src 'self'";
 // A worker that detects in a bitmap that was given to it, and gives the arrays away.
@@ -31,45 +25,26 @@ const RAW = {
   'raw/v1/_base_/digits.py': fs.readFileSync(path.join(dist, 'digits.py'), 'utf8'),
 };
 let asked = 0;
-const server = http.createServer((request, reply) => {
-  const { pathname } = new URL(request.url, 'http://localhost');
-  const name = pathname.startsWith(FOLDER) ? pathname.slice(FOLDER.length) || 'index.html' : '..';
-  const file = path.join(dist, name);
-  if (name.startsWith('raw/')) asked += 1;
-  if (name in RAW) { reply.end(RAW[name]); return; }
-  const known = name === 'worker.js' || name === 'blank.html' || (file.startsWith(dist + path.sep) && fs.existsSync(file));
-  if (!known) { reply.writeHead(404).end(); return; }
-  reply.writeHead(200, { 'content-type': types[path.extname(file)] ?? 'application/octet-stream', 'content-security-policy': POLICY });
-  if (name === 'worker.js') reply.end(WORKER);
-  else if (name === 'blank.html') reply.end('<!doctype html><link rel="icon" href="data:,">');
-  else fs.createReadStream(file).pipe(reply);
+const { address, close } = await serve(dist, {
+  at: '/some/where/',
+  policy: POLICY,
+  made: { ...RAW, 'worker.js': WORKER, 'blank.html': '<!doctype html><link rel="icon" href="data:,">' },
+  told: (name) => { asked += name.startsWith('raw/') ? 1 : 0; },
 });
-await new Promise((done) => { server.listen(0, '127.0.0.1', done); });
-const address = `http://127.0.0.1:${server.address().port}${FOLDER}`;
 
 const native = JSON.parse(fs.readFileSync(path.join(dist, 'native.json')));
 assert.ok(native.length > 0, 'the native run finds something');
 
-const browser = await chromium.launch({
-  executablePath: '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-    '--disable-sync', '--disable-gpu-watchdog', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader',
-    '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'],
-});
+const browser = await browse([...SOFTWARE_GPU, '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']);
 
-/** The tests that ask for what is not there. */
-const NOT_THERE = 'what a picture may be';
-const MISSING = 'bases that are missing';
 let [passed, failed] = [0, 0];
 /** Those whose name has this in it; all, if it is not given. */
 const chosen = process.argv[2] ?? '';
-/** A test on a page of its own, on which nothing may complain. */
-async function test(name, where, step, size = { width: 1280, height: 800 }) {
+/** A test on a page of its own, on which nothing may complain but of what is `missing`, by its address. */
+async function test(name, where, step, { size = { width: 1280, height: 800 }, missing } = {}) {
   if (!name.includes(chosen)) return;
   const page = await browser.newPage({ viewport: size, permissions: ['camera'] });
-  const complaints = [];
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+  const complaints = complaintsOf(page, missing);
   // the devices that are asked for, so that a test can lose one
   await page.addInitScript(() => {
     window.devices = [];
@@ -79,7 +54,7 @@ async function test(name, where, step, size = { width: 1280, height: 800 }) {
   try {
     await page.goto(address + where);
     const said = await step(page);
-    assert.deepEqual(complaints.filter((text) => !/404/.test(text) || ![NOT_THERE, MISSING].includes(name)), []);
+    assert.deepEqual(complaints, []);
     passed += 1;
     console.log(`ok     ${name}${said ? `: ${said}` : ''}`);
   } catch (error) {
@@ -126,7 +101,8 @@ for (const device of ['cpu', 'gpu']) {
       await page.waitForFunction(() => window.found || window.failed, null, { timeout: 0 });
       assert.equal(await page.evaluate(() => window.failed), undefined);
       compare(await page.evaluate(() => window.found), native);
-      assert.match(await page.textContent('#status'), /The GPU was lost meanwhile: the detector was loaded again/);
+      assert.match(await page.textContent('#note'), /^The GPU was lost .*: all was loaded again\.[^]*$/);
+      assert.doesNotMatch(await page.textContent('#status'), /lost/, 'it is said once');
       await page.screenshot({ path: path.join(dist, 'page-recovered.png') });
     }
     return `${said}; ${native.length} detections equal the native run's`;
@@ -138,7 +114,7 @@ await test('a phone', '?device=cpu', async (page) => {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(wide <= 390, `nothing is beyond the screen, ${wide}`);
   await page.screenshot({ path: path.join(dist, 'page-phone.png') });
-}, { width: 390, height: 844 });
+}, { size: { width: 390, height: 844 } });
 
 await test('a drawn digit', '?device=cpu', async (page) => {
   await ready(page);
@@ -184,41 +160,6 @@ await test('a dropped config and .pth', '?device=cpu', async (page) => {
   return `${found.length} objects, of the child of two configs`;
 });
 
-/** A zip of these files, every second one deflated. */
-function zipOf(files) {
-  const [parts, list] = [[], []];
-  let offset = 0;
-  Object.entries(files).forEach(([name, content], i) => {
-    const [bytes, path] = [Buffer.from(content), Buffer.from(name)];
-    const packed = i % 2 ? deflateRawSync(bytes) : bytes;
-    let crc = 0xffffffff;
-    for (const byte of bytes) {
-      crc ^= byte;
-      for (let k = 0; k < 8; k += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-    }
-    const shared = Buffer.alloc(26);
-    shared.writeUInt16LE(20, 0);
-    shared.writeUInt16LE(i % 2 ? 8 : 0, 4);
-    shared.writeUInt32LE((crc ^ 0xffffffff) >>> 0, 10);
-    shared.writeUInt32LE(packed.length, 14);
-    shared.writeUInt32LE(bytes.length, 18);
-    shared.writeUInt16LE(path.length, 22);
-    const [head, entry] = [Buffer.from('PK\x03\x04'), Buffer.alloc(46)];
-    entry.write('PK\x01\x02\x14\0', 'latin1');
-    shared.copy(entry, 6);
-    entry.writeUInt32LE(offset, 42);
-    parts.push(head, shared, path, packed);
-    list.push(entry, path);
-    offset += 30 + path.length + packed.length;
-  });
-  const end = Buffer.alloc(22);
-  end.write('PK\x05\x06', 'latin1');
-  end.writeUInt16LE(list.length / 2, 8);
-  end.writeUInt16LE(list.length / 2, 10);
-  end.writeUInt32LE(list.reduce((sum, part) => sum + part.length, 0), 12);
-  end.writeUInt32LE(offset, 16);
-  return Buffer.concat([...parts, ...list, end]);
-}
 const opened = (name, buffer) => ({ name, mimeType: 'application/octet-stream', buffer: Buffer.from(buffer) });
 
 await test('a zip, and a choice', '?device=cpu', async (page) => {
@@ -259,7 +200,7 @@ await test('a zip, and a choice', '?device=cpu', async (page) => {
   return `${found.length} objects, of the second of two configs`;
 });
 
-await test(MISSING, '?device=cpu', async (page) => {
+await test('bases that are missing', '?device=cpu', async (page) => {
   await ready(page);
   const child = "_base_ = './parent.py'\nmodel = dict(test_cfg=dict(score_thr=0.5))\n";
   await page.evaluate(() => { window.found = undefined; });
@@ -283,7 +224,7 @@ await test(MISSING, '?device=cpu', async (page) => {
   await page.reload();
   await ready(page);
   assert.equal(await page.inputValue('#bases'), `${address}raw/v1/digits`, 'it is kept');
-});
+}, { missing: /raw\/v0\/digits\/parent\.py$/ });
 
 await test('an error and its fix', '?device=cpu', async (page) => {
   await ready(page);
@@ -453,7 +394,7 @@ await test('teaching on a phone', '?device=cpu', async (page) => {
   await page.waitForFunction(() => window.taught, null, { timeout: 0 });
   const { wrong, text } = await page.evaluate(() => window.taught);
   assert.ok(wrong && /nothing .*fits this model/.test(text), text);
-}, { width: 390, height: 844 });
+}, { size: { width: 390, height: 844 } });
 
 await test('a trainer of the package', 'blank.html', async (page) => {
   const pictures = await lesson(page, 2);
@@ -520,7 +461,7 @@ await test('a webcam', '?device=cpu', async (page) => {
   return said;
 });
 
-await test(NOT_THERE, 'blank.html', async (page) => {
+await test('what a picture may be', 'blank.html', async (page) => {
   const { lengths, after, masks } = await page.evaluate(async () => {
     const { Detector, maskPixels } = await import('./smalti/smalti.js');
     const config = await (await fetch('digits.py')).text();
@@ -560,7 +501,7 @@ await test(NOT_THERE, 'blank.html', async (page) => {
   assert.match(after[4], /disposed/);
   // by pycocotools
   assert.equal(masks, '00001011100111000000');
-});
+}, { missing: /nowhere\.pth$/ });
 
 await test('a lost device', 'blank.html', async (page) => {
   const { found, recovered, notes, error, again } = await page.evaluate(async () => {
@@ -668,19 +609,6 @@ await test('augment', 'blank.html', async (page) => {
 });
 
 await browser.close();
-server.close();
+close();
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);
-
-/** Every native detection above 0.06 has one of the same class, score within 1e-3, sides within 0.1 px. */
-function compare(found, expected) {
-  const left = found.map((d) => ({ ...d }));
-  for (const { bbox: [x, y, w, h], score, category_id } of expected.filter((d) => d.score > 0.06)) {
-    const box = [x, y, x + w, y + h];
-    const same = (d) => d.label === category_id && Math.abs(d.score - score) < 1e-3
-      && d.bbox.every((v, i) => Math.abs(v - box[i]) < 0.1);
-    const at = left.findIndex(same);
-    assert.ok(at >= 0, `no detection like class ${category_id}, score ${score}, box ${box}`);
-    left.splice(at, 1);
-  }
-}

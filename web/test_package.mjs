@@ -2,11 +2,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { browse, serve } from './shared.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'smalti-package-'));
@@ -43,18 +42,11 @@ for (const name of ['digits.py', 'digits.safetensors', 'digits.jpg']) fs.copyFil
 run('npx', 'tsc');
 run('npx', 'vite', 'build', '--target', 'es2022', '--logLevel', 'warn');
 
-const types = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
-const server = http.createServer((request, reply) => {
-  const file = path.join(folder, 'dist', new URL(request.url, 'http://localhost').pathname.replace(/\/$/, '/index.html'));
-  if (!fs.existsSync(file)) { reply.writeHead(404).end(); return; }
-  reply.writeHead(200, { 'content-type': types[path.extname(file)] ?? 'application/octet-stream' });
-  fs.createReadStream(file).pipe(reply);
-});
-await new Promise((done) => { server.listen(0, '127.0.0.1', done); });
-const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+const { address, close } = await serve(path.join(folder, 'dist'));
+const browser = await browse();
 const page = await browser.newPage();
 const complained = new Promise((_, reject) => { page.on('pageerror', reject); });
-await page.goto(`http://127.0.0.1:${server.address().port}/`);
+await page.goto(address);
 const done = await Promise.race([complained, page.waitForFunction(() => window.done, null, { timeout: 0 })]);
 const { names, wrong, boxes, learned } = await done.jsonValue();
 const native = JSON.parse(fs.readFileSync(path.join(here, 'dist/native.json'))).filter((d) => d.score >= 0.3);
@@ -63,6 +55,6 @@ assert.equal(boxes, 4 * native.length);
 assert.deepEqual(wrong, [1]);
 assert.deepEqual(learned, ['seven', 1, true, true]);
 await browser.close();
-server.close();
+close();
 fs.rmSync(folder, { recursive: true });
 console.log(`ok     the package: ${packed.filename}, ${packed.size} bytes packed, types, vite, ${names.length} objects`);

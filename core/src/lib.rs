@@ -12,6 +12,9 @@
 //! What never happens: nothing in a config or a checkpoint is executed; files, clocks and the network are touched in [`host`] alone, so
 //! that everything else runs in a browser; a device is read back asynchronously.
 
+#[cfg(target_arch = "wasm32")]
+extern crate smalti_one_thread as rayon;
+
 pub use smalti_config as config;
 pub use smalti_config::registry;
 pub use smalti_data as data;

@@ -16,6 +16,8 @@ export interface LoadOptions {
   config: string | BufferSource | Blob | Response | URL;
   /** A checkpoint: `.pth` or `.safetensors`. Read, never executed. */
   weights: Source;
+  /** What the names of the weights that count begin with, such as `backbone.`. Default: all count. */
+  prefix?: string;
   /** Texts of other files by their paths, for `_base_`. */
   files?: Record<string, string>;
   /** The config's own path, to which its bases are relative. Default: `config.py`. */
@@ -73,6 +75,8 @@ export class Detector {
   /** What it runs on. */
   readonly device: string;
   readonly classes: string[];
+  /** A class's colour on pictures, `#rrggbb`: light enough for black names on it, and unlike its neighbours'. */
+  colour(label: number): string;
   /** What is worth knowing of the device and the classes. */
   readonly notes: string[];
   /**
@@ -93,7 +97,7 @@ export interface Labelled {
   objects: ({ box: ArrayLike<number>; name: string } | { box: ArrayLike<number>; label: number; name?: undefined })[];
 }
 
-export interface TrainOptions extends Omit<LoadOptions, 'device'> {
+export interface TrainOptions extends Omit<LoadOptions, 'device' | 'prefix'> {
   pictures: Labelled[];
   /** Names of the classes. Default: those of the objects, as they come. */
   classes?: string[];

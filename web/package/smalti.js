@@ -85,9 +85,9 @@ export async function augment({ config, picture, seed = 0, device = 'auto', wasm
 }
 
 /** A detector of an engine, and the engine. */
-async function built({ config, weights, files, name, device, wasm }) {
+async function built({ config, weights, prefix, files, name, device, wasm }) {
   const [home, bytes] = await Promise.all([prepare(device, wasm), bytesOf(weights, 'weights')]);
-  return { home, engine: await Promise.race([home.Detector.load(config, name, files, bytes, device), home.lost]) };
+  return { home, engine: await Promise.race([home.Detector.load(config, name, files, bytes, prefix, device), home.lost]) };
 }
 
 export class Detector {
@@ -105,9 +105,9 @@ export class Detector {
     this.recovered = 0;
   }
 
-  static async load({ config, weights, files, name, device = 'auto', wasm }) {
+  static async load({ config, weights, prefix, files, name, device = 'auto', wasm }) {
     // as they are needed again if the device is lost
-    const options = { config: await textOf(config), weights: is(weights, 'Response') ? await bytesOf(weights, 'weights') : weights, files, name, device, wasm };
+    const options = { config: await textOf(config), weights: is(weights, 'Response') ? await bytesOf(weights, 'weights') : weights, prefix, files, name, device, wasm };
     return new Detector(await built(options), options);
   }
 
@@ -116,6 +116,8 @@ export class Detector {
   get notes() { return [...this.#notes, ...this.#alive().engine.notes]; }
 
   get classes() { return this.#classes; }
+
+  colour(label) { return this.#alive().home.colour(label); }
 
   async detect(picture, { scoreThreshold = 0 } = {}) {
     this.#alive();

@@ -1,16 +1,16 @@
 // A board: a picture on which boxes are drawn with the mouse or a finger. A tap chooses the box that it meets, or none.
 
-export const colourOf = (index) => `hsl(${(index * 137) % 360} 85% 27%)`;
+import { mark } from './marks.js';
 
 export class Board {
   #canvas;
   #start;
   #drawn;
 
-  /** `changed` is told when a box was drawn or chosen; `classOf` gives a box's place among the classes. */
-  constructor(canvas, { drawn, chosen, classOf }) {
+  /** `drawn` and `chosen` are told of a box; `colourOf` gives a box's colour. */
+  constructor(canvas, { drawn, chosen, colourOf }) {
     this.#canvas = canvas;
-    this.classOf = classOf;
+    this.colourOf = colourOf;
     canvas.onpointerdown = (event) => {
       if (!this.entry) return;
       canvas.setPointerCapture(event.pointerId);
@@ -60,28 +60,13 @@ export class Board {
     pen.imageSmoothingEnabled = shown < 3;
     pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     pen.scale(dots, dots);
-    for (const object of objects) this.#mark(pen, object.box, colourOf(this.classOf(object)), object.name, object === this.chosen);
-    if (this.#drawn) this.#mark(pen, this.#drawn, '#000', '', true);
+    for (const object of objects) this.#mark(pen, object.box, this.colourOf(object), object.name, object === this.chosen);
+    if (this.#drawn) this.#mark(pen, this.#drawn, '#fff', '', true);
   }
 
   #mark(pen, box, colour, name, chosen) {
-    const [x1, y1, x2, y2] = box.map((v) => v / this.#pixel());
-    pen.setLineDash([]);
-    Object.assign(pen, { strokeStyle: 'rgb(255 255 255 / 0.8)', lineWidth: chosen ? 6 : 4 });
-    pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
-    Object.assign(pen, { strokeStyle: colour, lineWidth: chosen ? 3 : 2 });
-    if (chosen) pen.setLineDash([6, 4]);
-    pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
-    if (!name) return;
-    pen.font = '600 13px system-ui, sans-serif';
-    pen.textBaseline = 'middle';
-    const wide = pen.measureText(name).width + 8;
-    const left = Math.max(0, Math.min(x1, pen.canvas.clientWidth - wide));
-    const top = y1 >= 18 ? y1 - 18 : Math.min(y2, pen.canvas.clientHeight - 18);
-    pen.fillStyle = colour;
-    pen.fillRect(left, top, wide, 18);
-    pen.fillStyle = 'white';
-    pen.fillText(name, left + 4, top + 9);
+    const { clientWidth, clientHeight } = pen.canvas;
+    mark(pen, box.map((v) => v / this.#pixel()), { colour, text: name, chosen, within: [clientWidth, clientHeight] });
   }
 
   /** Pixels of the picture in one of the page. */

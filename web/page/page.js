@@ -3,6 +3,7 @@ import { Detector, checkConfig, checkModel } from './smalti/smalti.js';
 import { candidates, fetchBases, filesOf, missingBases, namedLike } from './configs.js';
 import { download, walk } from './files.js';
 import { linked, packed } from './links.js';
+import { mark } from './marks.js';
 import { addPicture, teach } from './teach.js';
 import { unzip } from './zip.js';
 
@@ -62,20 +63,19 @@ async function look() {
   const ms = Math.round(performance.now() - start);
   show();
   const count = kept().length;
-  say(`${count} ${count === 1 ? 'object' : 'objects'} in ${ms} ms on ${detector.device}${lossOf(detector)}`);
+  say(`${count} ${count === 1 ? 'object' : 'objects'} in ${ms} ms on ${detector.device}`);
+  tellLoss(detector);
   window.found = [...found].map(({ box, ...rest }) => ({ bbox: box, ...rest }));
 }
 
-/** What to say of a GPU that was lost, once. */
-let told;
-function lossOf({ recovered, notes }) {
-  if (recovered === (told?.detector === detector ? told.recovered : 0)) return '';
-  told = { detector, recovered };
-  $('note').textContent = notes.join(' ');
-  return '. The GPU was lost meanwhile: the detector was loaded again.';
+/** Of a GPU that was lost the detector says so itself, from then on. */
+function tellLoss({ recovered, notes }) {
+  if (recovered > 0) $('note').textContent = notes.join(' ');
 }
 
 const kept = () => [...(found ?? [])].filter((d) => d.score >= Number($('least').value));
+
+const colourOf = (label) => detector?.colour(label) ?? '#b8b8b8';
 
 /** The picture with its boxes. */
 function show() {
@@ -84,22 +84,12 @@ function show() {
   const [width, height] = shown.video ? [source.videoWidth, source.videoHeight] : [source.width, source.height];
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   pen.drawImage(source, 0, 0, width, height);
-  const size = Math.max(10, Math.round(width / 26));
-  pen.font = `600 ${size}px system-ui, sans-serif`;
-  pen.textBaseline = 'bottom';
-  pen.lineWidth = Math.max(1, width / 240);
-  for (const { box: [x1, y1, x2, y2], score, label, name } of kept()) {
-    const colour = `hsl(${(label * 137) % 360} 85% 40%)`;
-    pen.strokeStyle = colour;
-    pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
-    const text = `${name} ${score.toFixed(2)}`;
-    const wide = pen.measureText(text).width + 4;
-    const left = Math.min(Math.max(0, x1), width - wide);
-    const bottom = Math.max(size + 2, y1);
-    pen.fillStyle = colour;
-    pen.fillRect(left, bottom - size - 2, wide, size + 2);
-    pen.fillStyle = 'white';
-    pen.fillText(text, left + 2, bottom);
+  const chip = Math.max(14, Math.round(width / 20));
+  // the best on top
+  for (const { box, score, label, name } of kept().reverse()) {
+    mark(pen, box, {
+      colour: colourOf(label), text: `${name} ${score.toFixed(2)}`, unit: Math.max(0.75, width / 480), height: chip, within: [width, height],
+    });
   }
 }
 
@@ -244,7 +234,8 @@ async function webcam() {
     frames += 1;
     const passed = performance.now() - since;
     if (passed > 1000) {
-      say(`${kept().length} objects, ${(frames * 1000 / passed).toFixed(1)} frames a second on ${detector.device}${lossOf(detector)}`);
+      say(`${kept().length} objects, ${(frames * 1000 / passed).toFixed(1)} frames a second on ${detector.device}`);
+      tellLoss(detector);
       [frames, since] = [0, performance.now()];
     }
     await new Promise((done) => { requestAnimationFrame(done); });
@@ -330,6 +321,7 @@ async function keptConfig() {
 
 teach({
   own,
+  colour: colourOf,
   picture: async () => {
     const source = shown.drawing ?? shown.video ?? shown.picture;
     if (shown.file || !source) return shown.file;

@@ -1,5 +1,5 @@
 // "Teach it": pictures with boxes drawn by hand, a trainer in a worker of its own, its loss as it falls, and the weights that come of it.
-import { Board, colourOf } from './board.js';
+import { Board } from './board.js';
 import { drawCurve, means } from './curve.js';
 import { download } from './files.js';
 
@@ -18,6 +18,8 @@ let worker;
 let losses = [];
 let total = 1;
 let made;
+/** The colour of a class. */
+let colourOf = () => '#b8b8b8';
 
 const classes = () => [...new Set(lesson.flatMap(({ objects }) => objects.map(({ name }) => name)))];
 const board = new Board($('board'), {
@@ -29,7 +31,7 @@ const board = new Board($('board'), {
     choose(at.objects.at(-1));
   },
   chosen: (object) => choose(object),
-  classOf: ({ name }) => classes().indexOf(name),
+  colourOf: ({ name }) => colourOf(classes().indexOf(name)),
 });
 
 function say(text, wrong = false) {
@@ -99,8 +101,12 @@ export async function addPicture(file) {
   choose(undefined);
 }
 
-/** `own` is what the page's detector is made of; `use` has the page take another one, and `picture` gives what it shows, as a file. */
-export function teach({ own, use, picture }) {
+/**
+ * `own` is what the page's detector is made of; `use` has the page take another one, `picture` gives what it shows, as a file, and `colour` a
+ * class's colour.
+ */
+export function teach({ own, use, picture, colour }) {
+  colourOf = colour;
   $('lesson-file').onchange = async ({ target }) => {
     for (const file of target.files) {
       try { await addPicture(file); } catch { say(`${file.name}: this browser reads no picture in it`, true); }

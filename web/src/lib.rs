@@ -45,8 +45,8 @@ pub struct Detector {
 
 #[wasm_bindgen]
 impl Detector {
-    /// `name` is the config's path, to which bases among `files` (path to text) are relative; `checkpoint` a file's content; `device` is `auto`,
-    /// `gpu` or `cpu`.
+    /// `name` is the config's path, to which bases among `files` (path to text) are relative; `checkpoint` a file's content, of which the names
+    /// that begin with `prefix` count; `device` is `auto`, `gpu` or `cpu`.
     ///
     /// # Errors
     /// There is no such device; the config, the checkpoint or how they fit is wrong.
@@ -55,6 +55,7 @@ impl Detector {
         name: Option<String>,
         files: JsValue,
         checkpoint: Vec<u8>,
+        prefix: Option<String>,
         device: String,
     ) -> Result<Detector, JsError> {
         let loader = findings::loader(&files)?;
@@ -68,6 +69,7 @@ impl Detector {
         }
         let predictor = Predictor::builder(&config)
             .checkpoint(checkpoint)
+            .prefix(prefix.as_deref())
             .device(&chosen.device)
             .build()?;
         let mut notes = chosen.notes;
@@ -196,6 +198,13 @@ impl Found {
             .collect();
         Some(json!(texts).to_string())
     }
+}
+
+/// The colour of a class on a picture, as `#rrggbb`: the window's.
+#[wasm_bindgen]
+pub fn colour(label: usize) -> String {
+    let [r, g, b] = smalti::draw::colour(label);
+    format!("#{r:02x}{g:02x}{b:02x}")
 }
 
 /// What is wrong with a config and the model in it: as the config module's `check`, and what the registry of components, their options and

@@ -20,6 +20,7 @@ mod commas;
 mod diagnostic;
 mod diff;
 mod effects;
+mod encodings;
 mod eval;
 pub mod file_kind;
 mod find;

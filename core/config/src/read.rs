@@ -35,39 +35,41 @@ impl Node {
 
     /// As [`Node::read`], of a component that has the keys `others` too: somebody else reads them.
     pub fn read_knowing<T: DeserializeOwned>(&self, others: &[&str]) -> Result<T, Vec<Diagnostic>> {
+        let mut read = None;
+        let diagnostics = self.attempt(others, &mut |reader| {
+            read = Some(T::deserialize(reader)?);
+            Ok(())
+        });
+        match read {
+            Some(value) if diagnostics.is_empty() => Ok(value),
+            _ => Err(diagnostics),
+        }
+    }
+
+    /// Reads until all mistakes are found. Apart from what is read, as there are hundreds of such types.
+    fn attempt(
+        &self,
+        others: &[&str],
+        read: &mut dyn FnMut(Reader<'_>) -> Result<(), ReadError>,
+    ) -> Vec<Diagnostic> {
         let reading = Reading {
             others: others.iter().map(|key| key.to_string()).collect(),
             ..Reading::default()
         };
-        let mut result = None;
         for _ in 0..ATTEMPTS {
-            let value = Reader {
-                node: self,
-                path: String::new(),
-                reading: &reading,
+            let Err(error) = read(Reader::new(self, String::new(), &reading)) else {
+                break;
             };
-            match T::deserialize(value) {
-                Ok(value) => {
-                    result = Some(value);
-                    break;
-                }
-                Err(error) => {
-                    let path = error.path.clone().unwrap_or_default();
-                    let known = reading.replaced.borrow().contains(&path);
-                    reading.report(error, self);
-                    // A stand-in that did not fit either: nothing more is found by trying again.
-                    if known {
-                        break;
-                    }
-                    reading.replaced.borrow_mut().push(path);
-                }
+            let path = error.0.path.clone().unwrap_or_default();
+            let known = reading.replaced.borrow().contains(&path);
+            reading.report(error, self);
+            // A stand-in that did not fit either: nothing more is found by trying again.
+            if known {
+                break;
             }
+            reading.replaced.borrow_mut().push(path);
         }
-        let diagnostics = reading.diagnostics.into_inner();
-        match result {
-            Some(value) if diagnostics.is_empty() => Ok(value),
-            _ => Err(diagnostics),
-        }
+        reading.diagnostics.into_inner()
     }
 }
 
@@ -103,7 +105,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn report(&self, error: ReadError, root: &Node) {
+    fn report(&self, ReadError(error): ReadError, root: &Node) {
         let origin = error.origin.clone().unwrap_or_else(|| root.origin.clone());
         let path = error.path.unwrap_or_default();
         let key = path.rsplit('.').next().unwrap_or("");
@@ -193,9 +195,13 @@ fn list(names: &[&str]) -> String {
     }
 }
 
-/// serde's error, with the place at which it arose.
+/// serde's error. On the heap, as every step of a reading hands results on.
 #[derive(Debug)]
-struct ReadError {
+struct ReadError(Box<Mistake>);
+
+/// What is wrong, with the place at which it arose.
+#[derive(Debug)]
+struct Mistake {
     what: What,
     origin: Option<Origin>,
     path: Option<String>,
@@ -212,23 +218,24 @@ enum What {
 
 impl ReadError {
     fn new(what: What) -> Self {
-        Self {
+        Self(Box::new(Mistake {
             what,
             origin: None,
             path: None,
             tuple: None,
-        }
+        }))
     }
 
     /// Gives the error the place of the value in which it arose, unless it has one.
     fn within(mut self, node: &Node, path: &str) -> Self {
-        if self.path.is_none() {
-            self.path = Some(match &self.what {
+        let mistake = &mut *self.0;
+        if mistake.path.is_none() {
+            mistake.path = Some(match &mistake.what {
                 What::Missing(field) => join(path, field),
                 _ => path.to_owned(),
             });
-            self.origin = Some(node.origin.clone());
-            self.tuple = matches!(node.value, Value::Tuple(_)).then(|| Box::new(node.clone()));
+            mistake.origin = Some(node.origin.clone());
+            mistake.tuple = matches!(node.value, Value::Tuple(_)).then(|| Box::new(node.clone()));
         }
         self
     }
@@ -244,7 +251,7 @@ fn join(path: &str, key: &str) -> String {
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.what {
+        match &self.0.what {
             What::Missing(field) => write!(f, "the key `{field}` is missing"),
             What::Variant(found, _) => write!(f, "'{found}' is not known"),
             What::Other(message) => f.write_str(message),
@@ -315,58 +322,115 @@ fn named(expected: &dyn de::Expected) -> String {
     }
 }
 
-/// serde's deserializer of a node.
+/// serde's deserializer of a node. One type for what is there and for stand-ins, as every type that is read is compiled for each.
 struct Reader<'a> {
-    node: &'a Node,
+    /// None: a stand-in, which fits what is asked for, so that reading goes on behind a mistake.
+    node: Option<&'a Node>,
     path: String,
     reading: &'a Reading,
 }
 
 impl<'a> Reader<'a> {
+    fn new(node: &'a Node, path: String, reading: &'a Reading) -> Self {
+        let replaced = reading.replaced.borrow().contains(&path);
+        Self {
+            node: (!replaced).then_some(node),
+            path,
+            reading,
+        }
+    }
+
+    fn value(&self) -> Option<&'a Value> {
+        self.node.map(|node| &node.value)
+    }
+
     /// Whether this is the component itself, and somebody else reads its `key`.
     fn is_others(&self, key: &str) -> bool {
         self.path.is_empty() && self.reading.others.iter().any(|other| other == key)
     }
 
-    fn replaced(&self) -> bool {
-        self.reading.replaced.borrow().contains(&self.path)
-    }
-
-    /// Runs a visit and gives its error the place of this value.
-    fn placed<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
-        result.map_err(|e| e.within(self.node, &self.path))
-    }
-
-    fn items(&self) -> Option<Vec<Node>> {
-        match &self.node.value {
-            Value::List(items) | Value::Tuple(items) | Value::Set(items) => Some(items.to_vec()),
-            Value::Range(from, to, step) => {
-                let node = |i: i64| Node {
-                    value: Value::Int(i),
-                    origin: self.node.origin.clone(),
-                };
-                let mut list = Vec::new();
-                let mut at = *from;
-                while ((*step > 0 && at < *to) || (*step < 0 && at > *to))
-                    && list.len() < super::eval::NODES
-                {
-                    list.push(node(at));
-                    at = at.checked_add(*step)?;
-                }
-                Some(list)
-            }
-            _ => None,
+    /// Gives an error of a visit the place of this value.
+    fn placed(&self, error: ReadError) -> ReadError {
+        match self.node {
+            Some(node) => error.within(node, &self.path),
+            None => error,
         }
+    }
+
+    /// So many stand-ins behind the items of the value, if it has some.
+    fn items(&self, stand_ins: usize) -> Items<'_> {
+        Items {
+            items: self.node.and_then(items).unwrap_or_default(),
+            at: 0,
+            stand_ins,
+            path: &self.path,
+            reading: self.reading,
+        }
+    }
+
+    fn report_unknown(&self, dict: &Dict, fields: &'static [&'static str]) {
+        for (key, entry) in dict.iter() {
+            let known = key
+                .as_str()
+                .is_some_and(|k| fields.contains(&k) || OWN_KEYS.contains(&k) || self.is_others(k));
+            if !known {
+                self.reading.unknown_key(key, entry, &self.path, fields);
+            }
+        }
+    }
+
+    /// What is wrong with a value of another length.
+    fn not_so_many(&self, length: usize) -> Option<ReadError> {
+        let items = items(self.node?)?;
+        let message = format!("{length} items expected, but there are {}", items.len());
+        let error = || self.placed(ReadError::new(What::Other(message)));
+        (items.len() != length).then(error)
+    }
+
+    fn no_variant(&self, node: &Node, variants: &[&str]) -> ReadError {
+        let (list, found) = (list(variants), node.type_name());
+        let message = format!("one of {list} expected, but a {found} given");
+        ReadError::new(What::Other(message))
+    }
+
+    /// Passes the node to the `Node` that asks for it.
+    fn pass(&self) {
+        let node = self.node.cloned();
+        let node = node.unwrap_or_else(|| Node::made(Value::None, "nothing"));
+        PASSED.with(|p| *p.borrow_mut() = Some(node));
+    }
+}
+
+/// The items of a list and the like.
+fn items(node: &Node) -> Option<Vec<Node>> {
+    match &node.value {
+        Value::List(items) | Value::Tuple(items) | Value::Set(items) => Some(items.to_vec()),
+        Value::Range(from, to, step) => {
+            let made = |i: i64| Node {
+                value: Value::Int(i),
+                origin: node.origin.clone(),
+            };
+            let mut list = Vec::new();
+            let mut at = *from;
+            while ((*step > 0 && at < *to) || (*step < 0 && at > *to))
+                && list.len() < super::eval::NODES
+            {
+                list.push(made(at));
+                at = at.checked_add(*step)?;
+            }
+            Some(list)
+        }
+        _ => None,
     }
 }
 
 macro_rules! plain {
-    ($($method:ident)*) => {$(
+    ($($method:ident $visit:ident $stand_in:expr;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-            if self.replaced() {
-                return StandIn.$method(visitor);
+            match self.node {
+                Some(_) => self.deserialize_any(visitor),
+                None => visitor.$visit($stand_in),
             }
-            self.deserialize_any(visitor)
         }
     )*};
 }
@@ -375,46 +439,42 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     type Error = ReadError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if self.replaced() {
-            return StandIn.deserialize_any(visitor);
-        }
-        let result = match &self.node.value {
-            Value::None => visitor.visit_unit(),
-            Value::Bool(b) => visitor.visit_bool(*b),
-            Value::Int(i) => visitor.visit_i64(*i),
-            Value::Float(x) => visitor.visit_f64(*x),
-            Value::Str(s) => visitor.visit_str(s),
-            Value::Object(o) => visitor.visit_string(o.path()),
-            Value::List(_) | Value::Tuple(_) | Value::Set(_) | Value::Range(..) => {
-                let items = self.items().unwrap_or_default();
-                let mut items = Items {
-                    items: &items,
-                    at: 0,
-                    path: &self.path,
-                    reading: self.reading,
-                };
+        let result = match self.value() {
+            None | Some(Value::None) => visitor.visit_unit(),
+            Some(Value::Bool(b)) => visitor.visit_bool(*b),
+            Some(Value::Int(i)) => visitor.visit_i64(*i),
+            Some(Value::Float(x)) => visitor.visit_f64(*x),
+            Some(Value::Str(s)) => visitor.visit_str(s),
+            Some(Value::Object(o)) => visitor.visit_str(&o.path()),
+            Some(Value::List(_) | Value::Tuple(_) | Value::Set(_) | Value::Range(..)) => {
+                let mut items = self.items(0);
                 let result = visitor.visit_seq(&mut items);
-                // A tuple of a fixed length leaves what it has no place for.
-                let left = items.items.len() - items.at;
-                match result {
-                    Ok(_) if left > 0 => Err(ReadError::new(What::Other(format!(
-                        "{} items expected, but there are {}",
-                        items.at,
-                        items.items.len()
-                    )))),
-                    other => other,
+                match (result, items.left_over()) {
+                    (Ok(_), Some(error)) => Err(error),
+                    (result, _) => result,
                 }
             }
-            Value::Dict(dict) => visitor.visit_map(Entries::new(&self, dict, &[])),
+            Some(Value::Dict(dict)) => visitor.visit_map(Entries::new(&self, Some(dict), &[])),
         };
-        self.placed(result)
+        result.map_err(|error| self.placed(error))
     }
 
     plain! {
-        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_char
-        deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf deserialize_unit deserialize_seq
-        deserialize_map deserialize_identifier
+        deserialize_bool visit_bool false;
+        deserialize_i8 visit_i8 1;
+        deserialize_i16 visit_i16 1;
+        deserialize_i32 visit_i32 1;
+        deserialize_i64 visit_i64 1;
+        deserialize_u8 visit_u8 1;
+        deserialize_u16 visit_u16 1;
+        deserialize_u32 visit_u32 1;
+        deserialize_u64 visit_u64 1;
+        deserialize_char visit_char ' ';
+        deserialize_str visit_str "";
+        deserialize_string visit_str "";
+        deserialize_identifier visit_str "";
+        deserialize_bytes visit_bytes &[];
+        deserialize_byte_buf visit_bytes &[];
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -422,18 +482,36 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        match (&self.node.value, self.replaced()) {
-            (Value::Int(i), false) => visitor.visit_f64(*i as f64),
-            (_, true) => StandIn.deserialize_f64(visitor),
-            _ => self.deserialize_any(visitor),
+        match self.value() {
+            Some(Value::Int(i)) => visitor.visit_f64(*i as f64),
+            Some(_) => self.deserialize_any(visitor),
+            None => visitor.visit_f64(0.0),
+        }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self.node {
+            Some(_) => self.deserialize_any(visitor),
+            None => visitor.visit_seq(&mut self.items(0)),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self.node {
+            Some(_) => self.deserialize_any(visitor),
+            None => visitor.visit_map(Entries::new(&self, None, &[])),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if self.node.is_none() || self.replaced() {
-            return visitor.visit_none();
+        match self.value() {
+            None | Some(Value::None) => visitor.visit_none(),
+            Some(_) => visitor.visit_some(self),
         }
-        visitor.visit_some(self)
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(
@@ -450,7 +528,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         visitor: V,
     ) -> Result<V::Value, ReadError> {
         if name == NODE {
-            PASSED.with(|p| *p.borrow_mut() = Some(self.node.clone()));
+            self.pass();
             return visitor.visit_unit();
         }
         visitor.visit_newtype_struct(self)
@@ -461,17 +539,14 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         length: usize,
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        if self.replaced() {
-            return StandIn.deserialize_tuple(length, visitor);
+        if self.node.is_none() {
+            return visitor.visit_seq(&mut self.items(length));
         }
         // Said here, as serde would name the number of items only.
-        if let Some(items) = self.items()
-            && items.len() != length
-        {
-            let message = format!("{length} items expected, but there are {}", items.len());
-            return self.placed(Err(ReadError::new(What::Other(message))));
+        match self.not_so_many(length) {
+            Some(error) => Err(error),
+            None => self.deserialize_any(visitor),
         }
-        self.deserialize_any(visitor)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -485,52 +560,39 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        if self.replaced() {
-            return StandIn.deserialize_struct(name, fields, visitor);
-        }
-        let Value::Dict(dict) = &self.node.value else {
-            return self.deserialize_any(visitor);
-        };
-        for (key, entry) in dict.iter() {
-            let known = key
-                .as_str()
-                .is_some_and(|k| fields.contains(&k) || OWN_KEYS.contains(&k) || self.is_others(k));
-            if !known {
-                self.reading.unknown_key(key, entry, &self.path, fields);
+        let result = match self.value() {
+            None => return visitor.visit_seq(&mut self.items(fields.len())),
+            Some(Value::Dict(dict)) => {
+                self.report_unknown(dict, fields);
+                visitor.visit_map(Entries::new(&self, Some(dict), fields))
             }
-        }
-        let result = visitor.visit_map(Entries::new(&self, dict, fields));
-        self.placed(result)
+            Some(_) => return self.deserialize_any(visitor),
+        };
+        result.map_err(|error| self.placed(error))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _: &'static str,
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        if self.replaced() {
-            return StandIn.deserialize_enum(name, variants, visitor);
-        }
-        let result = match &self.node.value {
-            Value::Str(s) => visitor.visit_enum((**s).into_deserializer()),
-            Value::Dict(dict) if dict.len() == 1 => visitor.visit_enum(
-                de::value::MapAccessDeserializer::new(Entries::new(&self, dict, &[])),
+        let result = match (self.node, self.value()) {
+            (_, Some(Value::Dict(dict))) if dict.len() == 1 => visitor.visit_enum(
+                de::value::MapAccessDeserializer::new(Entries::new(&self, Some(dict), &[])),
             ),
-            _ => {
-                let message = format!(
-                    "one of {} expected, but a {} given",
-                    list(variants),
-                    self.node.type_name()
-                );
-                Err(ReadError::new(What::Other(message)))
+            (None, _) => {
+                let first = variants.first().copied().unwrap_or("");
+                visitor.visit_enum(first.into_deserializer())
             }
+            (_, Some(Value::Str(s))) => visitor.visit_enum((**s).into_deserializer()),
+            (Some(node), _) => Err(self.no_variant(node, variants)),
         };
-        self.placed(result)
+        result.map_err(|error| self.placed(error))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -538,11 +600,22 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 }
 
+/// Items, then stand-ins.
 struct Items<'a> {
-    items: &'a [Node],
+    items: Vec<Node>,
     at: usize,
+    stand_ins: usize,
     path: &'a str,
     reading: &'a Reading,
+}
+
+impl Items<'_> {
+    /// A tuple of a fixed length leaves what it has no place for.
+    fn left_over(&self) -> Option<ReadError> {
+        let (taken, all) = (self.at, self.items.len());
+        let message = || format!("{taken} items expected, but there are {all}");
+        (taken < all).then(|| ReadError::new(What::Other(message())))
+    }
 }
 
 impl<'de> de::SeqAccess<'de> for &mut Items<'_> {
@@ -552,23 +625,23 @@ impl<'de> de::SeqAccess<'de> for &mut Items<'_> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, ReadError> {
-        let Some(node) = self.items.get(self.at) else {
-            return Ok(None);
+        let (path, node) = match self.items.get(self.at) {
+            Some(node) => {
+                self.at += 1;
+                (join(self.path, &(self.at - 1).to_string()), Some(node))
+            }
+            None if self.stand_ins > 0 => {
+                self.stand_ins -= 1;
+                (String::new(), None)
+            }
+            None => return Ok(None),
         };
-        let path = join(self.path, &self.at.to_string());
-        self.at += 1;
-        let reader = Reader {
-            node,
-            path: path.clone(),
-            reading: self.reading,
-        };
-        seed.deserialize(reader)
-            .map(Some)
-            .map_err(|e| e.within(node, &path))
+        let value = next(seed, node, path, self.reading);
+        value.map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len() - self.at)
+        Some(self.items.len() - self.at + self.stand_ins)
     }
 }
 
@@ -581,15 +654,17 @@ struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    fn new(reader: &'a Reader<'a>, dict: &Dict, fields: &'static [&'static str]) -> Self {
+    fn new(reader: &'a Reader<'a>, dict: Option<&Dict>, fields: &'static [&'static str]) -> Self {
         let wanted = |(key, _): &(&Key, &Entry)| {
             fields.is_empty() || key.as_str().is_some_and(|k| fields.contains(&k))
         };
         let own = |(key, entry): (&Key, &Entry)| (key.clone(), Some(entry.node.clone()));
-        let mut entries: Vec<(Key, Option<Node>)> = dict.iter().filter(wanted).map(own).collect();
+        let all = dict.into_iter().flat_map(Dict::iter);
+        let mut entries: Vec<(Key, Option<Node>)> = all.filter(wanted).map(own).collect();
         let replaced = reader.reading.replaced.borrow();
         for field in fields {
-            if !dict.contains(field) && replaced.contains(&join(&reader.path, field)) {
+            let there = dict.is_none_or(|dict| dict.contains(field));
+            if !there && replaced.contains(&join(&reader.path, field)) {
                 entries.push((Key::Str((*field).into()), None));
             }
         }
@@ -600,6 +675,12 @@ impl<'a> Entries<'a> {
             reading: reader.reading,
         }
     }
+
+    fn next(&mut self) -> Option<Key> {
+        let (key, node) = self.entries.next()?;
+        self.current = Some((join(self.path, &key.to_string()), node));
+        Some(key)
+    }
 }
 
 impl<'de> de::MapAccess<'de> for Entries<'_> {
@@ -609,169 +690,46 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, ReadError> {
-        let Some((key, node)) = self.entries.next() else {
+        let Some(key) = self.next() else {
             return Ok(None);
         };
-        self.current = Some((join(self.path, &key.to_string()), node));
-        match key {
-            Key::Int(i) => seed.deserialize(i.into_deserializer()).map(Some),
-            Key::Str(s) => seed.deserialize((*s).into_deserializer()).map(Some),
-            other => seed
-                .deserialize(other.to_string().into_deserializer())
-                .map(Some),
-        }
+        let read = match key {
+            Key::Int(i) => seed.deserialize(i.into_deserializer()),
+            other => seed.deserialize(other.to_string().as_str().into_deserializer()),
+        };
+        read.map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         match self.current.take() {
-            Some((path, Some(node))) => {
-                let reader = Reader {
-                    node: &node,
-                    path: path.clone(),
-                    reading: self.reading,
-                };
-                seed.deserialize(reader).map_err(|e| e.within(&node, &path))
-            }
-            Some((path, None)) => seed.deserialize(StandIn).map_err(|mut e| {
-                e.path.get_or_insert(path);
-                e
-            }),
+            Some((path, node)) => next(seed, node.as_ref(), path, self.reading),
             None => Err(de::Error::custom("a value without a key")),
         }
     }
 }
 
-/// A value that fits what is asked for, so that reading goes on behind a mistake.
-struct StandIn;
-
-macro_rules! stand_in {
-    ($($method:ident $visit:ident $value:expr;)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-            visitor.$visit($value)
+/// A value of a list or dict; a stand-in, if there is none.
+fn next<'de, T: DeserializeSeed<'de>>(
+    seed: T,
+    node: Option<&Node>,
+    path: String,
+    reading: &Reading,
+) -> Result<T::Value, ReadError> {
+    let reader = match node {
+        Some(node) => Reader::new(node, path.clone(), reading),
+        None => Reader {
+            node: None,
+            path: path.clone(),
+            reading,
+        },
+    };
+    seed.deserialize(reader).map_err(|mut error| {
+        if let Some(node) = node {
+            return error.within(node, &path);
         }
-    )*};
-}
-
-impl<'de> de::Deserializer<'de> for StandIn {
-    type Error = ReadError;
-
-    stand_in! {
-        deserialize_bool visit_bool false;
-        deserialize_i8 visit_i8 1;
-        deserialize_i16 visit_i16 1;
-        deserialize_i32 visit_i32 1;
-        deserialize_i64 visit_i64 1;
-        deserialize_u8 visit_u8 1;
-        deserialize_u16 visit_u16 1;
-        deserialize_u32 visit_u32 1;
-        deserialize_u64 visit_u64 1;
-        deserialize_f32 visit_f32 0.0;
-        deserialize_f64 visit_f64 0.0;
-        deserialize_char visit_char ' ';
-        deserialize_str visit_str "";
-        deserialize_string visit_str "";
-        deserialize_identifier visit_str "";
-        deserialize_bytes visit_bytes &[];
-        deserialize_byte_buf visit_bytes &[];
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        visitor.visit_none()
-    }
-
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        if name == NODE {
-            PASSED.with(|p| *p.borrow_mut() = Some(Node::made(Value::None, "nothing")));
-            return visitor.visit_unit();
+        if !path.is_empty() {
+            error.0.path.get_or_insert(path);
         }
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        visitor.visit_seq(StandIns(0))
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        length: usize,
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        visitor.visit_seq(StandIns(length))
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        length: usize,
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        visitor.visit_seq(StandIns(length))
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        visitor.visit_map(de::value::MapDeserializer::new(std::iter::empty::<(
-            &str,
-            &str,
-        )>()))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        visitor.visit_seq(StandIns(fields.len()))
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        let first = variants.first().copied().unwrap_or("");
-        visitor.visit_enum(first.into_deserializer())
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        visitor.visit_unit()
-    }
-}
-
-struct StandIns(usize);
-
-impl<'de> de::SeqAccess<'de> for StandIns {
-    type Error = ReadError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, ReadError> {
-        let Some(left) = self.0.checked_sub(1) else {
-            return Ok(None);
-        };
-        self.0 = left;
-        seed.deserialize(StandIn).map(Some)
-    }
+        error
+    })
 }

@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::encodings::{self, Encoding, utf8, utf16be, utf16le};
 use crate::unreadable_text;
-use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 /// UTF-8's byte-order mark.
 pub const MARK: [u8; 3] = *b"\xEF\xBB\xBF";
@@ -23,10 +23,10 @@ pub fn unmarked(bytes: &[u8]) -> &[u8] {
 /// What the file is instead; the first byte that is none of the encoding, and which encoding it looks like.
 pub fn text(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     let found = match marked(bytes)? {
-        Some((encoding, rest)) => decoded(rest, encoding, bytes.len() - rest.len()),
+        Some((encoding, rest)) => decoded(rest, &encoding, bytes.len() - rest.len()),
         None => match unreadable_text(bytes).filter(|_| !bytes.trim_ascii().is_empty()) {
             Some(found) => return Err(found.to_string()),
-            None => decoded(bytes, UTF_8, 0),
+            None => decoded(bytes, &utf8(), 0),
         },
     };
     found.map_err(|what| format!("{what}: save the file as UTF-8"))
@@ -44,15 +44,15 @@ pub fn lines(text: &str) -> impl Iterator<Item = &str> {
 /// An encoding that is not known, and the first byte that is none of the encoding.
 pub fn xml(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     if let Some((encoding, rest)) = marked(bytes)? {
-        return decoded(rest, encoding, bytes.len() - rest.len());
+        return decoded(rest, &encoding, bytes.len() - rest.len());
     }
     match bytes {
-        [b'<', 0, ..] => return decoded(bytes, UTF_16LE, 0),
-        [0, b'<', ..] => return decoded(bytes, UTF_16BE, 0),
+        [b'<', 0, ..] => return decoded(bytes, &utf16le(), 0),
+        [0, b'<', ..] => return decoded(bytes, &utf16be(), 0),
         _ => {}
     }
     let Some(label) = declared(bytes) else {
-        return decoded(bytes, UTF_8, 0).map_err(|what| {
+        return decoded(bytes, &utf8(), 0).map_err(|what| {
             format!(
                 "{what}, and the file declares no other encoding: save it as UTF-8, or begin it with <?xml version=\"1.0\" encoding=\"...\"?>"
             )
@@ -66,22 +66,22 @@ pub fn xml(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
     };
     let wrong = |what: String| format!("{what}, though the file declares `{label}`");
     // Who could read the declaration knows that it is no UTF-16: programs that write UTF-8 forget to change it.
-    if encoding == UTF_16LE || encoding == UTF_16BE {
-        return decoded(bytes, UTF_8, 0).map_err(wrong);
+    if encoding == utf16le() || encoding == utf16be() {
+        return decoded(bytes, &utf8(), 0).map_err(wrong);
     }
     let ascii = label.to_ascii_lowercase().contains("ascii");
     match bytes.iter().position(|byte| ascii && !byte.is_ascii()) {
         Some(at) => Err(wrong(no_text(bytes, at, 0, "ASCII"))),
-        None => decoded(bytes, encoding, 0).map_err(wrong),
+        None => decoded(bytes, &encoding, 0).map_err(wrong),
     }
 }
 
 /// The encoding that a byte-order mark says, and what follows the mark.
-fn marked(bytes: &[u8]) -> Result<Option<(&'static Encoding, &[u8])>, String> {
+fn marked(bytes: &[u8]) -> Result<Option<(Encoding, &[u8])>, String> {
     if bytes.starts_with(b"\xFF\xFE\0\0") || bytes.starts_with(b"\0\0\xFE\xFF") {
         return Err("UTF-32, which is not read: save the file as UTF-8".into());
     }
-    Ok(Encoding::for_bom(bytes).map(|(encoding, mark)| (encoding, &bytes[mark..])))
+    Ok(encodings::marked(bytes))
 }
 
 /// The value of `encoding` in `<?xml version="1.0" encoding="..."?>`.
@@ -97,7 +97,7 @@ fn declared(bytes: &[u8]) -> Option<&str> {
 }
 
 /// An encoding by its names on the web, and by those of Python and Windows.
-fn named(label: &str) -> Option<&'static Encoding> {
+fn named(label: &str) -> Option<Encoding> {
     let plain = label.to_ascii_lowercase().replace('_', "-");
     let other = match plain.as_str() {
         "utf-8-sig" => "utf-8",
@@ -109,31 +109,17 @@ fn named(label: &str) -> Option<&'static Encoding> {
         "cp950" => "big5",
         plain => plain,
     };
-    let known = |label: &str| Encoding::for_label_no_replacement(label.as_bytes());
-    known(label).or_else(|| known(other))
+    Encoding::of_label(label).or_else(|| Encoding::of_label(other))
 }
 
 /// `before`: bytes of the file before these.
 fn decoded<'a>(
     bytes: &'a [u8],
-    encoding: &'static Encoding,
+    encoding: &Encoding,
     before: usize,
 ) -> Result<Cow<'a, str>, String> {
-    if let Some(text) = encoding.decode_without_bom_handling_and_without_replacement(bytes) {
-        return Ok(text);
-    }
-    let mut decoder = encoding.new_decoder_without_bom_handling();
-    let mut text = String::new();
-    let most = decoder.max_utf8_buffer_length_without_replacement(bytes.len());
-    text.reserve(most.unwrap_or(0));
-    let (result, read) = decoder.decode_to_string_without_replacement(bytes, &mut text, true);
-    let at = match result {
-        DecoderResult::Malformed(length, after) => {
-            read.saturating_sub(usize::from(length) + usize::from(after))
-        }
-        _ => read,
-    };
-    Err(no_text(bytes, at, before, encoding.name()))
+    let text = encoding.decode(bytes);
+    text.map_err(|at| no_text(bytes, at, before, &encoding.name()))
 }
 
 fn no_text(bytes: &[u8], at: usize, before: usize, encoding: &str) -> String {

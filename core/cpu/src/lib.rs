@@ -11,10 +11,13 @@
 //! | all else, 1x1 among it | product of matrices, the pixels gathered a panel at a time |
 //!
 //! Loops are written once over [`pulp::Simd`], or so that the compiler makes vectors of them, and run with the widest [`Instructions`] that
-//! the machine has (AVX-512, AVX2, NEON, WebAssembly's SIMD). Threads are rayon's. No buffer grows with the picture: a thread's is
+//! the machine has (AVX-512, AVX2, NEON, WebAssembly's SIMD). Threads are rayon's (a page has one). No buffer grows with the picture: a thread's is
 //! 256 KiB, or 5 MiB for Winograd's algorithm and 8 MiB that threads share for small pictures; more only from 700 channels on, where a
 //! single panel of tiles is larger. They are kept for the next call. A gradient of weights turns 4 MiB of dy at a time, and a thread has up to
 //! as much of padded planes.
+
+#[cfg(target_arch = "wasm32")]
+extern crate smalti_one_thread as rayon;
 
 mod activate;
 mod curve;
