@@ -136,8 +136,13 @@ fn a_window_that_is_killed_loses_neither_edits_nor_the_run() {
         },
     );
     keep(&file, "crash_resumed");
-    let log = texts(&folder.0.join("work"), "vis_data/scalars.json");
-    assert_eq!(log.len(), 2, "a run, and what went on with it");
+    until(
+        "there are two logs, of a run and of what went on with it",
+        || {
+            let logs = texts(&folder.0.join("work"), "vis_data/scalars.json");
+            (logs.len() == 2).then_some(())
+        },
+    );
     let save = |keys: &mut Keyboard| {
         keys.press(&[ALT, key('2')]);
         moment();
