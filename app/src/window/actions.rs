@@ -1,6 +1,6 @@
 //! What can be done by key and from the palette: one table. What the frame does not do itself goes to the view in front.
 
-use eframe::egui::{Key, KeyboardShortcut, Modifiers};
+use eframe::egui::{Event, Key, KeyboardShortcut, Modifiers};
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub enum Command {
     PreviousRegion,
     /// Run what the view is for.
     Run,
+    /// Go on with a training that was cut off.
+    Resume,
 }
 
 /// A row of the table.
@@ -189,6 +191,8 @@ pub const ACTIONS: &[Action] = &[
         &[keys(Modifiers::NONE, Key::F6)],
     ),
     action("Run", Command::Run, &[keys(CTRL, Key::Enter)]),
+    #[cfg(not(target_arch = "wasm32"))]
+    action("Resume the training that was cut off", Command::Resume, &[]),
     action("Settings", Command::Settings, &[keys(CTRL, Key::Comma)]),
     action("Messages so far", Command::Messages, &[]),
 ];
@@ -221,6 +225,12 @@ pub fn typed(input: &mut eframe::egui::InputState) -> Vec<Command> {
     for (i, keys) in VIEW_KEYS.iter().enumerate() {
         if input.consume_shortcut(keys) {
             commands.push(Command::View(i));
+            // with Alt a figure is still a text, which is no field's
+            let figure = keys.logical_key.symbol_or_name();
+            let text = |event: &Event| matches!(event, Event::Text(text) if text == figure);
+            if let Some(at) = input.events.iter().position(text) {
+                input.events.remove(at);
+            }
         }
     }
     commands

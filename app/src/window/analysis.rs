@@ -41,6 +41,8 @@ pub struct Analysis {
     pub config: Option<Config>,
     /// What is wrong or noteworthy: errors first, then in the order in which they were found.
     pub found: Vec<Diagnostic>,
+    /// Weights that the config names and that are there: what its last run wrote, then `load_from`.
+    pub weights: Vec<PathBuf>,
     /// How long it took.
     pub took: Duration,
 }
@@ -78,6 +80,8 @@ pub fn analyse(question: Question) -> Analysis {
         Severity::Warning => 1,
         Severity::Note => 2,
     });
+    let of_config = config.as_ref();
+    let weights = of_config.map_or_else(Vec::new, |config| weights(&*question.host, config));
     let took = question.host.now().saturating_sub(began);
     Analysis {
         document: question.document,
@@ -85,8 +89,21 @@ pub fn analyse(question: Question) -> Analysis {
         text: question.text,
         config,
         found,
+        weights,
         took,
     }
+}
+
+fn weights(host: &dyn Host, config: &Config) -> Vec<PathBuf> {
+    let named = config.get("load_from").and_then(|node| node.as_str());
+    let named = named.map(|path| host.absolute(Path::new(path)));
+    let named = named.filter(|path| host.head(path, 0).is_some());
+    // a page trains nothing
+    #[cfg(not(target_arch = "wasm32"))]
+    let last = host.last_checkpoint(&host.absolute(&smalti::train::work_dir(config)));
+    #[cfg(target_arch = "wasm32")]
+    let last = None;
+    last.into_iter().chain(named).collect()
 }
 
 /// Reads a text with its bases.

@@ -18,6 +18,9 @@ pub struct Engine {
     pub number: u64,
     /// Why the last one asked for is not in use.
     pub failed: Option<String>,
+    /// The name of a device that was lost; the CPU is in its place.
+    pub lost: Option<String>,
+    doubted: Option<Job<Result<(), String>>>,
     asked: Option<Job<Answer>>,
 }
 
@@ -39,8 +42,26 @@ impl Engine {
         }));
     }
 
+    /// Something failed on the device. If it is lost, the CPU takes its place.
+    pub fn doubt(&mut self, jobs: &mut Jobs) {
+        let chosen = self.chosen.as_ref().filter(|chosen| chosen.is_gpu);
+        if let (None, Some(chosen)) = (&self.doubted, chosen) {
+            let device = chosen.device.clone();
+            self.doubted = Some(jobs.quietly("asking the device", move |_| {
+                device.sync().map_err(|e| e.to_string())
+            }));
+        }
+    }
+
     /// Takes what has come; true if the device is another one now.
-    pub fn tick(&mut self) -> bool {
+    pub fn tick(&mut self, jobs: &mut Jobs) -> bool {
+        if let Some(answer) = self.doubted.as_ref().and_then(Job::poll) {
+            self.doubted = None;
+            if answer.and_then(|a| a).is_err() {
+                self.lost = self.chosen.take().map(|chosen| chosen.name);
+                self.choose(jobs, "cpu");
+            }
+        }
         let Some(answer) = self.asked.as_ref().and_then(Job::poll) else {
             return false;
         };

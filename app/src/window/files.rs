@@ -44,6 +44,43 @@ const CHECKPOINTS: [&str; 7] = ["pth", "pt", "pkl", "safetensors", "bpk", "ckpt"
 /// Read to see what a file is.
 const HEAD: usize = 4096;
 
+/// What a path seems to be by its name alone: while it is dragged, nobody reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guess {
+    /// A config.
+    Config,
+    /// A picture.
+    Picture,
+    /// Weights.
+    Checkpoint,
+    /// Annotations of one picture, in XML.
+    Annotations,
+    /// Any of several things.
+    Json,
+    /// No file.
+    Folder,
+    /// Its name does not say.
+    Unknown,
+}
+
+/// Endings of pictures, and of frames.
+const PICTURES: [&str; 9] = [
+    "jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm",
+];
+
+/// Guesses by the name.
+pub fn guess(path: &Path) -> Guess {
+    match ending(path).as_str() {
+        "json" => Guess::Json,
+        "xml" => Guess::Annotations,
+        "" => Guess::Folder,
+        ending if CONFIGS.contains(&ending) => Guess::Config,
+        ending if CHECKPOINTS.contains(&ending) => Guess::Checkpoint,
+        ending if PICTURES.contains(&ending) => Guess::Picture,
+        _ => Guess::Unknown,
+    }
+}
+
 /// A path's last two parts, as people name files.
 pub fn short(path: &Path) -> String {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned());

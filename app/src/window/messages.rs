@@ -35,6 +35,8 @@ pub enum Offer {
     Undo,
     /// Open again what was closed.
     Reopen,
+    /// Go on with the training that was cut off. Stays until it is taken or put away.
+    Resume,
 }
 
 /// All messages of a window.
@@ -49,6 +51,13 @@ const SHOWN: Duration = Duration::from_secs(4);
 const TOASTS: usize = 3;
 /// Messages that are kept.
 const KEPT: usize = 200;
+
+impl Message {
+    /// Whether it goes by itself.
+    fn passes(&self) -> bool {
+        self.level != Level::Error && self.offer != Some(Offer::Resume)
+    }
+}
 
 impl Messages {
     /// Tells something; a message that is being shown is not said twice.
@@ -77,6 +86,13 @@ impl Messages {
         }
     }
 
+    /// Puts those away that offer this: it was done.
+    pub fn withdraw(&mut self, offer: Offer) {
+        let all = self.all.iter_mut();
+        all.filter(|m| m.offer == Some(offer))
+            .for_each(|m| m.away = true);
+    }
+
     /// All, oldest first.
     pub fn all(&self) -> &[Message] {
         &self.all
@@ -91,14 +107,14 @@ impl Messages {
 
     /// Those that are shown now, with their places among all, and the time until that changes.
     pub fn toasts(&mut self, now: Duration) -> (Vec<(usize, Message)>, Option<Duration>) {
-        for message in self.all.iter_mut().filter(|m| m.level != Level::Error) {
+        for message in self.all.iter_mut().filter(|m| m.passes()) {
             message.away |= now.saturating_sub(message.at) >= SHOWN;
         }
         let shown = self.all.iter().enumerate().filter(|(_, m)| !m.away);
         let mut shown: Vec<(usize, Message)> = shown.map(|(i, m)| (i, m.clone())).collect();
         let surplus = shown.len().saturating_sub(TOASTS);
         shown.drain(..surplus);
-        let passing = shown.iter().filter(|(_, m)| m.level != Level::Error);
+        let passing = shown.iter().filter(|(_, m)| m.passes());
         let next = passing
             .map(|(_, m)| SHOWN.saturating_sub(now.saturating_sub(m.at)))
             .min();

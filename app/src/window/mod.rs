@@ -123,6 +123,11 @@ impl App {
         self.front
     }
 
+    /// The view in front itself.
+    pub fn view(&self) -> &dyn View {
+        &*self.views[self.front]
+    }
+
     /// What was just opened is shown by its view.
     fn bring_to_front(&mut self) {
         let session = &self.session;
@@ -133,19 +138,16 @@ impl App {
             annotations: session.annotations.clone(),
             runs: session.runs_opened,
         };
-        if now == self.seen {
+        // what was opened together is looked at together
+        if now == self.seen || session.is_opening() {
             return;
         }
+        // what is shown rather than what stands before it
         let news = [
             (
                 now.document != self.seen.document && now.document.is_some(),
                 Shows::Config,
                 "configs",
-            ),
-            (
-                now.pictures != self.seen.pictures,
-                Shows::Pictures,
-                "pictures",
             ),
             (
                 now.checkpoint != self.seen.checkpoint,
@@ -157,10 +159,16 @@ impl App {
                 Shows::Annotations,
                 "annotations",
             ),
+            (
+                now.pictures != self.seen.pictures,
+                Shows::Pictures,
+                "pictures",
+            ),
             (now.runs != self.seen.runs, Shows::Run, "runs"),
         ];
+        let was = self.front;
         for (_, what, name) in news.into_iter().filter(|(new, ..)| *new) {
-            if self.views[self.front].takes(what) {
+            if self.views[was].takes(what) {
                 continue;
             }
             match views::for_what(what) {
@@ -226,6 +234,10 @@ impl App {
                 if !session.documents.redo() {
                     session.tell(messages::Level::Note, "nothing to do again");
                 }
+            }
+            (Command::Resume, _) => {
+                session.resume_left(jobs, 0);
+                self.front = views::for_what(Shows::Run).unwrap_or(self.front);
             }
             (Command::Back, _) => session.visit(jobs, -1),
             (Command::Forward, _) => session.visit(jobs, 1),

@@ -1,9 +1,14 @@
 //! What is open: texts, checkpoint, pictures, settings, the engine's device. The only thing that views share.
 
+mod disk;
+mod opening;
+mod places;
+mod saving;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use eframe::egui;
@@ -15,7 +20,7 @@ use super::detector::{Detector, Parts};
 use super::document::{DocumentId, Documents, Kind};
 use super::engine::Engine;
 use super::files::{self, Opened};
-use super::host::{self, Host};
+use super::host::Host;
 use super::jobs::{Job, Jobs, Newest};
 use super::journal::{Journal, Unsaved};
 use super::messages::{Level, Messages, Offer};
@@ -170,102 +175,9 @@ impl Session {
         session
     }
 
-    fn restore(&mut self, left: Vec<Unsaved>) {
-        for unsaved in left {
-            let on_disk = match unsaved.placed {
-                true => self
-                    .host
-                    .read(&unsaved.path)
-                    .ok()
-                    .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-                false => None,
-            };
-            if on_disk.as_deref() == Some(&unsaved.text) {
-                continue;
-            }
-            let placed = on_disk.is_some();
-            let id = self
-                .documents
-                .open(unsaved.path.clone(), on_disk.unwrap_or_default(), placed);
-            self.documents
-                .replace(id, &unsaved.text, Kind::Step, self.host.now());
-            self.restored.push(unsaved);
-        }
-    }
-
     /// Tells something, as a toast and in the list of messages.
     pub fn tell(&mut self, level: Level, text: impl Into<String>) {
         self.messages.tell(level, text, self.host.now());
-    }
-
-    /// Opens a file or folder of any kind: what it is is seen from its content.
-    pub fn open(&mut self, jobs: &mut Jobs, path: &Path) {
-        self.open_at(jobs, path, None);
-    }
-
-    fn open_at(&mut self, jobs: &mut Jobs, path: &Path, reveal: Option<std::ops::Range<usize>>) {
-        let path = self.host.absolute(path);
-        if let Some(open) = self.documents.at(&path) {
-            let id = open.id;
-            self.documents.activate(id);
-            if let (Some(range), Some(document)) = (reveal, self.documents.get_mut(id)) {
-                document.reveal = Some(range);
-            }
-            return;
-        }
-        let host = self.host.clone();
-        let job = jobs.start(&format!("opening {}", files::short(&path)), move |_| {
-            files::open(&*host, &path)
-        });
-        self.opening.push((job, reveal));
-    }
-
-    /// Goes to a place, which [`Self::back`] comes back from.
-    pub fn go(&mut self, jobs: &mut Jobs, place: &Place) {
-        self.here();
-        let (places, at) = &mut self.places;
-        places.truncate(*at);
-        places.push(place.clone());
-        *at = places.len();
-        self.open_at(jobs, &place.path.clone(), Some(place.range.clone()));
-    }
-
-    /// Notes where the caret is, so that one can come back.
-    fn here(&mut self) {
-        let Some(document) = self.documents.active() else {
-            return;
-        };
-        let here = Place {
-            path: document.path.clone(),
-            range: document.caret..document.caret,
-        };
-        let (places, at) = &mut self.places;
-        let near = |p: &Place| {
-            let (around, at) = (
-                p.range.start.saturating_sub(40)..p.range.end + 40,
-                here.range.start,
-            );
-            p.path == here.path && around.contains(&at)
-        };
-        if *at == places.len() && !places.last().is_some_and(near) {
-            places.push(here);
-            *at = places.len();
-        }
-    }
-
-    /// To the place before (-1) or after (1) in the order in which they were visited.
-    pub fn visit(&mut self, jobs: &mut Jobs, by: isize) {
-        if by < 0 {
-            self.here();
-        }
-        let (places, at) = &mut self.places;
-        let to = at.saturating_add_signed(by);
-        if to == 0 || to > places.len() {
-            return;
-        }
-        *at = to;
-        let place = places[to - 1].clone();
-        self.open_at(jobs, &place.path, Some(place.range));
     }
 
     /// A new text, not on disk yet.
@@ -277,65 +189,6 @@ impl Session {
             n += 1;
         }
         self.documents.open(path, text.to_owned(), false)
-    }
-
-    /// Asks for files or a folder and opens them.
-    pub fn ask_to_open(&mut self, jobs: &mut Jobs, question: host::Question) {
-        let host = self.host.clone();
-        self.asking = Some((
-            Ask::Open,
-            jobs.asking(async move |_| host.ask(&question).await),
-        ));
-    }
-
-    /// Saves a document; asks where if it has no place, or is to get another.
-    pub fn save(&mut self, jobs: &mut Jobs, id: DocumentId, elsewhere: bool) {
-        let Some(document) = self.documents.get(id) else {
-            return;
-        };
-        if document.placed && !elsewhere {
-            let (path, text) = (document.path.clone(), document.text().to_owned());
-            self.write(jobs, id, path, text);
-        } else {
-            let (host, question) = (
-                self.host.clone(),
-                host::Question::Save(document.path.clone()),
-            );
-            self.asking = Some((
-                Ask::SaveAs(id),
-                jobs.asking(async move |_| host.ask(&question).await),
-            ));
-        }
-    }
-
-    /// Closes a document. What is not saved can be had back from the message.
-    pub fn close_document(&mut self, id: DocumentId) {
-        let Some(document) = self.documents.get(id) else {
-            return;
-        };
-        if document.is_modified() {
-            self.closed.push(Unsaved {
-                path: document.path.clone(),
-                placed: document.placed,
-                text: document.text().to_owned(),
-                at: self.host.now().as_secs(),
-            });
-            let name = document.name();
-            self.tell(
-                Level::Warning,
-                format!("{name} was closed with unsaved edits"),
-            );
-            self.messages.offer(Offer::Reopen);
-        }
-        self.documents.close(id);
-    }
-
-    /// Opens again what was closed last with edits.
-    pub fn reopen(&mut self) {
-        if let Some(unsaved) = self.closed.pop() {
-            self.restore(vec![unsaved]);
-            self.restored.clear();
-        }
     }
 
     /// Copies an address that opens a document, with the texts that it is made of, where there are such addresses.
@@ -358,22 +211,6 @@ impl Session {
             });
         self.host
             .copy_link(&document.key(), document.text(), &bases.collect())
-    }
-
-    /// Writes a text as a document's file.
-    pub fn write(&mut self, jobs: &mut Jobs, document: DocumentId, path: PathBuf, text: String) {
-        let host = self.host.clone();
-        self.saving.push(
-            jobs.start(&format!("saving {}", files::short(&path)), move |_| {
-                let failed = host.write(&path, text.as_bytes()).err();
-                Saved {
-                    document,
-                    path,
-                    text,
-                    failed,
-                }
-            }),
-        );
     }
 
     /// One edit of a text, in the history of all.
@@ -414,42 +251,27 @@ impl Session {
         }
     }
 
-    /// The other text of a document that changed on disk beside edits, as a document of its own.
-    pub fn compare_on_disk(&mut self, path: &Path) {
-        let Some(document) = self.documents.at(path) else {
-            return;
-        };
-        if let Some(text) = document.elsewhere.clone() {
-            let name = format!(
-                "{} (on disk).py",
-                document.path.with_extension("").display()
-            );
-            self.create(&name, &text);
-        }
-    }
-
-    /// Throws away what was restored: texts are as on disk again.
-    pub fn discard_restored(&mut self) {
-        for unsaved in std::mem::take(&mut self.restored) {
-            let Some(document) = self.documents.at(&unsaved.path) else {
-                continue;
-            };
-            let (id, placed, saved) = (document.id, document.placed, document.saved.clone());
-            if placed {
-                self.documents
-                    .replace(id, &saved, Kind::Step, self.host.now());
-            } else {
-                self.close_document(id);
-            }
-        }
-    }
-
     /// What the config in front means, if that is known of the text as it is now.
     pub fn current(&self) -> Option<&Arc<Analysis>> {
         let document = self.documents.active()?;
         self.analysis
             .as_ref()
             .filter(|a| (a.document, a.version) == (document.id, document.version))
+    }
+
+    /// Weights that the config in front names and that are there.
+    pub fn weights(&self) -> Vec<PathBuf> {
+        let document = self.documents.active().map(|d| d.id);
+        let of = |a: &&Arc<Analysis>| Some(a.document) == document;
+        self.analysis
+            .as_ref()
+            .filter(of)
+            .map_or_else(Vec::new, |a| a.weights.clone())
+    }
+
+    /// Whether files are being opened.
+    pub fn is_opening(&self) -> bool {
+        !self.opening.is_empty()
     }
 
     /// Whether something of the config in front is still being read.
@@ -459,7 +281,7 @@ impl Session {
 
     /// Takes what jobs have made, starts what is due. Called once a frame; gives the time until it wants to be called again.
     pub fn tick(&mut self, jobs: &mut Jobs, ctx: &egui::Context) {
-        if self.engine.tick() {
+        if self.engine.tick(jobs) {
             let notes = self
                 .engine
                 .chosen
@@ -470,8 +292,14 @@ impl Session {
                 .into_iter()
                 .for_each(|note| self.tell(Level::Note, note));
         }
-        for (level, text) in self.training.tick(jobs, &self.host) {
+        for (level, text, offer) in self.training.tick(jobs, &self.host) {
+            if level == Level::Error {
+                self.engine.doubt(jobs);
+            }
             self.tell(level, text);
+            offer
+                .into_iter()
+                .for_each(|offer| self.messages.offer(offer));
         }
         self.take_opened();
         if self.opening.is_empty() && !self.fixing.is_empty() {
@@ -503,114 +331,6 @@ impl Session {
         }
     }
 
-    fn take_opened(&mut self) {
-        let mut opened = Vec::new();
-        self.opening.retain(|(job, reveal)| match job.poll() {
-            Some(result) => {
-                opened.push((result, reveal.clone()));
-                false
-            }
-            None => true,
-        });
-        for (result, reveal) in opened {
-            match result {
-                Ok(Opened::Text { path, text }) => {
-                    self.settings.opened(&path);
-                    let id = self.documents.open(path, text, true);
-                    if let Some(document) = self.documents.get_mut(id) {
-                        document.reveal = Some(reveal.unwrap_or(0..0));
-                    }
-                }
-                Ok(Opened::Pictures { path, pictures }) => {
-                    self.settings.opened(&path);
-                    self.pictures = Arc::new(pictures);
-                }
-                Ok(Opened::Checkpoint(path)) => {
-                    self.settings.opened(&path);
-                    if self.checkpoint.as_ref() != Some(&path) {
-                        // the prefix was another file's
-                        self.prefix = None;
-                    }
-                    self.checkpoint = Some(path);
-                }
-                Ok(Opened::Annotations(path)) => {
-                    self.settings.opened(&path);
-                    self.annotations = Some(path);
-                }
-                Ok(Opened::Run { folder, logs }) => {
-                    self.settings.opened(&folder);
-                    // the one that was opened last comes last, and is another list than before
-                    self.runs.retain(|run| *run != folder);
-                    self.runs.push(folder);
-                    self.runs_opened += 1;
-                    self.logs.extend(logs);
-                    self.logs.sort();
-                    self.logs.dedup();
-                }
-                Ok(Opened::Nothing(why)) | Err(why) => self.tell(Level::Error, why),
-            }
-        }
-    }
-
-    fn take_answers(&mut self, jobs: &mut Jobs) {
-        let Some(paths) = self.asking.as_ref().and_then(|(_, job)| job.poll()) else {
-            return;
-        };
-        let Some((ask, _)) = self.asking.take() else {
-            return;
-        };
-        match (ask, paths) {
-            (_, Err(why)) => self.tell(Level::Error, why),
-            (Ask::Open, Ok(paths)) => paths.iter().for_each(|path| self.open(jobs, path)),
-            (Ask::SaveAs(id), Ok(paths)) => {
-                let text = self.documents.get(id).map(|d| d.text().to_owned());
-                if let (Some(path), Some(text)) = (paths.into_iter().next(), text) {
-                    let path = self.host.absolute(&path);
-                    self.write(jobs, id, path, text);
-                }
-            }
-        }
-    }
-
-    fn take_saved(&mut self) {
-        let mut done = Vec::new();
-        self.saving.retain(|job| match job.poll() {
-            Some(result) => {
-                done.push(result);
-                false
-            }
-            None => true,
-        });
-        for saved in done {
-            match saved {
-                Ok(Saved {
-                    path,
-                    failed: Some(why),
-                    ..
-                }) => {
-                    self.tell(
-                        Level::Error,
-                        format!(
-                            "{} could not be saved: {why}. Save it under another name",
-                            path.display()
-                        ),
-                    );
-                }
-                Ok(saved) => {
-                    self.settings.opened(&saved.path);
-                    self.tell(Level::Note, format!("saved {}", files::short(&saved.path)));
-                    if let Some(document) = self.documents.get_mut(saved.document) {
-                        document.path = saved.path;
-                        document.placed = true;
-                        document.saved = saved.text;
-                        document.elsewhere = None;
-                    }
-                }
-                Err(why) => self.tell(Level::Error, why),
-            }
-        }
-    }
-
     /// Begins a run, unless one is under way.
     pub fn train(&mut self, jobs: &mut Jobs, order: Order) {
         match &self.engine.chosen {
@@ -622,6 +342,12 @@ impl Session {
         }
     }
 
+    /// Takes a run that was cut off from those that are offered.
+    pub fn take_left(&mut self, i: usize) -> Option<Order> {
+        self.messages.withdraw(Offer::Resume);
+        self.training.take_left(&*self.host, i)
+    }
+
     /// Goes on with a run that was cut off.
     pub fn resume_left(&mut self, jobs: &mut Jobs, i: usize) {
         if self.training.is_live() || self.engine.chosen.is_none() {
@@ -629,136 +355,10 @@ impl Session {
                 Level::Warning,
                 "a run is under way, or there is no device yet: try again after that",
             );
-        } else if let Some(order) = self.training.take_left(&*self.host, i) {
+        } else if let Some(order) = self.take_left(i) {
             self.train(jobs, order);
-        }
-    }
-
-    /// Watches the folders of open texts and their bases, and looks at the files when something changed there or the window comes to the front.
-    fn look_at_disk(&mut self, jobs: &mut Jobs, ctx: &egui::Context) {
-        let mut folders: Vec<PathBuf> = self
-            .documents
-            .iter()
-            .filter(|d| d.placed)
-            .filter_map(|d| d.path.parent().map(Path::to_owned))
-            .collect();
-        let bases = self
-            .analysis
-            .iter()
-            .filter_map(|a| a.config.as_ref())
-            .flat_map(|c| c.files());
-        folders.extend(bases.filter_map(|file| Path::new(file).parent().map(Path::to_owned)));
-        // of runs: new lines of a log, and a new beginning
-        self.logs
-            .retain(|log| self.runs.iter().any(|run| log.starts_with(run)));
-        folders.extend(self.runs.iter().cloned());
-        folders.extend(
-            self.logs
-                .iter()
-                .filter_map(|log| log.parent().map(Path::to_owned)),
-        );
-        folders.sort();
-        folders.dedup();
-        folders.retain(|folder| folder.is_absolute());
-        if folders != self.watched {
-            let (changed, ctx) = (self.changed.clone(), ctx.clone());
-            self.host.watch(
-                &folders,
-                Box::new(move || {
-                    changed.store(true, Ordering::Relaxed);
-                    ctx.request_repaint();
-                }),
-            );
-            self.watched = folders;
-        }
-        let focused = ctx.input(|i| i.viewport().focused.unwrap_or(true));
-        let came = focused && !self.focused;
-        self.focused = focused;
-        if came {
-            self.changed.store(true, Ordering::Relaxed);
-        }
-        if let Some(seen) = self.looking.as_ref().and_then(Job::poll) {
-            self.looking = None;
-            self.seen(seen.unwrap_or_default());
-        }
-        if self.looking.is_none() && self.changed.swap(false, Ordering::Relaxed) {
-            self.changes += 1;
-            let host = self.host.clone();
-            let paths: Vec<PathBuf> = self
-                .documents
-                .iter()
-                .filter(|d| d.placed)
-                .map(|d| d.path.clone())
-                .collect();
-            self.looking = Some(jobs.quietly("looking at changed files", move |_| {
-                let read = |path: PathBuf| {
-                    let text = host.read(&path).ok().map(files::text_of);
-                    (path, text)
-                };
-                paths.into_iter().map(read).collect()
-            }));
-        }
-    }
-
-    fn seen(&mut self, seen: Seen) {
-        // a base that is not open may have changed too
-        self.asked = None;
-        for (path, text) in seen {
-            let Some(document) = self.documents.at(&path) else {
-                continue;
-            };
-            let (id, name) = (document.id, document.name());
-            let Some(text) = text else {
-                if document.elsewhere.is_none() && !document.saved.is_empty() {
-                    self.tell(
-                        Level::Warning,
-                        format!("{name} is not on disk any more: save it to have it there again"),
-                    );
-                    if let Some(document) = self.documents.get_mut(id) {
-                        document.saved = String::new();
-                    }
-                }
-                continue;
-            };
-            let (modified, same) = (
-                document.is_modified(),
-                text == document.saved || text == document.text(),
-            );
-            if same {
-                if let Some(document) = self.documents.get_mut(id) {
-                    document.saved = text;
-                    document.elsewhere = None;
-                }
-            } else if modified {
-                if let Some(document) = self.documents.get_mut(id) {
-                    document.elsewhere = Some(text);
-                }
-            } else {
-                self.documents
-                    .replace(id, &text, Kind::Step, self.host.now());
-                if let Some(document) = self.documents.get_mut(id) {
-                    document.saved = text;
-                }
-                self.tell(
-                    Level::Note,
-                    format!("{name} was changed on disk and is loaded again"),
-                );
-                self.messages.offer(Offer::Undo);
-            }
-        }
-    }
-
-    /// What to do where a file on disk changed beside edits: take it, or keep the edits.
-    pub fn settle(&mut self, id: DocumentId, load: bool) {
-        let now = self.host.now();
-        let Some(text) = self.documents.get_mut(id).and_then(|d| d.elsewhere.take()) else {
-            return;
-        };
-        if load {
-            self.documents.replace(id, &text, Kind::Step, now);
-        }
-        if let Some(document) = self.documents.get_mut(id) {
-            document.saved = text;
+        } else {
+            self.tell(Level::Note, "no training was cut off");
         }
     }
 

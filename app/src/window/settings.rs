@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::host::Host;
+use super::views::panes;
 
 /// Light or dark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,8 @@ pub struct Settings {
     pub inspector: bool,
     /// Whether the problems are shown below the text.
     pub problems: bool,
+    /// How panes of views lie.
+    pub panes: panes::AllKept,
 }
 
 impl Default for Settings {
@@ -49,6 +52,7 @@ impl Default for Settings {
             recent: Vec::new(),
             inspector: true,
             problems: true,
+            panes: panes::AllKept::default(),
         }
     }
 }

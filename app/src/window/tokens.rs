@@ -168,6 +168,8 @@ pub const LARGE: f32 = 20.0;
 pub const ROW: f32 = 24.0;
 /// Buttons and tabs.
 pub const BUTTON: f32 = 28.0;
+/// What a finger finds: buttons in a narrow window.
+pub const TOUCH: f32 = 44.0;
 
 impl Tokens {
     /// Those of the theme in use.

@@ -6,7 +6,7 @@ use eframe::egui::{
 };
 
 use super::icons::{self, Icon};
-use super::tokens::{BUTTON, LARGE, ROW, Tokens};
+use super::tokens::{BUTTON, LARGE, ROW, TOUCH, Tokens};
 
 /// The one button of a view that is meant first.
 pub fn primary(ui: &mut Ui, text: &str) -> Response {
@@ -45,7 +45,9 @@ pub fn toggle(ui: &mut Ui, on: &mut bool, text: &str, hint: &str) -> bool {
 
 /// A button that is an icon alone; its name is shown on hover and told to assistive technology.
 pub fn icon_button(ui: &mut Ui, icon: Icon, name: &str) -> Response {
-    let (rect, response) = ui.allocate_exact_size(vec2(20.0, 20.0), Sense::click());
+    let touch = ui.spacing().interact_size.y >= TOUCH;
+    let side = if touch { TOUCH } else { 20.0 };
+    let (rect, response) = ui.allocate_exact_size(vec2(side, side), Sense::click());
     let tokens = Tokens::of(ui);
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, name));
     if response.hovered() || response.has_focus() {
@@ -57,7 +59,8 @@ pub fn icon_button(ui: &mut Ui, icon: Icon, name: &str) -> Response {
     } else {
         tokens.weak
     };
-    icons::paint(ui.painter(), icon, rect.shrink(3.0), color);
+    let square = egui::Rect::from_center_size(rect.center(), vec2(14.0, 14.0));
+    icons::paint(ui.painter(), icon, square, color);
     focus_ring(ui, &response);
     response.on_hover_text(name)
 }

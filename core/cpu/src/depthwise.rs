@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::gather::every_second;
-use crate::product::Buffer;
+use crate::product::{Buffer, Rows};
 use crate::{Finish, Instructions, Picture, Shape};
 
 /// Output lines at once.
@@ -35,8 +35,8 @@ impl Depthwise {
         }
     }
 
-    /// Convolves a picture into `y`.
-    pub fn run(&self, x: Picture, finish: Finish, y: &mut [f32]) {
+    /// Convolves a picture into the planes of `y`, all of which it writes.
+    pub fn run(&self, x: Picture, finish: Finish, y: Rows) {
         let Some([height, width]) = self.shape.size_out(x.size, x.padding) else {
             return;
         };
@@ -58,8 +58,8 @@ impl Depthwise {
         let phases =
             (0..across).map(|place| Phase::new(place, x.size[1], x.padding[1].0, across, each));
         let phases: Vec<_> = phases.collect();
-        let outputs = y.par_chunks_exact_mut(plane).enumerate();
-        outputs.for_each_init(Buffer::default, |copy, (k, y)| {
+        let outputs = (0..self.shape.channels_out).into_par_iter();
+        outputs.for_each_init(Buffer::default, |copy, k| {
             let c = k / self.shape.filters();
             self.instructions.0.dispatch(Channel {
                 stride: self.shape.stride,
@@ -70,11 +70,12 @@ impl Depthwise {
                 taps: &self.weights[k * taps..][..taps],
                 x: &x.values[c * planes..][..planes],
                 picture: &x,
+                height,
                 width,
                 bias: finish.bias.map_or(0.0, |bias| bias[k]),
                 finish,
                 at: k * plane,
-                y,
+                y: y.part(k, 1),
                 copy,
             });
         });
@@ -96,12 +97,14 @@ struct Channel<'a> {
     x: &'a [f32],
     picture: &'a Picture<'a>,
     /// Of the output.
+    height: usize,
     width: usize,
     bias: f32,
     finish: Finish<'a>,
     /// Of the channel in y.
     at: usize,
-    y: &'a mut [f32],
+    /// Its plane.
+    y: Rows,
     copy: &'a mut Buffer,
 }
 
@@ -116,9 +119,13 @@ impl WithSimd for Channel<'_> {
         let lines = (BAND - 1) * stride + self.reach + 1;
         let copy = self.copy.get(lines * line);
         let furthest = self.places.iter().copied().max().unwrap_or_default();
-        for (band, y) in self.y.chunks_mut(BAND * width).enumerate() {
-            let count = y.len() / width;
-            let first = band * BAND * stride;
+        let height = self.height;
+        for band in (0..height).step_by(BAND) {
+            let pixels = band * width..height.min(band + BAND) * width;
+            // SAFETY: y is borrowed by `Filters::write`, this plane for this channel alone.
+            let y = unsafe { self.y.zeros(0, pixels.clone()) };
+            let count = pixels.len() / width;
+            let first = band * stride;
             let used = (count - 1) * stride + self.reach + 1;
             for (i, to) in copy.chunks_exact_mut(line).take(used).enumerate() {
                 let row = (first + i).checked_sub(self.picture.padding[0].0);
@@ -162,7 +169,7 @@ impl WithSimd for Channel<'_> {
                     left += count;
                 }
             }
-            self.finish.row(y, self.at + band * BAND * width);
+            self.finish.row(y, self.at + pixels.start);
         }
     }
 }

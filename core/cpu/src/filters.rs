@@ -1,9 +1,12 @@
 //! [`Filters`]: a convolution's weights, prepared for the algorithm that is the fastest for its shape.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use crate::depthwise::Depthwise;
 use crate::implicit::Implicit;
+use crate::product::Rows;
 use crate::winograd::Winograd;
 use crate::{Finish, Instructions, Picture, Shape};
 
@@ -89,18 +92,52 @@ impl Filters {
         &self.shape
     }
 
-    /// Convolves one picture or several of one size, `[N, C, H, W]`, into `y`, `[N, K, H', W']`.
+    /// Convolves one picture or several of one size, `[N, C, H, W]`, to `[N, K, H', W']`.
+    ///
+    /// # Panics
+    /// If a slice has another length than its shape.
+    pub fn convolve(&self, x: Picture, finish: Finish) -> Vec<f32> {
+        let len = self.pictures(&x) * self.each(&x);
+        // New memory is not cleared first: it is as large as what is computed, and one thread would clear it for all.
+        let mut y = Vec::with_capacity(len);
+        self.write(x, finish, &mut y.spare_capacity_mut()[..len]);
+        // SAFETY: so many have been written.
+        unsafe { y.set_len(len) };
+        y
+    }
+
+    /// As [`Filters::convolve`], into `y`.
     ///
     /// # Panics
     /// If a slice has another length than its shape.
     pub fn run(&self, x: Picture, finish: Finish, y: &mut [f32]) {
+        let len = y.len();
+        // SAFETY: the same floats; only numbers are written to them.
+        let y = unsafe { std::slice::from_raw_parts_mut(y.as_mut_ptr().cast(), len) };
+        self.write(x, finish, y);
+    }
+
+    /// Floats of a picture's output.
+    fn each(&self, x: &Picture) -> usize {
         let out = self.shape.size_out(x.size, x.padding).unwrap_or_default();
-        let plane = out[0] * out[1];
-        let each = self.shape.channels_out * plane;
+        self.shape.channels_out * out[0] * out[1]
+    }
+
+    fn pictures(&self, x: &Picture) -> usize {
         let seen = self.shape.channels_in * x.size[0] * x.size[1];
+        x.values.len().checked_div(seen).unwrap_or(0)
+    }
+
+    /// Writes all of `y`.
+    fn write(&self, x: Picture, finish: Finish, y: &mut [MaybeUninit<f32>]) {
+        let out = self.shape.size_out(x.size, x.padding).unwrap_or_default();
+        let (each, seen) = (
+            self.each(&x),
+            self.shape.channels_in * x.size[0] * x.size[1],
+        );
         let pictures = match seen {
             0 => y.len() / each.max(1),
-            seen => x.values.len() / seen,
+            _ => self.pictures(&x),
         };
         assert_eq!(x.values.len(), pictures * seen, "x is [N, C, H, W]");
         assert_eq!(y.len(), pictures * each, "y is [N, K, H', W']");
@@ -108,20 +145,22 @@ impl Filters {
         if y.is_empty() {
             return;
         }
+        let channels = self.shape.channels_out;
+        let y = Rows::unwritten(y, out[0] * out[1]);
         let filters = match &self.prepared {
             Prepared::Winograd(filters, _) if Winograd::pays(out, pictures) => {
                 return filters.run(pictures, x, finish, y);
             }
             other => other,
         };
-        let made = y.par_chunks_exact_mut(each).enumerate();
-        made.for_each(|(i, y)| {
+        (0..pictures).into_par_iter().for_each(|i| {
             let finish = Finish {
                 add: finish.add.map(|add| &add[i * each..][..each]),
                 ..finish
             };
             let values = &x.values[i * seen..][..seen];
             let x = Picture { values, ..x };
+            let y = y.part(i * channels, channels);
             match filters {
                 Prepared::Depthwise(filters) => filters.run(x, finish, y),
                 Prepared::Implicit(filters) | Prepared::Winograd(_, filters) => {

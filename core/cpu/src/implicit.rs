@@ -52,13 +52,12 @@ impl Implicit {
         }
     }
 
-    /// Convolves a picture into `y`.
-    pub fn run(&self, x: Picture, finish: Finish, y: &mut [f32]) {
+    /// Convolves a picture into the planes of `y`, all of which it writes.
+    pub fn run(&self, x: Picture, finish: Finish, y: Rows) {
         let Some([height, width]) = self.shape.size_out(x.size, x.padding) else {
             return;
         };
         let plane = height * width;
-        let y = Rows::new(y, plane);
         let parts = self.split(plane);
         parts.into_par_iter().for_each(|(group, groups, columns)| {
             let mut room = KEPT.take();
@@ -166,7 +165,7 @@ impl WithSimd for Run<'_, '_> {
                     let at = i * width;
                     let pixels = &pixels[i * panel..][..rows.len() * wide(at)];
                     let columns = from + at..(from + at + width).min(columns.end);
-                    // SAFETY: y is borrowed by `Implicit::run`, and no two parts share a channel's pixel.
+                    // SAFETY: y is borrowed by `Filters::write`, no two parts share a channel's pixel, and sums follow on others.
                     unsafe {
                         multiply(
                             simd,
@@ -180,7 +179,7 @@ impl WithSimd for Run<'_, '_> {
                     }
                     if rows.end == depth {
                         for channel in channels {
-                            // SAFETY: as above.
+                            // SAFETY: as above; it was just written.
                             let row = unsafe { part.y.row(channel, columns.clone()) };
                             let at = channel * part.gather.columns() + columns.start;
                             part.finish.row(row, at);

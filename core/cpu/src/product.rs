@@ -6,6 +6,8 @@
 //!
 //! Shapes: a panel is `[depth][vectors * lanes]`, packed weights `[group of rows][depth][rows]`.
 
+use std::mem::MaybeUninit;
+
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -164,10 +166,10 @@ pub(crate) fn parts(depth: usize) -> impl Iterator<Item = std::ops::Range<usize>
         .map(move |from| from..(from + each).min(depth))
 }
 
-/// Rows of a matrix that several tasks write to, each its own rows or columns.
+/// Rows of a matrix that several tasks write to, each its own rows or columns. Its memory may be new: what is read was written before.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
-    start: *mut f32,
+    start: *mut MaybeUninit<f32>,
     stride: usize,
     len: usize,
 }
@@ -181,19 +183,43 @@ impl Rows {
     /// The rows of `values`, which begin every `stride` floats. They must outlive it, and nothing else may use them meanwhile.
     pub fn new(values: &mut [f32], stride: usize) -> Self {
         Self {
+            start: values.as_mut_ptr().cast(),
+            stride,
+            len: values.len(),
+        }
+    }
+
+    /// As [`Rows::new`], in memory that holds no numbers yet.
+    pub fn unwritten(values: &mut [MaybeUninit<f32>], stride: usize) -> Self {
+        Self {
             start: values.as_mut_ptr(),
             stride,
             len: values.len(),
         }
     }
 
-    /// Columns of a row.
+    /// `rows` rows from `first` on.
+    pub fn part(&self, first: usize, rows: usize) -> Self {
+        let (at, len) = (first * self.stride, rows * self.stride);
+        assert!(at + len <= self.len, "rows lie within their matrix");
+        Self {
+            start: self.start.wrapping_add(at),
+            len,
+            ..*self
+        }
+    }
+
+    /// Columns of a row, to be written; only numbers may be put there.
     ///
     /// # Safety
-    /// The slice that [`Rows::new`] took is still borrowed for this alone, and no other reference to these floats lives.
+    /// The slice that this was made of is still borrowed for it alone, and no other reference to these floats lives.
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn row(&self, row: usize, columns: std::ops::Range<usize>) -> &mut [f32] {
+    pub unsafe fn place(
+        &self,
+        row: usize,
+        columns: std::ops::Range<usize>,
+    ) -> &mut [MaybeUninit<f32>] {
         let at = row * self.stride + columns.start;
         assert!(
             at + columns.len() <= self.len,
@@ -201,6 +227,33 @@ impl Rows {
         );
         // SAFETY: within the slice by the assertion; the caller keeps references apart.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(at), columns.len()) }
+    }
+
+    /// Columns of a row, all of them zero now.
+    ///
+    /// # Safety
+    /// As [`Rows::place`].
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn zeros(&self, row: usize, columns: std::ops::Range<usize>) -> &mut [f32] {
+        // SAFETY: the caller's promise.
+        let place = unsafe { self.place(row, columns) };
+        for value in &mut *place {
+            value.write(0.0);
+        }
+        // SAFETY: just written.
+        unsafe { place.assume_init_mut() }
+    }
+
+    /// Columns of a row that were written.
+    ///
+    /// # Safety
+    /// As [`Rows::place`], and all of them hold numbers.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn row(&self, row: usize, columns: std::ops::Range<usize>) -> &mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { self.place(row, columns).assume_init_mut() }
     }
 }
 
@@ -217,7 +270,7 @@ pub(crate) enum Begin<'a> {
 /// Multiplies a panel with a group of packed rows, and writes `rows` and `columns` of it.
 ///
 /// # Safety
-/// As [`Rows::row`], for these rows and columns.
+/// As [`Rows::place`], for these rows and columns; as [`Rows::row`] where they begin with [`Begin::Sums`].
 #[inline(always)]
 pub(crate) unsafe fn multiply<S: Simd>(
     simd: S,
@@ -299,14 +352,14 @@ unsafe fn sum<S: Simd, const V: usize, const N: usize>(
     for (n, sums) in sums.into_iter().enumerate() {
         if n < rows.len() {
             // SAFETY: the caller's promise.
-            let to = unsafe { to.row(rows.start + n, columns.clone()) };
+            let to = unsafe { to.place(rows.start + n, columns.clone()) };
+            let mut held = sums;
+            let held = flat::<S, V>(&mut held);
             if whole {
-                for (to, sum) in S::as_mut_simd_f32s(to).0.iter_mut().zip(&sums) {
-                    *to = *sum;
-                }
+                // Of a number that the compiler knows, which saves a call.
+                to[..V * S::F32_LANES].write_copy_of_slice(&held[..V * S::F32_LANES]);
             } else {
-                let mut held = sums;
-                to.copy_from_slice(&flat::<S, V>(&mut held)[..to.len()]);
+                to.write_copy_of_slice(&held[..to.len()]);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Every algorithm against a plain convolution in f64, with every set of instructions that the machine has.
 
+use super::product::Rows;
 use super::winograd::Winograd;
 use super::*;
 
@@ -268,10 +269,12 @@ fn check(shape: &Shape, x: Picture, out: [usize; 2], seed: u32, finishes: &[[boo
             filters.run(x, finish, &mut y);
             let what = (instructions, shape, x.size, x.padding);
             assert_near(&y, &want, what);
+            assert_eq!(filters.convolve(x, finish), y, "{what:?}");
             if Algorithm::of(shape) == Algorithm::Winograd {
                 // Whatever the table says of so few tiles.
                 y.fill(f32::NAN);
-                Winograd::new(&weight, *shape, instructions).run(1, x, finish, &mut y);
+                let filters = Winograd::new(&weight, *shape, instructions);
+                filters.run(1, x, finish, Rows::new(&mut y, out[0] * out[1]));
                 assert_near(&y, &want, what);
             }
         }
@@ -328,6 +331,7 @@ fn pictures_of_a_batch() {
                     padding,
                 };
                 filters.run(x(&values), finish(&add), &mut y);
+                assert_eq!(filters.convolve(x(&values), finish(&add)), y);
                 let parts = values
                     .chunks(seen)
                     .zip(add.chunks(made))

@@ -90,13 +90,12 @@ fn at<S: Simd>(values: &[f32], place: usize) -> S::f32s {
 
 /// Writes a vector, or as much of it as there is room for.
 #[inline(always)]
-fn put<S: Simd>(to: &mut [f32], place: usize, vector: S::f32s) {
+fn put<S: Simd>(simd: S, to: &mut [f32], place: usize, vector: S::f32s) {
     let to = &mut to[place..];
     if to.len() >= S::F32_LANES {
         S::as_mut_simd_f32s(&mut to[..S::F32_LANES]).0[0] = vector;
     } else {
-        let held = [vector];
-        to.copy_from_slice(&pulp::bytemuck::cast_slice(&held)[..to.len()]);
+        simd.partial_store_f32s(to, vector);
     }
 }
 
@@ -129,7 +128,7 @@ pub fn input_row<'a, S: Simd>(
         }
         let made = input(simd, column);
         for (i, made) in made.into_iter().enumerate() {
-            put::<S>(rows, i * width + x, made);
+            put(simd, rows, i * width + x, made);
         }
     }
     let streams = scratch.streams.get(OUT * stream);
@@ -161,7 +160,7 @@ pub fn input_row<'a, S: Simd>(
             }
             let out = input(simd, columns);
             for j in 0..IN {
-                put::<S>(made[j], t, out[j]);
+                put(simd, made[j], t, out[j]);
             }
         }
     }
@@ -194,7 +193,7 @@ pub fn output_row<S: Simd>(
         }
         for (i, down) in down.into_iter().enumerate() {
             for (j, made) in output(simd, down).into_iter().enumerate() {
-                put::<S>(streams, (i * OUT + j) * each + t, made);
+                put(simd, streams, (i * OUT + j) * each + t, made);
             }
         }
     }

@@ -132,12 +132,11 @@ impl Winograd {
         self.shape.channels_out.div_ceil(self.tile.rows)
     }
 
-    /// Convolves pictures into `y`.
-    pub fn run(&self, pictures: usize, x: Picture, finish: Finish, y: &mut [f32]) {
+    /// Convolves pictures into the planes of `y`, all of which it writes.
+    pub fn run(&self, pictures: usize, x: Picture, finish: Finish, y: Rows) {
         let Some(out) = self.shape.size_out(x.size, x.padding) else {
             return;
         };
-        let y = Rows::new(y, out[0] * out[1]);
         let job = Job {
             filters: self,
             x,
@@ -454,12 +453,14 @@ impl Job<'_> {
             let top = row * OUT;
             for (i, line) in lines.chunks_exact(wide).enumerate().take(height - top) {
                 let place = (top + i) * width + left;
-                // SAFETY: y is borrowed by `Winograd::run`; each plane and tile has its own pixels.
-                let to = unsafe { self.y.row(plane, place..place + columns) };
+                // SAFETY: y is borrowed by `Filters::write`; each plane and tile has its own pixels.
+                let to = unsafe { self.y.place(plane, place..place + columns) };
                 for (to, sum) in to.iter_mut().zip(line) {
-                    *to = sum + bias;
+                    to.write(sum + bias);
                 }
-                self.finish.row(to, plane * height * width + place);
+                // SAFETY: as above; they were just written.
+                let row = unsafe { self.y.row(plane, place..place + columns) };
+                self.finish.row(row, plane * height * width + place);
             }
         }
     }

@@ -6,6 +6,8 @@
 //!
 //! Soft-NMS: Bodla et al. 2017, arXiv:1704.04503.
 
+use std::collections::HashMap;
+
 use super::decode::Xyxy;
 
 /// What an overlap above the threshold does to the lower box.
@@ -96,9 +98,15 @@ fn overlap(a: &Xyxy, b: &Xyxy, offset: f32) -> (f32, f32) {
 
 /// Indices in descending order of score, equal ones in ascending order of index.
 pub fn score_order(scores: &[f32]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
-    order
+    // As whole numbers, which sort faster than indices that are looked up: the score's as `f32::total_cmp` has it, turned round, then the index.
+    let key = |(i, score): (usize, &f32)| {
+        let bits = score.to_bits() as i32;
+        let ascending = bits ^ ((bits >> 31) as u32 >> 1) as i32;
+        (u64::from(!ascending as u32 ^ 1 << 31) << 32) | i as u64
+    };
+    let mut keys: Vec<u64> = scores.iter().enumerate().map(key).collect();
+    keys.sort_unstable();
+    keys.into_iter().map(|key| key as u32 as usize).collect()
 }
 
 /// Indices of the boxes kept and their scores, best first.
@@ -132,10 +140,10 @@ pub fn batched_nms(
     }
     let moved = moved_apart(boxes, groups, config.class_agnostic);
     let compare = !config.class_agnostic || boxes.len() >= config.split_thr;
-    let apart = |a: usize, b: usize| compare && groups[a] != groups[b];
+    let group = |i: usize| if compare { groups[i] } else { 0 };
     match config.method {
-        Method::Soft(soft) => soft_nms(order, &moved, scores, apart, config, soft, most),
-        _ => hard_nms(order, &moved, scores, apart, config, most),
+        Method::Soft(soft) => soft_nms(order, &moved, scores, group, config, soft, most),
+        _ => hard_nms(&order, &moved, scores, group, config, most),
     }
 }
 
@@ -154,16 +162,21 @@ fn moved_apart(boxes: &[Xyxy], groups: &[u32], class_agnostic: bool) -> Vec<Xyxy
 }
 
 fn hard_nms(
-    order: Vec<usize>,
+    order: &[usize],
     boxes: &[Xyxy],
     scores: &[f32],
-    apart: impl Fn(usize, usize) -> bool,
+    group: impl Fn(usize) -> u32,
     config: &NmsConfig,
     most: usize,
 ) -> Vec<(usize, f32)> {
+    // Of each group those that are not gone yet, best first: no other can be removed by one of them.
+    let mut left: HashMap<u32, Vec<(usize, Xyxy)>> = HashMap::new();
+    for &i in order {
+        left.entry(group(i)).or_default().push((i, boxes[i]));
+    }
     let mut removed = vec![false; boxes.len()];
     let mut kept = Vec::new();
-    for (place, &best) in order.iter().enumerate() {
+    for &best in order {
         if removed[best] {
             continue;
         }
@@ -172,12 +185,15 @@ fn hard_nms(
             break;
         }
         kept.push((best, scores[best]));
-        for &other in &order[place + 1..] {
-            if !removed[other] && !apart(best, other) {
-                let (both, either) = overlap(&boxes[best], &boxes[other], config.offset);
-                removed[other] = both > config.iou_threshold * either;
+        let left = left.entry(group(best)).or_default();
+        left.retain(|(other, bbox)| {
+            let (both, either) = overlap(&boxes[best], bbox, config.offset);
+            let close = both > config.iou_threshold * either;
+            if close {
+                removed[*other] = true;
             }
-        }
+            *other != best && !close
+        });
     }
     kept
 }
@@ -186,7 +202,7 @@ fn soft_nms(
     mut left: Vec<usize>,
     boxes: &[Xyxy],
     scores: &[f32],
-    apart: impl Fn(usize, usize) -> bool,
+    group: impl Fn(usize) -> u32,
     config: &NmsConfig,
     soft: Soft,
     most: usize,
@@ -204,7 +220,7 @@ fn soft_nms(
         let best = left.remove(at);
         kept.push((best, scores[best]));
         left.retain(|&other| {
-            if !apart(best, other) {
+            if group(best) == group(other) {
                 let (both, either) = overlap(&boxes[best], &boxes[other], config.offset);
                 let iou = both / either;
                 scores[other] *= match soft.decay {
@@ -344,5 +360,49 @@ mod tests {
         assert_eq!([gaussian[0].0, gaussian[1].0, gaussian[2].0], [0, 2, 1]);
         assert!((gaussian[2].1 - 0.485_224_5).abs() < 1e-6);
         assert_eq!(run(Decay::Linear, 0.45).len(), 2);
+    }
+
+    /// Each box that no kept one before it is too close to, by comparing all with all.
+    #[test]
+    fn as_all_with_all() {
+        let unit = |i: usize| (i as f32 * 12.9898).sin().abs();
+        let boxes: Vec<Xyxy> = (0..400)
+            .map(|i| {
+                let (x, y) = (unit(i) * 100.0, unit(i + 7) * 60.0);
+                // Some are empty, some there twice.
+                [x, y, x + unit(i / 2) * 40.0, y + unit(i % 31) * 40.0]
+            })
+            .collect();
+        let scores: Vec<f32> = (0..400).map(|i| unit(i / 3)).collect();
+        let groups: Vec<u32> = (0..400).map(|i| i % 7 * 13).collect();
+        for config in [
+            at(0.5),
+            NmsConfig {
+                class_agnostic: true,
+                offset: 1.0,
+                ..at(0.3)
+            },
+        ] {
+            let moved = moved_apart(&boxes, &groups, config.class_agnostic);
+            let mut want: Vec<usize> = Vec::new();
+            for i in score_order(&scores) {
+                let clear = want.iter().all(|&k| {
+                    let (both, either) = overlap(&moved[k], &moved[i], config.offset);
+                    let same = config.class_agnostic || groups[k] == groups[i];
+                    !same || both <= config.iou_threshold * either
+                });
+                if clear {
+                    want.push(i);
+                }
+            }
+            assert!((50..350).contains(&want.len()), "{}", want.len());
+            assert_eq!(kept(&boxes, &scores, &groups, &config), want);
+        }
+    }
+
+    #[test]
+    fn equal_scores_stay_in_order() {
+        let scores = [0.5, -1.0, 0.5, f32::INFINITY, 0.0, -0.0, -1.0];
+        assert_eq!(score_order(&scores), [3, 0, 2, 4, 5, 1, 6]);
     }
 }

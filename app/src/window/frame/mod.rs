@@ -1,9 +1,12 @@
 //! What is around every view: top bar, rail, inspector, status bar; and what lies above: toasts, palette, settings. One part, one file.
 
 mod closing;
+mod device;
+pub mod drops;
 mod palette;
 mod rail;
 mod settings;
+mod sheet;
 mod status;
 mod toasts;
 mod top;
@@ -17,7 +20,7 @@ use eframe::egui::{
 use super::jobs::Jobs;
 use super::session::Session;
 use super::settings::{Settings, Theme};
-use super::tokens::{self, Tokens};
+use super::tokens::{self, ROW, TOUCH, Tokens};
 use super::views::View;
 
 /// The parts that keep something.
@@ -29,6 +32,7 @@ pub struct Frame {
     /// Messages.
     pub toasts: toasts::Toasts,
     closing: closing::Closing,
+    sheet: sheet::Sheet,
     styled: Option<Settings>,
     /// Whether the inspector is there.
     inspected: bool,
@@ -41,6 +45,15 @@ const TOP: f32 = 36.0;
 const RAIL: f32 = 72.0;
 const STATUS: f32 = 24.0;
 const INSPECTOR: f32 = 320.0;
+/// A window that is not as wide is a phone's: the rail is a bar below, one pane is shown at a time, the inspector is a sheet.
+const NARROW: f32 = 700.0;
+const NARROW_TOP: f32 = 44.0;
+const NARROW_RAIL: f32 = 56.0;
+
+/// Whether the window is a phone's.
+pub fn is_narrow(ui: &Ui) -> bool {
+    ui.ctx().content_rect().width() < NARROW
+}
 
 /// Where the keyboard goes from region to region, as they lie; Tab goes on from there.
 const REGIONS: [&str; 5] = ["top bar", "status bar", "rail", "inspector", "view"];
@@ -53,6 +66,7 @@ impl Frame {
             settings: settings::SettingsPanel::default(),
             toasts: toasts::Toasts::default(),
             closing: closing::Closing::default(),
+            sheet: sheet::Sheet::default(),
             styled: None,
             inspected: false,
             region: None,
@@ -91,33 +105,60 @@ impl Frame {
     ) {
         let tokens = Tokens::of(ui);
         let panel = |margin: Margin| egui::Frame::new().fill(tokens.panel).inner_margin(margin);
-        let bar = Margin::symmetric(8, 4);
+        let (bar, narrow) = (Margin::symmetric(8, 4), is_narrow(ui));
+        if narrow {
+            // what a finger finds
+            ui.spacing_mut().interact_size.y = TOUCH;
+        }
+        let [top, rail] = match narrow {
+            true => [NARROW_TOP, NARROW_RAIL],
+            false => [TOP, RAIL],
+        };
         Panel::top("top bar")
-            .exact_size(TOP)
+            .exact_size(top)
             .frame(panel(bar))
             .resizable(false)
             .show(ui, |ui| {
                 region(ui, "top bar");
                 top::show(ui, session);
             });
+        let own = panel(Margin::symmetric(0, 4));
+        if narrow {
+            Panel::bottom("rail below")
+                .exact_size(rail)
+                .frame(panel(Margin::ZERO))
+                .resizable(false)
+                .show(ui, |ui| {
+                    region(ui, "rail");
+                    rail::bar(ui, session, front);
+                });
+        }
         Panel::bottom("status bar")
             .exact_size(STATUS)
             .frame(panel(Margin::symmetric(8, 0)))
             .resizable(false)
             .show(ui, |ui| {
                 region(ui, "status bar");
+                ui.spacing_mut().interact_size.y = ROW;
                 status::show(ui, session, jobs);
             });
-        Panel::left("rail")
-            .exact_size(RAIL)
-            .frame(panel(Margin::symmetric(0, 4)))
-            .resizable(false)
-            .show(ui, |ui| {
-                region(ui, "rail");
-                rail::show(ui, session, front);
-            });
+        if !narrow {
+            Panel::left("rail")
+                .exact_size(rail)
+                .frame(own)
+                .resizable(false)
+                .show(ui, |ui| {
+                    region(ui, "rail");
+                    rail::show(ui, session, front);
+                });
+        }
         self.inspected = session.settings.inspector && view.inspects(session);
-        if self.inspected {
+        if self.inspected && narrow {
+            self.sheet.show(ui, |ui| {
+                region(ui, "inspector");
+                view.inspect(ui, session, jobs);
+            });
+        } else if self.inspected {
             let size = INSPECTOR.min(ui.available_width() * 0.4);
             Panel::right("inspector")
                 .default_size(size)
@@ -132,13 +173,14 @@ impl Frame {
             .frame(egui::Frame::new().fill(tokens.canvas))
             .show(ui, |ui| {
                 region(ui, "view");
+                device::bar(ui, session, jobs);
                 view.show(ui, session, jobs);
             });
         self.settings.show(ui, session, jobs);
         self.toasts.show(ui, session);
         self.palette.show(ui, session, jobs);
         self.closing.show(ui.ctx(), session);
-        drops(ui, tokens);
+        drops::show(ui, tokens, view);
     }
 
     /// Gives the keyboard to the region after the one that last had it, or by a negative number before.
@@ -173,36 +215,4 @@ fn region(ui: &Ui, name: &'static str) {
         ui.painter()
             .rect_stroke(around, 0.0, stroke, StrokeKind::Inside);
     }
-}
-
-/// While something is dragged over the window: what dropping it does.
-fn drops(ui: &Ui, tokens: &Tokens) {
-    let hovered = ui.ctx().input(|i| i.raw.hovered_files.len());
-    if hovered == 0 {
-        return;
-    }
-    let painter = ui.ctx().layer_painter(egui::LayerId::new(
-        egui::Order::Foreground,
-        Id::unique("drop"),
-    ));
-    let rect = ui.ctx().content_rect();
-    painter.rect_filled(rect, 0.0, tokens.canvas.gamma_multiply(0.85));
-    painter.rect_stroke(
-        rect.shrink(8.0),
-        6.0,
-        Stroke::new(2.0, tokens.accent),
-        StrokeKind::Inside,
-    );
-    let text = if hovered == 1 {
-        "Drop it to open it".to_owned()
-    } else {
-        format!("Drop {hovered} files to open them")
-    };
-    painter.text(
-        rect.center(),
-        egui::Align2::CENTER_CENTER,
-        text,
-        egui::FontId::proportional(tokens::LARGE),
-        tokens.text,
-    );
 }

@@ -100,6 +100,10 @@ fn offer(ui: &mut Ui, session: &mut Session, i: usize, message: &Message) {
             session.reopen();
             true
         }
+        Some(Offer::Resume) if widgets::link(ui, "Resume").clicked() => {
+            session.commands.push_back(Command::Resume);
+            true
+        }
         _ => false,
     };
     if pressed {

@@ -14,8 +14,10 @@ use crate::window::widgets::{self, middle};
 pub fn show(ui: &mut Ui, session: &mut Session) {
     ui.horizontal_centered(|ui| {
         let tokens = Tokens::of(ui);
+        let narrow = super::is_narrow(ui);
+        let most = if narrow { 20 } else { 36 };
         let (modified, name) = match session.documents.active() {
-            Some(d) => (d.is_modified(), middle(&d.name(), 36)),
+            Some(d) => (d.is_modified(), middle(&d.name(), most)),
             None => (false, "no config".into()),
         };
         let title = format!("{name}{}", if modified { " *" } else { "" });
@@ -25,15 +27,17 @@ pub fn show(ui: &mut Ui, session: &mut Session) {
                 .min_size(vec2(0.0, BUTTON)),
         );
         menu.ui(ui, |ui| documents(ui, session));
-        if let Some(checkpoint) = &session.checkpoint {
+        if let Some(checkpoint) = session.checkpoint.as_ref().filter(|_| !narrow) {
             ui.label(RichText::new(middle(&short(checkpoint), 36)).color(tokens.soft))
                 .on_hover_text(checkpoint.display().to_string());
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             problems(ui, session);
             let width = ui.available_width().min(280.0);
-            let find = Button::new(RichText::new("Find anything").color(tokens.weak))
-                .right_text(RichText::new(shortcut(ui)).color(tokens.weak));
+            let mut find = Button::new(RichText::new("Find anything").color(tokens.weak));
+            if !narrow {
+                find = find.right_text(RichText::new(shortcut(ui)).color(tokens.weak));
+            }
             if ui
                 .add(find.fill(tokens.field).min_size(vec2(width, BUTTON)))
                 .clicked()

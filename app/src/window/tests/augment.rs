@@ -365,6 +365,27 @@ fn data_that_is_not_there_has_a_card() {
         .get_by_label_contains("2 LoadAnnotations, 2 objects");
 }
 
+#[test]
+fn pictures_that_go_away_are_told_in_their_place() {
+    let folder = Folder::new();
+    pictures(&folder, [64, 48]);
+    let mut app = open(&folder, MOSAIC, USUAL);
+    app.harness.get_by_label_contains("3 Mosaic, ");
+    for i in 0..6 {
+        std::fs::remove_file(folder.0.join(format!("{i}.png"))).unwrap();
+    }
+    app.harness.key_press(Key::ArrowRight);
+    app.settle();
+    app.picture("augment_gone");
+    app.harness
+        .get_by_label_contains("LoadImageFromFile failed: ");
+    assert!(app.harness.unnamed_widgets().is_empty());
+    pictures(&folder, [64, 48]);
+    app.harness.key_press(Key::ArrowRight);
+    app.settle();
+    app.harness.get_by_label_contains("3 Mosaic, ");
+}
+
 /// From a slider to the picture at 640 px; printed, as it depends on the machine and on how this was built.
 #[test]
 fn the_time_from_slider_to_picture() {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use eframe::egui::Event;
 use egui_kittest::kittest::Queryable;
 use smalti::weights::Checkpoint;
 
@@ -40,6 +41,9 @@ fn a_wrong_prefix_is_seen_and_the_right_one_is_a_click_away() {
     app.harness.get_by_label("Use prefix teacher.").click();
     app.settle();
     assert!(app.harness.query_by_label_contains("missing").is_none());
+    app.harness.get_by_label("Find a tensor").focus();
+    app.harness.event(Event::Text("conv.weight".into()));
+    app.settle();
     app.harness
         .get_all_by_label_contains("backbone.")
         .next()

@@ -1,7 +1,7 @@
 //! The config view: errors and fixes, the tree and its origins, completion, undo, files that change, edits that survive.
 
 use eframe::egui::accesskit::Role;
-use eframe::egui::{Event, Key, Modifiers, Theme};
+use eframe::egui::{Event, Key, Modifiers, Theme, vec2};
 use egui_kittest::kittest::Queryable;
 
 use super::{Driven, Folder, Look, USUAL};
@@ -236,6 +236,8 @@ fn names_and_options_are_offered_at_the_caret() {
     app.until("options come", |app| app.jobs.is_idle());
     app.settle();
     app.harness.get_by_label_contains("num_outs");
+    app.harness
+        .get_by_label("Levels that go out; those beyond the backbone's are halved ones");
     app.picture("config_completion");
     app.harness.key_press(Key::Enter);
     app.settle();
@@ -246,6 +248,27 @@ fn names_and_options_are_offered_at_the_caret() {
     app.harness.key_press(Key::Tab);
     app.settle();
     assert!(app.text().contains("type='PAFPN"), "{}", app.text());
+    // a default, and names of the file's top level
+    app.type_text("', start");
+    app.settle();
+    app.harness.get_by_label_contains("start_level");
+    app.harness.get_by_label("First level that is used");
+    app.harness
+        .get_by_label_contains("an integer that is not negative = 0");
+    app.picture("config_completion_default");
+    let end = app.text();
+    app.caret(&end);
+    app.harness.key_press(Key::Enter);
+    app.type_text("param");
+    app.settle();
+    app.harness.get_by_label("Learning rates over time");
+    app.harness.key_press(Key::Tab);
+    app.settle();
+    assert!(
+        app.text().ends_with("\nparam_scheduler = "),
+        "{}",
+        app.text()
+    );
 }
 
 #[test]
@@ -472,6 +495,27 @@ fn everything_that_can_be_used_has_a_name() {
     }
 }
 
+/// With Alt, a figure is a view's key, and a text too, as winit tells it.
+#[test]
+fn keys_of_views_are_no_text() {
+    let folder = Folder::new();
+    let mut app = open(&folder, USUAL);
+    app.caret("depth=34),");
+    let before = app.text();
+    let key = Event::Key {
+        key: Key::Num2,
+        physical_key: None,
+        pressed: true,
+        repeat: false,
+        modifiers: Modifiers::ALT,
+    };
+    let events = &mut app.harness.input_mut().events;
+    events.extend([key, Event::Text("2".into())]);
+    app.settle();
+    assert_eq!(app.text(), before);
+    assert_eq!(app.app().front(), 1);
+}
+
 /// A slow machine's frame has several keys.
 #[test]
 fn what_one_frame_types_is_in_its_order() {
@@ -526,4 +570,57 @@ fn four_thousand_lines_are_typed_into() {
     ));
     assert!(app.text().contains("type='Part', extra=, number=500"));
     assert!(!app.wrong().is_empty());
+}
+
+#[test]
+fn panes_are_moved_hidden_and_remembered() {
+    let folder = Folder::new();
+    let mut app = open(&folder, USUAL);
+    let place = |app: &Driven<'_>, name: &str| {
+        let name = format!("Arrange {name}");
+        app.harness.get_by_label(&name).rect().center()
+    };
+    let (text, tree) = (place(&app, "Text"), place(&app, "Tree"));
+    assert!(text.x < tree.x);
+    let width = tree.x - text.x;
+    assert!(
+        (0.42..0.48).contains(&(width / 1192.0)),
+        "the tree has 45%: {width}"
+    );
+    // the tree to the left of the text
+    let left = text - vec2(text.x - 100.0, -200.0);
+    app.harness.drag_at(tree);
+    app.harness.step();
+    for at in [tree + vec2(-40.0, 20.0), left + vec2(60.0, 0.0), left] {
+        app.harness.hover_at(at);
+        app.harness.step();
+    }
+    app.harness.drop_at(left);
+    app.settle();
+    app.picture("config_panes_moved");
+    assert!(place(&app, "Tree").x < place(&app, "Text").x);
+    // and away; the text has all the room, and the tree is a click away
+    app.harness.get_by_label("Arrange Tree").click();
+    app.settle();
+    app.harness.get_by_label("Hide Tree").click();
+    app.settle();
+    assert!(app.harness.query_by_label("Arrange Tree").is_none());
+    assert!(app.harness.unnamed_widgets().is_empty());
+    app.picture("config_pane_hidden");
+    drop(app);
+    let mut app = Driven::open(&folder.0, &[folder.0.join("child.py")], USUAL);
+    assert!(
+        app.harness.query_by_label("Arrange Tree").is_none(),
+        "it is remembered"
+    );
+    app.harness.get_by_label("Arrange Text").click();
+    app.settle();
+    app.harness.get_by_label("Show Tree").click();
+    app.settle();
+    assert!(place(&app, "Tree").x < place(&app, "Text").x);
+    app.harness.get_by_label("Arrange Text").click();
+    app.settle();
+    app.harness.get_by_label("Panes as at first").click();
+    app.settle();
+    assert_eq!((place(&app, "Text"), place(&app, "Tree")), (text, tree));
 }

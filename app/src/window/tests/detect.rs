@@ -384,6 +384,19 @@ fn two_checkpoints_are_compared_side_by_side() {
     app.settle();
     assert_eq!(left(&app), right);
     assert!(app.harness.unnamed_widgets().is_empty());
+    // both run, and each has its results
+    app.harness.get_by_label("Export ▼").click();
+    app.settle();
+    app.harness.get_by_label("Results of 1 picture as JSON...");
+    let json = folder.0.join("theirs.json");
+    folder.put("remembered/answer", &json.display().to_string());
+    app.harness
+        .get_by_label("Results of 1 picture by other.safetensors as JSON...")
+        .click();
+    app.settle();
+    let results: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert!(results.as_array().unwrap().len() >= 3);
     app.harness.get_by_label("Compare no more").click();
     app.settle();
     assert!(

@@ -7,8 +7,13 @@ mod checkpoint;
 mod config;
 mod data;
 mod detect;
+mod device;
 mod frame;
+mod masks;
 mod model;
+mod narrow;
+#[path = "../../../tests/window/squares.rs"]
+mod squares;
 mod train;
 
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use smalti::device::Chosen;
 
 use super::host::Host;
 use super::jobs::Jobs;
-use super::messages::Level;
+use super::messages::{Level, Offer};
 
 /// A run that could be begun: here there is none.
 pub enum Order {}
@@ -59,7 +59,7 @@ impl Training {
     }
 
     /// Nothing comes.
-    pub fn tick(&mut self, _: &mut Jobs, _: &Arc<dyn Host>) -> Vec<(Level, String)> {
+    pub fn tick(&mut self, _: &mut Jobs, _: &Arc<dyn Host>) -> Vec<(Level, String, Option<Offer>)> {
         Vec::new()
     }
 }

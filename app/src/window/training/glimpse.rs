@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smalti::data::files::Files;
 use smalti::data::{DecodeOptions, decode};
 use smalti::evaluate::Told;
@@ -29,7 +30,7 @@ pub struct Glimpse {
 }
 
 /// An object: in truth, or found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Thing {
     /// px.
     pub xyxy: [f32; 4],
@@ -46,24 +47,37 @@ impl Glimpse {
     /// It cannot be read or decoded.
     pub fn of(told: &Told, files: &dyn Files) -> Result<Self, String> {
         let info = told.info;
-        let fail = |why: String| format!("{}: {why}", info.img_path);
-        let bytes = files.read(&info.img_path).map_err(fail)?;
-        let picture = decode(&info.img_path, &bytes, &DecodeOptions::default());
+        Self::read(&info.img_path, files, |by| {
+            let things = info.instances.iter().filter(|one| !one.ignore);
+            let truth = things.map(|one| Thing {
+                xyxy: one.bbox.map(|v| v / by as f32),
+                label: usize::try_from(one.label).unwrap_or(0),
+                score: 1.0,
+            });
+            truth.collect()
+        })
+    }
+
+    /// Reads a picture; `truth` is what is in it, for how many pixels of the file one that is kept stands.
+    ///
+    /// # Errors
+    /// It cannot be read or decoded.
+    pub fn read(
+        path: &str,
+        files: &dyn Files,
+        truth: impl FnOnce(usize) -> Vec<Thing>,
+    ) -> Result<Self, String> {
+        let bytes = files.read(path).map_err(|why| format!("{path}: {why}"))?;
+        let picture = decode(path, &bytes, &DecodeOptions::default());
         let picture = picture.map_err(|e| e.to_string())?;
         let whole = [picture.width(), picture.height()];
         let by = whole[0].max(whole[1]).div_ceil(MOST).max(1);
         let (size, rgb) = shrink(&picture.to_rgb(), whole, by);
-        let things = info.instances.iter().filter(|one| !one.ignore);
-        let truth = things.map(|one| Thing {
-            xyxy: one.bbox.map(|v| v / by as f32),
-            label: usize::try_from(one.label).unwrap_or(0),
-            score: 1.0,
-        });
         Ok(Self {
-            path: info.img_path.clone(),
+            path: path.to_owned(),
             size,
             rgb: rgb.into(),
-            truth: truth.collect(),
+            truth: truth(by),
             shrunk: by as f32,
         })
     }

@@ -9,6 +9,7 @@ pub mod curve;
 pub mod cut_off;
 pub mod glimpse;
 pub mod log;
+pub mod looked;
 pub mod plan;
 mod watch;
 pub mod work;
@@ -32,7 +33,7 @@ use work::{Failure, Means};
 use super::files::short;
 use super::host::Host;
 use super::jobs::{Job, Jobs, Progress};
-use super::messages::Level;
+use super::messages::{Level, Offer};
 
 /// What is to be trained.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +125,7 @@ pub enum News {
 }
 
 /// What the weights found in the pictures.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Predictions {
     /// Epochs that were done.
     pub epoch: u64,
@@ -284,6 +285,9 @@ impl LiveRun {
     }
 }
 
+/// Something to tell, and what can be done about it.
+pub type Told = (Level, String, Option<Offer>);
+
 /// The run of this window, and those that were cut off.
 #[derive(Default)]
 pub struct Training {
@@ -358,7 +362,7 @@ impl Training {
     }
 
     /// Takes what has come; gives what is to be told.
-    pub fn tick(&mut self, jobs: &mut Jobs, host: &Arc<dyn Host>) -> Vec<(Level, String)> {
+    pub fn tick(&mut self, jobs: &mut Jobs, host: &Arc<dyn Host>) -> Vec<Told> {
         let mut told = Vec::new();
         if !std::mem::replace(&mut self.looked, true) {
             let host = host.clone();
@@ -369,8 +373,14 @@ impl Training {
             self.looking = None;
             self.left = left.unwrap_or_default();
             let now = host.now().as_secs();
-            let titles = self.left.iter().map(|left| left.title(now));
-            told.extend(titles.map(|title| (Level::Warning, format!("{title}: see Start"))));
+            match &self.left[..] {
+                [] => {}
+                [one] => told.push((Level::Warning, one.title(now), Some(Offer::Resume))),
+                all => {
+                    let text = format!("{} trainings were cut off: see Start", all.len());
+                    told.push((Level::Warning, text, None));
+                }
+            }
         }
         let Some(run) = &mut self.run else {
             return told;
@@ -391,7 +401,8 @@ impl Training {
                     last: None,
                 })
             });
-            told.push(ending(run, &ended));
+            let (level, text) = ending(run, &ended);
+            told.push((level, text, None));
             run.phase = Phase::Ended(ended);
         }
         told

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use smalti::detectors::Detector;
@@ -12,7 +14,9 @@ use smalti::train::{Run, Stepped, Stop, Validated, Validation};
 
 use super::cut_off::{Kept, Note};
 use super::glimpse::{Glimpse, PICTURES, Thing};
+use super::looked::Looked;
 use super::{News, Predictions, Said, Voice};
+use crate::window::host::Host;
 use crate::window::jobs::Progress;
 
 /// The data of validations, which the hook has pictures of too.
@@ -42,6 +46,11 @@ pub struct Watch {
     /// How many values of each figure were sent.
     sent: BTreeMap<String, usize>,
     pictures: Pictures,
+    host: Arc<dyn Host>,
+    /// The run's.
+    folder: PathBuf,
+    /// What was found so far.
+    looked: Looked,
     failed: bool,
 }
 
@@ -63,6 +72,7 @@ impl Watch {
         progress: Progress,
         set: Option<Rc<RefCell<TestSet>>>,
         (kept, note): (Rc<Kept>, Note),
+        (host, folder, looked): (Arc<dyn Host>, PathBuf, Looked),
     ) -> Self {
         Self {
             voice,
@@ -72,7 +82,13 @@ impl Watch {
             start: note.iter,
             note,
             sent: BTreeMap::new(),
-            pictures: Pictures::default(),
+            pictures: Pictures {
+                known: looked.glimpses.clone(),
+                ..Pictures::default()
+            },
+            host,
+            folder,
+            looked,
             failed: false,
         }
     }
@@ -128,11 +144,24 @@ impl Watch {
             self.voice.tell(News::Glimpses(std::mem::take(new)));
         }
         if !found.is_empty() {
-            self.voice.tell(News::Seen(Predictions {
+            let seen = Predictions {
                 epoch,
                 iter: run.position.iter,
                 found: std::mem::take(found),
-            }));
+            };
+            self.looked.glimpses.clone_from(&self.pictures.known);
+            self.looked.seen.push(seen.clone());
+            self.voice.tell(News::Seen(seen));
+        }
+        self.keep(run);
+    }
+
+    /// Keeps what was found, and what is frozen, in the run's folder.
+    fn keep(&mut self, run: &Run) {
+        self.looked.train(run.position.iter, run.parameters());
+        if let Err(why) = self.looked.write(&*self.host, &self.folder) {
+            let text = format!("what was found in the pictures is not kept: {why}");
+            self.voice.tell(News::Said(Said::Note, text));
         }
     }
 }
@@ -152,7 +181,10 @@ impl Pictures {
             self.new.push(glimpse.clone());
             self.known.push(glimpse);
         }
-        self.found.push(self.known[at].found(told));
+        // what was kept may be of other data
+        if self.known[at].path == told.info.img_path {
+            self.found.push(self.known[at].found(told));
+        }
     }
 }
 
@@ -170,6 +202,7 @@ impl Hook for Watch {
         self.start = run.position.iter;
         self.progress.tell(self.start, run.length.max_iters);
         self.note(run, self.start, true);
+        self.keep(run);
         Ok(())
     }
 
@@ -187,6 +220,7 @@ impl Hook for Watch {
         let done = run.position.epoch + 1;
         let by_epoch = run.train_loop.by_epoch;
         let Some(set) = self.set.clone().filter(|_| by_epoch) else {
+            self.keep(run);
             return Ok(());
         };
         if run.train_loop.validates(done) {

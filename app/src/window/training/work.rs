@@ -13,6 +13,7 @@ use smalti::train::{Ended, Event, TrainError, Trainer, Validation};
 
 use super::control::Control;
 use super::cut_off::{Kept, Note};
+use super::looked::Looked;
 use super::watch::{Shared, Watch};
 use super::{Begin, Head, News, Order, Said, Voice, log};
 use crate::window::analysis;
@@ -144,7 +145,7 @@ fn run(
         TrainError::Fault(text) => fault(text),
     })?;
     let start = trainer.run().position;
-    before(order, &trainer, means, set.is_some());
+    let looked = before(order, &trainer, means, set.is_some());
     let note = Note {
         order: order.clone(),
         at: host.now().as_secs(),
@@ -157,6 +158,7 @@ fn run(
         progress.clone(),
         set,
         (kept.clone(), note),
+        (host.clone(), order.work_dir.clone(), looked),
     )));
     progress.say("");
     trainer.train().map_err(|error| {
@@ -169,8 +171,8 @@ fn run(
     })
 }
 
-/// Tells what is about to happen.
-fn before(order: &Order, trainer: &Trainer, means: &Means, validated: bool) {
+/// Tells what is about to happen; gives what was found so far, of a run that goes on.
+fn before(order: &Order, trainer: &Trainer, means: &Means, validated: bool) -> Looked {
     let (host, voice, run) = (&means.host, &means.voice, trainer.run());
     if order.begin != Begin::Anew
         && let Ok(mut log) = log::read(&**host, &order.work_dir)
@@ -195,6 +197,21 @@ fn before(order: &Order, trainer: &Trainer, means: &Means, validated: bool) {
     for note in &run.learner.optimization.notes {
         voice.tell(News::Said(Said::Note, note.to_string()));
     }
+    let before = match order.begin {
+        Begin::Anew => None,
+        Begin::At(_) => Looked::read(&**host, &order.work_dir),
+    };
+    let mut looked = before
+        .filter(|looked| looked.classes == run.classes)
+        .unwrap_or_default();
+    looked.forget_after(run.position.iter);
+    looked.classes.clone_from(&run.classes);
+    looked.by_epoch = run.train_loop.by_epoch;
+    voice.tell(News::Glimpses(looked.glimpses.clone()));
+    for seen in &looked.seen {
+        voice.tell(News::Seen(seen.clone()));
+    }
+    looked
 }
 
 /// Turns what a run tells into news.

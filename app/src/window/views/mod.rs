@@ -13,6 +13,7 @@ mod config;
 mod data;
 mod detect;
 mod model;
+pub mod panes;
 mod start;
 #[cfg(not(target_arch = "wasm32"))]
 mod train;

@@ -5,6 +5,7 @@ use eframe::egui::{Button, Frame, Margin, RichText, ScrollArea, Stroke, Ui, vec2
 use super::View;
 use crate::window::actions::Command;
 use crate::window::files::short;
+use crate::window::frame::is_narrow;
 use crate::window::jobs::Jobs;
 use crate::window::session::Session;
 use crate::window::tokens::{LARGE, Tokens};
@@ -54,7 +55,7 @@ fn open(ui: &mut Ui, session: &mut Session) {
             .color(tokens.soft),
     );
     ui.add_space(12.0);
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         if widgets::primary(ui, "Try the demo")
             .on_hover_text(
                 "A trained detector reads the digits on a photograph; both are in the program",
@@ -69,10 +70,13 @@ fn open(ui: &mut Ui, session: &mut Session) {
         if widgets::button(ui, "Open a folder...").clicked() {
             session.commands.push_back(Command::OpenFolder);
         }
-        ui.label(
-            RichText::new("or drop a config, a picture, a checkpoint or a folder here")
-                .color(tokens.weak),
-        );
+        // a phone has nothing to drop
+        if !is_narrow(ui) {
+            ui.label(
+                RichText::new("or drop a config, a picture, a checkpoint or a folder here")
+                    .color(tokens.weak),
+            );
+        }
     });
 }
 
@@ -99,8 +103,10 @@ fn recent(ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
             .parent()
             .map(|p| p.display().to_string())
             .unwrap_or_default();
-        let folder = widgets::middle(&folder, 60);
-        let row = Button::new(short(path)).right_text(RichText::new(folder).color(tokens.weak));
+        let most = if is_narrow(ui) { 20 } else { 60 };
+        let folder = widgets::middle(&folder, most);
+        let row = Button::new(widgets::middle(&short(path), most.max(24)))
+            .right_text(RichText::new(folder).color(tokens.weak));
         let row = row
             .fill(tokens.canvas)
             .stroke(Stroke::NONE)

@@ -126,20 +126,22 @@ pub(super) fn of(shape: &ConvShape, [channels_out, channels, kernel @ ..]: [usiz
 fn run(
     filters: &Filters,
     x: &[f32],
-    [pictures, _, height, width]: [usize; 4],
+    [pictures, channels, height, width]: [usize; 4],
     padding: [(usize, usize); 2],
     finish: smalti_cpu::Finish,
 ) -> Option<(Vec<f32>, [usize; 4])> {
     let shape = filters.shape();
     let size = [height, width];
     let out = shape.size_out(size, padding)?;
-    let mut y = vec![0.0; pictures * shape.channels_out * out[0] * out[1]];
+    if channels == 0 {
+        return None;
+    }
     let x = Picture {
         values: x,
         size,
         padding,
     };
-    filters.run(x, finish, &mut y);
+    let y = filters.convolve(x, finish);
     Some((y, [pictures, shape.channels_out, out[0], out[1]]))
 }
 

@@ -80,7 +80,7 @@ impl Augment {
             ui.horizontal(|ui| {
                 ui.add_space(24.0);
                 ui.vertical(|ui| {
-                    ui.set_max_width(640.0);
+                    ui.set_max_width((ui.available_width() - 24.0).min(640.0));
                     widgets::card(ui, tokens.error, |ui| show(ui));
                 });
             });

@@ -75,6 +75,16 @@ impl View for CheckpointView {
             if widgets::empty(ui, "Drop a .pth or .safetensors.", "Open...") {
                 session.commands.push_back(Command::Open);
             }
+            ui.vertical_centered(|ui| {
+                for named in session.weights() {
+                    ui.add_space(8.0);
+                    let link = widgets::link(ui, &format!("Open {}", middle(&short(&named), 40)));
+                    let hover = format!("{}\nThe config names it", named.display());
+                    if link.on_hover_text(hover).clicked() {
+                        session.open(jobs, &named);
+                    }
+                }
+            });
             return;
         };
         self.load(session, jobs, &path);

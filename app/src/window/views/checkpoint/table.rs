@@ -17,6 +17,14 @@ pub struct Columns {
 impl Columns {
     /// In a table of this width.
     pub fn of(width: f32) -> Self {
+        if width < 480.0 {
+            // what type a tensor is of, the details have
+            return Self {
+                shape: width - 150.0,
+                dtype: 2.0 * width,
+                state: width - 76.0,
+            };
+        }
         Self {
             shape: width - 260.0,
             dtype: width - 180.0,

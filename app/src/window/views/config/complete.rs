@@ -1,33 +1,33 @@
 //! Completion at the caret. What fits is asked of the config's own readers: a name that nobody can know is put at the caret, the config is
-//! checked, and who complains of it says which names there are. So it knows every component, also those added by other crates.
+//! checked, and who complains of it says which names there are. So it knows every component, also those added by other crates. What a line can
+//! say of them, and their defaults, are in [`docs`].
 
-use std::sync::Arc;
+mod ask;
 
 use eframe::egui::{
     Area, Button, Frame, Id, Key, Margin, Modifiers, Order, Pos2, RichText, ScrollArea, Stroke, Ui,
     vec2,
 };
 
-use smalti::config::{Diagnostic, Kind as Problem, Severity};
-
-use crate::window::analysis::{self, Question};
-use crate::window::document::{DocumentId, Kind, key};
+use super::docs::{self, KeyDoc};
+use crate::window::analysis::Question;
+use crate::window::document::{DocumentId, Kind};
 use crate::window::jobs::{Jobs, Newest};
 use crate::window::session::Session;
 use crate::window::tokens::{ROW, Tokens};
+use ask::find;
 
 /// A name that nothing has.
 const PROBE: &str = "zz_smalti_probe";
 /// Where brackets are closed.
 const END: &str = "\u{1}";
-/// What may have to be closed.
-const CLOSERS: [&str; 6] = ["", ")", "))", ")))", "]", ")]"];
-/// A string that no option takes.
-const NO_VALUE: &str = "zz_smalti_value";
+const WIDTH: f32 = 400.0;
 
 /// What stands at the caret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// The beginning of a line: a name of the file's top level.
+    Top,
     /// The name of an option: `dict(in_ch|`.
     Key,
     /// Within a string that is an option's value: `type='FP|`.
@@ -43,6 +43,38 @@ pub struct Offer {
     pub text: String,
     /// Its type, or what kind of component it is.
     pub what: String,
+    /// Its value if nobody gives one.
+    pub default: Option<String>,
+    /// A line about it.
+    pub about: &'static str,
+}
+
+impl Offer {
+    fn of_key(name: &str, text: String, what: String, doc: Option<KeyDoc>) -> Self {
+        Self {
+            name: name.to_owned(),
+            text,
+            what,
+            default: doc.and_then(|doc| doc.default).map(str::to_owned),
+            about: doc.map_or("", |doc| doc.about),
+        }
+    }
+
+    /// What stands beside its name.
+    fn beside(&self) -> String {
+        match (&self.default, self.what.is_empty()) {
+            (Some(default), true) => format!("= {default}"),
+            (Some(default), false) => format!("{} = {default}", self.what),
+            (None, _) => self.what.clone(),
+        }
+    }
+}
+
+/// Names of the top level of a config.
+fn of_config() -> Vec<Offer> {
+    let keys = docs::of_config();
+    keys.map(|(name, doc)| Offer::of_key(name, format!("{name} = "), String::new(), Some(doc)))
+        .collect()
 }
 
 type Found = (DocumentId, usize, Vec<Offer>);
@@ -98,6 +130,10 @@ pub fn place(text: &str, caret: usize) -> Option<(usize, Place)> {
     }
     let comment = text[line..start].contains('#');
     let before = text[..start].trim_end();
+    let within = ['(', ',', '[', '{', '=', ':', '\\'];
+    if line == start && !before.ends_with(within) {
+        return (start < caret).then_some((start, Place::Top));
+    }
     (!comment && before.ends_with(['(', ','])).then_some((start, Place::Key))
 }
 
@@ -223,6 +259,12 @@ impl Complete {
                 return;
             };
             self.asked = Some((id, at));
+            if place == Place::Top {
+                let python = document.path.extension().is_some_and(|e| e == "py");
+                self.offers = if python { of_config() } else { Vec::new() };
+                ui.ctx().request_repaint();
+                return;
+            }
             let mut text = document.text().to_owned();
             let end = caret
                 + text[caret..]
@@ -233,7 +275,7 @@ impl Complete {
             text.replace_range(
                 at..end,
                 &match place {
-                    Place::Key => format!("{PROBE}=None,{END}"),
+                    Place::Key | Place::Top => format!("{PROBE}=None,{END}"),
                     Place::Value => format!("{}{END}", closed(&text, end)),
                 },
             );
@@ -268,13 +310,13 @@ impl Complete {
                 .corner_radius(6)
                 .inner_margin(Margin::same(4));
             frame.show(ui, |ui| {
-                ui.set_width(360.0);
+                ui.set_width(WIDTH.min(ui.ctx().content_rect().width() - 32.0));
                 ScrollArea::vertical()
                     .max_height(8.0 * (ROW + 4.0))
                     .show(ui, |ui| {
                         for (i, offer) in fitting.iter().enumerate() {
                             let name = RichText::new(&offer.name).monospace();
-                            let what = RichText::new(&offer.what).color(tokens.weak);
+                            let what = RichText::new(offer.beside()).color(tokens.weak);
                             let row = Button::selectable(i == self.selected, name)
                                 .right_text(what)
                                 .min_size(vec2(ui.available_width(), ROW));
@@ -287,6 +329,11 @@ impl Complete {
                             }
                         }
                     });
+                let about = fitting.get(self.selected).map_or("", |offer| offer.about);
+                if !about.is_empty() {
+                    ui.separator();
+                    ui.label(RichText::new(about).color(tokens.soft));
+                }
             });
         });
         if let Some(offer) = taken {
@@ -311,89 +358,6 @@ fn closed(text: &str, end: usize) -> String {
     }
 }
 
-/// What those who read the config say of the name that nothing has.
-fn find(mut question: Question, at: usize, place: Place) -> Found {
-    let document = question.document;
-    let ask = |question: &Question, text: String| {
-        let question = Question {
-            document,
-            version: 0,
-            path: question.path.clone(),
-            text,
-            open: question.open.clone(),
-            host: Arc::clone(&question.host),
-        };
-        analysis::analyse(question)
-    };
-    question.open.remove(&key(&question.path));
-    let mine = |d: &&Diagnostic| {
-        d.labels
-            .first()
-            .is_some_and(|(o, _)| o.text().contains(PROBE))
-            && !d.names().is_empty()
-    };
-    // While one types, brackets are still open: they are closed behind the name for those who read.
-    let closed = CLOSERS.iter().find_map(|closers| {
-        let text = question.text.replacen(END, closers, 1);
-        let found = ask(&question, text.clone());
-        found
-            .found
-            .iter()
-            .find(mine)
-            .cloned()
-            .map(|said| (text, said))
-    });
-    let Some((text, said)) = closed else {
-        return (document, at, Vec::new());
-    };
-    let known = said.names().to_vec();
-    if place == Place::Value {
-        // "unknown neck type `...`"
-        let kind = said
-            .message
-            .strip_prefix("unknown ")
-            .and_then(|m| m.split(" type").next())
-            .unwrap_or("")
-            .to_owned();
-        let offer = |name: String| Offer {
-            text: name.clone(),
-            name,
-            what: kind.clone(),
-        };
-        return (document, at, known.into_iter().map(offer).collect());
-    }
-    // Each is given a value that none takes: who reads it says what it expects.
-    let values: String = known
-        .iter()
-        .map(|name| format!("{name}='{NO_VALUE}', "))
-        .collect();
-    let typed = ask(
-        &question,
-        text.replacen(&format!("{PROBE}=None,"), &values, 1),
-    );
-    let expected = |name: &str| {
-        let start = format!("`{name}`: ");
-        let mut said = typed
-            .found
-            .iter()
-            .filter(|d| d.severity != Severity::Note || d.kind == Problem::Mistyped);
-        said.find_map(|d| {
-            d.message
-                .strip_prefix(&start)?
-                .split(" expected")
-                .next()
-                .map(str::to_owned)
-                .filter(|t| t.len() < 40)
-        })
-    };
-    let offer = |name: &String| Offer {
-        name: name.clone(),
-        text: format!("{name}="),
-        what: expected(name).unwrap_or_default(),
-    };
-    (document, at, known.iter().map(offer).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,6 +369,10 @@ mod tests {
             ("neck=dict(type='FPN', ", Some((22, Place::Key))),
             ("neck=dict(type='FP", Some((16, Place::Value))),
             ("\"type\": \"FP", Some((9, Place::Value))),
+            ("model = dict()\ntrain_d", Some((15, Place::Top))),
+            ("a = dict(\nb", Some((10, Place::Key))),
+            ("a = [\nb", None),
+            ("", None),
             ("x = 1", None),
             ("a=['FP", None),
             ("# dict(in", None),

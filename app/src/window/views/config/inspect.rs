@@ -7,6 +7,7 @@ use eframe::egui::{self, ComboBox, DragValue, RichText, ScrollArea, TextEdit, Ui
 use smalti::config::{Config, Node, Value, parse_value, value_to_py};
 
 use super::chain::{self, Link};
+use super::docs::{self, KeyDoc};
 use super::{apply, tree};
 use crate::window::analysis::Analysis;
 use crate::window::document::Kind;
@@ -56,6 +57,15 @@ impl Default for Inspect {
     }
 }
 
+/// What is known of the key at a path: of the component that holds it, or of the file's top level.
+fn about(config: &Config, path: &str) -> Option<KeyDoc> {
+    let Some((above, key)) = path.rsplit_once('.') else {
+        return docs::key(docs::CONFIG, path);
+    };
+    let owner = config.at(above)?.get("type").and_then(Node::as_type);
+    docs::key(owner.as_deref().unwrap_or(above), key)
+}
+
 /// What a widget says is to be done.
 enum Change {
     /// Put this Python there; a drag is one step.
@@ -84,6 +94,11 @@ impl Inspect {
         ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             ui.label(RichText::new(path.rsplit('.').next().unwrap_or(path)).heading());
             ui.label(RichText::new(path).monospace().small().color(tokens.weak));
+            if let Some(doc) = about(config, path) {
+                let default = doc.default.map(|d| format!(" (else {d})"));
+                let text = format!("{}{}", doc.about, default.unwrap_or_default());
+                ui.label(RichText::new(text).color(tokens.soft));
+            }
             ui.add_space(8.0);
             let fresh = session.current().is_some_and(|a| Arc::ptr_eq(a, analysis));
             let change = ui
@@ -96,7 +111,9 @@ impl Inspect {
             self.chain(ui, session, jobs, analysis, config, node, path);
             ui.add_space(12.0);
             if let Some(kind) = node.get("type").and_then(Node::as_type) {
-                ui.label(RichText::new(format!("A {kind}")).color(tokens.soft));
+                let about = docs::component(&kind).map(|about| format!(": {about}"));
+                let text = format!("A {kind}{}", about.unwrap_or_default());
+                ui.label(RichText::new(text).color(tokens.soft));
             }
         });
     }

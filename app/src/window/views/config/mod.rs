@@ -9,10 +9,11 @@ use eframe::egui::{
 };
 
 use super::View;
+use super::panes::{Layout, Pane, Panes};
 use crate::window::actions::Command;
 use crate::window::analysis::Analysis;
 use crate::window::document::{DocumentId, floor};
-use crate::window::frame::plural;
+use crate::window::frame::{is_narrow, plural};
 use crate::window::icons;
 use crate::window::jobs::{Job, Jobs};
 use crate::window::messages::Level;
@@ -24,6 +25,7 @@ pub(super) mod apply;
 mod chain;
 mod compare;
 mod complete;
+mod docs;
 mod editor;
 mod find;
 mod inspect;
@@ -48,8 +50,34 @@ pub struct ConfigView {
     typed: Option<(DocumentId, u64, Duration)>,
     caret: Option<(DocumentId, usize)>,
     child: Option<Job<Result<(DocumentId, String), String>>>,
+    panes: Panes<Part>,
+    /// In a narrow window: the tree is shown, not the text.
+    tree_in_front: bool,
     /// The line at this caret is to be mended as soon as its text is read.
     fix_when_read: Option<(DocumentId, usize)>,
+}
+
+/// What stands side by side.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Text,
+    Tree,
+}
+
+impl Pane for Part {
+    const VIEW: &'static str = "Config";
+    const ALL: &'static [Self] = &[Self::Text, Self::Tree];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "Text",
+            Self::Tree => "Tree",
+        }
+    }
+
+    fn first() -> Layout {
+        Layout::Row(vec![(0.55, Self::Text.alone()), (0.45, Self::Tree.alone())])
+    }
 }
 
 /// Findings as they are shown: those of an analysis, a while after the last key.
@@ -61,7 +89,34 @@ struct Shown {
 /// Marks appear so long after the last key.
 const QUIET: Duration = Duration::from_millis(150);
 const PROBLEMS: f32 = 160.0;
-const FOLDED: f32 = 28.0;
+
+impl ConfigView {
+    /// In a narrow window: text or tree.
+    fn one_pane(
+        &mut self,
+        ui: &mut Ui,
+        session: &mut Session,
+        jobs: &mut Jobs,
+        (id, analysis, marks): (DocumentId, Option<&Arc<Analysis>>, &[Mark]),
+    ) {
+        let tokens = Tokens::of(ui);
+        ui.horizontal(|ui| {
+            ui.selectable_value(&mut self.tree_in_front, false, "Text");
+            ui.selectable_value(&mut self.tree_in_front, true, "Tree");
+        });
+        let fill = match self.tree_in_front {
+            true => tokens.panel,
+            false => tokens.field,
+        };
+        CentralPanel::default()
+            .frame(Frame::new().fill(fill))
+            .show(ui, |ui| match (self.tree_in_front, analysis) {
+                (false, _) => self.text(ui, session, jobs, id, marks),
+                (true, Some(analysis)) => self.tree.show(ui, session, jobs, analysis, marks),
+                (true, None) => skeleton(ui),
+            });
+    }
+}
 
 impl View for ConfigView {
     fn show(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
@@ -90,18 +145,31 @@ impl View for ConfigView {
             .unwrap_or_default();
         let analysis = self.shown.as_ref().map(|s| s.analysis.clone());
         self.problems(ui, session, jobs, analysis.as_ref(), &marks);
-        let width = ui.available_width();
-        Panel::right("tree")
-            .default_size(width * 0.45)
-            .size_range(160.0..=(width - 160.0).max(160.0))
-            .frame(panel(tokens.panel, Margin::same(4)))
-            .show(ui, |ui| match &analysis {
-                Some(analysis) => self.tree.show(ui, session, jobs, analysis, &marks),
-                None => skeleton(ui),
-            });
-        CentralPanel::default()
-            .frame(panel(tokens.field, Margin::ZERO))
-            .show(ui, |ui| self.text(ui, session, jobs, id, &marks));
+        if is_narrow(ui) {
+            self.one_pane(ui, session, jobs, (id, analysis.as_ref(), &marks));
+            self.compare.show(ui, session, jobs);
+            self.follow_caret(session, id);
+            return;
+        }
+        let mut panes = std::mem::take(&mut self.panes);
+        panes.begin(&session.settings);
+        panes.show(ui, |ui, part| {
+            let (fill, margin) = match part {
+                Part::Text => (tokens.field, Margin::ZERO),
+                Part::Tree => (tokens.panel, Margin::same(4)),
+            };
+            CentralPanel::default()
+                .frame(panel(fill, margin))
+                .show(ui, |ui| match (part, &analysis) {
+                    (Part::Text, _) => self.text(ui, session, jobs, id, &marks),
+                    (Part::Tree, Some(analysis)) => {
+                        self.tree.show(ui, session, jobs, analysis, &marks);
+                    }
+                    (Part::Tree, None) => skeleton(ui),
+                });
+        });
+        panes.end(ui, &mut session.settings);
+        self.panes = panes;
         self.compare.show(ui, session, jobs);
         self.follow_caret(session, id);
     }
@@ -255,7 +323,7 @@ impl ConfigView {
         let panel = if open {
             panel.default_size(PROBLEMS).size_range(80.0..=400.0)
         } else {
-            panel.exact_size(FOLDED)
+            panel.exact_size(ui.spacing().interact_size.y + 4.0)
         };
         panel.show(ui, |ui| {
             ui.horizontal(|ui| {

@@ -12,6 +12,7 @@ use eframe::egui::{
 
 use smalti::config::{Config, Node, Severity, Value, value_to_py};
 
+use super::super::panes;
 use super::marks::Mark;
 use crate::window::analysis::Analysis;
 use crate::window::icons;
@@ -86,7 +87,7 @@ impl Tree {
         let field = ui.add(
             TextEdit::singleline(&mut self.search)
                 .hint_text("Find a key or value")
-                .desired_width(f32::INFINITY),
+                .desired_width((ui.available_width() - panes::CORNER - 8.0).max(40.0)),
         );
         widgets::name(&field, "Find in the resolved config");
         if field.changed() {

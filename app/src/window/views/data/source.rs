@@ -1,5 +1,6 @@
 //! [`Source`]: where a data set is from, and reading it: an annotation file, a folder in Pascal VOC's form, or a data set of the config that is open.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,7 +124,11 @@ pub fn read(
                 .map_err(|found| config.errors(found).to_string())
         }
         Source::File(path) => build(&coco(host, path), &files, &registry),
-        Source::Voc(folder, list) => build(&voc(folder, list), &files, &registry),
+        Source::Voc(folder, list) => {
+            progress.say("looking for its classes");
+            let classes = voc_classes(&files, folder, list)?;
+            build(&voc(folder, list, &classes), &files, &registry)
+        }
     };
     let dataset = built.map_err(|why| match progress.cancelled() {
         true => "ended before all was read".to_owned(),
@@ -187,12 +192,40 @@ fn coco(host: &dyn Host, path: &Path) -> String {
     )
 }
 
-fn voc(folder: &Path, list: &str) -> String {
+fn voc(folder: &Path, list: &str, classes: &BTreeSet<String>) -> String {
+    let classes: String = classes.iter().map(|c| format!("{}, ", string(c))).collect();
     format!(
-        "dict(type='XMLDataset', data_root={}, ann_file={}, data_prefix=dict(sub_data_root=''), metainfo=dict(classes=()), test_mode=True)",
+        "dict(type='XMLDataset', data_root={}, ann_file={}, data_prefix=dict(sub_data_root=''), metainfo=dict(classes=({classes})), test_mode=True)",
         string(&folder.to_string_lossy()),
         string(&format!("ImageSets/Main/{list}.txt")),
     )
+}
+
+/// The classes of the objects in the pictures of a list, in the order of their names: nothing else of Pascal VOC's form says them.
+fn voc_classes(files: &dyn Files, folder: &Path, list: &str) -> Result<BTreeSet<String>, String> {
+    let at = |name: String| folder.join(name).to_string_lossy().into_owned();
+    let pictures = files.read(&at(format!("ImageSets/Main/{list}.txt")))?;
+    let pictures = String::from_utf8_lossy(&pictures).into_owned();
+    let mut classes = BTreeSet::new();
+    let names = pictures.lines().filter_map(|l| l.split_whitespace().next());
+    for name in names {
+        // what is wrong with a file is told when the data set is read
+        let xml = files.read(&at(format!("Annotations/{name}.xml")));
+        let xml = xml.unwrap_or_default();
+        let xml = String::from_utf8_lossy(&xml);
+        for object in xml.split("<object>").skip(1) {
+            let name = object
+                .split_once("<name>")
+                .and_then(|(_, rest)| rest.split_once('<'));
+            classes.extend(name.map(|(name, _)| name.trim().to_owned()));
+        }
+    }
+    match classes.is_empty() {
+        true => Err(format!(
+            "none of the pictures of ImageSets/Main/{list}.txt has an object in Annotations: choose another list"
+        )),
+        false => Ok(classes),
+    }
 }
 
 /// The first picture's file, if the beginning of the annotation file has it.

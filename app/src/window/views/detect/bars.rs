@@ -1,14 +1,20 @@
 //! What stands above the picture: what can be done, which detector is in use, and what is wrong with it.
 
+use std::sync::Arc;
+
 use eframe::egui::containers::menu::MenuButton;
 use eframe::egui::{Align, Button, Layout, Panel, RichText, Ui, vec2};
 
 use super::DetectView;
 use super::centre::thousands;
+use super::compare::Other;
 use super::export::{Drawing, Results};
+use super::found::Found;
+use super::pane::Pane;
 use crate::window::actions::Command;
 use crate::window::detector::{Failed, Next};
-use crate::window::frame::plural;
+use crate::window::files::short;
+use crate::window::frame::{is_narrow, plural};
 use crate::window::icons;
 use crate::window::jobs::Jobs;
 use crate::window::session::Session;
@@ -46,17 +52,17 @@ impl DetectView {
                 other.prefix = std::mem::replace(&mut session.prefix, prefix);
             }
         }
-        self.notes(ui, session);
+        self.notes(ui, session, jobs);
     }
 
     fn tools(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
         let tokens = Tokens::of(ui);
         let count = self.items.len();
-        if self.main.is_running() {
+        if self.panes().any(Pane::is_running) {
             if widgets::button(ui, "Stop").clicked() {
-                self.main.stop();
+                self.panes().for_each(Pane::stop);
             }
-        } else if count > 1 && !self.main.is_done(count) {
+        } else if !self.is_done() {
             let text = format!("Run on all {}", thousands(count));
             if widgets::primary(ui, &text)
                 .on_hover_text("Ctrl+Enter")
@@ -96,7 +102,9 @@ impl DetectView {
                     ui.label(name);
                 }
                 let most = most.max(8);
-                ui.label(RichText::new(middle(&title, most)).color(tokens.soft));
+                if !is_narrow(ui) {
+                    ui.label(RichText::new(middle(&title, most)).color(tokens.soft));
+                }
             });
         });
     }
@@ -130,32 +138,37 @@ impl DetectView {
                 };
                 self.export.picture(session, jobs, drawing);
             }
-            let all = self.main.results();
-            let text = format!("Results of {} as JSON...", plural(all.len(), "picture"));
-            let hover = "COCO's result form; scores from the threshold on";
-            if ui.button(text).on_hover_text(hover).clicked() {
-                let results = Results {
-                    found: all
-                        .into_iter()
-                        .filter_map(|(i, found)| Some((self.items.get(i)?.clone(), found)))
-                        .collect(),
-                    classes,
-                    threshold: self.filter.threshold,
-                    annotations: self.known.annotations().cloned(),
-                };
-                self.export.results(session, jobs, results);
+            let mut detectors = vec![(String::new(), classes, self.main.results())];
+            if let Some((other, built)) = self.other.as_ref().and_then(Other::ready) {
+                let name = format!(" by {}", middle(&short(&other.path), 30));
+                let classes = built.predictor.classes().to_vec();
+                detectors.push((name, classes, other.pane.results()));
+            }
+            for (by, classes, all) in detectors {
+                let pictures = plural(all.len(), "picture");
+                let text = format!("Results of {pictures}{by} as JSON...");
+                let hover = "COCO's result form; scores from the threshold on";
+                if ui.button(text).on_hover_text(hover).clicked() {
+                    let all = all.into_iter();
+                    let of =
+                        |(i, found): (usize, Arc<Found>)| Some((self.items.get(i)?.clone(), found));
+                    let results = Results {
+                        found: all.filter_map(of).collect(),
+                        classes,
+                        threshold: self.filter.threshold,
+                        annotations: self.known.annotations().cloned(),
+                    };
+                    self.export.results(session, jobs, results);
+                }
             }
         });
     }
 
     /// What one should know of what is seen.
-    fn notes(&mut self, ui: &mut Ui, session: &mut Session) {
+    fn notes(&mut self, ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
         let tokens = Tokens::of(ui);
         let config = session.documents.active().map(|d| middle(&d.name(), 30));
-        let weights = session
-            .checkpoint
-            .as_deref()
-            .map(crate::window::files::short);
+        let weights = session.checkpoint.as_deref().map(short);
         let weights = weights.map(|name| middle(&name, 30));
         match (self.demo, config, weights) {
             (true, Some(config), Some(weights)) => widgets::bar(ui, tokens.raised, |ui| {
@@ -166,10 +179,14 @@ impl DetectView {
             }),
             (true, ..) | (_, Some(_), Some(_)) => {}
             (false, config, weights) => {
+                let named = session.weights();
                 let text = match (config, weights) {
-                    (Some(config), _) => format!(
+                    (Some(config), _) if named.is_empty() => format!(
                         "The demo's digit detector is used: {config} has no weights yet. Open its checkpoint."
                     ),
+                    (Some(config), _) => {
+                        format!("The demo's digit detector is used, not yet that of {config}.")
+                    }
                     (None, Some(weights)) => format!(
                         "The demo's digit detector is used: {weights} has no config yet. Open it."
                     ),
@@ -178,20 +195,17 @@ impl DetectView {
                 widgets::bar(ui, tokens.raised, |ui| {
                     widgets::icon(ui, icons::NOTE, tokens.note);
                     ui.label(text);
+                    for path in named {
+                        let link = widgets::link(ui, &format!("Use {}", middle(&short(&path), 40)));
+                        if link.on_hover_text(path.display().to_string()).clicked() {
+                            session.open(jobs, &path);
+                        }
+                    }
                     if widgets::link(ui, "Open...").clicked() {
                         session.commands.push_back(Command::Open);
                     }
                 });
             }
-        }
-        if let (None, Some(why)) = (&session.engine.chosen, session.engine.failed.clone()) {
-            widgets::bar(ui, tokens.raised, |ui| {
-                widgets::icon(ui, icons::ERROR, tokens.error);
-                ui.label(format!("There is no device to run on: {why}"));
-                if widgets::link(ui, "Settings").clicked() {
-                    session.commands.push_back(Command::Settings);
-                }
-            });
         }
         let note = session.detector.built().and_then(|b| b.note.clone());
         if let Some(note) = note {

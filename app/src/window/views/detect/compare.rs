@@ -10,7 +10,7 @@ use super::DetectView;
 use super::centre::Marks;
 use super::pane::Pane;
 use super::rows::{Row, Rows, Which};
-use crate::window::detector::{Detector, Parts};
+use crate::window::detector::{Built, Detector, Parts};
 use crate::window::files::short;
 use crate::window::frame::plural;
 use crate::window::host::Question;
@@ -54,6 +54,11 @@ impl Other {
             rows: Rows::default(),
             on_mark: None,
         }
+    }
+
+    /// With its detector, if that is ready.
+    pub fn ready(&self) -> Option<(&Self, &Built)> {
+        Some((self, self.detector.built()?))
     }
 
     /// Has its detector built: as the main one, with its own weights.

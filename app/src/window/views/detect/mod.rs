@@ -57,6 +57,8 @@ pub struct DetectView {
     main: Pane,
     other: Option<Other>,
     asking: Option<Asking>,
+    /// On which device, and where, something failed last.
+    doubted: Option<(u64, At)>,
     known: Known,
     strip: Filmstrip,
     export: Export,
@@ -97,6 +99,7 @@ impl Default for DetectView {
             main: Pane::default(),
             other: None,
             asking: None,
+            doubted: None,
             known: Known::default(),
             strip: Filmstrip::default(),
             export: Export::default(),
@@ -321,6 +324,14 @@ impl DetectView {
                     .look(jobs, &session.host, built, at, item, content);
             }
         }
+        // each failure once
+        let failed =
+            self.panes().any(|pane| pane.failed(at.1)) || session.detector.failed().is_some();
+        let on = (session.engine.number, at);
+        if failed && self.doubted != Some(on) {
+            self.doubted = Some(on);
+            session.engine.doubt(jobs);
+        }
         self.list(ui, jobs, built.as_ref());
         self.list_other(ui, jobs);
     }
@@ -355,11 +366,29 @@ impl DetectView {
             session.detector.retry();
             return;
         };
-        if self.items.len() > 1 && !self.main.is_done(self.items.len()) {
-            self.main
-                .look_at_all(jobs, &session.host, &built, &self.items);
-        } else {
-            self.main.again(self.place);
+        let all = !self.is_done();
+        let (items, host, place) = (&self.items, &session.host, self.place);
+        let mut run = |pane: &mut Pane, built: &Arc<Built>| match all {
+            true => pane.look_at_all(jobs, host, built, items),
+            false => pane.again(place),
+        };
+        run(&mut self.main, &built);
+        if let Some(other) = &mut self.other
+            && let Some(built) = other.detector.built().cloned()
+        {
+            run(&mut other.pane, &built);
         }
+    }
+
+    /// One detector's pictures, or both's.
+    fn panes(&self) -> impl Iterator<Item = &Pane> {
+        let other = self.other.iter().map(|other| &other.pane);
+        std::iter::once(&self.main).chain(other)
+    }
+
+    /// Whether all of several pictures were looked at.
+    fn is_done(&self) -> bool {
+        let count = self.items.len();
+        count < 2 || self.panes().all(|pane| pane.is_done(count))
     }
 }

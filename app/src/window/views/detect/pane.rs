@@ -200,7 +200,7 @@ impl Pane {
     }
 
     /// Stops that; what was found stays.
-    pub fn stop(&mut self) {
+    pub fn stop(&self) {
         if let Some(all) = &self.all {
             all.job.cancel();
         }
@@ -209,6 +209,11 @@ impl Pane {
     /// What was found in a picture, if it was looked at.
     pub fn result(&self, place: usize) -> Option<&Outcome> {
         self.results.get(&place)
+    }
+
+    /// Whether nothing could be found in a picture.
+    pub fn failed(&self, place: usize) -> bool {
+        matches!(self.result(place), Some(Err(_)))
     }
 
     /// What was found, picture by picture.

@@ -205,7 +205,8 @@ impl Table {
             );
         }
         x += INDENT + 4.0;
-        let most = ((left.left().min(rect.left() + columns.output) - x - 8.0) / 8.0).max(4.0);
+        let room = (columns.output).min(columns.parameters - 80.0);
+        let most = ((left.left().min(rect.left() + room) - x - 8.0) / 8.0).max(4.0);
         painter.text(
             pos2(x, y),
             Align2::LEFT_CENTER,
@@ -260,6 +261,16 @@ struct Columns {
 
 impl Columns {
     fn of(width: f32) -> Self {
+        if width < 480.0 {
+            // names and parameters come first: what else there is, the details have
+            let far = 2.0 * width;
+            return Self {
+                output: far,
+                parameters: width - 84.0,
+                products: width - 12.0,
+                frozen: far,
+            };
+        }
         let frozen = width - 100.0;
         Self {
             output: frozen - 232.0,

@@ -41,7 +41,7 @@ pub fn left_cards(ui: &mut Ui, session: &mut Session, jobs: &mut Jobs) {
         ui.add_space(8.0);
     }
     if let Some(i) = dismiss {
-        session.training.take_left(&*session.host, i);
+        session.take_left(i);
     }
     if let Some(i) = resume {
         session.resume_left(jobs, i);

@@ -13,10 +13,12 @@ mod said;
 mod toolbar;
 
 pub use left::left_cards;
+use predictions::Of;
 
 use eframe::egui::{Frame, Label, Margin, RichText, ScrollArea, Ui};
 
 use super::View;
+use super::panes::{Layout, Pane, Panes};
 use crate::window::actions::Command;
 use crate::window::jobs::{Jobs, Newest};
 use crate::window::session::Session;
@@ -40,7 +42,7 @@ pub struct TrainView {
     curves: curves::Curves,
     /// The iteration that curves, what is frozen and predictions are of; the last one, if none.
     cursor: Option<u64>,
-    below: Below,
+    panes: Panes<Part>,
     predictions: predictions::Predictions,
     said: said::Messages,
 }
@@ -54,11 +56,37 @@ enum Page {
     Runs,
 }
 
+/// What the page of a run is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Below {
+enum Part {
+    Curves,
     Predictions,
     Messages,
 }
+
+impl Pane for Part {
+    const VIEW: &'static str = "Train";
+    const ALL: &'static [Self] = &[Self::Curves, Self::Predictions, Self::Messages];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Curves => "Curves",
+            Self::Predictions => "Predictions",
+            Self::Messages => "Messages",
+        }
+    }
+
+    fn first() -> Layout {
+        let below = vec![Self::Predictions.alone(), Self::Messages.alone()];
+        Layout::Column(vec![
+            (0.5, Self::Curves.alone()),
+            (0.5, Layout::Stack(0, below)),
+        ])
+    }
+}
+
+/// Height of what stands above the plots.
+const HEAD: f32 = 32.0;
 
 impl Default for TrainView {
     fn default() -> Self {
@@ -74,7 +102,7 @@ impl Default for TrainView {
             runs: runs::Runs::default(),
             curves: curves::Curves::default(),
             cursor: None,
-            below: Below::Predictions,
+            panes: Panes::default(),
             predictions: predictions::Predictions::default(),
             said: said::Messages::default(),
         }
@@ -116,7 +144,12 @@ impl View for TrainView {
             Page::Plan => matches!(self.planned, Some(Ok(_))),
             Page::Runs => {
                 let run = session.training.run.as_ref();
-                run.is_some_and(|run| !run.trained.is_empty())
+                let kept = || {
+                    self.runs
+                        .looked()
+                        .is_some_and(|(.., l)| !l.trained.is_empty())
+                };
+                run.map_or_else(kept, |run| !run.trained.is_empty())
             }
         }
     }
@@ -133,6 +166,17 @@ impl View for TrainView {
                     let when = match self.cursor {
                         Some(iter) => format!("at iteration {}", thousands(iter)),
                         None => "now".to_owned(),
+                    };
+                    frozen::show(ui, parameters, &when);
+                }
+            }
+            (Page::Runs, _, None) => {
+                if let Some((_, name, looked)) = self.runs.looked()
+                    && let Some(parameters) = looked.trained_at(self.cursor)
+                {
+                    let when = match self.cursor {
+                        Some(iter) => format!("in {name} at iteration {}", thousands(iter)),
+                        None => format!("in {name} at its end"),
                     };
                     frozen::show(ui, parameters, &when);
                 }
@@ -270,33 +314,51 @@ impl TrainView {
         }
         self.runs.show(ui, session);
         let drawn = self.runs.drawn(session, Tokens::of(ui));
-        let share = match &session.training.run {
-            Some(_) => 0.5,
-            None => 1.0,
+        let height = |ui: &Ui| (ui.available_height() - HEAD).clamp(80.0, 900.0);
+        let run = session.training.run.as_ref();
+        let kept = || {
+            let (id, _, looked) = self.runs.looked()?;
+            Some(Of::kept(id, looked))
         };
-        let height = (ui.available_height() * share - 32.0).clamp(160.0, 900.0);
-        self.curves.show(ui, &drawn, &mut self.cursor, height);
-        let Some(run) = &session.training.run else {
+        let Some(of) = run.map(Of::live).or_else(kept) else {
+            let height = height(ui);
+            self.curves.show(ui, &drawn, &mut self.cursor, height);
             return;
         };
-        ui.add_space(4.0);
-        ui.horizontal(|ui| {
-            for (below, name) in [
-                (Below::Predictions, "Predictions"),
-                (Below::Messages, "Messages"),
-            ] {
-                ui.selectable_value(&mut self.below, below, name);
-            }
-            if self.below == Below::Predictions {
-                self.predictions.head(ui, run, &mut self.cursor);
-            } else {
-                self.said.head(ui, run);
-            }
+        let Self {
+            panes,
+            curves,
+            predictions,
+            said,
+            cursor,
+            ..
+        } = self;
+        panes.begin(&session.settings);
+        panes.show(ui, |ui, part| {
+            Frame::new().inner_margin(4).show(ui, |ui| match part {
+                Part::Curves => {
+                    let height = height(ui);
+                    curves.show(ui, &drawn, cursor, height);
+                }
+                Part::Predictions => {
+                    ui.horizontal(|ui| predictions.head(ui, &of, cursor));
+                    predictions.show(ui, &of, *cursor);
+                }
+                Part::Messages => match run {
+                    Some(run) => {
+                        ui.horizontal(|ui| said.head(ui, run));
+                        said.show(ui, run);
+                    }
+                    None => {
+                        let text =
+                            "Messages of runs of before are in TIME/TIME.log of their folder.";
+                        ui.label(RichText::new(text).color(Tokens::of(ui).weak));
+                    }
+                },
+            });
         });
-        match self.below {
-            Below::Predictions => self.predictions.show(ui, run, self.cursor),
-            Below::Messages => self.said.show(ui, run),
-        }
+        drop(drawn);
+        self.panes.end(ui, &mut session.settings);
     }
 }
 

@@ -7,7 +7,8 @@ use crate::window::files::short;
 use crate::window::icons;
 use crate::window::picture::{Line, Mark, Picture, Sight, class_color};
 use crate::window::tokens::{SMALL, Tokens};
-use crate::window::training::glimpse::Thing;
+use crate::window::training::glimpse::{Glimpse, Thing};
+use crate::window::training::looked::Looked;
 use crate::window::training::{LiveRun, Predictions as Found};
 use crate::window::widgets::{self, middle};
 
@@ -33,24 +34,68 @@ impl Default for Predictions {
     }
 }
 
+/// What is shown: of a run of this window, or of one whose folder is open.
+pub struct Of<'r> {
+    id: u64,
+    glimpses: &'r [Glimpse],
+    seen: &'r [Found],
+    classes: &'r [String],
+    by_epoch: bool,
+    /// What to say where nothing was found yet.
+    nothing: &'static str,
+}
+
+impl<'r> Of<'r> {
+    /// The run of this window.
+    pub fn live(run: &'r LiveRun) -> Self {
+        let head = run.head.as_ref();
+        let nothing = match head {
+            Some(head) if !head.validated => {
+                "This run has no validation data, so there are no pictures to look at."
+            }
+            _ => "Pictures come after the first epoch.",
+        };
+        Self {
+            id: run.id,
+            glimpses: &run.glimpses,
+            seen: &run.seen,
+            classes: head.map_or(&[], |head| &head.classes),
+            by_epoch: head.is_none_or(|head| head.by_epoch),
+            nothing,
+        }
+    }
+
+    /// A run of before; `id` is another number than other runs have.
+    pub fn kept(id: u64, looked: &'r Looked) -> Self {
+        Self {
+            id,
+            glimpses: &looked.glimpses,
+            seen: &looked.seen,
+            classes: &looked.classes,
+            by_epoch: looked.by_epoch,
+            nothing: "The pictures of this run are not there any more, or it had none.",
+        }
+    }
+}
+
 /// Epochs that are offered at once.
 const EPOCHS: usize = 9;
 const GAP: f32 = 8.0;
 
 impl Predictions {
     /// What stands beside the tab: of which epoch, and from which score on.
-    pub fn head(&mut self, ui: &mut Ui, run: &LiveRun, cursor: &mut Option<u64>) {
+    pub fn head(&mut self, ui: &mut Ui, of: &Of, cursor: &mut Option<u64>) {
         let tokens = Tokens::of(ui);
         ui.add_space(8.0);
         ui.label(RichText::new("score from").color(tokens.weak));
         let score = DragValue::new(&mut self.least).range(0.0..=1.0).speed(0.01);
         let score = ui.add(score.fixed_decimals(2));
         widgets::name(&score, "Least score");
-        let Some(at) = place(run, *cursor) else {
+        let Some(at) = place(of, *cursor) else {
             return;
         };
         ui.add_space(8.0);
-        let word = match run.head.as_ref().is_none_or(|head| head.by_epoch) {
+        let word = match of.by_epoch {
             true => "epoch",
             false => "iteration",
         };
@@ -62,9 +107,9 @@ impl Predictions {
             }
         });
         let first = at.saturating_sub(EPOCHS / 2);
-        let last = (first + EPOCHS).min(run.seen.len());
+        let last = (first + EPOCHS).min(of.seen.len());
         for i in last.saturating_sub(EPOCHS)..last {
-            let seen = &run.seen[i];
+            let seen = &of.seen[i];
             let number = if word == "epoch" {
                 seen.epoch
             } else {
@@ -74,14 +119,14 @@ impl Predictions {
                 to = Some(i);
             }
         }
-        ui.add_enabled_ui(at + 1 < run.seen.len(), |ui| {
+        ui.add_enabled_ui(at + 1 < of.seen.len(), |ui| {
             if widgets::icon_button(ui, icons::AFTER, &format!("The {word} after")).clicked() {
                 to = Some(at + 1);
             }
         });
         if let Some(i) = to {
             // the last one stays the last one while the run goes on
-            *cursor = (i + 1 < run.seen.len()).then(|| run.seen[i].iter);
+            *cursor = (i + 1 < of.seen.len()).then(|| of.seen[i].iter);
         }
         if cursor.is_some() && widgets::link(ui, "Latest").clicked() {
             *cursor = None;
@@ -89,26 +134,19 @@ impl Predictions {
     }
 
     /// The pictures side by side.
-    pub fn show(&mut self, ui: &mut Ui, run: &LiveRun, cursor: Option<u64>) {
+    pub fn show(&mut self, ui: &mut Ui, of: &Of, cursor: Option<u64>) {
         let tokens = Tokens::of(ui);
-        if self.run != run.id {
-            (self.run, self.lit) = (run.id, None);
+        if self.run != of.id {
+            (self.run, self.lit) = (of.id, None);
             self.pictures.clear();
         }
-        for glimpse in &run.glimpses[self.pictures.len().min(run.glimpses.len())..] {
+        for glimpse in &of.glimpses[self.pictures.len().min(of.glimpses.len())..] {
             let name = short(glimpse.path.as_ref());
             let picture = Picture::new(ui.ctx(), &name, glimpse.size, glimpse.rgb.to_vec());
             self.pictures.push((picture, Sight::default()));
         }
-        let found = place(run, cursor).map(|i| &run.seen[i]);
-        let (Some(found), Some(head)) = (found, &run.head) else {
-            let text = match &run.head {
-                Some(head) if !head.validated => {
-                    "This run has no validation data, so there are no pictures to look at."
-                }
-                _ => "Pictures come after the first epoch.",
-            };
-            ui.label(RichText::new(text).color(tokens.weak));
+        let Some(found) = place(of, cursor).map(|i| &of.seen[i]) else {
+            ui.label(RichText::new(of.nothing).color(tokens.weak));
             return;
         };
         let count = self.pictures.len().max(1) as f32;
@@ -121,8 +159,8 @@ impl Predictions {
             let left = all.left() + i as f32 * (each + GAP);
             let rect = Rect::from_min_size(pos2(left, all.top()), vec2(each, height));
             let mut ui = ui.new_child(UiBuilder::new().max_rect(rect).id_salt(("picture", i)));
-            let glimpse = &run.glimpses[i];
-            let marks = marks(found, i, &glimpse.truth, self.least, &head.classes);
+            let glimpse = &of.glimpses[i];
+            let marks = marks(found, i, &glimpse.truth, self.least, of.classes);
             let hits = marks.len() - glimpse.truth.len();
             let name = middle(&short(glimpse.path.as_ref()), 24);
             let best = found.found.get(i).and_then(|found| found.first());
@@ -145,16 +183,16 @@ impl Predictions {
 }
 
 /// The predictions that the cursor is on: the last ones that are not beyond it.
-fn place(run: &LiveRun, cursor: Option<u64>) -> Option<usize> {
+fn place(of: &Of, cursor: Option<u64>) -> Option<usize> {
     let at = match cursor {
-        Some(iter) => run
+        Some(iter) => of
             .seen
             .iter()
             .rposition(|seen| seen.iter <= iter)
             .unwrap_or(0),
-        None => run.seen.len().checked_sub(1)?,
+        None => of.seen.len().checked_sub(1)?,
     };
-    (at < run.seen.len()).then_some(at)
+    (at < of.seen.len()).then_some(at)
 }
 
 /// What was found, and below it what is in truth.

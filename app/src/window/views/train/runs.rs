@@ -11,6 +11,7 @@ use crate::window::jobs::{Job, Jobs};
 use crate::window::session::Session;
 use crate::window::tokens::Tokens;
 use crate::window::training::log::{self, RunLog};
+use crate::window::training::looked::Looked;
 use crate::window::widgets::{self, middle};
 
 /// Runs whose folders are open.
@@ -22,12 +23,23 @@ pub struct Runs {
     changes: u64,
     /// Folders whose curves are not shown.
     hidden: Vec<PathBuf>,
+    /// Runs that were opened so far.
+    count: u64,
 }
+
+/// Numbers of runs from here on are those of folders, which no run of the window has.
+const FIRST: u64 = 1 << 32;
+
+/// What is in a run's folder.
+type Read = (Result<RunLog, String>, Option<Looked>);
 
 struct OpenRun {
     folder: PathBuf,
+    id: u64,
     log: Option<Result<RunLog, String>>,
-    job: Option<Job<Result<RunLog, String>>>,
+    /// What its weights found, if the window trained it.
+    looked: Option<Looked>,
+    job: Option<Job<Read>>,
     /// Whether it is to be read again.
     changed: bool,
 }
@@ -38,9 +50,12 @@ impl Runs {
         self.open.retain(|run| session.runs.contains(&run.folder));
         for folder in &session.runs {
             if !self.open.iter().any(|run| run.folder == *folder) {
+                self.count += 1;
                 self.open.push(OpenRun {
                     folder: folder.clone(),
+                    id: FIRST + self.count,
                     log: None,
+                    looked: None,
                     job: None,
                     changed: false,
                 });
@@ -50,15 +65,21 @@ impl Runs {
         let changed = news || session.changes != self.changes;
         (self.opened, self.changes) = (session.runs_opened, session.changes);
         for run in &mut self.open {
-            if let Some(log) = run.job.as_ref().and_then(Job::poll) {
-                (run.job, run.log) = (None, Some(log.and_then(|log| log)));
+            if let Some(read) = run.job.as_ref().and_then(Job::poll) {
+                run.job = None;
+                match read {
+                    Ok((log, looked)) => (run.log, run.looked) = (Some(log), looked),
+                    Err(why) => run.log = Some(Err(why)),
+                }
             }
             run.changed |= changed;
             if run.job.is_none() && (run.log.is_none() || run.changed) {
                 run.changed = false;
                 let (host, folder) = (session.host.clone(), run.folder.clone());
                 let name = format!("reading the log of {}", short(&folder));
-                run.job = Some(jobs.start(&name, move |_| log::read(&*host, &folder)));
+                run.job = Some(jobs.start(&name, move |_| {
+                    (log::read(&*host, &folder), Looked::read(&*host, &folder))
+                }));
             }
         }
         news
@@ -129,6 +150,13 @@ impl Runs {
             }
         }
         all
+    }
+
+    /// What the run that was opened last, of those that are shown, found, with its number and its name.
+    pub fn looked(&self) -> Option<(u64, String, &Looked)> {
+        let shown = self.open.iter().rev();
+        let mut shown = shown.filter(|run| !self.hidden.contains(&run.folder));
+        shown.find_map(|run| Some((run.id, name(&run.folder), run.looked.as_ref()?)))
     }
 
     /// The curves of all that are shown.
