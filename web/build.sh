@@ -22,15 +22,13 @@ bindgen() {
 }
 # One set of flags for all, and one of features below burn (core/Cargo.toml), so that they share what is built.
 export RUSTFLAGS='-C target-feature=+simd128'
-# The config checker is a module of its own, without the engine.
-cargo build -p smalti-web-config --target wasm32-unknown-unknown --profile web
+# Three at once, as the last step of each takes one thread alone: the config checker, a module of its own without the engine; the engine for the
+# CPU; and the window, which paints by WebGL and detects on the CPU, or by the package on WebGPU.
+cargo build -p smalti-web-config -p smalti-web -p smalti-web-app --no-default-features --target wasm32-unknown-unknown --profile web
 bindgen smalti_web_config $PACKAGE/check
-# The engine three times: for the CPU alone, to train there, and with WebGPU.
-cargo build -p smalti-web --no-default-features --target wasm32-unknown-unknown --profile web
 bindgen smalti_web $PACKAGE/cpu
-# The window paints by WebGL, and detects on the CPU, or by the package on WebGPU.
-cargo build -p smalti-web-app --target wasm32-unknown-unknown --profile web
 bindgen smalti_web_app web/dist/app
+# The engine twice more: to train on the CPU, and with WebGPU.
 cargo build -p smalti-web --no-default-features --features train --target wasm32-unknown-unknown --profile web
 bindgen smalti_web $PACKAGE/train
 cargo build -p smalti-web --target wasm32-unknown-unknown --profile web
